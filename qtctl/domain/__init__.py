@@ -1,0 +1,1 @@
+"""Pure decisions: values in, decisions out. No Redis, no clock, no environment, no logging."""

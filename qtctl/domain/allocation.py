@@ -1,0 +1,49 @@
+"""The allocation formula: a target and a score in, a shadow proposal out.
+
+multiplier = clamp(min_mult, max_mult, base + scale × (score − 0.5)) where the score is ok, else 1.
+Source: section 2 of the specification.
+"""
+
+import msgspec
+
+from qtctl.domain.readings import Efficiency
+
+NEUTRAL_SCORE = 0.5
+
+
+class AllocationRules(msgspec.Struct, frozen=True):
+    """The settings of the formula: ratios, and `stale_sec` in seconds."""
+
+    min_conf: float = 0.65
+    stale_sec: float = 600.0
+    min_mult: float = 0.5
+    max_mult: float = 1.5
+    scale: float = 1.0
+    base: float = 1.0
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """What the allocation loop proposes for a symbol; it never touches the live target."""
+
+    ts_epoch: int
+    symbol: str
+    base_usd: float
+    proposed_usd: float
+    multiplier: float
+    efficiency: Efficiency
+
+
+def multiplier(efficiency: Efficiency, rules: AllocationRules) -> float:
+    """The unrounded multiplier: within [min_mult, max_mult] where the score is ok, else 1.0."""
+    if not efficiency.ok or efficiency.score is None:
+        return 1.0
+    raw = rules.base + rules.scale * (efficiency.score - NEUTRAL_SCORE)
+    return max(rules.min_mult, min(rules.max_mult, raw))
+
+
+def propose(
+    symbol: str, base_usd: float, efficiency: Efficiency, now: float, rules: AllocationRules
+) -> Proposal:
+    """The proposal for one symbol: base × the unrounded multiplier."""
+    factor = multiplier(efficiency, rules)
+    return Proposal(int(now), symbol, base_usd, base_usd * factor, factor, efficiency)

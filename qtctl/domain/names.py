@@ -1,0 +1,56 @@
+"""What may be a symbol and what a plan_id, and the form in which a long one is kept.
+
+Source: section 1 of the specification, "A symbol is 1 to 64 characters …".
+"""
+
+import hashlib
+import unicodedata
+
+MAX_CHARS = 64
+MAX_STORED_BYTES = 64
+"""Longer values would push the decision hash out of Redis's compact encoding."""
+_GLOBS = frozenset("*?[]{}")
+FOREIGN_PLAN_IDS = ("p33:", "p26:")
+"""`permit:p33:*` and `permit:p26:*` belong to other systems."""
+
+
+def symbol_problem(text: str) -> str | None:
+    """What is wrong with a symbol, or None."""
+    if ":" in text:
+        return "has a colon"
+    return _name_problem(text)
+
+
+def plan_id_problem(text: str) -> str | None:
+    """What is wrong with a plan_id, or None."""
+    if text.startswith(FOREIGN_PLAN_IDS):
+        return "starts with the mark of another system's permits (p33:, p26:)"
+    return _name_problem(text)
+
+
+def _name_problem(text: str) -> str | None:
+    if not text:
+        return "is empty"
+    if len(text) > MAX_CHARS:
+        return f"is longer than {MAX_CHARS} characters"
+    # The common case, one C call: letters and digits of any script.
+    if text.isalnum():
+        return None
+    for char in text:
+        if char.isspace():
+            return "has whitespace in it"
+        if char in _GLOBS:
+            return f"has {char!r} in it"
+        if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+            return "has a control character in it"
+    return None
+
+
+def stored(text: str) -> str:
+    """The form in which a decision keeps a text: itself, or where it is over 64 bytes of UTF-8
+    its beginning and a digest of the whole, so that two different texts stay different."""
+    raw = text.encode("utf-8", "backslashreplace")
+    if len(raw) <= MAX_STORED_BYTES:
+        return raw.decode("utf-8")
+    mark = hashlib.sha256(raw).hexdigest()[:16]
+    return raw[: MAX_STORED_BYTES - 17].decode("utf-8", "ignore") + "~" + mark

@@ -1,0 +1,67 @@
+"""Numbers and times as the wire has them.
+
+Source: section 1 ("A number is a finite ASCII decimal …") and section 2 ("The time is …").
+"""
+
+import math
+import re
+from datetime import UTC, datetime
+
+# No `+`, no underscores, no hex, no nan. Blanks around it are trimmed.
+_NUMBER = re.compile(r"[ \t\r\n]*-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\r\n]*")
+_MS_FROM = 1e11
+"""A time above this is in milliseconds: 1e11 s is the year 5138."""
+
+
+def number(text: str) -> float | None:
+    """The number that a text stands for, or None. -0 is 0."""
+    if _NUMBER.fullmatch(text) is None:
+        return None
+    value = float(text)
+    return value + 0.0 if math.isfinite(value) else None
+
+
+def ratio(text: str) -> float | None:
+    """A number within 0..1, or None."""
+    value = number(text)
+    return value if value is not None and 0.0 <= value <= 1.0 else None
+
+
+def epoch(text: str) -> float | None:
+    """Seconds since the epoch from seconds, milliseconds (over 1e11) or ISO 8601, or None.
+
+    ISO 8601 without an offset is UTC.
+    """
+    value = number(text)
+    if value is not None:
+        return value / 1000.0 if value > _MS_FROM else value
+    text = text.strip(" \t\r\n")
+    if not text.isascii() or len(text) > 64:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.timestamp()
+
+
+def usd(value: float) -> str:
+    """USD on the wire."""
+    return f"{value + 0.0:.2f}"
+
+
+def four(value: float) -> str:
+    """A multiplier, score or factor on the wire."""
+    return f"{value:.4f}"
+
+
+def confidence(value: float) -> str:
+    """A confidence on the wire."""
+    return repr(round(value, 4))
+
+
+def millis(seconds: float) -> str:
+    """A time or an age with milliseconds."""
+    return f"{seconds:.3f}"

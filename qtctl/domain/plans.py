@@ -1,0 +1,199 @@
+"""A plan as sent; can it be read, and does it open or close.
+
+Source: section 3 of the specification, the gate `readable` and "Open or close".
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from qtctl.domain import names, numbers
+from qtctl.domain.reasons import Kind
+
+EXECUTE = "EXECUTE"
+MAX_FIELD_CHARS = 65_536
+"""An open with a longer field is unreadable: nothing sane is so long, and it could not be kept."""
+_REDUCE_ONLY = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+class PlanRules(msgspec.Struct, frozen=True):
+    """Which actions open, which close, and which fields an open must have."""
+
+    open_actions: frozenset[str] = frozenset(
+        ("OPEN_PROPOSED", "ENTRY_PROPOSED", "OPEN", "ENTRY"),
+    )
+    close_actions: frozenset[str] = frozenset(
+        (
+            "FULL_CLOSE_PROPOSED",
+            "PARTIAL_CLOSE_PROPOSED",
+            "PARTIAL_75",
+            "PARTIAL_50",
+            "PARTIAL_25",
+            "MANUAL_CLOSE",
+            "RECONCILE_CLOSE",
+            "CLOSE",
+            "UPDATE_SL",
+        )
+    )
+    require: frozenset[str] = frozenset()
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A readable plan. price is `price`, or where that is absent `entry_price`, in USD; at is its
+    own timestamp in seconds; None is absent (for a close also: not a number)."""
+
+    plan_id: str
+    symbol: str
+    decision: str
+    kind: Kind
+    action: str = ""
+    side: str = ""
+    source: str = ""
+    qty: float | None = None
+    price: float | None = None
+    kill_score: float | None = None
+    at: float | None = None
+
+    @property
+    def execute(self) -> bool:
+        """Is it meant to be carried out."""
+        return self.decision == EXECUTE
+
+    @property
+    def notional_usd(self) -> float | None:
+        """|qty| × price, None where one is unknown; a qty of 0 is unknown."""
+        return notional(self.qty, self.price)
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A plan that can't be read: what is wrong, and its kind where that is certain."""
+
+    problem: str
+    kind: Kind | None = None
+
+
+class _BadField(Exception):  # noqa: N818 - control flow inside this module
+    pass
+
+
+def notional(qty: float | None, price: float | None) -> float | None:
+    """|qty| × price in USD; None where one is unknown. A qty of 0 means: not known yet."""
+    return None if not qty or price is None else abs(qty) * price
+
+
+def read(fields: Mapping[str, str], rules: PlanRules) -> Plan | Unreadable:
+    """The plan that an entry holds, or why it can't be read. Never raises.
+
+    fields: name to value, decoded with `surrogateescape`; empty is absent.
+    """
+    kind: Kind | None = None
+    try:
+        plan_id = _name(fields, "plan_id")
+        symbol = _name(fields, "symbol")
+        decision = _text(fields, "decision")
+        if not decision:
+            raise _BadField("decision is missing")
+        reduce_only = _reduce_only(fields)
+        qty = _number(fields, "qty")
+        kind = kind_of(fields.get("action", ""), fields.get("side", ""), reduce_only, rules)
+        if kind is Kind.OPEN:
+            _check_open(fields, rules)
+        lenient = kind is Kind.CLOSE
+        price = _number(fields, "price", lenient)
+        if price is None:
+            price = _number(fields, "entry_price", lenient)
+        return Plan(
+            plan_id,
+            symbol,
+            decision,
+            kind,
+            action=fields.get("action", ""),
+            side=fields.get("side", ""),
+            source=fields.get("source", ""),
+            qty=qty,
+            price=price,
+            kill_score=_kill_score(fields, lenient),
+            at=_time(fields, lenient),
+        )
+    except _BadField as bad:
+        return Unreadable(str(bad), kind)
+
+
+def kind_of(action: str, side: str, reduce_only: bool | None, rules: PlanRules) -> Kind:
+    """Open or close. reduceOnly decides where it is there; only an opening action outweighs it."""
+    if reduce_only is None:
+        closes = action in rules.close_actions or side == "CLOSE"
+    else:
+        closes = reduce_only and action not in rules.open_actions
+    return Kind.CLOSE if closes else Kind.OPEN
+
+
+def _check_open(fields: Mapping[str, str], rules: PlanRules) -> None:
+    """What only an open must satisfy: risk reduction is never trapped by what it does not need."""
+    for name, value in fields.items():
+        if len(value) > MAX_FIELD_CHARS:
+            raise _BadField(f"{name[:40]} is longer than {MAX_FIELD_CHARS} characters")
+        if _undecodable(value) or _undecodable(name):
+            raise _BadField(f"{name[:40]} is not UTF-8")
+    # Present and unreadable is worse than absent: also where the other price would do.
+    _number(fields, "entry_price")
+    for name in sorted(rules.require):
+        given = fields.get(name) or (name == "price" and fields.get("entry_price"))
+        if not given:
+            raise _BadField(f"{name} is missing and required")
+
+
+def _undecodable(text: str) -> bool:
+    return not text.isascii() and any("\udc80" <= char <= "\udcff" for char in text)
+
+
+def _text(fields: Mapping[str, str], name: str) -> str:
+    text = fields.get(name, "")
+    if _undecodable(text):
+        raise _BadField(f"{name} is not UTF-8")
+    return text
+
+
+def _name(fields: Mapping[str, str], name: str) -> str:
+    text = _text(fields, name)
+    if not text:
+        raise _BadField(f"{name} is missing")
+    check = names.plan_id_problem if name == "plan_id" else names.symbol_problem
+    problem = check(text)
+    if problem:
+        raise _BadField(f"{name} {problem}")
+    return text
+
+
+def _reduce_only(fields: Mapping[str, str]) -> bool | None:
+    text = fields.get("reduceOnly", "")
+    if not text:
+        return None
+    flag = _REDUCE_ONLY.get(text.lower())
+    if flag is None:
+        raise _BadField(f"reduceOnly {text[:40]!r} is neither true nor false")
+    return flag
+
+
+def _number(fields: Mapping[str, str], name: str, lenient: bool = False) -> float | None:
+    text = fields.get(name, "")
+    value = numbers.number(text) if text else None
+    if text and value is None and not lenient:
+        raise _BadField(f"{name} {text[:40]!r} is not a number")
+    return value
+
+
+def _kill_score(fields: Mapping[str, str], lenient: bool) -> float | None:
+    text = fields.get("kill_score", "")
+    value = numbers.ratio(text) if text else None
+    if text and value is None and not lenient:
+        raise _BadField(f"kill_score {text[:40]!r} is not a number from 0 to 1")
+    return value
+
+
+def _time(fields: Mapping[str, str], lenient: bool) -> float | None:
+    text = fields.get("timestamp", "")
+    value = numbers.epoch(text) if text else None
+    if text and value is None and not lenient:
+        raise _BadField(f"timestamp {text[:40]!r} is not a time")
+    return value

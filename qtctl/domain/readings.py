@@ -1,0 +1,102 @@
+"""Targets and efficiency scores as read, and what a score counts as.
+
+Source: section 2 of the specification, "Reading an efficiency hash, in this order".
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from qtctl.domain import numbers
+from qtctl.domain.reasons import EffReason
+
+EFF_FIELDS = ("efficiency_score", "confidence", "ts", "timestamp")
+"""The fields of an efficiency hash that decide; a reader asks for no others."""
+TARGET_FIELDS = ("target_usd",)
+MAX_AHEAD_SEC = 60.0
+"""A time further ahead of now than this is not trusted."""
+
+
+class Unusable(msgspec.Struct, frozen=True):
+    """What lies under a key can't be used; `problem` says why, for the log."""
+
+    problem: str
+
+
+class Efficiency(msgspec.Struct, frozen=True):
+    """A capital-efficiency score, judged.
+
+    score and confidence are 0..1, None where unknown; age_sec is now − its time; `problem` says
+    what is wrong where the reason is `redis_error`.
+    """
+
+    reason: EffReason
+    score: float | None = None
+    confidence: float | None = None
+    stale: bool = False
+    age_sec: float | None = None
+    problem: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """May it be used."""
+        return self.reason is EffReason.OK
+
+
+MISSING = Efficiency(EffReason.MISSING)
+
+
+def assess(
+    raw: Mapping[str, str] | Unusable | None, now: float, max_age_sec: float, min_conf: float
+) -> Efficiency:
+    """What an efficiency hash counts as.
+
+    raw: its fields (those of EFF_FIELDS suffice), None where there is no hash, Unusable where
+    Redis refused. now: seconds since the epoch. Never raises.
+    """
+    if raw is None:
+        return MISSING
+    if isinstance(raw, Unusable):
+        return Efficiency(EffReason.UNUSABLE, problem=raw.problem)
+    score = numbers.ratio(raw.get("efficiency_score", ""))
+    confidence = numbers.ratio(raw.get("confidence", ""))
+    at = numbers.epoch(raw.get("ts") or raw.get("timestamp") or "")
+    if score is None or confidence is None or at is None:
+        return Efficiency(EffReason.UNUSABLE, problem=_eff_problem(raw, score, confidence))
+    age = now - at
+    if age > max_age_sec or age < -MAX_AHEAD_SEC:
+        reason = EffReason.STALE
+    elif confidence < min_conf:
+        reason = EffReason.LOW_CONF
+    else:
+        reason = EffReason.OK
+    return Efficiency(reason, score, confidence, reason is EffReason.STALE, age)
+
+
+def _eff_problem(raw: Mapping[str, str], score: float | None, confidence: float | None) -> str:
+    for field, value in (("efficiency_score", score), ("confidence", confidence)):
+        if value is None:
+            return _field_problem(raw, field, "a number from 0 to 1")
+    field = "ts" if raw.get("ts") else "timestamp"
+    if not raw.get(field):
+        return "has neither ts nor timestamp"
+    return _field_problem(raw, field, "a time")
+
+
+def _field_problem(raw: Mapping[str, str], field: str, wanted: str) -> str:
+    text = raw.get(field, "")
+    if not text:
+        return f"has no {field}"
+    return f"{field} {text[:40]!r} is not {wanted}"
+
+
+def target_usd(raw: Mapping[str, str] | Unusable) -> float | Unusable:
+    """The base of a proposal in USD (≥ 0), or why there is none. Never raises."""
+    if isinstance(raw, Unusable):
+        return raw
+    value = numbers.number(raw.get("target_usd", ""))
+    if value is None:
+        return Unusable(_field_problem(raw, "target_usd", "a number"))
+    if value < 0:
+        return Unusable(f"target_usd {raw['target_usd'][:40]!r} is negative")
+    return value

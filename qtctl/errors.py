@@ -1,0 +1,67 @@
+"""Every error that qtctl raises on purpose, and the exit code that each ends with.
+
+::
+
+    QtctlError               1   one line that says what is wrong and what to do
+    ├── NotFoundError        1   what was asked for is not there
+    ├── UsageError           2   an argument or option that makes no sense
+    ├── RedisUnreachable     3   no server, or a server that does not answer in time
+    ├── RefusedError         4   refused for safety; the message says how to insist
+    ├── ConfigError          5   a setting that is unknown, of a wrong type, or impossible
+    └── WireError            1   Redis answered, and the answer is an error or makes no sense
+        ├── WrongTypeError       a key holds another type than the contract says
+        ├── NoPermissionError    the ACL user may not do this
+        └── ServerRefusedError   out of memory, read-only replica, loading, script unknown, …
+
+Sources: section 4 of the specification ("Exit codes").
+"""
+
+
+class QtctlError(Exception):
+    """Base of all errors with a message for the operator: one line, what is wrong, what to do."""
+
+    exit_code = 1
+
+
+class NotFoundError(QtctlError):
+    """What was asked for is not there."""
+
+
+class UsageError(QtctlError):
+    """An argument or option makes no sense; the message names it and the allowed range."""
+
+    exit_code = 2
+
+
+class RedisUnreachable(QtctlError):  # noqa: N818 - it is a state of the world, named as one
+    """No server there, or no answer in time. The URL in the message has no password."""
+
+    exit_code = 3
+
+
+class RefusedError(QtctlError):
+    """Refused for safety; the message says what is in the way and how to insist."""
+
+    exit_code = 4
+
+
+class ConfigError(QtctlError):
+    """A setting is unknown, of a wrong type or impossible: key, file or variable, and value."""
+
+    exit_code = 5
+
+
+class WireError(QtctlError):
+    """Redis answered with an error, or with something that the contract does not allow."""
+
+
+class WrongTypeError(WireError):
+    """A key holds another type than the contract says."""
+
+
+class NoPermissionError(WireError):
+    """The ACL user may not run this command or touch this key."""
+
+
+class ServerRefusedError(WireError):
+    """The server can't do it now: out of memory, a read-only replica, still loading, …"""

@@ -1,0 +1,21 @@
+"""The golden cases, as pytest parameters."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+VECTORS = Path(__file__).parent.parent / "vectors"
+
+
+def load(name: str) -> dict[str, Any]:
+    return json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def cases(name: str) -> list[Any]:
+    """One parameter a case; a repeated name gets its number, so that a failure can be found."""
+    return [
+        pytest.param(case, id=f"{number:03d} {case['name']}")
+        for number, case in enumerate(load(name)["cases"])
+    ]
