@@ -35,6 +35,9 @@ class Service(Protocol):
     def step(self, now: float) -> int:
         """One pass; how many symbols or plans it served. `now` is seconds since the epoch."""
 
+    def once(self, now: float) -> bool:
+        """All that is there now, and no more; False if something stays undone."""
+
     def wait(self, stop: threading.Event) -> None:
         """Until there may be something to do, or `stop` is set (noticed within a second)."""
 

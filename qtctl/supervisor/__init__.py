@@ -1,0 +1,1 @@
+"""Hosts the services: a thread and a port each, backoff, signals, health, logs."""

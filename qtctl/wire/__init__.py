@@ -1,0 +1,1 @@
+"""The Redis contract: the only package that imports redis."""

@@ -50,8 +50,7 @@ def facts_of(plan: plans.Plan, found: dict[str, Any]) -> Facts:
         opens_5min=found.get("opens_5min", 0),
         opens_1h=found.get("opens_1h", 0),
         opens_total_5min=found.get("opens_total_5min", 0),
-        issued=issued
-        and Issued(issued["symbol"], Kind(issued["kind"]), issued["entry"] == "same"),
+        issued=issued and Issued(issued["symbol"], Kind(issued["kind"]), issued["entry"] == "same"),
     )
 
 

@@ -1,0 +1,152 @@
+"""`qtctl config`: the settings in force, where each comes from, and files to begin with."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from qtctl.cli.columns import text
+from qtctl.cli.env import Env
+from qtctl.cli.frame import command, group
+from qtctl.cli.render import Fields, emit, emit_one
+from qtctl.errors import UsageError
+
+app = group(
+    "config",
+    help="Settings in force, and where each comes from.",
+    examples="""
+    qtctl config show governor
+    qtctl config check --config /etc/quantum/qtctl.toml
+    qtctl config import-env /etc/quantum/p32.env > qtctl.toml
+    """,
+)
+
+SETTINGS = (
+    text("setting", "key"),
+    text("value", "value", fold=True),
+    text("from", "origin", fold=True),
+)
+CHECKED = (
+    text("file", "file"),
+    text("redis", "redis"),
+    text("warnings", lambda checked: len(checked["warnings"])),
+)
+
+
+@command(app, outputs=("toml",))
+def show(
+    env: Env,
+    keys: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY", help="A setting (governor.min_conf) or a section."),
+    ] = None,
+) -> None:
+    """Settings in force: the value of each, and the file, variable or option it comes from.
+
+    Passwords are never shown. `-o toml` prints a file that gives the same settings.
+
+    Examples:
+        qtctl config show
+        qtctl config show governor redis.url
+        qtctl --set governor.min_conf=0.7 config show governor.min_conf
+        qtctl config show -o toml
+    """
+    rows = [row for row in _rows(env) if not keys or _is_asked(row["key"], keys)]
+    for key in keys or ():
+        if not any(_is_asked(row["key"], [key]) for row in rows):
+            raise UsageError(f"KEY {key!r} is no setting and no section: see qtctl config show")
+    if env.output == "toml":
+        sys.stdout.write(_toml(rows))
+    else:
+        emit(env, rows, SETTINGS)
+
+
+@command(app)
+def check(env: Env) -> None:
+    """Read all settings as a service would; 0 if they are good, 5 with what is wrong.
+
+    Redis is not asked.
+
+    Examples:
+        qtctl config check
+        qtctl config check --config new.toml && qtctl serve all --config new.toml
+    """
+    file = env.loaded.file
+    checked = {
+        "ok": True,
+        "file": None if file is None else str(file),
+        "redis": env.where(),
+        "warnings": list(env.loaded.warnings),
+    }
+    emit_one(env, checked, Fields(CHECKED))
+    env.say("The configuration is good.")
+
+
+@command(app)
+def init(env: Env) -> None:
+    """Print a commented file with every setting at its default.
+
+    Examples:
+        qtctl config init > /etc/quantum/qtctl.toml
+    """
+    from qtctl.settings import template
+
+    sys.stdout.write(template())
+
+
+@command(app, "import-env")
+def import_env(
+    env: Env,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="An EnvironmentFile of systemd.")
+    ],
+) -> None:
+    """Turn EnvironmentFiles of existing units into TOML, read as systemd reads them.
+
+    A later file wins over an earlier one. What could not be taken over is told on stderr.
+
+    Examples:
+        qtctl config import-env /etc/quantum/p29.env /etc/quantum/p32.env > qtctl.toml
+    """
+    from qtctl import settings
+
+    toml, warnings = settings.import_env([Path(file) for file in files])
+    for warning in warnings:
+        env.warn(warning)
+    sys.stdout.write(toml)
+
+
+def _rows(env: Env) -> list[dict[str, Any]]:
+    """Every setting: key, value (passwords masked) and origin, in the order of the template."""
+    from qtctl.settings import fields, public
+
+    loaded = env.loaded
+    shown = {
+        section: public(getattr(loaded.settings, section))
+        for section in dict.fromkeys(field.section for field in fields())
+    }
+    return [
+        {
+            "key": f"{field.section}.{field.key}",
+            "value": shown[field.section].get(field.key, "(not shown)"),
+            "origin": loaded.origins.get(f"{field.section}.{field.key}", "default"),
+        }
+        for field in fields()
+    ]
+
+
+def _is_asked(key: str, asked: Sequence[str]) -> bool:
+    """Whether a setting is among those asked for, by its own name or its section's."""
+    return key in asked or key.partition(".")[0] in asked
+
+
+def _toml(rows: Sequence[Mapping[str, Any]]) -> str:
+    import tomli_w
+
+    sections: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        section, _, key = row["key"].partition(".")
+        sections.setdefault(section, {})[key] = row["value"]
+    return tomli_w.dumps(sections)

@@ -1,0 +1,85 @@
+"""What a command gets: how to print, and lazily the settings and (for data commands) the store."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtctl.text import escape
+
+if TYPE_CHECKING:
+    # Only for the checker: settings import msgspec, which costs a third of the time of --help.
+    from qtctl.settings import Loaded, Settings
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the process was started with; tests give an environment of their own."""
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+
+@dataclass
+class Env:
+    """One run of one command: its common options, and what follows from them.
+
+    Building one does nothing; files are read at the first use of `loaded`.
+    """
+
+    output: str = "table"
+    """`table`, `json` or `ndjson`; a command may allow more."""
+    utc: bool = True
+    debug: bool = False
+    redis_url: str | None = field(default=None, repr=False)
+    config: str | None = None
+    sets: tuple[str, ...] = field(default=(), repr=False)
+    """`SECTION.KEY=VALUE`, the last one wins."""
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    service: str | None = None
+    """`allocation`, `governor` or `all` in `serve`, which is set before `loaded` is used: the
+    METRICS_PORT of an EnvironmentFile counts for that service only."""
+
+    @cached_property
+    def loaded(self) -> "Loaded":
+        """The settings and where they come from; warnings are printed once.
+
+        Errors: ConfigError for a bad file, variable or value.
+        """
+        from qtctl import settings
+
+        loaded = settings.load(
+            config=Path(self.config) if self.config is not None else None,
+            environ=self.environ,
+            redis_url=self.redis_url,
+            sets=self.sets,
+            service=self.service,
+        )
+        for warning in loaded.warnings:
+            self.warn(warning)
+        return loaded
+
+    @property
+    def settings(self) -> "Settings":
+        """The settings in force."""
+        return self.loaded.settings
+
+    def where(self) -> str:
+        """Where a change would happen: `redis://prod-1/0 quantum:`, without the password."""
+        from qtctl.settings import display_url
+
+        redis = self.settings.redis
+        return f"{display_url(redis.url)} {redis.prefix}"
+
+    # The store belongs here, as one more cached property: `store`, which connects by
+    # `self.settings` at its first use, and is closed by the command that used it.
+
+    def say(self, text: str) -> None:
+        """One line of prose on stderr: counts, hints, what was done."""
+        print(escape(text), file=sys.stderr, flush=True)  # noqa: T201 - the CLI's own stderr
+
+    def warn(self, text: str) -> None:
+        """One warning on stderr."""
+        self.say(f"qtctl: warning: {text}")

@@ -1,0 +1,205 @@
+"""A batch of plan entries from the queue to the end: read, judged in the atomic step, counted.
+
+Source: section 3 of the specification.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import msgspec
+
+from qtctl import __version__
+from qtctl.domain import plans
+from qtctl.domain.downsize import DownsizeRules, Hint, hint
+from qtctl.domain.gates import Facts, Limits, lacking_input
+from qtctl.domain.plans import Plan, PlanRules, Unreadable
+from qtctl.domain.readings import MISSING, Efficiency, assess
+from qtctl.domain.reasons import SKIPPED_DECISIONS, EffReason, Reason, Verdict
+from qtctl.errors import WireError
+from qtctl.logs import log_batch
+from qtctl.services.metrics import OTHER, GovernorMetrics
+from qtctl.services.troubles import Troubles
+from qtctl.wire import scores
+from qtctl.wire.commit import CommitSettings, Outcome, commit
+from qtctl.wire.decisions import DECISION_STATIC, Case
+from qtctl.wire.keys import EFFICIENCY
+from qtctl.wire.plan_queue import Entry, PlanQueue
+from qtctl.wire.records import flat
+from qtctl.wire.store import Store
+
+log = logging.getLogger("qtctl.governor")
+decisions_log = logging.getLogger("qtctl.decisions")
+"""The audit trail: one line per decision with all that it rests on."""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """All that a judgement goes by. limits_digest names what lies in governor:limits:*."""
+
+    plans: PlanRules
+    limits: Limits
+    downsize: DownsizeRules
+    commit: CommitSettings
+    limits_digest: str
+    instance: str
+
+
+class Judging:
+    """Serves batches of entries. An entry that Redis refused to settle stays pending; its id is
+    in what `serve` returns, to be tried again."""
+
+    def __init__(
+        self, store: Store, queue: PlanQueue, rules: Rules, metrics: GovernorMetrics
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._rules = rules
+        self._metrics = metrics
+        self._scores_bad = Troubles(log, "efficiency score")
+        self._attempts: dict[str, int] = {}
+
+    def serve(self, entries: Sequence[Entry], now: float, server_since_ms: int) -> list[str]:
+        """One batch, in its order; the ids of what stays pending. Errors: RedisUnreachable."""
+        gone = [entry.id for entry in entries if entry.raw is None]
+        if gone:
+            # Trimmed from the stream while it was pending: there is nothing left to judge.
+            self._queue.acknowledge(gone)
+            self._metrics.errors.labels("trimmed").inc(len(gone))
+        readable: list[tuple[Entry, Plan]] = []
+        unreadable: list[tuple[Entry, str]] = []
+        for entry in entries:
+            if entry.raw is None:
+                continue
+            plan = self._read(entry)
+            if isinstance(plan, Unreadable):
+                unreadable.append((entry, plan.problem))
+            else:
+                readable.append((entry, plan))
+        failed = self._reject(unreadable) + self._judge(readable, now, server_since_ms)
+        self._attempts = {id_: self._attempts.get(id_, 0) + 1 for id_ in failed}
+        return failed
+
+    def _read(self, entry: Entry) -> Plan | Unreadable:
+        fields = entry.fields()
+        return fields if isinstance(fields, Unreadable) else plans.read(fields, self._rules.plans)
+
+    def _reject(self, unreadable: Sequence[tuple[Entry, str]]) -> list[str]:
+        if not unreadable:
+            return []
+        replies = self._queue.reject(unreadable, self._rules.commit.events_maxlen)
+        failed, lines = [], []
+        for (entry, problem), reply in zip(unreadable, replies, strict=True):
+            if isinstance(reply, WireError):
+                failed.append(self._refused(entry.id, reply))
+                continue
+            self._metrics.rejected.labels(Reason.INVALID_PLAN.value).inc()
+            lines.append(
+                ("plan rejected", {"entry_id": entry.id, "reason": "invalid_plan",
+                                   "problem": problem})
+            )  # fmt: skip
+        log_batch(decisions_log, logging.WARNING, lines)
+        return failed
+
+    def _judge(
+        self, readable: Sequence[tuple[Entry, Plan]], now: float, server_since_ms: int
+    ) -> list[str]:
+        if not readable:
+            return []
+        hints = self._hints([plan for _, plan in readable if plan.execute], now)
+        neutral = hint(MISSING, self._rules.downsize)
+        cases = [
+            Case(
+                plan,
+                entry.id,
+                hints.get(plan.symbol, neutral),
+                entry.deliveries,
+                self._attempts.get(entry.id, 0) + 1,
+                self._rules.instance,
+                __version__,
+                self._rules.limits_digest,
+            )
+            for entry, plan in readable
+        ]
+        outcomes = commit(self._store, cases, self._rules.commit, server_since_ms)
+        failed, lines = [], []
+        for case, outcome in zip(cases, outcomes, strict=True):
+            if isinstance(outcome, WireError):
+                failed.append(self._refused(case.entry_id, outcome))
+                continue
+            self._count(case, outcome)
+            if outcome.verdict is not Verdict.REPLAY and outcome.verdict is not Verdict.SKIPPED:
+                lines.append((f"plan {outcome.verdict.value}", _line(case, outcome)))
+        log_batch(decisions_log, logging.INFO, lines)
+        return failed
+
+    def _hints(self, wanted: Sequence[Plan], now: float) -> dict[str, Hint]:
+        """The downsize hint for each symbol; what can't be read never blocks."""
+        rules = self._rules.downsize
+        symbols = sorted({plan.symbol for plan in wanted})
+        bad: dict[str, str] = {}
+        hints: dict[str, Hint] = {}
+        readings = scores.efficiencies(self._store, symbols)
+        for symbol, raw in zip(symbols, readings, strict=True):
+            efficiency: Efficiency = assess(raw, now, rules.eff_ttl_sec, rules.min_conf)
+            if efficiency.reason is EffReason.UNUSABLE:
+                bad[self._store.keys.at(EFFICIENCY, symbol)] = efficiency.problem
+            hints[symbol] = hint(efficiency, rules)
+        self._scores_bad.update(bad, [self._store.keys.at(EFFICIENCY, s) for s in symbols])
+        if bad:
+            self._metrics.errors.labels("efficiency").inc(len(bad))
+        return hints
+
+    def _refused(self, entry_id: str, problem: WireError) -> str:
+        self._metrics.errors.labels("commit").inc()
+        if entry_id not in self._attempts:
+            log.error(
+                "plan stays pending", extra={"fields": {"entry_id": entry_id, "problem": problem}}
+            )
+        return entry_id
+
+    def _count(self, case: Case, outcome: Outcome) -> None:
+        metrics, plan = self._metrics, case.plan
+        if outcome.verdict is Verdict.SKIPPED:
+            known = plan.decision in SKIPPED_DECISIONS
+            metrics.skipped.labels(plan.decision if known else OTHER).inc()
+            return
+        if outcome.verdict is Verdict.REPLAY:
+            return
+        symbol = metrics.symbol(plan.symbol)
+        if outcome.facts:
+            for gate in lacking_input(_static_facts(plan), self._rules.limits):
+                metrics.gate_skipped.labels(gate).inc()
+        if outcome.verdict is Verdict.BLOCKED:
+            metrics.block.labels(symbol, outcome.reason.value).inc()
+            return
+        metrics.allow.labels(symbol).inc()
+        metrics.eff_apply.labels(case.hint.action.value, case.hint.efficiency.reason.value).inc()
+        metrics.eff_factor.labels(symbol).set(case.hint.factor)
+        metrics.plan_to_permit.observe(max(0.0, float(outcome.facts["queue_age_sec"])))
+
+
+def _static_facts(plan: Plan) -> Facts:
+    return Facts(
+        symbol=plan.symbol,
+        kind=plan.kind,
+        queue_age_sec=0.0,
+        plan_age_sec=None if plan.at is None else 0.0,
+        kill_score=plan.kill_score,
+        qty=plan.qty,
+        price=plan.price,
+    )
+
+
+def _line(case: Case, outcome: Outcome) -> dict[str, str]:
+    """The audit line of a decision: what a person looks for first, then everything else."""
+    static = flat(DECISION_STATIC, case)
+    known = dict(zip(static[::2], static[1::2], strict=True))
+    first = {
+        "plan_id": case.plan.plan_id,
+        "symbol": case.plan.symbol,
+        "reason": outcome.reason.value,
+        "kind": known["kind"],
+    }
+    if outcome.withdrawn:
+        first["withdrawn"] = "1"
+    facts = {name: value for name, value in (known | outcome.facts).items() if value}
+    return first | {name: value for name, value in facts.items() if name not in first}

@@ -1,0 +1,178 @@
+"""What the services count. Each has a registry of its own: two live in one process.
+
+Source: sections 2 and 3 of the specification. Labels are bounded: a reason is a word of the
+specification, a plan_id is never a label, and symbols are capped.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from qtctl.domain.allocation import Proposal
+from qtctl.domain.downsize import EffAction
+from qtctl.domain.reasons import SKIPPED_DECISIONS, EffReason, Reason
+
+OTHER = "other"
+"""The label of what is over the cap."""
+_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+def _registry() -> CollectorRegistry:
+    # The `_created` series would double what a person reads and nobody uses them.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    return CollectorRegistry()
+
+
+def _preset(counter: Counter, values: Iterable[Sequence[str]]) -> None:
+    """A series that is there from the start, at 0, can be seen to grow and be alerted on."""
+    for labels in values:
+        counter.labels(*labels)
+
+
+class AllocationMetrics:
+    """The nine of section 2, and one gauge that tells when per-symbol series are left out."""
+
+    def __init__(self, max_symbols: int) -> None:
+        self.registry = _registry()
+        own = self.registry
+        self.loops = Counter("p29_shadow_loops", "Finished passes", registry=own)
+        self.proposed = Counter(
+            "p29_shadow_proposed", "Proposals by reason", ["reason"], registry=own
+        )
+        self.errors = Counter("p29_shadow_errors", "Errors by kind", ["kind"], registry=own)
+        self.duration = Histogram(
+            "p29_shadow_loop_duration_seconds", "Time of one pass", registry=own
+        )
+        self.symbols = Gauge(
+            "p29_shadow_symbols", "Symbols proposed in the last pass", registry=own
+        )
+        self.last_success = Gauge(
+            "p29_shadow_last_success_timestamp_seconds", "End of the last pass", registry=own
+        )
+        _preset(self.proposed, [(reason.value,) for reason in EffReason])
+        self._per_symbol = _PerSymbol(max_symbols)
+        self.registry.register(self._per_symbol)
+
+    def passed(self, proposals: Sequence[Proposal], now: float, seconds: float) -> None:
+        """A pass is over; now in epoch seconds."""
+        self.loops.inc()
+        self.duration.observe(seconds)
+        self.symbols.set(len(proposals))
+        self.last_success.set(now)
+        self._per_symbol.last = proposals
+        counts: dict[str, int] = {}
+        for proposal in proposals:
+            reason = proposal.efficiency.reason.value
+            counts[reason] = counts.get(reason, 0) + 1
+        for reason, count in counts.items():
+            self.proposed.labels(reason).inc(count)
+
+
+class _PerSymbol(Collector):
+    """Rendered at scrape time from the last pass: a symbol's series go when the symbol goes, and
+    its score series when the score goes."""
+
+    def __init__(self, max_symbols: int) -> None:
+        self.last: Sequence[Proposal] = ()
+        self._max = max_symbols
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        last = self.last  # One pass: the loop may put the next in its place meanwhile.
+        left_out = len(last) if len(last) > self._max else 0
+        if left_out:
+            last = ()
+        multiplier = GaugeMetricFamily(
+            "p29_shadow_multiplier", "Multiplier of the last pass", labels=["symbol"]
+        )
+        confidence = GaugeMetricFamily(
+            "p29_shadow_eff_confidence", "Confidence of the score", labels=["symbol"]
+        )
+        score = GaugeMetricFamily(
+            "p29_shadow_eff_score", "Capital-efficiency score", labels=["symbol"]
+        )
+        for proposal in last:
+            label, efficiency = [proposal.symbol], proposal.efficiency
+            multiplier.add_metric(label, proposal.multiplier)
+            if efficiency.score is not None and efficiency.confidence is not None:
+                score.add_metric(label, efficiency.score)
+                confidence.add_metric(label, efficiency.confidence)
+        yield from (multiplier, confidence, score)
+        yield GaugeMetricFamily(
+            "p29_shadow_symbol_series_left_out",
+            "Symbols whose series are left out (metrics_max_symbols), else 0",
+            value=left_out,
+        )
+
+
+class GovernorMetrics:
+    """The metrics of section 3."""
+
+    def __init__(self, max_symbols: int) -> None:
+        self.registry = _registry()
+        own = self.registry
+        self.eff_apply = Counter(
+            "p32_eff_apply",
+            "Permits by downsize action and reason",
+            ["action", "reason"],
+            registry=own,
+        )
+        self.eff_factor = Gauge("p32_eff_factor", "Last downsize factor", ["symbol"], registry=own)
+        self.allow = Counter("quantum_govern_allow", "Permits by symbol", ["symbol"], registry=own)
+        self.block = Counter(
+            "quantum_govern_block", "Blocked plans by symbol and reason", ["symbol", "reason"],
+            registry=own,
+        )  # fmt: skip
+        self.plan_to_permit = Histogram(
+            "p32_plan_to_permit_seconds",
+            "From the queue to the permit",
+            buckets=_LATENCY,
+            registry=own,
+        )
+        self.rejected = Counter(
+            "p32_rejected", "Plans that can't be read", ["reason"], registry=own
+        )
+        self.gate_skipped = Counter(
+            "p32_gate_skipped", "Gates that passed for want of input", ["gate"], registry=own
+        )
+        self.skipped = Counter(
+            "p32_skipped", "Plans acknowledged without a verdict", ["decision"], registry=own
+        )
+        self.pending = Gauge(
+            "p32_pending_plans", "Entries the group has not acknowledged", registry=own
+        )
+        self.lag = Gauge(
+            "p32_group_lag", "Entries the group has not read; NaN is unknown", registry=own
+        )
+        self.errors = Counter("p32_errors", "Errors by kind", ["kind"], registry=own)
+        self.last_success = Gauge(
+            "p32_last_success_timestamp_seconds", "End of the last pass", registry=own
+        )
+        _preset(self.eff_apply, [(EffAction.NONE.value, reason.value) for reason in EffReason])
+        _preset(self.eff_apply, [(EffAction.DOWNSIZE.value, EffReason.OK.value)])
+        _preset(self.rejected, [(Reason.INVALID_PLAN.value,)])
+        _preset(self.skipped, [(decision,) for decision in (*SKIPPED_DECISIONS, OTHER)])
+        self._symbols: set[str] = set()
+        self._max_symbols = max_symbols
+        self.lag.set(math.nan)
+
+    def symbol(self, symbol: str) -> str:
+        """The label of a symbol that a plan claims: itself, or `other` once there are too many."""
+        if symbol not in self._symbols:
+            if len(self._symbols) >= self._max_symbols:
+                return OTHER
+            self._symbols.add(symbol)
+        return symbol
+
+    def group(self, pending: int, lag: int | None) -> None:
+        """How the consumer group stands; lag None is unknown."""
+        self.pending.set(pending)
+        self.lag.set(math.nan if lag is None else lag)

@@ -1,0 +1,65 @@
+"""A running service's own record in Redis, so that others see what runs, where, with what.
+
+Source: section 1 of the specification, `qtctl:service:{service}:{name}`.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from qtctl import __version__
+from qtctl.wire.keys import SERVICE_TTL_SEC
+from qtctl.wire.store import Store
+
+
+def host_name() -> str:
+    """The host's name; `name` in the settings replaces it where several run on one host."""
+    return socket.gethostname()
+
+
+class Presence:
+    """Writes the record at each pass, at most once a second; the whole of it each time, so that
+    it is complete again after it expired."""
+
+    def __init__(
+        self,
+        store: Store,
+        service: str,
+        instance: str,
+        settings: Mapping[str, Any],
+        digest: str,
+        pass_sec: float,
+    ) -> None:
+        self._store = store
+        self._key = store.keys.service(service, instance)
+        # A loop slower than the TTL would vanish between two passes.
+        self._ttl_sec = max(SERVICE_TTL_SEC, int(3 * pass_sec))
+        self._fixed = {
+            "version": __version__,
+            "host": host_name(),
+            "pid": str(os.getpid()),
+            "settings": msgspec.json.encode(settings).decode(),
+            "digest": digest,
+        }
+        self._started_at: int | None = None
+        self._last: float | None = None
+
+    def beat(self, now: float) -> None:
+        """A pass was finished; now in epoch seconds. Errors: RedisUnreachable, WireError."""
+        if self._started_at is None:
+            self._started_at = int(now)
+        if self._last is not None and 0 <= now - self._last < 1.0:
+            return
+        fields = self._fixed | {
+            "started_at": str(self._started_at),
+            "last_pass_at": str(int(now)),
+        }
+        flat = [part for pair in fields.items() for part in pair]
+        # One step: a crash in between would leave a record for ever.
+        self._store.batch(
+            [("HSET", self._key, *flat), ("EXPIRE", self._key, self._ttl_sec)], atomic=True
+        )
+        self._last = now

@@ -1,0 +1,180 @@
+"""A service's own port: /metrics, /livez and /readyz, plain text, one line for the probes."""
+
+import logging
+import socket
+import socketserver
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+from prometheus_client.exposition import choose_encoder
+
+from qtctl import clock
+from qtctl.errors import QtctlError
+from qtctl.services.base import Service
+from qtctl.supervisor.progress import Answer, Progress
+
+PLAIN = "text/plain; charset=utf-8"
+
+# A client may take so long for one read or write, and for its whole request: a byte now and
+# then must not hold a thread for ever.
+IO_TIMEOUT_SEC = 5.0
+REQUEST_TIMEOUT_SEC = 15.0
+
+# How soon a server notices that it is to end; each look costs some 20 µs.
+_POLL_SEC = 0.1
+
+
+class Page(NamedTuple):
+    """What is sent back."""
+
+    status: HTTPStatus
+    content_type: str
+    body: bytes
+
+
+class HealthServer:
+    """Answers on `service.metrics_addr:metrics_port` between `start` and `stop`."""
+
+    def __init__(self, service: Service, progress: Progress) -> None:
+        self._service = service
+        self._progress = progress
+        self._log = logging.getLogger(f"qtctl.supervisor.{service.name}")
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> int:
+        """Listen, and tell the port (a free one where 0 was asked for).
+
+        Raises QtctlError where the address or port can't be had, naming both and the settings.
+        """
+        name, host = self._service.name, self._service.metrics_addr
+        port = self._service.metrics_port
+        try:
+            self._server = _Server(host, port, self._pages(), self._log)
+        except (OSError, OverflowError) as exc:
+            reason = getattr(exc, "strerror", None) or str(exc)
+            raise QtctlError(
+                f"can't listen on {_netloc(host, port)}: {reason}; change [{name}] metrics_port "
+                f"(0 takes a free one) or [{name}] metrics_addr"
+            ) from exc
+        bound: int = self._server.server_address[1]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SEC,), name=f"health-{name}", daemon=True
+        )
+        self._thread.start()
+        self._log.info("listening", extra={"fields": {"url": f"http://{_netloc(host, bound)}"}})
+        return bound
+
+    def stop(self) -> None:
+        """Free the port and hang up on whoever is connected."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.shutdown()
+        self._server.server_close()  # shutdown() alone leaves the port bound
+        self._server.hang_up(float("inf"))
+        self._thread.join()
+        self._server = self._thread = None
+
+    def _pages(self) -> "Mapping[str, Callable[[str], Page]]":
+        progress = self._progress
+        return {
+            "/metrics": self._metrics,
+            "/livez": lambda _: _probe(progress.live(clock.monotonic())),
+            "/readyz": lambda _: _probe(progress.ready(clock.monotonic())),
+        }
+
+    def _metrics(self, accept: str) -> Page:
+        encode, content_type = choose_encoder(accept)
+        return Page(HTTPStatus.OK, content_type, encode(self._service.registry))
+
+
+class _Server(ThreadingHTTPServer):
+    """Bound when made. Keeps its open connections, so that none outlives its time."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        pages: Mapping[str, Callable[[str], Page]],
+        log: logging.Logger,
+    ) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.pages = pages
+        self.log = log
+        self._lock = threading.Lock()
+        self._deadlines: dict[socket.socket, float] = {}
+        super().__init__((host, port), _Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer's own asks DNS for the host's name, which may take seconds; nobody reads it.
+        socketserver.TCPServer.server_bind(self)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._deadlines[request] = clock.monotonic() + REQUEST_TIMEOUT_SEC
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._deadlines.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Called at every poll."""
+        self.hang_up(clock.monotonic())
+
+    def hang_up(self, now: float) -> None:
+        """End the connections whose time is over by `now` (monotonic seconds)."""
+        with self._lock:
+            late = [request for request, at in self._deadlines.items() if at <= now]
+        for request in late:
+            with suppress(OSError):  # it ended by itself meanwhile
+                request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that goes away is nobody's error; a collector that raises is ours.
+        if not isinstance(sys.exc_info()[1], OSError):
+            self.log.exception("no answer for a request")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request per connection (HTTP/1.0)."""
+
+    server: _Server
+    timeout = IO_TIMEOUT_SEC
+
+    def do_GET(self) -> None:
+        """Answer with the page of that path."""
+        page = self.server.pages.get(self.path.partition("?")[0], _not_found)
+        status, content_type, body = page(self.headers.get("Accept", ""))
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def version_string(self) -> str:
+        """Sent as `Server`, without Python's version."""
+        return "qtctl"
+
+    def log_message(self, format: str, *args: object) -> None:
+        """No access log: probes and scrapes come every few seconds."""
+
+
+def _probe(answer: Answer) -> Page:
+    status = HTTPStatus.OK if answer.ok else HTTPStatus.SERVICE_UNAVAILABLE
+    return Page(status, PLAIN, f"{answer.text}\n".encode())
+
+
+def _not_found(_: str) -> Page:
+    body = b"not found: there are /metrics, /livez and /readyz\n"
+    return Page(HTTPStatus.NOT_FOUND, PLAIN, body)
+
+
+def _netloc(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

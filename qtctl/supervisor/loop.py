@@ -1,0 +1,101 @@
+"""One service's life: open, pass after pass, and after an error close, wait and open again."""
+
+import logging
+import threading
+
+from qtctl import clock
+from qtctl.errors import QtctlError, RedisUnreachable
+from qtctl.services.base import Service
+from qtctl.supervisor.backoff import Backoff
+from qtctl.supervisor.progress import Progress
+
+# Seconds before the first retry, and at most. Redis comes back by itself, so it is asked often;
+# an exception is a bug, and a loop that always raises must not fill the log.
+FIRST_RETRY_SEC = 0.1
+MOST_REDIS_SEC = 2.0
+MOST_EXCEPTION_SEC = 30.0
+
+
+class Loop:
+    """Runs one service in the calling thread until `stop` is set; no error of a service ends it.
+
+    Logs state changes, never tries: one line when Redis goes and one when it is back, one per
+    new message of another error, and each exception with its traceback.
+    """
+
+    def __init__(self, service: Service, progress: Progress, stop: threading.Event) -> None:
+        self._service = service
+        self._progress = progress
+        self._stop = stop
+        self._log = logging.getLogger(f"qtctl.supervisor.{service.name}")
+        self._redis_backoff = Backoff(FIRST_RETRY_SEC, MOST_REDIS_SEC)
+        self._exception_backoff = Backoff(FIRST_RETRY_SEC, MOST_EXCEPTION_SEC)
+        self._away_since: float | None = None
+        self._away_message = ""
+        self._complaint: str | None = None
+
+    def run(self) -> None:
+        """Until `stop`: at once where the service waits, after the current pass where it works."""
+        while not self._stop.is_set():
+            try:
+                self._passes()
+                continue  # only `stop` ends the passes
+            except RedisUnreachable as exc:
+                delay = self._redis_gone(exc)
+            except QtctlError as exc:
+                delay = self._redis_error(exc)
+            except Exception as exc:  # noqa: BLE001 - the supervisor's border: logged with its
+                # traceback and counted; one service's bug must not end the others.
+                delay = self._exception(exc)
+            self._stop.wait(delay)
+
+    def _passes(self) -> None:
+        service, opened = self._service, clock.monotonic()
+        try:
+            service.open(clock.now())
+            while not self._stop.is_set():
+                service.step(clock.now())
+                self._finished(clock.monotonic(), opened)
+                service.wait(self._stop)
+        finally:
+            service.close()
+
+    def _finished(self, now: float, opened: float) -> None:
+        self._progress.passed(now, self._service.not_ready())
+        self._redis_backoff.ran(now - opened)
+        self._exception_backoff.ran(now - opened)
+        if self._away_since is not None:
+            fields = {"away_sec": f"{now - self._away_since:.1f}", "was": self._away_message}
+            self._log.info("Redis is back", extra={"fields": fields})
+            self._away_since = None
+        if self._complaint is not None:
+            self._log.info("works again", extra={"fields": {"was": self._complaint}})
+            self._complaint = None
+
+    def _redis_gone(self, exc: RedisUnreachable) -> float:
+        now = clock.monotonic()
+        self._progress.unreachable(now, str(exc))
+        self._service.failed("redis_unreachable")
+        if self._away_since is None:
+            self._away_since, self._away_message = now, str(exc)
+            self._log.error("Redis is away, waiting for it: %s", exc)
+        return self._redis_backoff.next()
+
+    def _redis_error(self, exc: QtctlError) -> float:
+        self._progress.broke(str(exc))
+        self._service.failed("redis_error")
+        if str(exc) != self._complaint:
+            self._complaint = str(exc)
+            self._log.error("%s", exc)
+        return self._redis_backoff.next()
+
+    def _exception(self, exc: Exception) -> float:
+        self._progress.broke(f"{type(exc).__name__}: {exc}")
+        self._service.failed("exception")
+        delay = self._exception_backoff.next()
+        self._log.error(
+            "the loop raised and is restarted",
+            exc_info=exc,
+            extra={"fields": {"error": type(exc).__name__, "in_sec": f"{delay:.1f}"}},
+        )
+        return delay

@@ -1,0 +1,45 @@
+"""Decisions as they lie in Redis, and the limits they were judged by.
+
+Source: section 3 of the specification, "Decision record".
+"""
+
+from collections.abc import Sequence
+
+from qtctl.domain.gates import Limits
+from qtctl.wire.connect import is_error
+from qtctl.wire.decisions import limits_of
+from qtctl.wire.keys import DECISION, LIMITS
+from qtctl.wire.records import pairs
+from qtctl.wire.store import Store
+
+Decision = dict[str, str]
+"""A record by field; plan_id is always whole (the key has it, the field may be shortened)."""
+
+
+def every(store: Store) -> list[Decision]:
+    """All decisions of the last 24 h, the latest first."""
+    found = by_id(store, store.scan(DECISION))
+    return sorted(found.values(), key=_decided_at, reverse=True)
+
+
+def by_id(store: Store, plan_ids: Sequence[str]) -> dict[str, Decision]:
+    """The decisions about these plans; those without one are left out."""
+    replies = store.batch([("HGETALL", store.keys.at(DECISION, id_)) for id_ in plan_ids])
+    return {
+        id_: pairs(reply) | {"plan_id": id_}
+        for id_, reply in zip(plan_ids, replies, strict=True)
+        if not is_error(reply) and reply
+    }
+
+
+def limits(store: Store, digest: str) -> Limits | None:
+    """The limits with this digest, None where they are forgotten or unreadable."""
+    raw = store.run("GET", store.keys.at(LIMITS, digest))
+    return None if raw is None else limits_of(raw)
+
+
+def _decided_at(decision: Decision) -> float:
+    try:
+        return float(decision.get("decided_at", ""))
+    except ValueError:
+        return 0.0

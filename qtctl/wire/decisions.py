@@ -1,0 +1,145 @@
+"""The decision on the wire: the facts that a verdict rests on, and the way back to them.
+
+Source: section 3 of the specification, "Decision record".
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from qtctl.domain import numbers
+from qtctl.domain.downsize import Hint
+from qtctl.domain.gates import Facts, Limits
+from qtctl.domain.names import stored
+from qtctl.domain.plans import Plan, PlanRules
+from qtctl.domain.reasons import Kind
+from qtctl.wire.records import HINT, Field
+
+
+class Case(msgspec.Struct, frozen=True):
+    """What the governor knows of a plan before the atomic step."""
+
+    plan: Plan
+    entry_id: str
+    hint: Hint
+    deliveries: int
+    attempts: int
+    instance: str
+    version: str
+    limits: str
+
+
+def _exact(value: float | None) -> str:
+    """A fact that a gate compares: all its digits, or an explanation could contradict a verdict."""
+    return "" if value is None else repr(value)
+
+
+def _notional(case: Case) -> str:
+    value = case.plan.notional_usd
+    return "" if value is None or abs(value) == float("inf") else numbers.usd(value)
+
+
+def _eff_age(case: Case) -> str:
+    age = case.hint.efficiency.age_sec
+    return "" if age is None else numbers.millis(age)
+
+
+def _of_hint(field: Field[Hint]) -> Field[Case]:
+    return Field(field.name, field.holds, lambda case: field.text(case.hint))
+
+
+DECISION_STATIC: tuple[Field[Case], ...] = (
+    Field("plan_id", "the plan_id", lambda c: stored(c.plan.plan_id)),
+    Field("entry_id", "of the stream entry that was judged", lambda c: c.entry_id),
+    Field("symbol", "the symbol", lambda c: stored(c.plan.symbol)),
+    Field("kind", "open or close", lambda c: c.plan.kind.value),
+    Field("action", "as sent", lambda c: stored(c.plan.action)),
+    Field("side", "as sent", lambda c: stored(c.plan.side)),
+    Field("qty", "number, empty if unknown", lambda c: _exact(c.plan.qty)),
+    Field("price", "price, else entry_price", lambda c: _exact(c.plan.price)),
+    Field("source", "as sent", lambda c: stored(c.plan.source)),
+    Field("kill_score", "0 to 1, all its digits", lambda c: _exact(c.plan.kill_score)),
+    Field("notional_usd", "abs(qty) × price, USD", _notional),
+    *(_of_hint(field) for field in HINT),
+    Field("eff_age_sec", "age of the score when it was read", _eff_age),
+    Field("deliveries", "how often the group delivered the entry", lambda c: str(c.deliveries)),
+    Field("attempts", "how often this governor tried it", lambda c: str(c.attempts)),
+    Field("instance", "host or name of the governor", lambda c: stored(c.instance)),
+    Field("version", "of qtctl", lambda c: c.version),
+    Field("limits", "digest: governor:limits:{digest}", lambda c: c.limits),
+)
+"""What Python writes into a decision."""
+
+DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (
+    ("decided_at", "epoch seconds with milliseconds, the server's clock"),
+    ("plan_age_sec", "by the plan's own timestamp, empty if it has none"),
+    ("queue_age_sec", "by the id of its stream entry"),
+    ("kill_key", "the strictest kill key that was set, else empty"),
+    ("kill_value", "its value (a wrong type as <type>)"),
+    ("queued_before_server", "1 where it was queued before this server started"),
+    ("last_open_at", "last open permitted for the symbol, epoch seconds"),
+    ("last_open_age_sec", "the same as an age"),
+    ("opens_5min", "opens of the symbol permitted in the last 5 min"),
+    ("opens_1h", "in the last hour"),
+    ("opens_total_5min", "of all symbols in the last 5 min"),
+)
+"""What the atomic step finds and writes, in the order of its reply."""
+
+DECISION_HEAD = (("verdict", "permitted or blocked"), ("reason", "ok, or the gate's word"))
+DECISION_LATER = (("withdrawn_at", "when a conflicting plan or halt took the permit back"),)
+DECISION_FIELDS: tuple[tuple[str, str], ...] = (
+    *DECISION_HEAD,
+    *((field.name, field.holds) for field in DECISION_STATIC),
+    *DECISION_DYNAMIC,
+    *DECISION_LATER,
+)
+
+
+def facts_of(record: Mapping[str, str]) -> Facts:
+    """The facts that a decision record holds, for `domain.gates.judge`."""
+    known = {
+        name: numbers.number(record.get(name, ""))
+        for name in (
+            "queue_age_sec",
+            "plan_age_sec",
+            "kill_score",
+            "qty",
+            "price",
+            "last_open_age_sec",
+            "opens_5min",
+            "opens_1h",
+            "opens_total_5min",
+        )
+    }
+    return Facts(
+        symbol=record.get("symbol", ""),
+        kind=Kind.CLOSE if record.get("kind") == Kind.CLOSE else Kind.OPEN,
+        queue_age_sec=known["queue_age_sec"] or 0.0,
+        kill_key=record.get("kill_key", ""),
+        kill_value=record.get("kill_value", ""),
+        queued_before_server=record.get("queued_before_server") == "1",
+        plan_age_sec=known["plan_age_sec"],
+        kill_score=known["kill_score"],
+        qty=known["qty"],
+        price=known["price"],
+        last_open_age_sec=known["last_open_age_sec"],
+        opens_5min=int(known["opens_5min"] or 0),
+        opens_1h=int(known["opens_1h"] or 0),
+        opens_total_5min=int(known["opens_total_5min"] or 0),
+    )
+
+
+def limits_json(limits: Limits, rules: PlanRules) -> bytes:
+    """The limits that decisions rest on, canonical: sorted lists, fields in their order."""
+    return msgspec.json.encode(
+        msgspec.structs.asdict(limits)
+        | {name: sorted(getattr(rules, name)) for name in rules.__struct_fields__}
+    )
+
+
+def limits_of(raw: bytes) -> Limits | None:
+    """The limits in a `governor:limits:*` key, None where it can't be read."""
+    try:
+        return msgspec.json.decode(raw, type=Limits)
+    except msgspec.DecodeError:
+        return None

@@ -1,0 +1,50 @@
+-- Puts a synthetic hash in place of whatever is there, and keeps that, in one step.
+-- KEYS: key, record. ARGV: lifetime in seconds, force (1 or 0), then the fields.
+-- Replies 'written', or 'refused', type, remaining lifetime in ms, and the fields of what is there.
+local KEY, RECORD = KEYS[1], KEYS[2]
+local ttl, force = tonumber(ARGV[1]), ARGV[2] == '1'
+
+-- What a hash holds, whatever the order of its fields.
+local function digest(key)
+  local flat, lines = redis.call('HGETALL', key), {}
+  for i = 1, #flat, 2 do
+    lines[#lines + 1] = #flat[i] .. ':' .. flat[i] .. #flat[i + 1] .. ':' .. flat[i + 1]
+  end
+  table.sort(lines)
+  return redis.sha1hex(table.concat(lines, '\n'))
+end
+
+local there = redis.call('TYPE', KEY)['ok']
+local known = redis.call('HMGET', RECORD, 'digest', 'dump', 'until_ms')
+local ours = there == 'hash' and known[1] == digest(KEY)
+if there ~= 'none' and not ours and not force then
+  local fields = there == 'hash' and redis.call('HGETALL', KEY) or {}
+  return {'refused', there, redis.call('PTTL', KEY), unpack(fields)}
+end
+
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local dump, until_ms = known[2], tonumber(known[3] or '')
+if there ~= 'none' and not ours then
+  local left = redis.call('PTTL', KEY)
+  dump, until_ms = redis.call('DUMP', KEY), left >= 0 and now_ms + left or 0
+end
+
+local fields = {}
+for i = 3, #ARGV do
+  fields[#fields + 1] = ARGV[i]
+end
+redis.call('DEL', KEY, RECORD)
+redis.call('HSET', KEY, unpack(fields))
+redis.call('EXPIRE', KEY, ttl)
+redis.call('HSET', RECORD, 'digest', digest(KEY))
+if not dump then
+  redis.call('EXPIRE', RECORD, ttl)
+else
+  redis.call('HSET', RECORD, 'dump', dump, 'until_ms', string.format('%d', until_ms))
+  -- As long as there is something to take away or something to put back.
+  if until_ms > 0 then
+    redis.call('PEXPIREAT', RECORD, string.format('%d', math.max(until_ms, now_ms + ttl * 1000)))
+  end
+end
+return {'written'}

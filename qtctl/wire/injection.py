@@ -1,0 +1,85 @@
+"""Synthetic scores, targets and plans: written so that they can be taken away again.
+
+What is covered is kept whole (DUMP) with the moment it would have expired, beside a digest of what
+was written; what somebody else changed since is left alone. Source: sections 1 and 4 of the
+specification.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from qtctl.wire.keys import INJECTED
+from qtctl.wire.records import pairs, text
+from qtctl.wire.store import Store
+
+PLAN_RECORD_TTL_SEC = 86_400
+
+
+class InTheWay(msgspec.Struct, frozen=True):
+    """What lies under a key and is not ours. type is Redis's word; fields are those of a hash;
+    ttl_sec is None where it has no lifetime."""
+
+    type: str
+    fields: dict[str, str]
+    ttl_sec: float | None
+
+
+class Cleared(msgspec.Struct, frozen=True):
+    """What `clear` did with one key: removed, restored (what it covered is back), left (changed
+    by somebody else) or gone (expired before)."""
+
+    key: str
+    did: str
+    count: int = 1
+
+
+def cover(
+    store: Store, key: str, fields: Mapping[str, str], ttl_sec: int, *, force: bool
+) -> InTheWay | None:
+    """Writes a hash and remembers what it covers, in one step; None when written.
+
+    Without force nothing is covered but what inject wrote itself: then what is in the way is
+    returned and nothing is written. Errors: RedisUnreachable, WireError.
+    """
+    flat = [part for pair in fields.items() for part in pair]
+    reply = store.script(
+        "inject_hash", (key, _record(store, key)), (ttl_sec, "1" if force else "0", *flat)
+    )
+    if text(reply[0]) == "written":
+        return None
+    ttl_ms = int(reply[2])
+    return InTheWay(text(reply[1]), pairs(reply[3:]), None if ttl_ms < 0 else ttl_ms / 1000)
+
+
+def note_plan(store: Store, entry_id: str, plan_id: str) -> None:
+    """Remembers an injected plan for `clear`."""
+    record = _record(store, store.keys.plans)
+    store.batch(
+        [("HSET", record, entry_id, plan_id), ("EXPIRE", record, PLAN_RECORD_TTL_SEC)], atomic=True
+    )
+
+
+def clear(store: Store) -> list[Cleared]:
+    """Takes away what was injected and is unchanged, and puts back what it covered."""
+    head = store.keys.prefix + INJECTED.head
+    done = []
+    for record in sorted(set(store.scan_keys(store.keys.pattern(INJECTED)))):
+        key = record[len(head) :]
+        if key == store.keys.plans:
+            done.append(_clear_plans(store, record))
+        else:
+            did = store.script("inject_clear", (key, record), ())
+            done.append(Cleared(key, text(did)))
+    return done
+
+
+def _clear_plans(store: Store, record: str) -> Cleared:
+    ids = list(pairs(store.run("HGETALL", record)))
+    removed = store.run("XDEL", store.keys.plans, *ids) if ids else 0
+    store.run("DEL", record)
+    return Cleared(store.keys.plans, "removed", int(removed))
+
+
+def _record(store: Store, key: str) -> str:
+    return store.keys.at(INJECTED, key)

@@ -1,0 +1,222 @@
+"""Every key and stream: template, type, lifetime, who writes it, what it holds.
+
+Source: section 1 of the specification. The table in docs/redis-contract.md is made from CONTRACT.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from qtctl.domain.names import plan_id_problem, symbol_problem
+
+DECISION_TTL_SEC = 86_400
+BLOCK_TTL_SEC = 3_600
+LEDGER_KEEP_SEC = 3_600
+LIMITS_TTL_SEC = 7 * 86_400
+SERVICE_TTL_SEC = 30
+GROUP = "governor"
+"""The consumer group in which governors share the plan stream."""
+
+
+class KeySpec(msgspec.Struct, frozen=True):
+    """One line of the contract. template: without the prefix, at most one {placeholder}, last."""
+
+    template: str
+    type: str
+    writer: str
+    holds: str
+    ttl: str = "none"
+
+    @property
+    def head(self) -> str:
+        """The template up to its placeholder."""
+        return self.template.partition("{")[0]
+
+
+TARGET = KeySpec(
+    "allocation:target:{symbol}",
+    "hash",
+    "upstream (P2.9)",
+    "target_usd, confidence, timestamp, mode, and more that readers ignore",
+    "upstream's",
+)
+EFFICIENCY = KeySpec(
+    "capital:efficiency:{symbol}",
+    "hash",
+    "upstream (P3.1)",
+    "efficiency_score, confidence, ts, mode, version, and more that readers ignore",
+    "upstream's",
+)
+PLANS = KeySpec(
+    "stream:apply.plan",
+    "stream",
+    "upstream",
+    "plan_id, symbol, action, decision, kill_score, and optionally side, qty, price, "
+    "entry_price, reduceOnly, timestamp, source, …",
+)
+PROPOSED = KeySpec(
+    "allocation:target:proposed:{symbol}",
+    "hash",
+    "allocation loop",
+    "the latest proposal",
+    "600 s (`propose_key_ttl_sec`), set in one step with the fields",
+)
+PROPOSED_STREAM = KeySpec(
+    "stream:allocation.target.proposed",
+    "stream",
+    "allocation loop",
+    "one proposal per symbol and pass; about the larger of `stream_maxlen` and three passes kept",
+)
+PERMIT = KeySpec(
+    "permit:{plan_id}",
+    "string (JSON) or hash",
+    "governor",
+    "a single-use permit; `permit_encoding` chooses, every reader takes both",
+    "60 s (`permit_ttl_sec`)",
+)
+DECISION = KeySpec(
+    "governor:decision:{plan_id}",
+    "hash",
+    "governor",
+    "the truth about a plan: verdict, reason and every fact it rests on",
+    "24 h",
+)
+LIMITS = KeySpec(
+    "governor:limits:{digest}",
+    "string (JSON)",
+    "governor",
+    "the limits that decisions with this digest were judged by",
+    "7 days, refreshed",
+)
+BLOCK = KeySpec(
+    "governor:block:{plan_id}",
+    "string (JSON)",
+    "governor",
+    "reason, timestamp, symbol: a projection of the decision",
+    "3600 s",
+)
+LEDGER = KeySpec(
+    "governor:ledger:{symbol}",
+    "sorted set",
+    "governor",
+    "the opens it permitted: plan_id by time, the last hour",
+    "1 h after the last one",
+)
+LEDGER_TOTAL = KeySpec(
+    "governor:ledger_total",
+    "sorted set",
+    "governor",
+    "the same for all symbols together",
+    "1 h after the last one",
+)
+PERMITS = KeySpec(
+    "governor:permits",
+    "sorted set",
+    "governor",
+    "index of permits: plan_id by expiry; trimmed as it is written",
+)
+EVENTS = KeySpec(
+    "stream:governor.events",
+    "stream",
+    "governor, halt, resume",
+    "what happened to plans and permits; about 10,000 kept",
+)
+REJECTED = KeySpec(
+    "stream:governor.rejected",
+    "stream",
+    "governor",
+    "plans it could not read, to the byte, cut at 64 KiB; about 10,000 kept",
+)
+KILL = KeySpec(
+    "kill",
+    "string",
+    "halt, resume, other systems",
+    "absent, empty, `0`, `false`, `off`: normal; `reduce_only`: only closes pass; anything else, "
+    "or a wrong type: everything stops. So do the other names in `kill_keys`; the strictest wins",
+)
+SERVICE = KeySpec(
+    "qtctl:service:{service}:{name}",
+    "hash",
+    "each running service",
+    "version, host, pid, started_at, last_pass_at, its settings and their digest",
+    "30 s, or three passes where that is longer",
+)
+INJECTED = KeySpec(
+    "qtctl:injected:{key}",
+    "hash",
+    "inject",
+    "digest of what was written, and what was there before with its remaining lifetime",
+    "that of what it covers",
+)
+
+CONTRACT: tuple[KeySpec, ...] = (
+    TARGET,
+    EFFICIENCY,
+    PLANS,
+    PROPOSED_STREAM,
+    PROPOSED,
+    PERMIT,
+    DECISION,
+    LIMITS,
+    BLOCK,
+    LEDGER,
+    LEDGER_TOTAL,
+    PERMITS,
+    EVENTS,
+    REJECTED,
+    KILL,
+    SERVICE,
+    INJECTED,
+)
+
+
+class Keys:
+    """The contract under one prefix. Streams are full names: settings may name others."""
+
+    def __init__(
+        self,
+        prefix: str = "quantum:",
+        *,
+        plans: str = "",
+        proposed: str = "",
+        events: str = "",
+        rejected: str = "",
+    ) -> None:
+        self.prefix = prefix
+        self.plans = plans or prefix + PLANS.template
+        self.proposed_stream = proposed or prefix + PROPOSED_STREAM.template
+        self.events = events or prefix + EVENTS.template
+        self.rejected = rejected or prefix + REJECTED.template
+        self.ledger_total = prefix + LEDGER_TOTAL.template
+        self.permits = prefix + PERMITS.template
+
+    def at(self, spec: KeySpec, name: str) -> str:
+        """The key of one symbol, plan_id, …: `keys.at(PERMIT, plan_id)`."""
+        return self.prefix + spec.head + name
+
+    def service(self, service: str, name: str) -> str:
+        """Where a running service keeps its record."""
+        return f"{self.prefix}{SERVICE.head}{service}:{name}"
+
+    def kills(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The full names of the kill keys."""
+        return tuple(self.prefix + name for name in names)
+
+    def pattern(self, spec: KeySpec) -> str:
+        """A glob for SCAN that every key of the template matches (and perhaps others: see name)."""
+        literal = (self.prefix + spec.head).replace("\\", "\\\\")
+        for char in "*?[]":
+            literal = literal.replace(char, "\\" + char)
+        return literal + "*"
+
+    def name(self, spec: KeySpec, key: str) -> str | None:
+        """The symbol or plan_id in a key, or None where the key is not of this template.
+
+        It must match as a whole: `allocation:target:proposed:X` is not a target.
+        """
+        head = self.prefix + spec.head
+        if not key.startswith(head):
+            return None
+        name = key[len(head) :]
+        check = symbol_problem if spec.template.endswith("{symbol}") else plan_id_problem
+        return name if check(name) is None else None

@@ -1,0 +1,61 @@
+"""The records of running services, as others read them.
+
+Source: section 1 of the specification, `qtctl:service:{service}:{name}`.
+"""
+
+from typing import Any
+
+import msgspec
+
+from qtctl.wire.connect import is_error
+from qtctl.wire.records import pairs
+from qtctl.wire.store import Store
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A service that wrote its record lately. settings as it runs with; times in epoch seconds."""
+
+    service: str
+    name: str
+    version: str
+    host: str
+    pid: str
+    started_at: int
+    last_pass_at: int
+    settings: dict[str, Any]
+    digest: str
+
+
+def running(store: Store, service: str) -> list[Running]:
+    """All services of this kind that are alive, by name."""
+    head = store.keys.service(service, "")
+    glob = store.keys.service(service.replace("*", ""), "*")
+    keys = sorted({key for key in store.scan_keys(glob) if key.startswith(head)})
+    replies = store.batch([("HGETALL", key) for key in keys])
+    found = []
+    for key, reply in zip(keys, replies, strict=True):
+        if not is_error(reply) and reply:
+            found.append(_running(service, key[len(head) :], pairs(reply)))
+    return found
+
+
+def _running(service: str, name: str, fields: dict[str, str]) -> Running:
+    try:
+        settings = msgspec.json.decode(fields.get("settings", "{}"), type=dict[str, Any])
+    except msgspec.DecodeError:
+        settings = {}
+    return Running(
+        service,
+        name,
+        fields.get("version", ""),
+        fields.get("host", ""),
+        fields.get("pid", ""),
+        _int(fields.get("started_at", "")),
+        _int(fields.get("last_pass_at", "")),
+        settings,
+        fields.get("digest", ""),
+    )
+
+
+def _int(text: str) -> int:
+    return int(text) if text.isdecimal() else 0

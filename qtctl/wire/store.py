@@ -1,0 +1,203 @@
+"""One connection to Redis: commands one by one or in batches, errors as ours.
+
+What the commands mean is next door: scores.py, proposals.py, plan_queue.py, commit.py, …
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import msgspec
+import redis
+from redis.exceptions import NoScriptError
+
+from qtctl import errors
+from qtctl.wire.connect import connect, translated
+from qtctl.wire.keys import Keys, KeySpec
+from qtctl.wire.records import text
+
+Command = tuple[Any, ...]
+BATCH = 500
+"""Commands sent at once: large enough to hide the round trip, small enough to bound memory."""
+SCAN_COUNT = 1_000
+
+
+class Server(msgspec.Struct, frozen=True):
+    """What the server that answers says of itself (INFO).
+
+    now_ms and started_ms are on its own clock, epoch milliseconds; its uptime has whole seconds,
+    so started_ms may be up to a second late.
+    """
+
+    name: str
+    version: str
+    run_id: str
+    replication_id: str
+    role: str
+    now_ms: int
+    started_ms: int
+    maxmemory: int
+    policy: str
+
+    @property
+    def may_evict(self) -> bool:
+        """Could it forget keys when memory runs out."""
+        return self.maxmemory > 0 and self.policy != "noeviction"
+
+
+class Store:
+    """A connection that is made on first use and made anew after it broke.
+
+    Not thread safe: one per loop. `generation` counts the connections: whoever knows something
+    about the server behind one must ask again when it has changed.
+    """
+
+    def __init__(
+        self, url: str, keys: Keys, *, connect_timeout_sec: float = 1.5, timeout_sec: float = 2.0
+    ) -> None:
+        self.url = url
+        self.keys = keys
+        self.generation = 0
+        self._timeouts = (connect_timeout_sec, timeout_sec)
+        self._client: redis.Redis | None = None
+
+    def reader(self, block_sec: float) -> "Store":
+        """Another connection, for reads that block up to block_sec."""
+        connect_timeout, timeout = self._timeouts
+        return Store(
+            self.url,
+            self.keys,
+            connect_timeout_sec=connect_timeout,
+            # BLOCK can overrun its own time-out a little.
+            timeout_sec=timeout + block_sec,
+        )
+
+    def close(self) -> None:
+        """Let the connection go; the next command makes a new one. Never raises."""
+        client, self._client = self._client, None
+        if client is not None:
+            try:
+                client.close()
+                client.connection_pool.disconnect()
+            except (redis.RedisError, OSError):
+                pass  # It is gone either way.
+
+    def run(self, *command: Any) -> Any:
+        """One command, its reply as bytes. Errors: RedisUnreachable, WireError."""
+        with self._guarded():
+            return self._connected().execute_command(*command)  # type: ignore[no-untyped-call]
+
+    def batch(self, commands: Sequence[Command], *, atomic: bool = False) -> list[Any]:
+        """The replies to many commands; an error reply stands in its place as an exception.
+
+        Sent in chunks of BATCH; with `atomic` each chunk is a MULTI. Errors: RedisUnreachable.
+        """
+        replies: list[Any] = []
+        for start in range(0, len(commands), BATCH):
+            with self._guarded():
+                pipe = self._connected().pipeline(transaction=atomic)
+                for command in commands[start : start + BATCH]:
+                    pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+                replies += pipe.execute(raise_on_error=False)
+        return replies
+
+    def scripts(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """The replies to many calls of one script (keys, arguments), in one batch.
+
+        A server that does not know the script (restarted, flushed) is taught it and asked again:
+        such a call did nothing. Errors as in batch.
+        """
+        commands = [("EVALSHA", digest(name), len(keys), *keys, *args) for keys, args in calls]
+        replies = self.batch(commands)
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            self.run("SCRIPT", "LOAD", source(name))
+            again = self.batch([commands[i] for i in unknown])
+            for i, reply in zip(unknown, again, strict=True):
+                replies[i] = reply
+        return replies
+
+    def script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """One call of a script. Errors: RedisUnreachable, WireError."""
+        (reply,) = self.scripts(name, [(keys, args)])
+        if isinstance(reply, Exception):
+            with translated(self.url):
+                raise reply
+        return reply
+
+    def scan(self, spec: KeySpec) -> list[str]:
+        """The names (symbols, plan_ids) of all keys of a template, each once, sorted."""
+        return sorted(
+            {
+                name
+                for key in self.scan_keys(self.keys.pattern(spec))
+                if (name := self.keys.name(spec, key)) is not None
+            }
+        )
+
+    def scan_keys(self, pattern: str) -> Iterator[str]:
+        """Every key that a glob matches, perhaps more than once (SCAN may repeat itself)."""
+        cursor: Any = b"0"
+        while True:
+            cursor, found = self.run("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+            yield from (text(key) for key in found)
+            if cursor in (b"0", 0):
+                return
+
+    def now_ms(self) -> int:
+        """The server's clock, epoch milliseconds."""
+        seconds, micros = self.run("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def server(self) -> Server:
+        """Who answers, since when, and whether it may evict."""
+        info = dict(
+            line.split(":", 1) for line in text(self.run("INFO")).splitlines() if ":" in line
+        )
+        now_ms = self.now_ms()
+        name = "valkey" if "valkey_version" in info else "redis"
+        return Server(
+            name=name,
+            version=info.get(f"{name}_version", "?"),
+            run_id=info.get("run_id", ""),
+            replication_id=info.get("master_replid", ""),
+            role=info.get("role", ""),
+            now_ms=now_ms,
+            started_ms=now_ms - int(info.get("uptime_in_seconds", 0)) * 1000,
+            maxmemory=int(info.get("maxmemory", 0)),
+            policy=info.get("maxmemory_policy", "noeviction"),
+        )
+
+    def _connected(self) -> redis.Redis:
+        if self._client is None:
+            connect_timeout, timeout = self._timeouts
+            self._client = connect(
+                self.url, connect_timeout_sec=connect_timeout, timeout_sec=timeout
+            )
+            self.generation += 1
+        return self._client
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """After a broken connection nothing is known about the next: start it from scratch."""
+        try:
+            with translated(self.url):
+                yield
+        except errors.RedisUnreachable:
+            self.close()
+            raise
+
+
+@cache
+def source(name: str) -> str:
+    """The text of a script in this package."""
+    return resources.files("qtctl.wire").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+
+
+@cache
+def digest(name: str) -> str:
+    """What EVALSHA knows a script by."""
+    return hashlib.sha1(source(name).encode()).hexdigest()

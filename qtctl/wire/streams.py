@@ -1,0 +1,129 @@
+"""Reading a stream from its end, and following it without a gap or a repeat.
+
+Source: section 4 of the specification, `tail`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from qtctl import errors
+from qtctl.wire.ids import order
+from qtctl.wire.records import pairs, text
+from qtctl.wire.store import Store
+
+PAGE = 500
+
+
+class StreamEntry(msgspec.Struct, frozen=True):
+    """An entry as a person sees it: a bad byte is a visible escape."""
+
+    id: str
+    fields: dict[str, str]
+
+
+Wanted = Callable[[StreamEntry], bool]
+
+
+def last(store: Store, stream: str, count: int, wanted: Wanted) -> list[StreamEntry]:
+    """The last entries that are wanted, oldest first; goes back as far as it must."""
+    found: list[StreamEntry] = []
+    before = "+"
+    while len(found) < count:
+        page = _entries(store.run("XREVRANGE", stream, before, "-", "COUNT", PAGE))
+        found += [entry for entry in page if wanted(entry)]
+        if len(page) < PAGE:
+            break
+        before = f"({page[-1].id}"
+    return found[:count][::-1]
+
+
+class Follower:
+    """A place in a stream. It survives a lost connection: nothing is told twice, and what was
+    trimmed before it could be read is counted."""
+
+    def __init__(self, store: Store, stream: str, block_sec: float = 1.0) -> None:
+        self._store = store
+        self._waiter = store.reader(block_sec)
+        self._stream = stream
+        self._block_ms = int(block_sec * 1000)
+        self._last = "0-0"
+        # How many entries, of all that were ever added, lie behind this place.
+        self._position: int | None = None
+
+    def to_end(self) -> None:
+        """Puts the place behind what is there now. Errors: RedisUnreachable, WireError."""
+        added, _, _, newest = self._info()
+        self._position, self._last = added, newest
+
+    def wait(self) -> None:
+        """Until there is something new, at most block_sec."""
+        self._waiter.run(
+            "XREAD", "COUNT", 1, "BLOCK", self._block_ms, "STREAMS", self._stream, self._last
+        )
+
+    def read(self) -> tuple[list[StreamEntry], int]:
+        """What is new, oldest first, at most PAGE; and how many were trimmed before it."""
+        info, page = self._store.batch(
+            [
+                ("XINFO", "STREAM", self._stream),
+                ("XRANGE", self._stream, f"({self._last}", "+", "COUNT", PAGE),
+            ],
+            atomic=True,
+        )
+        if isinstance(info, Exception) or isinstance(page, Exception):
+            return [], 0  # The stream is not there (yet).
+        lost = self._lost(_facts(info))
+        entries = _entries(page)
+        if entries:
+            self._last = entries[-1].id
+            if self._position is not None:
+                self._position += len(entries)
+        return entries, lost
+
+    def close(self) -> None:
+        """Lets the waiting connection go."""
+        self._waiter.close()
+
+    def _lost(self, facts: tuple[int | None, int, str, str]) -> int:
+        added, length, oldest, _ = facts
+        if added is None or self._position is None:
+            return 0
+        removed = added - length
+        if order(oldest or "0-0") <= order(self._last) or removed <= self._position:
+            return 0
+        lost = removed - self._position
+        self._position = removed
+        return lost
+
+    def _info(self) -> tuple[int | None, int, str, str]:
+        try:
+            return _facts(self._store.run("XINFO", "STREAM", self._stream))
+        except errors.ServerRefusedError:
+            return 0, 0, "", "0-0"  # No such stream yet: everything in it will be new.
+
+
+def _facts(info: Any) -> tuple[int | None, int, str, str]:
+    found = {text(info[i]): info[i + 1] for i in range(0, len(info), 2)}
+    first = found["first-entry"]
+    return (
+        found.get("entries-added"),
+        found["length"],
+        text(first[0]) if first else "",
+        text(found["last-generated-id"]),
+    )
+
+
+def _entries(reply: Any) -> list[StreamEntry]:
+    return [StreamEntry(text(id_), pairs(raw)) for id_, raw in reply or ()]
+
+
+def other_groups(store: Store, ours: str) -> list[str]:
+    """The consumer groups of the plan stream that are not the governors'."""
+    try:
+        groups = store.run("XINFO", "GROUPS", store.keys.plans)
+    except errors.ServerRefusedError:
+        return []
+    names = [text(dict(zip(group[::2], group[1::2], strict=True))[b"name"]) for group in groups]
+    return [name for name in names if name != ours]

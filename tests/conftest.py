@@ -1,0 +1,35 @@
+"""A real server for the whole run, emptied for each test. A missing server fails the suite."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from qtctl.wire.embedded import Embedded, temporary
+from qtctl.wire.keys import Keys
+from qtctl.wire.store import Store
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Embedded]:
+    """One private server for all tests."""
+    with temporary() as embedded:
+        yield embedded
+
+
+@pytest.fixture
+def redis_url(server: Embedded) -> Iterator[str]:
+    """Its URL; every test begins with an empty server."""
+    store = Store(server.url, Keys())
+    store.run("FLUSHALL")
+    store.run("SCRIPT", "FLUSH")
+    store.run("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction")
+    store.close()
+    yield server.url
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    """A connection to it with the usual names."""
+    store = Store(redis_url, Keys())
+    yield store
+    store.close()

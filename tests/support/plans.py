@@ -1,0 +1,98 @@
+"""Plans on the stream, and the atomic step on them, as the tests need them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from qtctl.domain import plans
+from qtctl.domain.downsize import DownsizeRules, hint
+from qtctl.domain.gates import Limits
+from qtctl.domain.plans import Plan, PlanRules
+from qtctl.domain.readings import MISSING, Efficiency
+from qtctl.wire.commit import CommitSettings, commit
+from qtctl.wire.decisions import Case
+from qtctl.wire.keys import DECISION, GROUP, PERMIT
+from qtctl.wire.records import pairs, text
+from qtctl.wire.store import Store
+
+KILL_NAMES = ("kill", "governor:halt", "global:kill_switch")
+RATES_OFF = Limits(symbol_cooldown_sec=0, max_exec_per_5min=0, max_exec_per_hour=0)
+
+
+def fields(**changes: Any) -> dict[str, str]:
+    """A plain open, but for the changes; a change to None leaves the field out."""
+    plain = {
+        "plan_id": "p1",
+        "symbol": "BTCUSDT",
+        "action": "OPEN_PROPOSED",
+        "decision": "EXECUTE",
+        "kill_score": "0.1",
+    }
+    return {name: str(value) for name, value in (plain | changes).items() if value is not None}
+
+
+def queue(store: Store, entry: dict[str, Any], entry_id: str = "*", consumer: str = "test") -> str:
+    """Adds an entry and delivers it to the group; its id."""
+    try:
+        store.run("XGROUP", "CREATE", store.keys.plans, GROUP, "0", "MKSTREAM")
+    except Exception as problem:
+        assert "BUSYGROUP" in str(problem)
+    flat = [part for pair in entry.items() for part in pair]
+    added = text(store.run("XADD", store.keys.plans, entry_id, *flat))
+    store.run("XREADGROUP", "GROUP", GROUP, consumer, "STREAMS", store.keys.plans, ">")
+    return added
+
+
+def settings(store: Store, limits: Limits = RATES_OFF, encoding: str = "json") -> CommitSettings:
+    return CommitSettings(
+        limits, store.keys.kills(KILL_NAMES), encoding, 60, 10_000, "governor:test"
+    )
+
+
+def case(plan: Plan, entry_id: str, efficiency: Efficiency = MISSING) -> Case:
+    return Case(plan, entry_id, hint(efficiency, DownsizeRules()), 1, 1, "test", "0.1.0", "abc")
+
+
+def read(entry: dict[str, Any]) -> Plan:
+    plan = plans.read({name: str(value) for name, value in entry.items()}, PlanRules())
+    assert isinstance(plan, Plan), plan
+    return plan
+
+
+def judge(
+    store: Store,
+    entry: dict[str, Any],
+    limits: Limits = RATES_OFF,
+    *,
+    since_ms: int = 0,
+    entry_id: str = "*",
+    encoding: str = "json",
+    again: str | None = None,
+) -> Any:
+    """Queues an entry (or takes the id of one that is there) and runs the atomic step on it."""
+    queued = again or queue(store, entry, entry_id)
+    step = settings(store, limits, encoding)
+    (outcome,) = commit(store, [case(read(entry), queued)], step, since_ms)
+    return outcome
+
+
+def decision(store: Store, plan_id: str = "p1") -> dict[str, str]:
+    return pairs(store.run("HGETALL", store.keys.at(DECISION, plan_id)))
+
+
+def permit(store: Store, plan_id: str = "p1") -> bytes | None:
+    found: bytes | None = store.run("GET", store.keys.at(PERMIT, plan_id))
+    return found
+
+
+def pending(store: Store) -> list[str]:
+    rows = store.run("XPENDING", store.keys.plans, GROUP, "-", "+", 1000)
+    return [text(row[0]) for row in rows]
+
+
+def events(store: Store) -> list[dict[str, str]]:
+    return [pairs(raw) for _, raw in store.run("XRANGE", store.keys.events, "-", "+")]
+
+
+def dump(store: Store, keys: Sequence[str]) -> dict[str, bytes | None]:
+    """What lies under these keys, byte for byte."""
+    return {key: store.run("DUMP", key) for key in keys}
