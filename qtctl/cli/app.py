@@ -23,6 +23,14 @@ from qtctl.cli.frame import common_callback, new_app
 from qtctl.cli.parsing import Group
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("qtctl.cli.demo", "Both loops on a private server with synthetic traffic."),
+    "serve": ("qtctl.cli.serve", "Run the allocation loop, the governor, or both."),
+    "inject": ("qtctl.cli.inject", "Synthetic scores, targets and plans."),
+    "tail": ("qtctl.cli.tail", "Last entries of a stream: proposed, plans, events, rejected."),
+    "permit": ("qtctl.cli.permit", "Permits with the time they have left; take one."),
+    "plan": ("qtctl.cli.plan", "Decisions, explained gate by gate."),
+    "target": ("qtctl.cli.target", "Live targets beside their proposals."),
+    "eff": ("qtctl.cli.eff", "Efficiency scores, and what they count as."),
     "config": ("qtctl.cli.config", "Settings in force, and where each comes from."),
 }
 """Name on the command line: module, and its line in `qtctl --help` (which imports no module)."""

@@ -2,17 +2,22 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qtctl.errors import RedisUnreachable
 from qtctl.text import escape
+
+EMBEDDED = "embedded:"
 
 if TYPE_CHECKING:
     # Only for the checker: settings import msgspec, which costs a third of the time of --help.
     from qtctl.settings import Loaded, Settings
+    from qtctl.wire.store import Store
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,57 @@ class Env:
         redis = self.settings.redis
         return f"{display_url(redis.url)} {redis.prefix}"
 
-    # The store belongs here, as one more cached property: `store`, which connects by
-    # `self.settings` at its first use, and is closed by the command that used it.
+    @contextmanager
+    def store(self) -> "Iterator[Store]":
+        """A connection by the settings in force, closed at the end.
+
+        Errors: RedisUnreachable from the first command on; for `embedded:` at once where no
+        server runs there.
+        """
+        store = self.connection(self.url())
+        try:
+            yield store
+        finally:
+            store.close()
+
+    def connection(self, url: str) -> "Store":
+        """A store for a URL with the names of the settings; nothing is sent yet."""
+        from qtctl.wire.keys import Keys
+        from qtctl.wire.store import Store
+
+        settings = self.settings
+        keys = Keys(
+            settings.redis.prefix,
+            plans=settings.governor.stream_plans,
+            proposed=settings.allocation.stream_proposed,
+            events=settings.governor.stream_events,
+            rejected=settings.governor.stream_rejected,
+        )
+        return Store(
+            url,
+            keys,
+            connect_timeout_sec=settings.redis.connect_timeout_sec,
+            timeout_sec=settings.redis.timeout_sec,
+        )
+
+    def url(self) -> str:
+        """The URL to connect to: that of the private server where the settings say `embedded:`.
+
+        Errors: RedisUnreachable where it does not run.
+        """
+        url = self.settings.redis.url
+        if url != EMBEDDED:
+            return url
+        from qtctl.wire import embedded
+
+        directory = embedded.state_directory(self.environ)
+        running = embedded.running(directory)
+        if running is None:
+            raise RedisUnreachable(
+                f"no embedded server runs in {directory}: start one with "
+                "'qtctl serve all --embedded'"
+            )
+        return running
 
     def say(self, text: str) -> None:
         """One line of prose on stderr: counts, hints, what was done."""

@@ -95,8 +95,10 @@ def kill_level(value: str) -> int:
 
 
 def strictest(kills: Iterable[tuple[str, str | None]]) -> tuple[str, str]:
-    """Of all kill keys (name, value or None where absent) the one that decides; the first of equals;
-    ("", "") where all are normal."""
+    """Of all kill keys (name, value or None where absent) the one that decides.
+
+    The first of equals; ("", "") where all are normal.
+    """
     chosen, level = ("", ""), 0
     for key, value in kills:
         if kill_level(value or "") > level:

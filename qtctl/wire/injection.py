@@ -52,25 +52,35 @@ def cover(
     return InTheWay(text(reply[1]), pairs(reply[3:]), None if ttl_ms < 0 else ttl_ms / 1000)
 
 
-def note_plan(store: Store, entry_id: str, plan_id: str) -> None:
-    """Remembers an injected plan for `clear`."""
+def send_plan(store: Store, fields: Mapping[str, str]) -> str:
+    """Puts a plan on the stream and remembers it for `clear`; the id of its entry."""
+    flat = [part for pair in fields.items() for part in pair]
+    entry_id = text(store.run("XADD", store.keys.plans, "*", *flat))
     record = _record(store, store.keys.plans)
     store.batch(
-        [("HSET", record, entry_id, plan_id), ("EXPIRE", record, PLAN_RECORD_TTL_SEC)], atomic=True
+        [("HSET", record, entry_id, fields["plan_id"]), ("EXPIRE", record, PLAN_RECORD_TTL_SEC)],
+        atomic=True,
     )
+    return entry_id
+
+
+def injected(store: Store) -> list[Cleared]:
+    """What `clear` would look at."""
+    head = store.keys.prefix + INJECTED.head
+    records = sorted(set(store.scan_keys(store.keys.pattern(INJECTED))))
+    return [Cleared(record[len(head) :], "would look at") for record in records]
 
 
 def clear(store: Store) -> list[Cleared]:
     """Takes away what was injected and is unchanged, and puts back what it covered."""
-    head = store.keys.prefix + INJECTED.head
     done = []
-    for record in sorted(set(store.scan_keys(store.keys.pattern(INJECTED)))):
-        key = record[len(head) :]
-        if key == store.keys.plans:
+    for found in injected(store):
+        record = _record(store, found.key)
+        if found.key == store.keys.plans:
             done.append(_clear_plans(store, record))
         else:
-            did = store.script("inject_clear", (key, record), ())
-            done.append(Cleared(key, text(did)))
+            did = store.script("inject_clear", (found.key, record), ())
+            done.append(Cleared(found.key, text(did)))
     return done
 
 

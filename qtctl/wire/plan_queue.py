@@ -83,20 +83,7 @@ class PlanQueue:
 
     def state(self) -> GroupState | None:
         """How our group stands, None where stream or group is gone."""
-        try:
-            groups = self.store.run("XINFO", "GROUPS", self._stream)
-        except errors.ServerRefusedError:
-            return None  # No such key.
-        for group in groups:
-            found = dict(zip((text(name) for name in group[::2]), group[1::2], strict=True))
-            if text(found["name"]) == GROUP:
-                lag = found.get("lag")
-                return GroupState(
-                    found["pending"],
-                    None if lag is None else int(lag),
-                    text(found["last-delivered-id"]),
-                )
-        return None
+        return group_state(self.store)
 
     def skipped_at_start(self) -> int:
         """How many entries lie before the group's start: 0 where the first one is after it, −1
@@ -173,6 +160,24 @@ class PlanQueue:
         ]
         replies = self.store.scripts("reject_plan", calls)
         return [reply_error(r) if isinstance(r, Exception) else r for r in replies]
+
+
+def group_state(store: Store) -> GroupState | None:
+    """How the governors' group stands, None where stream or group is gone."""
+    try:
+        groups = store.run("XINFO", "GROUPS", store.keys.plans)
+    except errors.ServerRefusedError:
+        return None  # No such key.
+    for group in groups:
+        found = dict(zip((text(name) for name in group[::2]), group[1::2], strict=True))
+        if text(found["name"]) == GROUP:
+            lag = found.get("lag")
+            return GroupState(
+                found["pending"],
+                None if lag is None else int(lag),
+                text(found["last-delivered-id"]),
+            )
+    return None
 
 
 def _rejected(entry: Entry, problem: str) -> list[Any]:

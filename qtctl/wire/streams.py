@@ -57,6 +57,10 @@ class Follower:
         added, _, _, newest = self._info()
         self._position, self._last = added, newest
 
+    def is_behind(self, entry: StreamEntry) -> bool:
+        """Does the entry lie behind this place, so that `read` will not bring it."""
+        return order(entry.id) <= order(self._last)
+
     def wait(self) -> None:
         """Until there is something new, at most block_sec."""
         self._waiter.run(

@@ -1,0 +1,207 @@
+"""`qtctl plan`: decisions, and why each fell as it did, gate by gate."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qtctl.cli import human, values
+from qtctl.cli.columns import Column, age, moment, money, text
+from qtctl.cli.env import Env
+from qtctl.cli.frame import command, group
+from qtctl.cli.render import Fields, Rows, emit, emit_one
+from qtctl.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from qtctl.domain.gates import Limits
+    from qtctl.wire.store import Store
+
+app = group(
+    "plan",
+    help="Decisions of the governor, kept for 24 h, and the gates behind each.",
+    default="list",
+    examples="""
+    qtctl plan list BTCUSDT --blocked --since 1h
+    qtctl plan show p1
+    """,
+)
+
+
+def _style(value: Any) -> str:
+    return {"permitted": "green", "blocked": "red", "pass": "green", "FAIL": "bold red"}.get(
+        str(value), ""
+    )
+
+
+LISTED = (
+    moment("decided", "decided_at", drop=1),
+    text("plan", "plan_id"),
+    text("symbol", "symbol"),
+    text("kind", "kind"),
+    text("verdict", "verdict", style=_style),
+    text("reason", "reason"),
+    text("action", "action", drop=3),
+    money("notional USD", "notional_usd", drop=4),
+    text("score says", "eff_action", drop=2),
+    age("in queue", "queue_age_sec", drop=4),
+)
+HEAD = (
+    text("plan", "plan_id"),
+    text("verdict", "verdict", style=_style),
+    text("reason", "reason"),
+    moment("decided", "decided_at"),
+    text("symbol", "symbol"),
+    text("kind", "kind"),
+    text("action", "action"),
+    text("side", "side"),
+    text("qty", "qty"),
+    text("price USD", "price"),
+    money("notional USD", "notional_usd"),
+    text("source", "source"),
+    age("in queue", "queue_age_sec"),
+    text("hint", lambda row: _hint(row)),
+    text("entry", "entry_id"),
+    text("governor", lambda row: f"{row.get('instance', '')} {row.get('version', '')}".strip()),
+)
+WITHDRAWN: tuple[Column, ...] = (moment("withdrawn", "withdrawn_at", style="yellow"),)
+GATES = (
+    text("gate", "gate"),
+    text("result", "result", style=_style),
+    text("value", "value", right=True, fold=True),
+    text("limit", "limit", right=True),
+)
+UNITS = {
+    "age": "s",
+    "future": "s",
+    "cooldown": "s",
+    "notional": "USD",
+    "burst": "in 5 min",
+    "hourly": "in 1 h",
+    "total": "in 5 min",
+}
+
+
+@command(app, "list")
+def list_plans(
+    env: Env,
+    symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None,
+    blocked: Annotated[bool, typer.Option("--blocked", help="Only what was blocked.")] = False,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="AGO", help="Not older than: 90, 5m, 1h.")
+    ] = None,
+) -> None:
+    """Decisions, the latest first.
+
+    Examples:
+        qtctl plan list
+        qtctl plan list BTCUSDT --blocked --since 1h
+    """
+    wanted = set(values.symbols(symbols))
+    since_sec = None if since is None else values.duration(since, "--since", 0, 86_400)
+    with env.store() as store:
+        after = 0.0 if since_sec is None else store.now_ms() / 1000 - since_sec
+        found = [
+            row
+            for row in rows(store)
+            if (not wanted or row.get("symbol") in wanted)
+            and (not blocked or row.get("verdict") == "blocked")
+            and (human.as_number(row.get("decided_at")) or 0.0) >= after
+        ]
+        emit(env, found, LISTED, empty="No decisions match (they are kept for 24 h).")
+
+
+def rows(store: "Store") -> list[dict[str, str]]:
+    """One row a decision, the latest first."""
+    from qtctl.wire import decision_log
+
+    return decision_log.every(store)
+
+
+def show(env: Env, plan_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """One decision, explained gate by gate from the facts that it rests on.
+
+    `explain` is another name for it.
+
+    Examples:
+        qtctl plan show p1
+        qtctl plan explain p1 -o json
+    """
+    from qtctl.wire import decision_log
+
+    values.plan_id(plan_id)
+    with env.store() as store:
+        decision = decision_log.by_id(store, [plan_id]).get(plan_id)
+        if decision is None:
+            raise NotFoundError(
+                f"no decision about {plan_id} (they are kept for 24 h): "
+                "see 'qtctl tail plans' and 'qtctl tail rejected'"
+            )
+        limits, whence = _limits(env, store, decision)
+        gates = _gates(decision, limits)
+        if env.output == "table":
+            env.say(f"Limits: {whence}")
+        head = HEAD + (WITHDRAWN if decision.get("withdrawn_at") else ())
+        emit_one(
+            env,
+            decision,
+            Fields(head),
+            Rows([_gate_row(gate) for gate in gates], GATES),
+            as_json={**decision, "gates": gates},
+        )
+
+
+command(app)(show)
+command(app, "explain", hidden=True)(show)
+
+
+def _limits(env: Env, store: "Store", decision: Mapping[str, str]) -> "tuple[Limits, str]":
+    """The limits that it was judged by; where they are forgotten, the running governor's, or the
+    settings of this shell."""
+    from qtctl.wire import decision_log
+    from qtctl.wire.effective import governor_limits
+
+    digest = decision.get("limits", "")
+    limits = decision_log.limits(store, digest)
+    if limits is not None:
+        return limits, f"as judged by ({digest})"
+    found, whence = governor_limits(store, env.settings)
+    return found, f"{whence}; those it was judged by ({digest}) are forgotten"
+
+
+def _gates(decision: Mapping[str, str], limits: "Limits") -> list[dict[str, Any]]:
+    """The worksheet as JSON has it: a list of {gate, value, limit, passed}."""
+    from qtctl.domain.gates import judge
+    from qtctl.wire.decisions import facts_of
+
+    worksheet = judge(facts_of(decision), limits).worksheet
+    return [
+        {"gate": check.gate, "value": check.value, "limit": check.limit, "passed": check.passed}
+        for check in worksheet
+    ]
+
+
+def _gate_row(gate: Mapping[str, Any]) -> dict[str, str]:
+    unit = UNITS.get(gate["gate"], "")
+    passed = gate["passed"]
+    return {
+        "gate": gate["gate"],
+        "result": "not judged" if passed is None else "pass" if passed else "FAIL",
+        "value": _shown(gate["value"], unit),
+        "limit": _shown(gate["limit"], unit),
+    }
+
+
+def _shown(value: Any, unit: str) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:,.10g} {unit}".rstrip()
+
+
+def _hint(decision: Mapping[str, str]) -> str:
+    """What the score made of it, in a few words."""
+    action, reason = decision.get("eff_action", ""), decision.get("eff_reason", "")
+    score = decision.get("eff_score") or "no score"
+    if action == "DOWNSIZE":
+        factor, cooldown = decision.get("eff_factor", ""), decision.get("extra_cooldown_sec", "")
+        return f"DOWNSIZE × {factor}, {cooldown} s extra cooldown (score {score})"
+    return f"{action} ({reason}, {score})"

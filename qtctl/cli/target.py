@@ -1,0 +1,104 @@
+"""`qtctl target`: live targets beside what is proposed for them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qtctl.cli import values
+from qtctl.cli.columns import age, money, number, percent, text, ttl
+from qtctl.cli.env import Env
+from qtctl.cli.frame import command, group
+from qtctl.cli.render import emit
+
+if TYPE_CHECKING:
+    from qtctl.wire.overview import Symbol
+    from qtctl.wire.store import Store
+
+app = group(
+    "target",
+    help="Live targets beside their proposals.",
+    default="list",
+    examples="""
+    qtctl target list
+    qtctl target list BTCUSDT -o json
+    """,
+)
+
+
+def reason_style(value: Any) -> str:
+    """The colour of what a score counts as."""
+    return {"ok": "green", "": "", None: ""}.get(value, "yellow")
+
+
+LISTED = (
+    text("symbol", "symbol"),
+    money("base USD", "base_target"),
+    money("proposed USD", "proposed_target"),
+    percent("change %", "change_pct"),
+    text("reason", "reason", style=reason_style),
+    number("score", "eff_score", places=4, drop=1),
+    age("target age", "target_age_s", drop=2),
+    age("proposed", "proposed_age_s", drop=3),
+    ttl("target left", "ttl_s", drop=4),
+)
+
+
+@command(app, "list")
+def list_targets(
+    env: Env, symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None
+) -> None:
+    """Live target beside proposal, the widest change first.
+
+    Examples:
+        qtctl target list
+        qtctl target list BTCUSDT ETHUSDT
+        qtctl target -o json
+    """
+    from qtctl.wire.effective import allocation_rules
+
+    wanted = values.symbols(symbols)
+    with env.store() as store:
+        found = rows(store, wanted)
+        emit(env, found, LISTED, empty="No targets: is P2.9 writing quantum:allocation:target:* ?")
+        if env.output == "table" and found:
+            rules, whence = allocation_rules(store, env.settings)
+            env.say(f"Multiplier {rules.min_mult:g} to {rules.max_mult:g}, limits {whence}.")
+
+
+def rows(store: "Store", wanted: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a symbol, the widest change first."""
+    from qtctl.wire import overview
+
+    now = store.now_ms() / 1000
+    found = [_row(symbol, now) for symbol in overview.symbols(store, wanted)]
+    return sorted(found, key=lambda row: (-abs(row["change_pct"] or 0.0), row["symbol"]))
+
+
+def _row(found: "Symbol", now: float) -> dict[str, Any]:
+    """The JSON of a symbol: the proposal's wire fields, with the live target as base_target."""
+    from qtctl.domain import numbers
+
+    target, proposal = found.target.readable, found.proposal.readable
+    base = numbers.number(target.get("target_usd", ""))
+    proposed = numbers.number(proposal.get("proposed_target", ""))
+    at = numbers.epoch(target.get("timestamp", ""))
+    made = numbers.epoch(proposal.get("ts_epoch", ""))
+    problem = "" if base is not None else "no target" if not target else "unreadable target"
+    return {
+        "symbol": found.symbol,
+        "base_target": "" if base is None else numbers.usd(base),
+        "proposed_target": proposal.get("proposed_target", ""),
+        "change_pct": round((proposed / base - 1) * 100, 4)
+        if base and proposed is not None
+        else None,
+        "multiplier": proposal.get("multiplier", ""),
+        "eff_score": proposal.get("eff_score", ""),
+        "eff_confidence": proposal.get("eff_confidence", ""),
+        "eff_stale": proposal.get("eff_stale", ""),
+        "reason": problem or proposal.get("reason", "") or "no proposal",
+        "ts_epoch": proposal.get("ts_epoch", ""),
+        "target_age_s": None if at is None else round(now - at, 3),
+        "proposed_age_s": None if made is None else round(now - made, 3),
+        "ttl_s": -1 if found.target.ttl_sec is None else round(found.target.ttl_sec, 3),
+    }

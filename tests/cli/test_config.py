@@ -1,0 +1,144 @@
+"""`qtctl config`: what is in force and why, without ever showing a password."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from qtctl.cli.app import run
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "qtctl.toml"
+    file.write_text(
+        '[redis]\nurl = "redis://ops:hush@prod-1:6380/2"\n[governor]\nmin_conf = 0.7\n', "utf-8"
+    )
+    return file
+
+
+def shown(capsys: Captured, *args: str, environ: dict[str, str] | None = None) -> str:
+    assert run(["config", *args], environ or {}) == 0
+    return capsys.readouterr().out
+
+
+def test_show_names_value_and_origin_of_every_setting(capsys: Captured, file: Path) -> None:
+    environ = {"P31_STALE_SEC": "300"}
+    args = ("show", "-o", "json", "--config", str(file), "--set", "governor.burst=1")
+    args = (*args[:-2], "--set", "governor.permit_ttl_sec=30")
+    rows = {row["key"]: row for row in json.loads(shown(capsys, *args, environ=environ))}
+    assert set(rows["governor.min_conf"]) == {"key", "value", "origin"}
+    assert rows["governor.min_conf"]["value"] == 0.7
+    assert str(file) in rows["governor.min_conf"]["origin"]
+    assert rows["allocation.stale_sec"]["value"] == 300
+    assert "P31_STALE_SEC" in rows["allocation.stale_sec"]["origin"]
+    assert rows["governor.permit_ttl_sec"]["value"] == 30
+    assert "--set" in rows["governor.permit_ttl_sec"]["origin"]
+    assert rows["allocation.base"]["origin"] == "default"
+
+
+@pytest.mark.parametrize("output", ["table", "json", "ndjson", "toml"])
+def test_no_output_shows_the_password(output: str, capsys: Captured, file: Path) -> None:
+    out = shown(capsys, "show", "-o", output, "--config", str(file))
+    assert "hush" not in out
+    assert "prod-1" in out
+
+
+def test_show_picks_settings_and_sections(capsys: Captured) -> None:
+    keys = [row["key"] for row in json.loads(shown(capsys, "show", "redis", "-o", "json"))]
+    assert "redis.url" in keys
+    assert all(key.startswith("redis.") for key in keys)
+    lines = shown(capsys, "show", "governor.min_conf", "redis.url").splitlines()
+    assert [line.split()[0] for line in lines] == ["setting", "redis.url", "governor.min_conf"]
+
+
+def test_show_of_an_unknown_setting_says_so(capsys: Captured) -> None:
+    assert run(["config", "show", "governor.nope"], {}) == 2
+    assert "governor.nope" in capsys.readouterr().err
+
+
+def test_shown_toml_gives_the_same_settings_again(capsys: Captured, tmp_path: Path) -> None:
+    environ = {"P31_STALE_SEC": "300", "GOV_SYMBOL_COOLDOWN_SECONDS": "5"}
+    toml = shown(capsys, "show", "-o", "toml", environ=environ)
+    again = tmp_path / "again.toml"
+    again.write_text(toml, "utf-8")
+    first = json.loads(shown(capsys, "show", "-o", "json", environ=environ))
+    second = json.loads(shown(capsys, "show", "-o", "json", "--config", str(again)))
+    assert [(row["key"], row["value"]) for row in first] == [
+        (row["key"], row["value"]) for row in second
+    ]
+
+
+def test_check_of_a_good_file_names_it(capsys: Captured, file: Path) -> None:
+    assert run(["config", "check", "--config", str(file)], {}) == 0
+    out, err = capsys.readouterr()
+    assert str(file) in out
+    assert "hush" not in out + err
+    assert "good" in err
+    checked = json.loads(shown(capsys, "check", "--config", str(file), "-o", "json"))
+    assert (checked["ok"], checked["file"], checked["warnings"]) == (True, str(file), [])
+
+
+def test_check_prints_warnings_and_still_passes(capsys: Captured) -> None:
+    assert run(["config", "check"], {"P31_MIN_CONF": "0.7 # stricter"}) == 0
+    err = capsys.readouterr().err
+    assert err.startswith("qtctl: warning: ")
+    assert "P31_MIN_CONF" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[governor]\nmin_confidence = 1\n", "min_confidence"),
+        ("[governor]\nmin_conf = 'x'\n", "min_conf"),
+        ("[governor\n", "bad.toml"),
+    ],
+)
+def test_check_of_a_bad_file_is_5_and_one_line(
+    text: str, names: str, capsys: Captured, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text(text, "utf-8")
+    assert run(["config", "check", "--config", str(bad)], {}) == 5
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("qtctl: ")
+    assert err.count("\n") == 1
+    assert names in err
+    assert "bad.toml" in err
+
+
+def test_a_file_that_is_asked_for_and_missing_is_5(capsys: Captured, tmp_path: Path) -> None:
+    assert run(["config", "show", "--config", str(tmp_path / "none.toml")], {}) == 5
+    assert "none.toml" in capsys.readouterr().err
+
+
+def test_init_prints_a_file_that_checks(capsys: Captured, tmp_path: Path) -> None:
+    template = shown(capsys, "init")
+    assert {"redis", "allocation", "governor"} <= set(tomllib.loads(template))
+    assert "#" in template
+    file = tmp_path / "qtctl.toml"
+    file.write_text(template, "utf-8")
+    assert run(["config", "check", "--config", str(file)], {}) == 0
+
+
+def test_import_env_turns_files_of_units_into_toml(capsys: Captured, tmp_path: Path) -> None:
+    first, second = tmp_path / "p29.env", tmp_path / "p32.env"
+    first.write_text('P31_SCALE="1.5"\nP31_MIN_CONF=0.6\n', "utf-8")
+    second.write_text("# comment\nGOV_MAX_EXEC_PER_HOUR=7\nP31_MIN_CONF=0.8\n", "utf-8")
+    assert run(["config", "import-env", str(first), str(second)], {}) == 0
+    settings = tomllib.loads(capsys.readouterr().out)
+    assert settings["allocation"]["scale"] == 1.5
+    assert settings["governor"]["max_exec_per_hour"] == 7
+    assert settings["governor"]["min_conf"] == settings["allocation"]["min_conf"] == 0.8
+
+
+def test_import_env_of_a_missing_file_is_one_line(capsys: Captured, tmp_path: Path) -> None:
+    assert run(["config", "import-env", str(tmp_path / "none.env")], {}) in (2, 5)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "none.env" in err
+    assert "internal error" not in err
