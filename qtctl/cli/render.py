@@ -53,7 +53,9 @@ def emit(
     """
     if env.output == "table":
         listed = list(rows)
-        if listed:
+        if len(listed) > tables.LONG:
+            Stream(env, columns).write(listed)
+        elif listed:
             tables.print_table(env, listed, columns)
         elif empty:
             env.say(empty)
@@ -122,6 +124,7 @@ class Stream:
         self._env = env
         self._columns = tuple(columns)
         self._widths: Sequence[int] = ()
+        self._terminal = tables.console(env) if tables.on_terminal(env) else None
 
     def write(self, rows: Iterable[Any]) -> None:
         """Print a batch, which may be empty."""
@@ -147,4 +150,4 @@ class Stream:
         return [column.cell(row, self._env.utc) for column in self._columns]
 
     def _line(self, cells: Sequence[str], styles: Sequence[str]) -> None:
-        tables.print_line(self._env, self._columns, self._widths, cells, styles)
+        tables.print_line(self._terminal, self._columns, self._widths, cells, styles)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+LONG = 1000
+"""Rows above this are printed as a stream is: rich takes 1.5 ms to lay out a row of a table."""
+
+
 def on_terminal(env: Env) -> bool:
     """Whether stdout is a terminal that can do more than print lines."""
     return sys.stdout.isatty() and env.environ.get("TERM", "") not in ("dumb", "unknown")
@@ -162,14 +166,14 @@ def plain_line(columns: Sequence[Column], widths: Sequence[int], line: Sequence[
 
 
 def print_line(
-    env: Env,
+    terminal: "Console | None",
     columns: Sequence[Column],
     widths: Sequence[int],
     cells: Sequence[str],
     styles: Sequence[str],
 ) -> None:
     """One line of a stream; where it is longer than the terminal, the terminal wraps it."""
-    if not on_terminal(env):
+    if terminal is None:
         sys.stdout.write(f"{plain_line(columns, widths, cells)}\n")
         return
     from rich.text import Text
@@ -179,7 +183,7 @@ def print_line(
         line.append(_pad(cell, width, right=column.right), style)
         line.append(" " * GAP)
     line.rstrip()
-    console(env).print(line, soft_wrap=True)
+    terminal.print(line, soft_wrap=True)
 
 
 def _write_lines(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> None:

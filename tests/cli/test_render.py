@@ -266,6 +266,21 @@ def test_columns_read_objects_and_functions(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == "name  twice\nx     xx\n"
 
 
+def test_a_long_list_looks_as_a_short_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emit(Env(), ROWS, COLUMNS)
+    short = capsys.readouterr()
+    monkeypatch.setattr(tables, "LONG", 0)
+    emit(Env(), ROWS, COLUMNS)
+    assert capsys.readouterr() == short
+
+
+def test_ten_thousand_rows_on_a_terminal_come_in_time() -> None:
+    lines = on_terminal(100, "emit(Env(), ROWS[:1] * 10_000, COLUMNS)")
+    assert sum(LONG_ID in line for line in lines) == 10_000
+
+
 # Streams
 
 
@@ -353,7 +368,7 @@ def on_terminal(width: int, call: str, **environ: str) -> list[str]:
         dimensions=(50, width),
         env={**env, "TERM": "xterm-256color", **environ},
         encoding="utf-8",
-        timeout=20,
+        timeout=15,
     )
     shown = child.read()
     child.close()

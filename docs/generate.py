@@ -1,0 +1,16 @@
+"""Writes the generated parts of the pages: `make docs`. Tests check that they are up to date."""
+
+from pathlib import Path
+
+from qtctl.wire.contract import filled
+
+DOCS = Path(__file__).parent
+
+
+def main() -> None:
+    page = DOCS / "redis-contract.md"
+    page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

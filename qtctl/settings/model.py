@@ -1,0 +1,268 @@
+"""The settings: sections, keys, defaults, allowed ranges, and the old environment names.
+
+Every field says what it is in one line for operators; `catalog.fields()` reads these lines back
+for `config show`, the template and the docs. Building a section by hand checks nothing: only
+`loading.load` does. Source: sections 1 to 3 and 5 of the specification.
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+_BILLION = 1_000_000_000
+_YEAR_SEC = 31_536_000
+_FULL_NAME = "Full name; follows redis.prefix unless set."
+_PORT = "Port of /metrics, /livez and /readyz; 0 takes a free one."
+_ADDR = "Address of that port."
+_MAX_SYMBOLS = "Above so many symbols the series per symbol are left out."
+
+
+def _about(description: str, *env: str) -> Meta:
+    """What a field means, and its old names in the environment."""
+    return Meta(description=description, extra={"env": env})
+
+
+def _text(expected: str, pattern: str) -> Meta:
+    """What a text may be: in words, and as a regular expression."""
+    return Meta(pattern=pattern, extra={"expected": expected})
+
+
+_WORD = _text("printable ASCII without blanks", r"^[!-~]+\Z")
+Ratio = Annotated[float, Meta(ge=0, le=1)]
+Amount = Annotated[float, Meta(ge=0)]
+TimeoutSec = Annotated[float, Meta(gt=0, le=3600)]
+AgeSec = Annotated[float, Meta(ge=1, le=3600)]
+Count = Annotated[int, Meta(ge=0, le=_BILLION)]
+Length = Annotated[int, Meta(ge=1, le=_BILLION)]
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Word = Annotated[str, _WORD]
+Words = tuple[Word, ...]
+Instance = Annotated[str, _text("letters, digits and ._@-", r"^[A-Za-z0-9._@-]{0,128}\Z")]
+Url = Annotated[str, _text("a Redis URL, or embedded:", r"^[!-~]+\Z")]
+
+
+class Redis(Struct, frozen=True, kw_only=True):
+    """Where Redis is. Times in seconds."""
+
+    url: Annotated[
+        Url,
+        _about(
+            "Redis to use: redis://, rediss://, unix://, redis+sentinel://host:port,…/service/db, "
+            "redis+cluster://host:port,… or embedded: (a private server). The old names replace "
+            "parts of it.",
+            "REDIS_HOST",
+            "REDIS_PORT",
+            "REDIS_DB",
+        ),
+    ] = "redis://127.0.0.1:6379/0"
+    prefix: Annotated[
+        Word, _about("What key and stream names begin with; {quantum}: on a cluster.")
+    ] = "quantum:"
+    connect_timeout_sec: Annotated[
+        TimeoutSec, _about("Longest wait for a connection, in seconds.")
+    ] = 1.5
+    timeout_sec: Annotated[TimeoutSec, _about("Longest wait for an answer, in seconds.")] = 2.0
+
+
+class Allocation(Struct, frozen=True, kw_only=True):
+    """The allocation loop. Confidences and multipliers are ratios, times are in seconds."""
+
+    min_conf: Annotated[
+        Ratio, _about("Efficiency less confident than this changes nothing.", "P31_MIN_CONF")
+    ] = 0.65
+    stale_sec: Annotated[
+        Amount, _about("Efficiency older than this changes nothing, in seconds.", "P31_STALE_SEC")
+    ] = 600.0
+    min_mult: Annotated[Amount, _about("Smallest multiplier.", "P31_MIN_MULT")] = 0.5
+    max_mult: Annotated[Amount, _about("Largest multiplier.", "P31_MAX_MULT")] = 1.5
+    scale: Annotated[Amount, _about("How much the score moves the multiplier.", "P31_SCALE")] = 1.0
+    base: Annotated[Amount, _about("The multiplier at a score of 0.5.", "P31_BASE")] = 1.0
+    interval_sec: Annotated[
+        float,
+        Meta(ge=0.1, le=3600),
+        _about("From the start of a pass to the next, in seconds.", "LOOP_INTERVAL_SEC"),
+    ] = 10.0
+    propose_key_ttl_sec: Annotated[
+        int,
+        Meta(ge=1, le=_YEAR_SEC),
+        _about("Life of a symbol's proposal key, in seconds.", "PROPOSE_KEY_TTL"),
+    ] = 600
+    stream_proposed: Annotated[
+        Word, _about(f"Stream of proposals. {_FULL_NAME}", "PROPOSE_STREAM_NAME")
+    ] = "quantum:stream:allocation.target.proposed"
+    stream_maxlen: Annotated[
+        Length, _about("Entries kept in it, about; never less than three passes.")
+    ] = 10_000
+    metrics_port: Annotated[
+        Port, _about(f"{_PORT} The old name counts in 'serve allocation' only.", "METRICS_PORT")
+    ] = 8065
+    metrics_addr: Annotated[
+        Word, _about(f"{_ADDR} The old name counts in 'serve allocation' only.", "METRICS_ADDR")
+    ] = "127.0.0.1"
+    metrics_max_symbols: Annotated[Count, _about(_MAX_SYMBOLS)] = 5_000
+    name: Annotated[Instance, _about("Name of this instance; empty is the host's name.")] = ""
+
+
+class Governor(Struct, frozen=True, kw_only=True):
+    """The governor. Scores, confidences and factors are ratios, times are in seconds, money is in
+    USD; a limit of 0 turns a rate, notional or kill-score gate off."""
+
+    min_conf: Annotated[
+        Ratio, _about("Efficiency less confident than this gives no hint.", "P31_MIN_CONF")
+    ] = 0.65
+    eff_ttl_sec: Annotated[
+        Amount, _about("Efficiency older than this gives no hint, in seconds.", "P31_EFF_TTL_SEC")
+    ] = 600.0
+    downsize_threshold: Annotated[
+        Ratio, _about("A score under this is a hint to downsize.", "P31_DOWNSIZE_THRESHOLD")
+    ] = 0.45
+    min_factor: Annotated[Ratio, _about("Smallest downsize factor.", "P31_MIN_FACTOR")] = 0.25
+    max_extra_cooldown_sec: Annotated[
+        Amount,
+        _about("Extra cooldown hinted at a score of 0, in seconds.", "P31_MAX_EXTRA_COOLDOWN_SEC"),
+    ] = 120.0
+    permit_ttl_sec: Annotated[
+        int, Meta(ge=1, le=3600), _about("Life of a permit that nobody takes, in seconds.")
+    ] = 60
+    permit_encoding: Annotated[
+        Literal["json", "hash"],
+        _about("How a permit is written; every reader of qtctl takes both."),
+    ] = "json"
+    max_plan_age_sec: Annotated[
+        AgeSec,
+        _about("Opens with an older timestamp are blocked, in seconds.", "GOV_MAX_PLAN_AGE_SEC"),
+    ] = 60.0
+    max_queue_age_sec: Annotated[
+        AgeSec,
+        _about("Plans queued for longer are blocked, in seconds.", "GOV_MAX_QUEUE_AGE_SEC"),
+    ] = 10.0
+    kill_score_critical: Annotated[
+        Ratio,
+        _about(
+            "Opens with this kill score or more are blocked; 0 is off.", "GOV_KILL_SCORE_CRITICAL"
+        ),
+    ] = 0.8
+    max_notional_per_trade_usd: Annotated[
+        Amount,
+        _about(
+            "Opens worth more are blocked, in USD; 0 is off.", "GOV_MAX_NOTIONAL_PER_TRADE_USDT"
+        ),
+    ] = 200.0
+    symbol_cooldown_sec: Annotated[
+        float,
+        Meta(ge=0, le=3600),
+        _about(
+            "Least time between two opens of a symbol, in seconds; 0 is off.",
+            "GOV_SYMBOL_COOLDOWN_SECONDS",
+        ),
+    ] = 60.0
+    max_exec_per_5min: Annotated[
+        Count,
+        _about("So many opens of a symbol in 5 minutes; 0 is off.", "GOV_MAX_EXEC_PER_5MIN"),
+    ] = 2
+    max_exec_per_hour: Annotated[
+        Count,
+        _about("So many opens of a symbol in an hour; 0 is off.", "GOV_MAX_EXEC_PER_HOUR"),
+    ] = 3
+    max_opens_per_5min_total: Annotated[
+        Count,
+        _about(
+            "So many opens of all symbols in 5 minutes; 0 is off.", "GOV_MAX_OPENS_PER_5MIN_TOTAL"
+        ),
+    ] = 0
+    kill_keys: Annotated[
+        Words,
+        Meta(min_length=1, max_length=16),
+        _about("Names of the kill switch, without the prefix; the strictest wins."),
+    ] = ("kill", "governor:halt", "global:kill_switch")
+    open_actions: Annotated[Words, _about("Actions that open, also where reduceOnly is true.")] = (
+        "OPEN_PROPOSED",
+        "ENTRY_PROPOSED",
+        "OPEN",
+        "ENTRY",
+    )
+    close_actions: Annotated[Words, _about("Actions that close where reduceOnly is absent.")] = (
+        "FULL_CLOSE_PROPOSED",
+        "PARTIAL_CLOSE_PROPOSED",
+        "PARTIAL_75",
+        "PARTIAL_50",
+        "PARTIAL_25",
+        "MANUAL_CLOSE",
+        "RECONCILE_CLOSE",
+        "CLOSE",
+        "UPDATE_SL",
+    )
+    require: Annotated[
+        tuple[Literal["kill_score", "price", "action"], ...],
+        _about("Fields without which an open is invalid."),
+    ] = ()
+    stream_plans: Annotated[Word, _about(f"Stream of plans. {_FULL_NAME}", "STREAM_PLANS")] = (
+        "quantum:stream:apply.plan"
+    )
+    stream_events: Annotated[Word, _about(f"Stream of events. {_FULL_NAME}", "STREAM_EVENTS")] = (
+        "quantum:stream:governor.events"
+    )
+    stream_rejected: Annotated[
+        Word, _about(f"Stream of plans that could not be read. {_FULL_NAME}")
+    ] = "quantum:stream:governor.rejected"
+    stream_maxlen: Annotated[Length, _about("Entries kept in events and in rejected, about.")] = (
+        10_000
+    )
+    batch: Annotated[int, Meta(ge=1, le=5000), _about("Plans judged in one pass, at most.")] = 500
+    metrics_port: Annotated[
+        Port, _about(f"{_PORT} The old name counts in 'serve governor' only.", "METRICS_PORT")
+    ] = 8044
+    metrics_addr: Annotated[
+        Word, _about(f"{_ADDR} The old name counts in 'serve governor' only.", "METRICS_ADDR")
+    ] = "127.0.0.1"
+    metrics_max_symbols: Annotated[Count, _about(_MAX_SYMBOLS)] = 5_000
+    name: Annotated[Instance, _about("Name of this consumer; empty is the host's name.")] = ""
+
+
+class Safety(Struct, frozen=True, kw_only=True):
+    """What may be done that is safer left undone."""
+
+    allow_eviction: Annotated[
+        bool, _about("Permit also where Redis may evict decisions, and so forget them.")
+    ] = False
+    allow_live_proof: Annotated[
+        bool, _about("Let 'qtctl proof --live' prove the running services here.")
+    ] = True
+
+
+class Logging(Struct, frozen=True, kw_only=True):
+    """What the services log."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], _about("Least level that is logged.")
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "plain", "rich"],
+        _about("rich on a terminal and plain lines elsewhere (auto), or always one of them."),
+    ] = "auto"
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """All settings; the attributes are the TOML sections."""
+
+    redis: Redis = Redis()
+    allocation: Allocation = Allocation()
+    governor: Governor = Governor()
+    safety: Safety = Safety()
+    logging: Logging = Logging()
+
+
+SECTIONS: dict[str, type[Struct]] = {
+    "redis": Redis,
+    "allocation": Allocation,
+    "governor": Governor,
+    "safety": Safety,
+    "logging": Logging,
+}
+STREAMS = {
+    ("allocation", "stream_proposed"): "stream:allocation.target.proposed",
+    ("governor", "stream_plans"): "stream:apply.plan",
+    ("governor", "stream_events"): "stream:governor.events",
+    ("governor", "stream_rejected"): "stream:governor.rejected",
+}
+"""The stream settings, and what follows the prefix in each unless set."""
