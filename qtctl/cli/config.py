@@ -16,6 +16,7 @@ from qtctl.errors import UsageError
 app = group(
     "config",
     help="Settings in force, and where each comes from.",
+    default="show",
     examples="""
     qtctl config show governor
     qtctl config check --config /etc/quantum/qtctl.toml

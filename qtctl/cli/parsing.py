@@ -127,7 +127,7 @@ class Group(TyperGroup):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         rows = [
-            (name, command.get_short_help_str(formatter.width - 20))
+            (name, command.short_help or (command.help or "").partition("\n\n")[0])
             for name, command in self.commands.items()
             if not command.hidden
         ]
@@ -149,9 +149,12 @@ def _names_command(args: Sequence[str], options: Mapping[str, bool]) -> bool:
     return False
 
 
+def _name(argument: TyperArgument) -> str:
+    return (argument.metavar or argument.name).upper()
+
+
 def _usage(argument: TyperArgument) -> str:
-    name = (argument.metavar or argument.name).upper()
-    name = name if argument.required else f"[{name}]"
+    name = _name(argument) if argument.required else f"[{_name(argument)}]"
     return name if argument.nargs == 1 else f"{name}..."
 
 
@@ -160,9 +163,13 @@ def _write_panels(params: Iterable[Any], ctx: Any, formatter: Any) -> None:
     panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
     for param in params:
         record = param.get_help_record(ctx)
-        if record is not None:
-            usual = "Arguments" if isinstance(param, TyperArgument) else "Options"
-            panel = getattr(param, "rich_help_panel", None) or usual
+        if record is None:
+            continue
+        if isinstance(param, TyperArgument):
+            # Without the type that Typer puts behind the name.
+            panels["Arguments"].append((_name(param), record[1]))
+        else:
+            panel = getattr(param, "rich_help_panel", None) or "Options"
             panels.setdefault(panel, []).append(record)
     for title, records in panels.items():
         if records:

@@ -118,9 +118,11 @@ class Governor:
         self.step(now)
         last = self._queue.last_id()
         while self.not_ready() is None:
-            state = self._queue.state()
             if self._own_after is None and not self._inbox:
-                if state is None or ids.order(state.last_id) >= ids.order(last):
+                state = self._queue.state()
+                if state is None:
+                    self._look(now)
+                elif ids.order(state.last_id) >= ids.order(last):
                     break
                 self._inbox = self._queue.new(self._settings.batch)
             self.step(clock.now())
@@ -175,7 +177,7 @@ class Governor:
             self.metrics.group(state.pending, state.lag)
         if self._own_after is None:
             # While own entries are read again, what is claimed could come twice.
-            self._inbox += self._queue.abandoned(ABANDONED_MS, CLAIM_COUNT)
+            self._claim()
         self._keep_limits()
         self._looked = clock.monotonic()
 
@@ -218,8 +220,13 @@ class Governor:
             self._own_after = entries[-1].id if entries else None
             if entries:
                 return entries
+            self._claim()
         entries, self._inbox = self._inbox, []
         return entries
+
+    def _claim(self) -> None:
+        """What others left lying comes to us."""
+        self._inbox += self._queue.abandoned(ABANDONED_MS, CLAIM_COUNT)
 
     def _serve(self, entries: list[Entry], now: float) -> None:
         cutoff_ms = self._server_ms(now) - OLD_MS

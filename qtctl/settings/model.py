@@ -5,7 +5,7 @@ for `config show`, the template and the docs. Building a section by hand checks 
 `loading.load` does. Source: sections 1 to 3 and 5 of the specification.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 

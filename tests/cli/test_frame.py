@@ -303,11 +303,19 @@ def test_every_help_page_has_examples_that_can_be_copied(
         assert max(map(len, page.split("Examples:")[0].splitlines())) <= 80
 
 
-def test_a_line_of_the_root_page_is_the_help_of_its_module() -> None:
-    for name, (module, line) in COMMANDS.items():
-        command = typer.main.get_command(import_module(module).app)
-        assert command.help is not None
-        assert command.help.split("\n\n")[0] == line, name
+def test_the_root_page_has_a_line_for_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"], {}) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, (_, about) in COMMANDS.items():
+        assert [line.split() for line in lines].count([name, *about.split()]) == 1
+
+
+def test_every_command_says_in_a_sentence_what_it_does() -> None:
+    for name, (module, _) in COMMANDS.items():
+        below = typer.main.get_command(import_module(module).app)
+        for command in (below, *getattr(below, "commands", {}).values()):
+            first = (command.help or "").split("\n\n")[0]
+            assert first.endswith("."), f"{name} {command.name}"
 
 
 def test_a_help_page_names_values_as_the_errors_do(capsys: pytest.CaptureFixture[str]) -> None:
@@ -328,7 +336,7 @@ def test_a_help_page_of_a_noun_is_not_taken_for_its_list(
     assert seen == []
 
 
-@pytest.mark.parametrize("line", ["", "-o json", "config", "config --utc"])
+@pytest.mark.parametrize("line", ["", "-o json", "inject", "inject --utc"])
 def test_a_lost_subcommand_is_an_error_that_shows_the_help(
     line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

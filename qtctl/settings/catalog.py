@@ -1,0 +1,139 @@
+"""Every setting as a line of a table: the one place to go through them all.
+
+The loader, `config show`, the template and the docs read it; the model's own fields make it.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+from qtctl.settings.model import SECTIONS
+
+_WORDS = {float: "number", int: "integer", bool: "boolean", str: "text"}
+
+
+class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting.
+
+    type: `number`, `integer`, `boolean`, `text` or `list`. default: as in the model. range: what
+    is allowed, in words (`0 to 1`, `json or hash`), empty where all of the type is. variable: its
+    new name in the environment; env: the old ones. annotation: its type with all its limits, for
+    msgspec.
+    """
+
+    section: str
+    key: str
+    type: str
+    default: Any
+    range: str
+    description: str
+    variable: str
+    env: tuple[str, ...]
+    annotation: Any
+
+    @property
+    def path(self) -> str:
+        """`governor.min_conf`."""
+        return f"{self.section}.{self.key}"
+
+    @property
+    def expected(self) -> str:
+        """What a value must be, for an error: `a number, 0 to 1`."""
+        if self.type == "boolean" or (self.type == "text" and self.range):
+            return self.range
+        named = {"integer": "a whole number", "list": "a list of text"}
+        what = named.get(self.type, f"a {self.type}" if self.type != "text" else "text")
+        return f"{what}, {self.range}" if self.range else what
+
+
+@cache
+def fields() -> tuple[FieldInfo, ...]:
+    """All settings, in the order of the model."""
+    return tuple(
+        _field(section, field)
+        for section, struct in SECTIONS.items()
+        for field in msgspec.structs.fields(struct)
+    )
+
+
+@cache
+def by_path() -> dict[str, FieldInfo]:
+    """All settings by their path, `governor.min_conf`."""
+    return {field.path: field for field in fields()}
+
+
+@cache
+def by_variable() -> dict[str, tuple[FieldInfo, ...]]:
+    """The settings that each variable of the environment is about, new names and old."""
+    found: dict[str, tuple[FieldInfo, ...]] = {}
+    for field in fields():
+        for name in (field.variable, *field.env):
+            found[name] = (*found.get(name, ()), field)
+    return found
+
+
+def _field(section: str, field: msgspec.structs.FieldInfo) -> FieldInfo:
+    base, metas = _unwrapped(field.type)
+    about = next(meta for meta in metas if meta.description is not None)
+    assert about.extra is not None
+    assert about.description is not None
+    return FieldInfo(
+        section=section,
+        key=field.name,
+        type=_type(base),
+        default=field.default,
+        range=_range(base, metas),
+        description=about.description,
+        variable=f"QTCTL_{section}_{field.name}".upper(),
+        env=about.extra["env"],
+        annotation=field.type,
+    )
+
+
+def _unwrapped(annotation: Any) -> tuple[Any, tuple[Meta, ...]]:
+    """A type and what is said about it."""
+    metas = getattr(annotation, "__metadata__", ())
+    return (annotation.__origin__ if metas else annotation), metas
+
+
+def _type(base: Any) -> str:
+    if get_origin(base) is tuple:
+        return "list"
+    if get_origin(base) is Literal:
+        return "text"
+    return _WORDS[base]
+
+
+def _range(base: Any, metas: tuple[Meta, ...]) -> str:
+    return "; ".join(_limits(base, metas))
+
+
+def _limits(base: Any, metas: tuple[Meta, ...]) -> Iterator[str]:
+    if base is bool:
+        yield "true or false"
+    elif get_origin(base) is Literal:
+        yield _either(get_args(base))
+    for meta in metas:
+        if meta.extra and "expected" in meta.extra:
+            yield meta.extra["expected"]
+        if meta.ge is not None or meta.gt is not None:
+            least = f"over {meta.gt}" if meta.gt is not None else f"{meta.ge}"
+            yield f"{least} to {meta.le}" if meta.le is not None else _at_least(meta)
+        if meta.max_length is not None:
+            yield f"{meta.min_length} to {meta.max_length} of them"
+    if get_origin(base) is tuple:
+        item, item_metas = _unwrapped(get_args(base)[0])
+        text = _range(item, item_metas)
+        if text:
+            yield f"each {text}"
+
+
+def _at_least(meta: Meta) -> str:
+    return f"{meta.ge} or more" if meta.ge is not None else f"over {meta.gt}"
+
+
+def _either(choices: tuple[str, ...]) -> str:
+    return f"{', '.join(choices[:-1])} or {choices[-1]}"

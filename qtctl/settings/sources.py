@@ -1,0 +1,110 @@
+"""Where settings come from: a TOML file, the environment, and `--set`.
+
+Each source gives claims: a setting, a value that fits it, and its origin in words. Claims come in
+rising order of strength; `loading` keeps the last one. Source: section 5 of the specification.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from qtctl.errors import ConfigError
+from qtctl.settings.catalog import FieldInfo, by_path
+from qtctl.settings.model import SECTIONS
+from qtctl.settings.urls import mask_url
+from qtctl.settings.values import checked, from_text, shown
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class Claim(Struct, frozen=True):
+    """What one source says about one setting; value is checked and in the setting's type."""
+
+    field: FieldInfo
+    value: Any
+    origin: str
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file. Errors: ConfigError naming the file, and the line where it is not TOML;
+    FileNotFoundError."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as problem:
+        raise ConfigError(f"file {path} can't be read: {problem.strerror}") from problem
+    try:
+        return tomllib.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError as problem:
+        line = raw.count(b"\n", 0, problem.start) + 1
+        raise ConfigError(f"file {path} is not TOML: not UTF-8 (at line {line})") from problem
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as problem:
+        why = " ".join(str(problem).split())
+        raise ConfigError(f"file {path} is not TOML: {why}") from problem
+
+
+def toml_claims(content: Mapping[str, Any], origin: str) -> Iterator[Claim]:
+    """What a TOML document says. Errors: ConfigError."""
+    for section, keys in content.items():
+        if section not in SECTIONS:
+            raise unknown("section", section, origin, SECTIONS)
+        if not isinstance(keys, dict):
+            raise ConfigError(
+                f"{section} = {shown(keys)} ({origin}): {section} is a section; "
+                f"write [{section}] and its settings below"
+            )
+        for key, value in keys.items():
+            field = by_path().get(f"{section}.{key}")
+            if field is None:
+                raise unknown("setting", f"{section}.{key}", origin, by_path())
+            yield Claim(field, checked(field, value, origin), origin)
+
+
+def set_claims(sets: Iterable[str]) -> Iterator[Claim]:
+    """What `--set SECTION.KEY=VALUE` says: TOML where it is and fits, else plain text.
+
+    Errors: ConfigError.
+    """
+    for assignment in sets:
+        path, equals, text = assignment.partition("=")
+        path = path.strip()
+        if not equals:
+            # It may be a URL with its password, meant for another option.
+            raise ConfigError(f"--set {shown(assignment)}: expected SECTION.KEY=VALUE")
+        field = by_path().get(path)
+        if field is None:
+            raise unknown("setting", path, "--set", by_path())
+        yield Claim(field, _set_value(field, text), "--set")
+
+
+def unknown(what: str, name: str, origin: str, known: Iterable[str]) -> ConfigError:
+    """The error for a name that is none of the known, with the nearest of them."""
+    return ConfigError(f"unknown {what} {shown_name(name)} ({origin}){nearest(name, known)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`: did you mean …?`, or nothing."""
+    near = difflib.get_close_matches(name[:200], list(known), n=1)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+def shown_name(name: str) -> str:
+    """A name in an error: quoted unless it is a plain one."""
+    return name if _PLAIN_NAME.fullmatch(name) else shown(mask_url(name))
+
+
+def _set_value(field: FieldInfo, text: str) -> Any:
+    try:
+        document = tomllib.loads(f"value = {text}")
+        # A line break in the text could have begun another key.
+        if document.keys() == {"value"}:
+            return checked(field, document["value"], "--set")
+    except (ConfigError, ValueError, RecursionError):
+        pass
+    return checked(field, from_text(field, text), "--set", text)

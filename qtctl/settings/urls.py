@@ -1,0 +1,137 @@
+"""Redis URLs: shown without their password, checked, and put together from old variables.
+
+Source: section 5 of the specification ("Redis URLs", "REDIS_HOST, REDIS_PORT and REDIS_DB").
+"""
+
+import re
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+MASK = "***"
+EMBEDDED = "embedded:"
+CLUSTER = "redis+cluster"
+_PLAIN = ("redis", "rediss")
+_KNOWN = (*_PLAIN, "unix", "redis+sentinel", CLUSTER)
+_USER = re.compile(r"[\w.%~+-]*")
+"""A user name that is certainly no piece of a password."""
+_SECRET = re.compile(r"pass|pw|secret|token|auth|cred", re.IGNORECASE)
+_PORT_6379 = re.compile(r":6379(?=[,/?#]|$)")
+_NODE = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^:\[\]]*)(?::[0-9]*)?")
+_DB = re.compile(r"(/[0-9]*)?")
+
+
+def mask_url(url: str) -> str:
+    """A URL with `***` for its password: `redis://user:***@host:6379/0`.
+
+    Works on any text. Where it is no good URL, rather too much is hidden than too little: all
+    before the last `@`, however it got there, is a login; a name without a password may be a
+    password without a name; and so may be a port that is no number.
+    """
+    head, login, place = _split(url)
+    if not login:
+        return head + place
+    return f"{head}{_user(login) or ''}{':' if ':' in login else ''}{MASK}@{place}"
+
+
+def display_url(url: str) -> str:
+    """A URL for people: `redis://prod-1/0`, `redis://user@prod-1/0`.
+
+    As mask_url, but without the password's place and without the port that all expect.
+    """
+    head, login, place = _split(url)
+    if scheme_of(url) in (*_PLAIN, CLUSTER):
+        place = _PORT_6379.sub("", place)
+    user = _user(login)
+    return f"{head}{user}@{place}" if user else head + place
+
+
+def scheme_of(url: str) -> str:
+    """`redis`, `unix`, …; empty where there is none."""
+    scheme, mark, _ = url.partition("://")
+    return scheme if mark else ""
+
+
+def url_problem(url: str) -> str | None:
+    """What keeps a URL from being used, in words without its password, or None."""
+    if url == EMBEDDED:
+        return None
+    scheme = scheme_of(url)
+    if scheme not in _KNOWN:
+        return f"expected {', '.join(f'{known}://' for known in _KNOWN)} or {EMBEDDED}"
+    if scheme not in _PLAIN:
+        return None
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "its host or port can't be read (in a password, / ? # @ : are %2F %3F %23 %40 %3A)"
+    if parts.fragment or "#" in url or "@" in parts.path:
+        return "a # or @ after its host (in a password, / ? # @ : are %2F %3F %23 %40 %3A)"
+    if _DB.fullmatch(parts.path) is None:
+        return "the database at its end is not a number"
+    return None
+
+
+def with_parts(url: str, *, host: str | None, port: int | None, db: int | None) -> str:
+    """A redis:// or rediss:// URL with these parts replaced; its login and options stay.
+
+    The URL must have no `url_problem`. Raises ValueError for another scheme: it has no such parts.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _PLAIN:
+        raise ValueError(f"{parts.scheme}: has no host, port and database of its own")
+    login, at, place = parts.netloc.rpartition("@")
+    old = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]*))?", place)
+    old_host, old_port = (old[1], old[2]) if old else (place, None)
+    if host is not None:
+        old_host = f"[{host}]" if ":" in host else host
+    new_port = old_port if port is None else str(port)
+    netloc = f"{login}{at}{old_host}" + (f":{new_port}" if new_port else "")
+    if db is None:
+        return urlunsplit(parts._replace(netloc=netloc))
+    # redis-py lets ?db= beat the path.
+    query = "&".join(part for part in parts.query.split("&") if not part.startswith("db="))
+    return urlunsplit(parts._replace(netloc=netloc, path=f"/{db}", query=query))
+
+
+def hash_tag(name: str) -> str:
+    """What Redis Cluster hashes of a key instead of the whole; empty where that is the whole."""
+    _, brace, rest = name.partition("{")
+    tag, closing, _ = rest.partition("}")
+    return tag if brace and closing else ""
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """`redis://`, the login as it is, and the rest with nothing secret left in it."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        scheme, rest = "", url
+    login, _, place = rest.rpartition("@")
+    where, question, query = place.partition("?")
+    if mark and scheme != "unix":
+        where = _masked_ports(where)
+    options = "&".join(_masked_option(part) for part in query.split("&"))
+    return scheme + mark, login, where + question + options
+
+
+def _user(login: str) -> str | None:
+    """The user name in `user:password`, or None where that can't be told apart."""
+    user, colon, _ = login.partition(":")
+    return user if colon and _USER.fullmatch(user) else None
+
+
+def _masked_ports(where: str) -> str:
+    hosts, slash, _ = where.partition("/")
+    nodes = hosts.split(",")
+    if all(_NODE.fullmatch(node) for node in nodes):
+        return where
+    shown = [
+        node if _NODE.fullmatch(node) else f"{node.partition(':')[0]}:{MASK}" for node in nodes
+    ]
+    return ",".join(shown) + (slash and f"/{MASK}")
+
+
+def _masked_option(part: str) -> str:
+    name, equals, _ = part.partition("=")
+    if not equals:
+        return part and MASK
+    return f"{name}={MASK}" if _SECRET.search(unquote(name)) else part
