@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test check format docs clean
+.PHONY: install demo test check format docs picture clean
 
 install: $(STAMP)
 
@@ -32,6 +32,10 @@ format: $(STAMP)
 # Writes the generated parts of docs/; tests check that they are up to date.
 docs: $(STAMP)
 	$(BIN)/python -m docs.generate
+
+# The picture in the README, from a real run.
+picture: $(STAMP)
+	$(BIN)/python -m docs.picture
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

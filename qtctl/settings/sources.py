@@ -53,7 +53,7 @@ def toml_claims(content: Mapping[str, Any], origin: str) -> Iterator[Claim]:
     """What a TOML document says. Errors: ConfigError."""
     for section, keys in content.items():
         if section not in SECTIONS:
-            raise unknown("section", section, origin, SECTIONS)
+            raise unknown("section", section, origin, (*SECTIONS, *by_path()))
         if not isinstance(keys, dict):
             raise ConfigError(
                 f"{section} = {shown(keys)} ({origin}): {section} is a section; "
@@ -89,8 +89,10 @@ def unknown(what: str, name: str, origin: str, known: Iterable[str]) -> ConfigEr
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`: did you mean …?`, or nothing."""
-    near = difflib.get_close_matches(name[:200], list(known), n=1)
+    """`: did you mean …?`, or nothing. The same key in another section is nearest."""
+    names, key = list(known), "." + name.rpartition(".")[2]
+    near = [other for other in names if other.endswith(key)]
+    near = near or difflib.get_close_matches(name[:200], names, n=1)
     return f": did you mean {near[0]}?" if near else ""
 
 

@@ -1,0 +1,43 @@
+"""Makes docs/demo.svg from a real run of `qtctl demo` on a terminal: `make picture`."""
+
+import os
+import pty
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+WIDTH, LINES_SHOWN = 100, 34
+FONT_FACES = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+
+
+def run() -> str:
+    """What a person sees, with its colours."""
+    shown = bytearray()
+
+    def read(fd: int) -> bytes:
+        part = os.read(fd, 65_536)
+        shown.extend(part)
+        return b""
+
+    os.environ |= {"TERM": "xterm-256color", "COLUMNS": str(WIDTH), "LINES": "50"}
+    status = pty.spawn([sys.executable, "-m", "qtctl", "demo"], read)
+    if status:
+        raise SystemExit(f"qtctl demo ended with {os.waitstatus_to_exitcode(status)}")
+    return shown.decode().replace("\r\n", "\n")
+
+
+def main() -> None:
+    lines = ["$ qtctl demo", *run().splitlines()[:LINES_SHOWN], "…"]
+    console = Console(record=True, width=WIDTH, file=Path(os.devnull).open("w"))
+    console.print(Text.from_ansi("\n".join(lines)))
+    svg = console.export_svg(title="qtctl demo")
+    # No fonts from elsewhere: the page must be whole by itself.
+    picture = Path(__file__).parent / "demo.svg"
+    picture.write_text(FONT_FACES.sub("", svg), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

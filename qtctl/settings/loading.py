@@ -1,0 +1,146 @@
+"""All sources put together: which value holds, where it comes from, and what it overrules.
+
+Source: section 5 of the specification.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct, structs
+
+from qtctl.errors import ConfigError
+from qtctl.settings import environment
+from qtctl.settings.catalog import by_path, fields
+from qtctl.settings.checks import check
+from qtctl.settings.environment import Variables
+from qtctl.settings.model import SECTIONS, STREAMS, Settings
+from qtctl.settings.sources import Claim, read_toml, set_claims, toml_claims
+from qtctl.settings.values import checked, plain
+
+DEFAULT_FILE = Path("/etc/quantum/qtctl.toml")
+SERVICES = ("allocation", "governor")
+DEFAULT = "default"
+
+
+class Loaded(Struct, frozen=True, kw_only=True):
+    """The settings in force, and how they came about.
+
+    origins: for every setting (`allocation.min_conf`) `default`, `file …`, `environment …`,
+    `--set` or `--redis-url`. overruled: (origin, value as text without a password) of what a
+    stronger source has overruled, weakest first; only settings where there is any. file: the TOML
+    file that was read. explicit_url: the URL was asked for by --redis-url or --set.
+    """
+
+    settings: Settings
+    origins: dict[str, str]
+    overruled: dict[str, list[tuple[str, str]]]
+    warnings: list[str]
+    explicit_url: bool
+    file: Path | None
+
+
+def load(
+    *,
+    config: Path | None,
+    environ: Mapping[str, str],
+    redis_url: str | None = None,
+    sets: Sequence[str] = (),
+    service: str | None = None,
+) -> Loaded:
+    """The settings: defaults < TOML < environment < --set and --redis-url.
+
+    config: the file of `--config`. service: `allocation`, `governor` or `all` in `serve`, which
+    decides what METRICS_PORT and METRICS_ADDR mean; None elsewhere, where they mean nothing.
+    Errors: ConfigError, one line with the setting, where its value comes from, and the value.
+    """
+    variables = Variables(environ)
+    environment.unknown_ours(variables)
+    file, content = _file(config, variables)
+    claims = list(toml_claims(content, f"file {file}"))
+    flags = _flag_claims(sets, redis_url)
+    explicit_url = any(claim.field.path == "redis.url" for claim in flags)
+    claims += _environment_claims(variables, service, _url(claims), explicit_url)
+    settings, origins, overruled = resolve([*claims, *flags])
+    check(settings, origins, service)
+    return Loaded(
+        settings=settings,
+        origins=origins,
+        overruled=overruled,
+        warnings=variables.warnings + environment.unknown_old(variables),
+        explicit_url=explicit_url,
+        file=file,
+    )
+
+
+def resolve(
+    claims: Iterable[Claim],
+) -> tuple[Settings, dict[str, str], dict[str, list[tuple[str, str]]]]:
+    """Settings, origins and overruled (see Loaded) from claims in rising order of strength."""
+    by_setting: dict[str, list[Claim]] = {}
+    for claim in claims:
+        by_setting.setdefault(claim.field.path, []).append(claim)
+    origins = dict.fromkeys(by_path(), DEFAULT)
+    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for field in fields():
+        if field.path in by_setting:
+            strongest = by_setting[field.path][-1]
+            origins[field.path] = strongest.origin
+            values[field.section][field.key] = strongest.value
+    if "prefix" in values["redis"]:
+        for (section, key), rest in STREAMS.items():
+            values[section].setdefault(key, values["redis"]["prefix"] + rest)
+    overruled = {
+        path: [(claim.origin, plain(claim.value)) for claim in all_claims[:-1]]
+        for path, all_claims in by_setting.items()
+        if len(all_claims) > 1
+    }
+    changed = {
+        section: structs.replace(getattr(Settings(), section), **values[section])
+        for section in SECTIONS
+    }
+    return Settings(**changed), origins, overruled
+
+
+def _file(config: Path | None, variables: Variables) -> tuple[Path | None, dict[str, Any]]:
+    """The TOML file that counts, and what is in it; None where there is none."""
+    named = config
+    if named is None and environment.CONFIG in variables.values:
+        text = variables.text(environment.CONFIG)
+        named = Path(text) if text else None
+    path = named or DEFAULT_FILE
+    try:
+        return path, read_toml(path)
+    except FileNotFoundError as problem:
+        if named is None:
+            return None, {}
+        by = "--config" if config is not None else environment.CONFIG
+        raise ConfigError(f"file {path} ({by}) is not there") from problem
+
+
+def _environment_claims(
+    variables: Variables, service: str | None, base_url: str, explicit_url: bool
+) -> list[Claim]:
+    claims = list(environment.old_claims(variables, SECTIONS))
+    if service == "all":
+        environment.refuse_one_port_for_two(variables)
+    elif service in SERVICES:
+        claims += environment.metrics_claims(variables, service)
+    # Parts of a URL mean nothing beside a whole one of the same strength or more.
+    if not explicit_url and environment.URL not in variables.values:
+        claims += environment.redis_claims(variables, base_url)
+    return [*claims, *environment.new_claims(variables)]
+
+
+def _flag_claims(sets: Sequence[str], redis_url: str | None) -> list[Claim]:
+    claims = list(set_claims(sets))
+    if redis_url is not None:
+        field = by_path()["redis.url"]
+        claims.append(Claim(field, checked(field, redis_url, "--redis-url"), "--redis-url"))
+    return claims
+
+
+def _url(claims: Iterable[Claim]) -> str:
+    """The URL as these claims have it, else the default."""
+    urls = [claim.value for claim in claims if claim.field.path == "redis.url"]
+    return str(urls[-1] if urls else by_path()["redis.url"].default)
