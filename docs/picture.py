@@ -31,9 +31,10 @@ def run() -> str:
 
 def main() -> None:
     lines = ["$ qtctl demo", *run().splitlines()[:LINES_SHOWN], "…"]
-    console = Console(record=True, width=WIDTH, file=Path(os.devnull).open("w"))
-    console.print(Text.from_ansi("\n".join(lines)))
-    svg = console.export_svg(title="qtctl demo")
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(record=True, width=WIDTH, file=nowhere)
+        console.print(Text.from_ansi("\n".join(lines)))
+        svg = console.export_svg(title="qtctl demo")
     # No fonts from elsewhere: the page must be whole by itself.
     picture = Path(__file__).parent / "demo.svg"
     picture.write_text(FONT_FACES.sub("", svg), encoding="utf-8")

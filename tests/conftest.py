@@ -17,14 +17,14 @@ def server() -> Iterator[Embedded]:
 
 
 @pytest.fixture
-def redis_url(server: Embedded) -> Iterator[str]:
+def redis_url(server: Embedded) -> str:
     """Its URL; every test begins with an empty server."""
     store = Store(server.url, Keys())
     store.run("FLUSHALL")
     store.run("SCRIPT", "FLUSH")
     store.run("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction")
     store.close()
-    yield server.url
+    return server.url
 
 
 @pytest.fixture

@@ -29,8 +29,9 @@ SETTINGS = (
     text("value", "value", fold=True),
     text("from", "origin", fold=True),
 )
+OVERRULED = text("instead of", lambda row: _told_overruled(row), fold=True, drop=1)
 CHECKED = (
-    text("file", "file"),
+    text("file", lambda checked: checked["file"] or "none"),
     text("redis", "redis"),
     text("warnings", lambda checked: len(checked["warnings"])),
 )
@@ -46,7 +47,7 @@ def show(
 ) -> None:
     """Settings in force: the value of each, and the file, variable or option it comes from.
 
-    Passwords are never shown. `-o toml` prints a file that gives the same settings.
+    Passwords are never shown. -o toml prints a file that gives the same settings.
 
     Examples:
         qtctl config show
@@ -59,9 +60,10 @@ def show(
         if not any(_is_asked(row["key"], [key]) for row in rows):
             raise UsageError(f"KEY {key!r} is no setting and no section: see qtctl config show")
     if env.output == "toml":
-        sys.stdout.write(_toml(rows))
+        sys.stdout.write(_toml(env, rows))
     else:
-        emit(env, rows, SETTINGS)
+        any_overruled = any(row["overruled"] for row in rows)
+        emit(env, rows, (*SETTINGS, OVERRULED) if any_overruled else SETTINGS)
 
 
 @command(app)
@@ -120,7 +122,10 @@ def import_env(
 
 
 def _rows(env: Env) -> list[dict[str, Any]]:
-    """Every setting: key, value (passwords masked) and origin, in the order of the template."""
+    """Every setting, in the order of the template, with passwords masked.
+
+    key, value, origin, and overruled: what weaker sources said, the weakest first.
+    """
     from qtctl.settings import fields, public
 
     loaded = env.loaded
@@ -130,9 +135,13 @@ def _rows(env: Env) -> list[dict[str, Any]]:
     }
     return [
         {
-            "key": f"{field.section}.{field.key}",
-            "value": shown[field.section].get(field.key, "(not shown)"),
-            "origin": loaded.origins.get(f"{field.section}.{field.key}", "default"),
+            "key": field.path,
+            "value": shown[field.section][field.key],
+            "origin": loaded.origins[field.path],
+            "overruled": [
+                {"origin": origin, "value": value}
+                for origin, value in loaded.overruled.get(field.path, ())
+            ],
         }
         for field in fields()
     ]
@@ -143,11 +152,18 @@ def _is_asked(key: str, asked: Sequence[str]) -> bool:
     return key in asked or key.partition(".")[0] in asked
 
 
-def _toml(rows: Sequence[Mapping[str, Any]]) -> str:
-    import tomli_w
+def _toml(env: Env, rows: Sequence[Mapping[str, Any]]) -> str:
+    from qtctl.settings import to_toml
 
     sections: dict[str, dict[str, Any]] = {}
     for row in rows:
         section, _, key = row["key"].partition(".")
         sections.setdefault(section, {})[key] = row["value"]
-    return tomli_w.dumps(sections)
+    url = env.settings.redis.url
+    if sections.get("redis", {}).get("url", url) != url:
+        env.warn("redis.url has a password, which is not shown: put it in before use")
+    return to_toml(sections)
+
+
+def _told_overruled(row: Mapping[str, Any]) -> list[str]:
+    return [f"{each['value']} ({each['origin']})" for each in row["overruled"]]

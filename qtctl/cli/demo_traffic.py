@@ -55,7 +55,10 @@ def scores_and_targets(store: "Store") -> None:
     store.batch(commands)
 
 
-def _plan(plan_id: str, symbol: str, *, age_sec: int = 0, **more: str) -> Send:
+def _plan(plan_id: str, symbol: str, **more: str) -> Send:
+    """Sends an open, but for what `more` says; `age_sec` makes its timestamp so old."""
+    age_sec = int(more.pop("age_sec", "0"))
+
     def send(store: "Store") -> None:
         fields = {
             "plan_id": plan_id,
@@ -95,8 +98,8 @@ PLANS: tuple[Send, ...] = (
     _plan("demo-btc-again", "BTCUSDT", qty="0.001", price="67000"),
     _plan("demo-xrp-large", "XRPUSDT", qty="1000", price="0.6"),
     _plan("demo-xrp-risky", "XRPUSDT", kill_score="0.93"),
-    _plan("demo-xrp-old", "XRPUSDT", age_sec=300),
-    _plan("demo-xrp-early", "XRPUSDT", age_sec=-300),
+    _plan("demo-xrp-old", "XRPUSDT", age_sec="300"),
+    _plan("demo-xrp-early", "XRPUSDT", age_sec="-300"),
     _plan("demo-xrp-skip", "XRPUSDT", decision="SKIP"),
     _plan("demo-bad-qty", "XRPUSDT", qty="lots"),
     _plan("demo-bad-score", "XRPUSDT", kill_score="nan"),

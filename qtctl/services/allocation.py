@@ -83,7 +83,7 @@ class AllocationLoop:
         ):
             troubles.update(found)
             self.metrics.errors.labels(kind).inc(len(found))
-        self._presence.beat(now)
+        self._presence.beat(now, f"{self.metrics_addr}:{self.metrics_port}")
         self.metrics.passed(made, now, clock.monotonic() - started)
         log.debug("pass", extra={"fields": {"symbols": len(made)}})
         return len(made)

@@ -27,6 +27,7 @@ class Service(Protocol):
     """Without a finished pass for so long, the service makes no progress (/livez says 503)."""
     metrics_addr: str
     metrics_port: int
+    """0 takes a free one; once it listens, this is the port that it has."""
     registry: CollectorRegistry
 
     def open(self, now: float) -> None:

@@ -90,7 +90,7 @@ class Governor:
         """Whatever is there now: own pending entries first, then abandoned ones, then new ones."""
         if self._looked is None or clock.monotonic() - self._looked >= LOOK_SEC:
             self._look(now)
-        self._presence.beat(now)
+        self._presence.beat(now, f"{self.metrics_addr}:{self.metrics_port}")
         if self.not_ready() is not None:
             return 0
         entries = self._take()

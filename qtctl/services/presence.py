@@ -47,8 +47,11 @@ class Presence:
         self._started_at: int | None = None
         self._last: float | None = None
 
-    def beat(self, now: float) -> None:
-        """A pass was finished; now in epoch seconds. Errors: RedisUnreachable, WireError."""
+    def beat(self, now: float, metrics: str) -> None:
+        """A pass was finished; now in epoch seconds, metrics the address of its health port.
+
+        Errors: RedisUnreachable, WireError.
+        """
         if self._started_at is None:
             self._started_at = int(now)
         if self._last is not None and 0 <= now - self._last < 1.0:
@@ -56,6 +59,7 @@ class Presence:
         fields = self._fixed | {
             "started_at": str(self._started_at),
             "last_pass_at": str(int(now)),
+            "metrics": metrics,
         }
         flat = [part for pair in fields.items() for part in pair]
         # One step: a crash in between would leave a record for ever.

@@ -1,0 +1,34 @@
+"""Typed settings: what they are, where each value comes from, and how they are written down.
+
+`load` puts defaults, a TOML file, the environment and flags together; everything else in qtctl
+takes the sections of its result as arguments. Importing this reads nothing.
+"""
+
+from qtctl.settings.catalog import FieldInfo, fields
+from qtctl.settings.envfile import read_envfile
+from qtctl.settings.importing import import_env
+from qtctl.settings.loading import Loaded, load
+from qtctl.settings.model import Allocation, Governor, Logging, Redis, Safety, Settings
+from qtctl.settings.urls import display_url, mask_url
+from qtctl.settings.writing import digest, public, template, to_toml
+
+__all__ = [
+    "Allocation",
+    "FieldInfo",
+    "Governor",
+    "Loaded",
+    "Logging",
+    "Redis",
+    "Safety",
+    "Settings",
+    "digest",
+    "display_url",
+    "fields",
+    "import_env",
+    "load",
+    "mask_url",
+    "public",
+    "read_envfile",
+    "template",
+    "to_toml",
+]

@@ -5,10 +5,8 @@ Source: section 5 of the specification ("impossible values", "the same hash tag"
 
 from collections.abc import Callable, Mapping
 
-from msgspec import structs
-
 from qtctl.errors import ConfigError
-from qtctl.settings.model import STREAMS, Settings
+from qtctl.settings.model import STREAMS, Governor, Settings
 from qtctl.settings.urls import CLUSTER, hash_tag, scheme_of
 from qtctl.settings.values import shown
 
@@ -50,8 +48,9 @@ def _check_actions(settings: Settings, told: Told) -> None:
 
 def _check_kill_keys(settings: Settings, told: Told) -> None:
     for name in settings.governor.kill_keys:
-        # It would be looked for under the prefix twice, and never be found set.
-        if name.startswith(settings.redis.prefix):
+        # It would be looked for under the prefix twice, and never be found set. The usual names
+        # are meant as they stand, also under a prefix like `governor:`.
+        if name not in Governor().kill_keys and name.startswith(settings.redis.prefix):
             raise ConfigError(
                 f"{told('governor.kill_keys')}: {name} begins with redis.prefix, which is put "
                 "before it anyway; leave it out"
@@ -84,7 +83,7 @@ def _check_hash_tags(settings: Settings, told: Told) -> None:
             "as under {quantum}:"
         )
     for section, key in STREAMS:
-        if hash_tag(structs.asdict(getattr(settings, section))[key]) != tag:
+        if hash_tag(getattr(getattr(settings, section), key)) != tag:
             raise ConfigError(
                 f"{told(f'{section}.{key}')} must carry the hash tag {{{tag}}} of "
                 f"{told('redis.prefix')} on a cluster"

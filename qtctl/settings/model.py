@@ -36,7 +36,10 @@ Count = Annotated[int, Meta(ge=0, le=_BILLION)]
 Length = Annotated[int, Meta(ge=1, le=_BILLION)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Word = Annotated[str, _WORD]
-Words = tuple[Word, ...]
+Item = Annotated[str, _text("letters, digits and _.:@/{}-", r"^[A-Za-z0-9_.:@/{}-]+\Z")]
+"""One of a list. No quote, bracket or comma, so that a list in a wrong notation is not taken for
+one strange name: a kill switch that is looked for under it would never be found set."""
+Items = tuple[Item, ...]
 Instance = Annotated[str, _text("letters, digits and ._@-", r"^[A-Za-z0-9._@-]{0,128}\Z")]
 Url = Annotated[str, _text("a Redis URL, or embedded:", r"^[!-~]+\Z")]
 
@@ -171,17 +174,17 @@ class Governor(Struct, frozen=True, kw_only=True):
         ),
     ] = 0
     kill_keys: Annotated[
-        Words,
+        Items,
         Meta(min_length=1, max_length=16),
         _about("Names of the kill switch, without the prefix; the strictest wins."),
     ] = ("kill", "governor:halt", "global:kill_switch")
-    open_actions: Annotated[Words, _about("Actions that open, also where reduceOnly is true.")] = (
+    open_actions: Annotated[Items, _about("Actions that open, also where reduceOnly is true.")] = (
         "OPEN_PROPOSED",
         "ENTRY_PROPOSED",
         "OPEN",
         "ENTRY",
     )
-    close_actions: Annotated[Words, _about("Actions that close where reduceOnly is absent.")] = (
+    close_actions: Annotated[Items, _about("Actions that close where reduceOnly is absent.")] = (
         "FULL_CLOSE_PROPOSED",
         "PARTIAL_CLOSE_PROPOSED",
         "PARTIAL_75",

@@ -1,13 +1,13 @@
 """Where settings come from: a TOML file, the environment, and `--set`.
 
 Each source gives claims: a setting, a value that fits it, and its origin in words. Claims come in
-rising order of strength; `loading` keeps the last one. Source: section 5 of the specification.
+rising order of strength; `loading` keeps the last one. tomllib and difflib are imported where they
+are used: most commands need neither. Source: section 5 of the specification.
 """
 
-import difflib
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,13 @@ def read_toml(path: Path) -> dict[str, Any]:
     except OSError as problem:
         raise ConfigError(f"file {path} can't be read: {problem.strerror}") from problem
     try:
+        import tomllib
+
         return tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as problem:
         line = raw.count(b"\n", 0, problem.start) + 1
         raise ConfigError(f"file {path} is not TOML: not UTF-8 (at line {line})") from problem
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as problem:
+    except (ValueError, RecursionError) as problem:
         why = " ".join(str(problem).split())
         raise ConfigError(f"file {path} is not TOML: {why}") from problem
 
@@ -90,6 +92,8 @@ def unknown(what: str, name: str, origin: str, known: Iterable[str]) -> ConfigEr
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`: did you mean …?`, or nothing. The same key in another section is nearest."""
+    import difflib
+
     names, key = list(known), "." + name.rpartition(".")[2]
     near = [other for other in names if other.endswith(key)]
     near = near or difflib.get_close_matches(name[:200], names, n=1)
@@ -102,11 +106,18 @@ def shown_name(name: str) -> str:
 
 
 def _set_value(field: FieldInfo, text: str) -> Any:
+    import tomllib
+
     try:
         document = tomllib.loads(f"value = {text}")
-        # A line break in the text could have begun another key.
-        if document.keys() == {"value"}:
-            return checked(field, document["value"], "--set")
-    except (ConfigError, ValueError, RecursionError):
-        pass
+    except (ValueError, RecursionError):
+        document = {}
+    # A line break in the text could have begun another key.
+    if document.keys() == {"value"}:
+        value = document["value"]
+        # Quotes and brackets are TOML and nothing else; 5 may also be the text 5.
+        if isinstance(value, str | list | dict):
+            return checked(field, value, "--set")
+        with suppress(ConfigError):
+            return checked(field, value, "--set")
     return checked(field, from_text(field, text), "--set", text)

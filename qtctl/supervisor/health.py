@@ -63,6 +63,7 @@ class HealthServer:
                 f"(0 takes a free one) or [{name}] metrics_addr"
             ) from exc
         bound: int = self._server.server_address[1]
+        self._service.metrics_port = bound  # Its record in Redis tells where to look.
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SEC,), name=f"health-{name}", daemon=True
         )

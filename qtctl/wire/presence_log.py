@@ -24,6 +24,8 @@ class Running(msgspec.Struct, frozen=True):
     last_pass_at: int
     settings: dict[str, Any]
     digest: str
+    metrics: str
+    """host:port of /metrics, /livez and /readyz as bound; port 0 before it is."""
 
 
 def running(store: Store, service: str) -> list[Running]:
@@ -54,6 +56,7 @@ def _running(service: str, name: str, fields: dict[str, str]) -> Running:
         _int(fields.get("last_pass_at", "")),
         settings,
         fields.get("digest", ""),
+        fields.get("metrics", ""),
     )
 
 

@@ -27,10 +27,9 @@ def shown(capsys: Captured, *args: str, environ: dict[str, str] | None = None) -
 
 def test_show_names_value_and_origin_of_every_setting(capsys: Captured, file: Path) -> None:
     environ = {"P31_STALE_SEC": "300"}
-    args = ("show", "-o", "json", "--config", str(file), "--set", "governor.burst=1")
-    args = (*args[:-2], "--set", "governor.permit_ttl_sec=30")
+    args = ("show", "-o", "json", "--config", str(file), "--set", "governor.permit_ttl_sec=30")
     rows = {row["key"]: row for row in json.loads(shown(capsys, *args, environ=environ))}
-    assert set(rows["governor.min_conf"]) == {"key", "value", "origin"}
+    assert set(rows["governor.min_conf"]) == {"key", "value", "origin", "overruled"}
     assert rows["governor.min_conf"]["value"] == 0.7
     assert str(file) in rows["governor.min_conf"]["origin"]
     assert rows["allocation.stale_sec"]["value"] == 300
@@ -38,6 +37,22 @@ def test_show_names_value_and_origin_of_every_setting(capsys: Captured, file: Pa
     assert rows["governor.permit_ttl_sec"]["value"] == 30
     assert "--set" in rows["governor.permit_ttl_sec"]["origin"]
     assert rows["allocation.base"]["origin"] == "default"
+
+
+def test_show_tells_what_a_value_overrules(capsys: Captured, file: Path) -> None:
+    args = ("show", "governor.min_conf", "--config", str(file))
+    environ = {"P31_MIN_CONF": "0.8"}
+    row = json.loads(shown(capsys, *args, "-o", "json", environ=environ))[0]
+    assert row["value"] == 0.8
+    assert row["overruled"] == [{"origin": f"file {file}", "value": "0.7"}]
+    assert f"0.7 (file {file})" in shown(capsys, *args, environ=environ)
+
+
+def test_a_masked_password_in_toml_is_told(capsys: Captured, file: Path) -> None:
+    assert run(["config", "show", "-o", "toml", "--config", str(file)], {}) == 0
+    assert "password" in capsys.readouterr().err
+    assert run(["config", "show", "governor", "-o", "toml", "--config", str(file)], {}) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("output", ["table", "json", "ndjson", "toml"])
@@ -133,7 +148,7 @@ def test_import_env_turns_files_of_units_into_toml(capsys: Captured, tmp_path: P
     settings = tomllib.loads(capsys.readouterr().out)
     assert settings["allocation"]["scale"] == 1.5
     assert settings["governor"]["max_exec_per_hour"] == 7
-    assert settings["governor"]["min_conf"] == settings["allocation"]["min_conf"] == 0.8
+    assert settings["governor"]["min_conf"] == 0.8
 
 
 def test_import_env_of_a_missing_file_is_one_line(capsys: Captured, tmp_path: Path) -> None:

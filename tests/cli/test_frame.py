@@ -313,9 +313,9 @@ def test_the_root_page_has_a_line_for_every_command(capsys: pytest.CaptureFixtur
 def test_every_command_says_in_a_sentence_what_it_does() -> None:
     for name, (module, _) in COMMANDS.items():
         below = typer.main.get_command(import_module(module).app)
-        for command in (below, *getattr(below, "commands", {}).values()):
-            first = (command.help or "").split("\n\n")[0]
-            assert first.endswith("."), f"{name} {command.name}"
+        for it in (below, *getattr(below, "commands", {}).values()):
+            first = (it.help or "").split("\n\n")[0]
+            assert first.endswith("."), f"{name} {it.name}"
 
 
 def test_a_help_page_names_values_as_the_errors_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,9 @@ def target(store: Store, symbol: str, usd: object = "1000.0") -> None:
     store.run("HSET", key, "target_usd", usd, "timestamp", store.now_ms() // 1000)
 
 
-def score(store: Store, symbol: str, value: object, confidence: object = "0.9", age: int = 0) -> None:
+def score(
+    store: Store, symbol: str, value: object, confidence: object = "0.9", age: int = 0
+) -> None:
     key = store.keys.at(EFFICIENCY, symbol)
     ts = store.now_ms() // 1000 - age
     store.run("HSET", key, "efficiency_score", value, "confidence", confidence, "ts", ts)

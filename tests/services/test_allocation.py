@@ -103,7 +103,7 @@ def test_a_trouble_is_logged_when_it_comes_changes_and_goes(
     for _ in range(3):
         loop.step(clock.now())
     assert len(messages(caplog, "can't be used")) == 1
-    fields = [r.fields for r in caplog.records if hasattr(r, "fields")][0]
+    fields = next(r.fields for r in caplog.records if hasattr(r, "fields"))
     assert fields["key"] == "quantum:capital:efficiency:BTCUSDT"
     assert "'high'" in fields["problem"]
     score(store, "BTCUSDT", "nan")
@@ -193,9 +193,7 @@ def test_the_stream_is_bounded_by_three_passes_or_its_limit(store: Store) -> Non
 def test_round_trips_go_by_the_batch_and_not_by_the_symbol(
     store: Store, loop: AllocationLoop
 ) -> None:
-    store.batch(
-        [("HSET", store.keys.at(TARGET, f"S{n}"), "target_usd", "5") for n in range(2000)]
-    )
+    store.batch([("HSET", store.keys.at(TARGET, f"S{n}"), "target_usd", "5") for n in range(2000)])
     before = _reads(store)
     assert loop.step(clock.now()) == 2000
     assert _reads(store) - before < 400

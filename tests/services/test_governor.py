@@ -100,7 +100,16 @@ def test_an_unreadable_plan_is_kept_and_the_next_is_served(
 
 
 def test_what_is_rejected_is_kept_to_the_byte(store: Store, gov: Governor) -> None:
-    raw = [b"plan_id", b"\xff\xfe", b"symbol", b"A\x00B", b"\xf0\x28", b"\x1b[31m", b"plan_id", b"2"]
+    raw = [
+        b"plan_id",
+        b"\xff\xfe",
+        b"symbol",
+        b"A\x00B",
+        b"\xf0\x28",
+        b"\x1b[31m",
+        b"plan_id",
+        b"2",
+    ]
     store.run("XADD", store.keys.plans, "*", *raw)
     serve_all(gov)
     kept = rejected(store)[0]
@@ -113,7 +122,9 @@ def test_what_is_rejected_is_kept_to_the_byte(store: Store, gov: Governor) -> No
 
 def test_what_is_rejected_is_cut_at_64_kib_in_all(store: Store, gov: Governor) -> None:
     store.run("XADD", store.keys.plans, "*", "a", b"\xff" * 60_000, "b", b"x" * 60_000, "c", b"y")
-    store.run("XADD", store.keys.plans, "*", *[part for i in range(9000) for part in (f"f{i}", "v")])
+    store.run(
+        "XADD", store.keys.plans, "*", *[part for i in range(9000) for part in (f"f{i}", "v")]
+    )
     serve_all(gov)
     first, second = rejected(store)
     body = first[8:]
@@ -330,7 +341,7 @@ def test_its_record_and_its_limits_are_there(store: Store, gov: Governor) -> Non
     serve_all(gov)
     record = pairs(store.run("HGETALL", store.keys.service("governor", "g1")))
     assert set(record) == {
-        "version", "host", "pid", "started_at", "last_pass_at", "settings", "digest",
+        "version", "host", "pid", "started_at", "last_pass_at", "settings", "digest", "metrics",
     }  # fmt: skip
     assert json.loads(record["settings"])["max_plan_age_sec"] == 60
     assert 0 < store.run("TTL", store.keys.service("governor", "g1")) <= 30

@@ -46,9 +46,7 @@ def test_a_decision_has_all_its_fields_and_stays_compact(store: Store) -> None:
     record = decision(store, "币" * 64)
     later = {name for name, _ in DECISION_LATER}
     assert list(record) == [
-        name
-        for name in [*record]
-        if name in {field for field, _ in DECISION_FIELDS} - later
+        name for name in [*record] if name in {field for field, _ in DECISION_FIELDS} - later
     ]
     assert set(record) == {name for name, _ in DECISION_FIELDS} - later
     assert max(len(value.encode()) for value in record.values()) <= 64
@@ -228,7 +226,17 @@ def test_a_key_of_a_wrong_type_leaves_the_plan_pending_and_nothing_written(
 
 COMMANDS = ["xack", "xadd", "hset", "expire", "zadd", "zremrangebyscore", "set", "del", "hmget",
             "type", "time", "zcount", "zrevrange", "get"]  # fmt: skip
-KEYS = ["decision", "permit", "block", "ledger", "ledger_total", "permits", "events", "plans", "kill"]
+KEYS = [
+    "decision",
+    "permit",
+    "block",
+    "ledger",
+    "ledger_total",
+    "permits",
+    "events",
+    "plans",
+    "kill",
+]
 
 
 @pytest.fixture
@@ -270,7 +278,7 @@ def test_a_denied_key_issues_nothing_and_leaves_the_plan_pending(
 def test_a_denied_command_never_leads_to_two_permits(
     store: Store, limited: Any, command: str
 ) -> None:
-    """A script stops in the middle and keeps what it wrote: then the permit is lost, not doubled."""
+    """A script that stops midway keeps what it wrote: the permit may be lost, never doubled."""
     entry = fields()
     entry_id = queue(store, entry)
     store.run("SET", "quantum:kill", "0")  # Or GET would not be needed.

@@ -3,7 +3,6 @@
 import json
 
 from qtctl.domain.allocation import AllocationRules, propose
-from qtctl.domain.downsize import DownsizeRules, hint
 from qtctl.domain.gates import Limits
 from qtctl.domain.plans import PlanRules
 from qtctl.domain.readings import Efficiency

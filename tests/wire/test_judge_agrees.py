@@ -87,7 +87,9 @@ def test_the_worksheet_gives_the_verdict_of_the_atomic_step(
         # The facts themselves are what was laid down, not merely consistent with the verdict.
         assert int(record["opens_1h"]) == sum(1 for ago in own if ago * 1000 + 500 < 3_600_000)
         assert int(record["opens_5min"]) == sum(1 for ago in own if ago * 1000 + 500 < 300_000)
-        assert int(record["opens_total_5min"]) == sum(1 for ago in others if ago * 1000 + 500 < 300_000)
+        assert int(record["opens_total_5min"]) == sum(
+            1 for ago in others if ago * 1000 + 500 < 300_000
+        )
     assert record["queued_before_server"] == str(int(queued_ago_ms > since_ago_ms + 1000))
 
 
