@@ -1,8 +1,10 @@
 """Makes docs/demo.svg from a real run of `qtctl demo` on a terminal: `make picture`."""
 
+import contextlib
 import os
 import pty
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,17 +17,19 @@ FONT_FACES = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 def run() -> str:
     """What a person sees, with its colours."""
-    shown = bytearray()
-
-    def read(fd: int) -> bytes:
-        part = os.read(fd, 65_536)
-        shown.extend(part)
-        return b""
-
-    os.environ |= {"TERM": "xterm-256color", "COLUMNS": str(WIDTH), "LINES": "50"}
-    status = pty.spawn([sys.executable, "-m", "qtctl", "demo"], read)
-    if status:
-        raise SystemExit(f"qtctl demo ended with {os.waitstatus_to_exitcode(status)}")
+    ours, theirs = pty.openpty()
+    environ = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(WIDTH)}
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "qtctl", "demo"], stdout=theirs, stderr=theirs, env=environ
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # The end of a terminal is an error on Linux.
+        while part := os.read(ours, 65_536):
+            shown += part
+    os.close(ours)
+    if demo.wait() != 0:
+        raise SystemExit(f"qtctl demo ended with {demo.returncode}")
     return shown.decode().replace("\r\n", "\n")
 
 

@@ -33,6 +33,8 @@ class Claim(Struct, frozen=True):
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file. Errors: ConfigError naming the file, and the line where it is not TOML;
     FileNotFoundError."""
+    import tomllib
+
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -40,8 +42,6 @@ def read_toml(path: Path) -> dict[str, Any]:
     except OSError as problem:
         raise ConfigError(f"file {path} can't be read: {problem.strerror}") from problem
     try:
-        import tomllib
-
         return tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as problem:
         line = raw.count(b"\n", 0, problem.start) + 1

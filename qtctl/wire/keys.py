@@ -138,7 +138,8 @@ SERVICE = KeySpec(
     "qtctl:service:{service}:{name}",
     "hash",
     "each running service",
-    "version, host, pid, started_at, last_pass_at, metrics (host:port), its settings and their digest",
+    "version, host, pid, started_at, last_pass_at, metrics (host:port), its settings and their "
+    "digest",
     "30 s, or three passes where that is longer",
 )
 INJECTED = KeySpec(
