@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test check format docs picture clean
+.PHONY: install demo proof test check format docs picture clean
 
 install: $(STAMP)
 
@@ -15,6 +15,9 @@ $(STAMP): pyproject.toml
 
 demo: $(STAMP)
 	@$(BIN)/qtctl demo
+
+proof: $(STAMP)
+	@$(BIN)/qtctl proof all
 
 test: $(STAMP)
 	$(BIN)/pytest $(ARGS)

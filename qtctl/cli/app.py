@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tail": ("qtctl.cli.tail", "Last entries of a stream: proposed, plans, events, rejected."),
     "permit": ("qtctl.cli.permit", "Permits with the time they have left; take one."),
     "plan": ("qtctl.cli.plan", "Decisions, explained gate by gate."),
+    "proof": ("qtctl.cli.proof", "The twelve scenarios, proven from outside."),
     "target": ("qtctl.cli.target", "Live targets beside their proposals."),
     "eff": ("qtctl.cli.eff", "Efficiency scores, and what they count as."),
     "config": ("qtctl.cli.config", "Settings in force, and where each comes from."),

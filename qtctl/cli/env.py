@@ -17,6 +17,7 @@ EMBEDDED = "embedded:"
 if TYPE_CHECKING:
     # Only for the checker: settings import msgspec, which costs a third of the time of --help.
     from qtctl.settings import Loaded, Settings
+    from qtctl.wire.keys import Keys
     from qtctl.wire.store import Store
 
 
@@ -91,24 +92,29 @@ class Env:
         finally:
             store.close()
 
-    def connection(self, url: str) -> "Store":
-        """A store for a URL with the names of the settings; nothing is sent yet."""
+    def keys(self) -> "Keys":
+        """The names of keys and streams by the settings."""
         from qtctl.wire.keys import Keys
-        from qtctl.wire.store import Store
 
         settings = self.settings
-        keys = Keys(
+        return Keys(
             settings.redis.prefix,
             plans=settings.governor.stream_plans,
             proposed=settings.allocation.stream_proposed,
             events=settings.governor.stream_events,
             rejected=settings.governor.stream_rejected,
         )
+
+    def connection(self, url: str) -> "Store":
+        """A store for a URL with the names of the settings; nothing is sent yet."""
+        from qtctl.wire.store import Store
+
+        redis = self.settings.redis
         return Store(
             url,
-            keys,
-            connect_timeout_sec=settings.redis.connect_timeout_sec,
-            timeout_sec=settings.redis.timeout_sec,
+            self.keys(),
+            connect_timeout_sec=redis.connect_timeout_sec,
+            timeout_sec=redis.timeout_sec,
         )
 
     def url(self) -> str:

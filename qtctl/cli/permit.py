@@ -43,7 +43,7 @@ LISTED = (
     number("factor", "eff_factor", places=4),
     age("extra cooldown", "extra_cooldown_sec", drop=2),
     text("score reason", "eff_reason", drop=1),
-    number("qty", "computed_qty", places=4, drop=3),
+    text("qty", "computed_qty", right=True, drop=3),
     money("notional USD", "computed_notional", drop=3),
 )
 SHOWN = (
@@ -53,7 +53,7 @@ SHOWN = (
     text("decision", "decision"),
     ttl("left", "ttl_s"),
     moment("created", "created_at"),
-    number("qty", "computed_qty", places=4),
+    text("qty", "computed_qty"),
     money("notional USD", "computed_notional"),
     text("action", "eff_action", style=_style),
     number("factor", "eff_factor", places=4),

@@ -120,19 +120,16 @@ def _limits(base: Any, metas: tuple[Meta, ...]) -> Iterator[str]:
         if meta.extra and "expected" in meta.extra:
             yield meta.extra["expected"]
         if meta.ge is not None or meta.gt is not None:
-            least = f"over {meta.gt}" if meta.gt is not None else f"{meta.ge}"
-            yield f"{least} to {meta.le}" if meta.le is not None else _at_least(meta)
+            least = f"{meta.ge}" if meta.gt is None else f"over {meta.gt}"
+            no_most = least if meta.gt is not None else f"{least} or more"
+            yield no_most if meta.le is None else f"{least} to {meta.le}"
         if meta.max_length is not None:
             yield f"{meta.min_length} to {meta.max_length} of them"
     if get_origin(base) is tuple:
         item, item_metas = _unwrapped(get_args(base)[0])
         text = _range(item, item_metas)
         if text:
-            yield f"each {text}"
-
-
-def _at_least(meta: Meta) -> str:
-    return f"{meta.ge} or more" if meta.ge is not None else f"over {meta.gt}"
+            yield f"each: {text}"
 
 
 def _either(choices: tuple[str, ...]) -> str:

@@ -96,7 +96,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     names, key = list(known), "." + name.rpartition(".")[2]
     near = [other for other in names if other.endswith(key)]
-    near = near or difflib.get_close_matches(name[:200], names, n=1)
+    near = near or difflib.get_close_matches(name[:200], names, n=1, cutoff=0.7)
     return f": did you mean {near[0]}?" if near else ""
 
 

@@ -106,6 +106,9 @@ def _split(url: str) -> tuple[str, str, str]:
     if not mark:
         scheme, rest = "", url
     login, _, place = rest.rpartition("@")
+    if "?" in login:
+        # Either a login with a bare ? in it or an option with an @: what is secret can't be told.
+        return scheme + mark, "", MASK
     where, question, query = place.partition("?")
     if mark and scheme != "unix":
         where = _masked_ports(where)

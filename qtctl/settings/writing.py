@@ -70,17 +70,27 @@ def digest(section: Struct) -> str:
 
 
 def _template_of(field: FieldInfo) -> str:
-    import tomli_w
-
     old = f", old {', '.join(field.env)}" if field.env else ""
     allowed = f"{field.expected[0].upper()}{field.expected[1:]}."
     names = f"Environment: {field.variable}{old}."
-    comment = [
-        *textwrap.wrap(field.description, _WIDTH),
-        *textwrap.wrap(f"{allowed} {names}", _WIDTH, break_long_words=False),
-    ]
-    value = tomli_w.dumps({field.key: field.default}).splitlines()
+    comment = [*_wrapped(field.description), *_wrapped(f"{allowed} {names}")]
+    value = _wrapped(_assignment(field.key, field.default))
     return "\n" + "".join([f"# {line}\n" for line in comment] + [f"#{line}\n" for line in value])
+
+
+def _assignment(key: str, value: Any) -> str:
+    """`key = value` on one line, where tomli_w gives a list one line per item."""
+    import tomli_w
+
+    if not isinstance(value, tuple):
+        return tomli_w.dumps({key: value}).strip()
+    # What may be in a list (model.Item) needs no escapes.
+    items = ", ".join(f'"{item}"' for item in value)
+    return f"{key} = [{items}]"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _plain(value: Any) -> Any:

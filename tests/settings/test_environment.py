@@ -1,5 +1,7 @@
 """The rules for variables: old names, comments behind values, parts of a URL, METRICS_PORT."""
 
+from pathlib import Path
+
 import pytest
 
 from qtctl.errors import ConfigError
@@ -54,9 +56,9 @@ def value_of(settings: Settings, path: str) -> object:
     return getattr(getattr(settings, section), key)
 
 
-def error(environ: dict[str, str], **more: str) -> str:
+def error(environ: dict[str, str], service: str | None = None) -> str:
     with pytest.raises(ConfigError) as caught:
-        load(config=None, environ=environ, **more)
+        load(config=None, environ=environ, service=service)
     return str(caught.value)
 
 
@@ -92,9 +94,8 @@ def test_every_setting_has_its_new_name() -> None:
         text = ",".join(value) if isinstance(value, tuple) else str(value)
         loaded = load(config=None, environ={field.variable: text})
         assert loaded.settings == Settings()
-        assert loaded.origins[field.path] == f"environment QTCTL_{field.path}".upper().replace(
-            "ENVIRONMENT", "environment"
-        ).replace(".", "_")
+        name = f"QTCTL_{field.section.upper()}_{field.key.upper()}"
+        assert loaded.origins[field.path] == f"environment {name}"
 
 
 @pytest.mark.parametrize("text", ["true", "1", "yes", "on", "TRUE", "On"])
@@ -217,7 +218,7 @@ def test_an_unknown_new_variable_is_an_error_with_the_nearest_name(name: str, ne
     ],
 )  # fmt: skip
 def test_old_redis_names_replace_those_parts_of_a_url_from_toml(
-    default_file, base: str | None, environ: dict[str, str], url: str
+    default_file: Path, base: str | None, environ: dict[str, str], url: str
 ) -> None:
     if base is not None:
         default_file.write_text(f'[redis]\nurl = "{base}"\n')
@@ -228,7 +229,7 @@ def test_old_redis_names_replace_those_parts_of_a_url_from_toml(
 
 @pytest.mark.parametrize("base", ["unix:///run/r.sock", "embedded:", "redis+sentinel://h:1/s/0"])
 def test_old_redis_names_beside_a_url_without_such_parts_are_refused(
-    default_file, base: str
+    default_file: Path, base: str
 ) -> None:
     default_file.write_text(f'[redis]\nurl = "{base}"\n')
     told = error({"REDIS_HOST": "prod"})

@@ -1,0 +1,200 @@
+"""From what was read back to checks: a proposal, a permit, the metrics, a service's health."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from qtctl.proof import pages
+from qtctl.proof.cast import Actor
+from qtctl.proof.pages import Series, total
+from qtctl.proof.results import Check, equal, holds
+from qtctl.proof.scenarios import SERVICE_OF, Scenario
+from qtctl.proof.stages import Stage, systemd_says
+from qtctl.wire.decision_log import by_id
+from qtctl.wire.keys import PERMIT, PROPOSED
+from qtctl.wire.permit_book import one
+from qtctl.wire.presence_log import Running
+from qtctl.wire.records import pairs
+from qtctl.wire.store import Store
+
+BY_REDIS = ("redis_unreachable", "redis_error", "exception", "write", "commit", "not_ready")
+"""Kinds of errors that no symbol of somebody else's can cause."""
+LAST_SUCCESS = {
+    "step1": "p29_shadow_last_success_timestamp_seconds",
+    "step2": "p32_last_success_timestamp_seconds",
+}
+ERRORS = {"step1": "p29_shadow_errors_total", "step2": "p32_errors_total"}
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """The metrics of a step's service before the run; empty where it did not run yet."""
+
+    samples: dict[Series, float] = {}
+
+
+def scrape(stage: Stage, step: str) -> Baseline:
+    """The metrics as they are now, empty where they can't be had."""
+    service = stage.service(step)
+    page = pages.get(service.metrics, "/metrics") if service else pages.Page(0, "")
+    return Baseline(pages.samples(page.body) if page.status == 200 else {})
+
+
+def proposal(store: Store, actor: Actor, entry: Mapping[str, str] | None) -> list[Check] | None:
+    """The checks on a proposal, None while there is none."""
+    key = store.keys.at(PROPOSED, actor.symbol)
+    shown = pairs(store.run("HGETALL", key))
+    if not shown or entry is None:
+        return None
+    ttl = int(store.run("TTL", key))
+    checks = [
+        equal(f"{key} {field}", value, shown.get(field))
+        for field, value in actor.scenario.expected.items()
+    ]
+    checks.append(
+        holds(f"{store.keys.proposed_stream} has the same", "the same ten fields",
+              "the same" if dict(entry) == shown else f"{dict(entry)}", dict(entry) == shown)
+    )  # fmt: skip
+    checks.append(holds(f"{key} lifetime", "1 to 600 s", f"{ttl} s", 0 < ttl <= 600))
+    return checks
+
+
+def permit(store: Store, actor: Actor) -> tuple[list[Check], str] | None:
+    """The checks on a permit and a note, None while there is neither permit nor decision.
+
+    While trading is halted there is no permit; the hint is in the decision, and is proven there.
+    """
+    key = store.keys.at(PERMIT, actor.plan_id)
+    held = one(store, actor.plan_id)
+    if held is not None and held.fields is not None:
+        ttl = held.ttl_sec
+        lives = "no lifetime" if ttl is None else f"{ttl:.1f} s"
+        return [
+            equal(f"{key} granted", "true", _text(held.fields.get("granted"))),
+            equal(f"{key} decision", "EXECUTE", _text(held.fields.get("decision"))),
+            equal(f"{key} consumed", "false", _text(held.fields.get("consumed"))),
+            *_hint(key, actor, held.fields),
+            holds(f"{key} lifetime", "up to 60 s", lives, ttl is not None and 0 < ttl <= 60),
+        ], ""
+    decision = by_id(store, [actor.plan_id]).get(actor.plan_id)
+    if decision is None:
+        return None
+    where = f"the decision on {actor.plan_id}"
+    if decision.get("reason") == "kill_switch_active":
+        halted = f"trading is halted ({decision.get('kill_key')}={decision.get('kill_value')})"
+        return _hint(where, actor, decision), f"{halted}: no permit; the hint is in the decision"
+    seen = f"{decision.get('verdict')}, {decision.get('reason')}"
+    return [equal(f"{where}", "permitted, ok", seen), *_hint(where, actor, decision)], ""
+
+
+def metrics(stage: Stage, actors: Sequence[Actor], before: Baseline, permitted: int) -> list[Check]:
+    """Does what was applied show on the metrics port."""
+    service = stage.service("step2")
+    address = service.metrics if service else ""
+    page = pages.get(address, "/metrics")
+    where = f"http://{address}/metrics"
+    checks = [_answers(where, page)]
+    if page.status != 200:
+        return checks
+    found = pages.samples(page.body)
+    typed = "# TYPE p32_eff_apply_total counter" in page.body
+    checks.append(
+        holds(f"{where} p32_eff_apply_total", "registered as a counter",
+              "registered" if typed else "not there", typed)
+    )  # fmt: skip
+    now = total(found, "p32_eff_apply_total")
+    grown = (now or 0.0) - (total(before.samples, "p32_eff_apply_total") or 0.0)
+    checks.append(
+        holds(f"{where} p32_eff_apply_total", f"grown by {permitted} or more", f"by {grown:g}",
+              grown >= permitted)
+    )  # fmt: skip
+    for actor in actors:
+        wanted = actor.scenario.expected["eff_factor"]
+        factor = total(found, "p32_eff_factor", symbol=actor.symbol)
+        if permitted:
+            shown = "(not there)" if factor is None else f"{factor:.4f}"
+            checks.append(equal(f"{where} p32_eff_factor{{{actor.symbol}}}", wanted, shown))
+    return checks
+
+
+def health(stage: Stage, step: str, before: Baseline, now: float) -> list[Check]:
+    """Ready, alive, with a fresh last pass, and no errors meanwhile; now in epoch seconds."""
+    name, service = SERVICE_OF[step], stage.service(step)
+    if service is None:
+        seen = stage.trouble(step) or "no record of it"
+        return [holds(f"the {name} runs", "a record of it in Redis", seen, False)]
+    checks = [
+        _answers(f"http://{service.metrics}{path}", pages.get(service.metrics, path))
+        for path in ("/readyz", "/livez")
+    ]
+    page = pages.get(service.metrics, "/metrics")
+    where = f"http://{service.metrics}/metrics"
+    if page.status != 200:
+        return [*checks, _answers(where, page)]
+    found = pages.samples(page.body)
+    checks.append(_fresh(where, step, service, total(found, LAST_SUCCESS[step]), now))
+    checks += _no_new_errors(where, step, found, before, live=stage.live)
+    unit = systemd_says(name) if stage.live else None
+    if unit is not None:
+        checks.append(holds("systemctl is-active", "active", unit, unit.endswith(": active")))
+    return checks
+
+
+def _hint(where: str, actor: Actor, fields: Mapping[str, Any]) -> list[Check]:
+    return [
+        equal(f"{where} {field}", value, _text(fields.get(field)))
+        for field, value in actor.scenario.expected.items()
+    ]
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None if value is None else str(value)
+
+
+def _answers(where: str, page: pages.Page) -> Check:
+    seen = f"{page.status} {page.body}".strip() if page.status != 200 else "200"
+    return holds(f"GET {where}", "200", " ".join(seen.split())[:300], page.status == 200)
+
+
+def _fresh(where: str, step: str, service: Running, last: float | None, now: float) -> Check:
+    interval = service.settings.get("interval_sec", 1.0)
+    limit = 3 * float(interval) + 10.0
+    if last is None or last == 0:
+        return holds(f"{where} {LAST_SUCCESS[step]}", f"not over {limit:g} s ago", "never", False)
+    age = max(0.0, now - last)
+    return holds(
+        f"{where} {LAST_SUCCESS[step]}", f"not over {limit:g} s ago", f"{age:.1f} s ago",
+        age <= limit,
+    )  # fmt: skip
+
+
+def _no_new_errors(
+    where: str, step: str, found: Mapping[Series, float], before: Baseline, *, live: bool
+) -> list[Check]:
+    """In a sandbox no error at all; live none that only Redis or we could have caused."""
+    name = ERRORS[step]
+    grown = {
+        dict(labels).get("kind", ""): value - before.samples.get((metric, labels), 0.0)
+        for (metric, labels), value in found.items()
+        if metric == name
+    }
+    counted = {k: v for k, v in grown.items() if v > 0 and (not live or k in BY_REDIS)}
+    seen = ", ".join(f"{kind} +{value:g}" for kind, value in sorted(counted.items())) or "none"
+    return [holds(f"{where} {name}", "none meanwhile", seen, not counted)]
+
+
+def explained(scenario: Scenario, settings: Mapping[str, tuple[Any, str]]) -> list[Check]:
+    """The settings that a failure may follow from: those that differ from the seed's.
+
+    settings: section.key to its value in force and where that comes from.
+    """
+    checks = []
+    for name, seeds in scenario.rests_on.items():
+        value, origin = settings.get(name, (seeds, ""))
+        if value != seeds:
+            checks.append(
+                holds(f"setting {name}", f"{seeds:g} (the seed's)", f"{value:g} ({origin})", False)
+            )
+    return checks

@@ -1,0 +1,96 @@
+"""What a proof found: checks, scenarios, steps. Their JSON is section 6 of the specification."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One expectation beside what was seen; `what` names the key or address it was read from."""
+
+    what: str
+    expected: str
+    actual: str
+    ok: bool
+
+
+def equal(what: str, expected: str, actual: str | None) -> Check:
+    """Is it exactly what was expected; None was not there."""
+    return Check(what, expected, "(not there)" if actual is None else actual, expected == actual)
+
+
+def holds(what: str, expected: str, actual: str, ok: bool) -> Check:
+    """A condition, with both sides in words."""
+    return Check(what, expected, actual, ok)
+
+
+class ScenarioResult(msgspec.Struct, frozen=True):
+    """One scenario, run. duration_s from the step's start to its last look."""
+
+    step: str
+    id: str
+    title: str
+    duration_s: float
+    checks: tuple[Check, ...]
+    note: str = ""
+    """What a reader must know though nothing failed: trading was halted, …"""
+
+    @property
+    def passed(self) -> bool:
+        """A scenario without a single check has proven nothing."""
+        return bool(self.checks) and all(check.ok for check in self.checks)
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A whole run."""
+
+    results: tuple[ScenarioResult, ...]
+    duration_s: float
+
+    @property
+    def passed(self) -> int:
+        """How many scenarios passed."""
+        return sum(result.passed for result in self.results)
+
+    @property
+    def failed(self) -> int:
+        """How many did not."""
+        return len(self.results) - self.passed
+
+    @property
+    def summary(self) -> str:
+        """The seed's last line."""
+        if self.failed == 0 and self.results:
+            return "✅ SUMMARY: PASS (all tests passed)"
+        return f"❌ SUMMARY: FAIL ({self.failed} test(s) failed)"
+
+    def steps(self) -> list[str]:
+        """The steps that were run, in order."""
+        return list(dict.fromkeys(result.step for result in self.results))
+
+    def of(self, step: str) -> Sequence[ScenarioResult]:
+        """The scenarios of one step."""
+        return [result for result in self.results if result.step == step]
+
+    def as_json(self) -> dict[str, object]:
+        """The document of `-o json`."""
+        return {
+            "passed": self.passed,
+            "failed": self.failed,
+            "duration_s": self.duration_s,
+            "steps": [
+                {"step": step, "scenarios": [_scenario(result) for result in self.of(step)]}
+                for step in self.steps()
+            ],
+        }
+
+
+def _scenario(result: ScenarioResult) -> dict[str, object]:
+    found: dict[str, object] = {
+        "id": result.id,
+        "title": result.title,
+        "status": "pass" if result.passed else "fail",
+        "duration_s": result.duration_s,
+        "checks": list(result.checks),
+    }
+    return found | ({"note": result.note} if result.note else {})
