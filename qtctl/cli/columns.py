@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qtctl import clock
 from qtctl.cli import human
 
 Key = str | Callable[[Any], Any]
@@ -99,6 +100,11 @@ def ttl(title: str, key: Key, **more: Any) -> Column:
 def moment(title: str, key: Key, **more: Any) -> Column:
     """A time: UTC with `Z`, or local with its offset."""
     return Column(title, key, human.moment, **more)
+
+
+def recent(title: str, key: Key, **more: Any) -> Column:
+    """A time in a list of latest things: today's without the date."""
+    return Column(title, key, lambda value, utc: human.recent(value, clock.now(), utc), **more)
 
 
 def _signed(more: dict[str, Any]) -> dict[str, Any]:

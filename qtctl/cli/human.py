@@ -92,3 +92,10 @@ def moment(value: Any, utc: bool = True) -> str:
         return text(value)
     shown = at.isoformat(" ", "seconds")
     return shown.removesuffix("+00:00") + "Z" if utc else shown
+
+
+def recent(value: Any, now: float, utc: bool = True) -> str:
+    """A moment of today without its date: `00:00:00Z`; of another day as `moment`."""
+    shown, today = moment(value, utc), moment(now, utc)
+    date, blank, time = shown.partition(" ")
+    return time if blank and date == today.partition(" ")[0] else shown

@@ -196,7 +196,7 @@ def _cover(
 
     ttl_sec = int(values.duration(ttl, "--ttl", 1, MAX_TTL_SEC))
     key = store.keys.at(spec, symbol)
-    env.say(f"{env.where()} write {key}: {_listed(fields)}; lives {human.span(ttl_sec)}")
+    env.say(f"{env.where()} inject {key}: {_listed(fields)}; for {human.span(ttl_sec)}")
     if dry_run:
         return
     found = injection.cover(store, key, fields, ttl_sec, force=force)

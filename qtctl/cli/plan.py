@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qtctl.cli import human, values
-from qtctl.cli.columns import Column, age, moment, money, text
+from qtctl.cli.columns import Column, age, moment, money, recent, text
 from qtctl.cli.env import Env
 from qtctl.cli.frame import command, group
 from qtctl.cli.render import Fields, Rows, emit, emit_one
@@ -34,15 +34,15 @@ def _style(value: Any) -> str:
 
 
 LISTED = (
-    moment("decided", "decided_at", drop=1),
+    recent("decided", "decided_at", drop=1),
     text("plan", "plan_id"),
     text("symbol", "symbol"),
-    text("kind", "kind"),
+    text("kind", "kind", drop=2),
     text("verdict", "verdict", style=_style),
     text("reason", "reason"),
     text("action", "action", drop=3),
     money("notional USD", "notional_usd", drop=4),
-    text("score says", "eff_action", drop=2),
+    text("score says", "eff_action", drop=3),
     age("in queue", "queue_age_sec", drop=4),
 )
 HEAD = (
@@ -145,7 +145,7 @@ def show(env: Env, plan_id: Annotated[str, typer.Argument(metavar="ID")]) -> Non
             env,
             decision,
             Fields(head),
-            Rows([_gate_row(gate) for gate in gates], GATES),
+            Rows([_gate_row(gate, decision.get("kind", "")) for gate in gates], GATES),
             as_json={**decision, "gates": gates},
         )
 
@@ -180,15 +180,23 @@ def _gates(decision: Mapping[str, str], limits: "Limits") -> list[dict[str, Any]
     ]
 
 
-def _gate_row(gate: Mapping[str, Any]) -> dict[str, str]:
+def _gate_row(gate: Mapping[str, Any], kind: str) -> dict[str, str]:
     unit = UNITS.get(gate["gate"], "")
-    passed = gate["passed"]
     return {
         "gate": gate["gate"],
-        "result": "not judged" if passed is None else "pass" if passed else "FAIL",
+        "result": _result(gate, kind),
         "value": _shown(gate["value"], unit),
         "limit": _shown(gate["limit"], unit),
     }
+
+
+def _result(gate: Mapping[str, Any], kind: str) -> str:
+    """Pass, FAIL, or why the gate was not judged."""
+    if gate["passed"] is not None:
+        return "pass" if gate["passed"] else "FAIL"
+    if kind == "close":
+        return "not for closes"
+    return "off" if gate["limit"] == 0 else "no input"
 
 
 def _shown(value: Any, unit: str) -> str:

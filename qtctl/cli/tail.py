@@ -7,7 +7,7 @@ import typer
 
 from qtctl import clock
 from qtctl.cli import values
-from qtctl.cli.columns import Column, moment, money, number, text
+from qtctl.cli.columns import Column, money, number, recent, text
 from qtctl.cli.env import Env
 from qtctl.cli.frame import command, new_app
 from qtctl.cli.render import Stream, emit
@@ -38,7 +38,7 @@ def _queued(row: Any) -> float:
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "proposed": (
-        moment("time", "ts_epoch", drop=1),
+        recent("time", "ts_epoch", drop=1),
         text("symbol", "symbol", width=10),
         money("base USD", "base_target", width=12),
         money("proposed USD", "proposed_target", width=12),
@@ -48,7 +48,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         text("confidence", "eff_confidence", drop=3, right=True),
     ),
     "plans": (
-        moment("queued", _queued, drop=1),
+        recent("queued", _queued, drop=1),
         text("plan", "plan_id", width=12),
         text("symbol", "symbol", width=10),
         text("action", "action", drop=2, width=19),
@@ -58,7 +58,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         text("reason", "verdict_reason", width=10),
     ),
     "events": (
-        moment("time", "ts", drop=1),
+        recent("time", "ts", drop=1),
         text("event", "event", style=_verdict_style, width=9),
         text("plan", "plan_id", width=12),
         text("symbol", "symbol", width=10),
@@ -66,7 +66,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         text("actor", "actor", drop=2),
     ),
     "rejected": (
-        moment("queued", lambda row: _entry_time(row), drop=2),
+        recent("queued", lambda row: _entry_time(row), drop=2),
         text("plan", "raw:plan_id", width=8),
         text("symbol", "raw:symbol", width=8),
         text("problem", "problem", fold=True, width=24),
