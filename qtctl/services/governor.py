@@ -3,27 +3,25 @@
 Hints fail open, permits fail closed. Source: section 3 of the specification.
 """
 
-import hashlib
 import logging
 import threading
 
 from qtctl import clock
-from qtctl.domain.downsize import DownsizeRules
-from qtctl.domain.gates import Limits
-from qtctl.domain.plans import PlanRules
 from qtctl.domain.reasons import Reason
-from qtctl.services.judging import Judging, Rules
+from qtctl.errors import RedisUnreachable, WireError
+from qtctl.services.judging import Judging
 from qtctl.services.metrics import GovernorMetrics
 from qtctl.services.presence import Presence, host_name
+from qtctl.services.rules import rules_of
+from qtctl.services.server_watch import ServerWatch
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.settings import digest, public
 from qtctl.wire import events, ids
-from qtctl.wire.commit import CommitSettings
 from qtctl.wire.decisions import limits_json
 from qtctl.wire.events import Event
 from qtctl.wire.keys import LIMITS, LIMITS_TTL_SEC
 from qtctl.wire.plan_queue import Entry, PlanQueue
-from qtctl.wire.store import Server, Store
+from qtctl.wire.store import Store
 
 log = logging.getLogger("qtctl.governor")
 BLOCK_SEC = 1.0
@@ -37,7 +35,10 @@ CLAIM_COUNT = 100
 OLD_MS = 3_600_000
 OLD_BATCH = 5_000
 """Entries queued for over an hour have no record each: many at once."""
-LIMITS_EVERY_SEC = 600.0
+KEEP_EVERY_SEC = 600.0
+"""How often the limits are refreshed and dead consumers looked for."""
+MAX_TRIES = 5
+"""An entry that so often ended in our own exception or death is rejected."""
 BACKLOG = "backlog"
 """The metric label of entries that were too old to look at."""
 
@@ -51,7 +52,6 @@ class Governor:
     def __init__(self, store: Store, settings: GovernorSettings, *, allow_eviction: bool) -> None:
         self._store = store
         self._settings = settings
-        self._allow_eviction = allow_eviction
         self.instance = settings.name or host_name()
         self.metrics_addr = settings.metrics_addr
         self.metrics_port = settings.metrics_port
@@ -59,21 +59,20 @@ class Governor:
         self.registry = self.metrics.registry
         self._reader = store.reader(BLOCK_SEC)
         self._queue = PlanQueue(store, self._reader, self.instance)
-        rules = rules_of(settings, store, self.instance)
+        rules = rules_of(settings, store.keys, self.instance)
         self._limits_json = limits_json(rules.limits, rules.plans)
         self._limits_digest = rules.limits_digest
         self._judging = Judging(store, self._queue, rules, self.metrics)
         self._presence = Presence(
             store, self.name, self.instance, public(settings), digest(settings), LOOK_SEC
         )
+        self._watch = ServerWatch(allow_eviction=allow_eviction)
         self._inbox: list[Entry] = []
         self._own_after: str | None = "0"
-        self._server: Server | None = None
-        self._since_ms = 0
-        self._clock_ahead_ms = 0.0
         self._looked: float | None = None
-        self._limits_at: float | None = None
+        self._kept: float | None = None
         self._retry_at: float | None = None
+        self._forgive: str | None = None
         self._skipped_old = 0
 
     # The service protocol --------------------------------------------------------------------
@@ -83,8 +82,11 @@ class Governor:
         consumer was given before and never finished."""
         self._inbox = []
         self._own_after = "0"
-        self._limits_at = None
+        self._kept = None
         self._look(now)
+        if self._forgive is not None:
+            self._queue.forgive_try(self._forgive)
+            self._forgive = None
 
     def step(self, now: float) -> int:
         """Whatever is there now: own pending entries first, then abandoned ones, then new ones."""
@@ -142,33 +144,22 @@ class Governor:
 
     def not_ready(self) -> str | None:
         """While decisions could be evicted, or on a replica, there are no permits."""
-        server = self._server
-        if server is None:
-            return "not connected yet"
-        if server.role not in ("master", ""):
-            return f"the server is a {server.role}: permits are written on the primary only"
-        if server.may_evict and not self._allow_eviction:
-            return (
-                f"Redis may evict decisions (maxmemory-policy {server.policy}): no permits. "
-                "Set maxmemory-policy noeviction, or [safety] allow_eviction = true"
-            )
-        return None
+        return self._watch.objection()
 
     # What a step consists of ------------------------------------------------------------------
 
     def _look(self, now: float) -> None:
-        """Once a second: the server, the group, what others left lying, our own record."""
-        before = self.not_ready()
-        server = self._store.server()
-        self._note_server(server, now)
-        reason = self.not_ready()
-        if reason is not None:
-            if reason != before:
-                log.error("no permits are issued", extra={"fields": {"problem": reason}})
+        """Once a second: the server, the group, what others left lying."""
+        before, looked = self.not_ready(), self._looked
+        self._watch.note(self._store.server(), now)
+        self._looked = clock.monotonic()
+        objection = self.not_ready()
+        if objection is not None:
+            if objection != before:
+                log.error("no permits are issued", extra={"fields": {"problem": objection}})
             self.failed("not_ready")
-            self._looked = clock.monotonic()
             return
-        if before is not None and self._looked is not None:
+        if before is not None and looked is not None:
             log.info("permits are issued again")
         state = self._queue.state()
         if state is None:
@@ -178,27 +169,7 @@ class Governor:
         if self._own_after is None:
             # While own entries are read again, what is claimed could come twice.
             self._claim()
-        self._keep_limits()
-        self._looked = clock.monotonic()
-
-    def _note_server(self, server: Server, now: float) -> None:
-        """Since when may this server be trusted to know all decisions: what was queued before it
-        started, or before it took over, may have been decided under another."""
-        known = self._server
-        changed = known is not None and (
-            (known.run_id, known.replication_id) != (server.run_id, server.replication_id)
-        )
-        if known is None or not changed:
-            since = server.started_ms
-        elif server.run_id != known.run_id and server.started_ms > known.now_ms:
-            since = server.started_ms  # It started after we last saw the other one.
-        else:
-            since = server.now_ms  # It was there before: promoted, at the latest now.
-            log.warning("another primary answers: opens queued before now are quarantined")
-        if known is None or changed:
-            self._since_ms = max(self._since_ms, since)
-        self._server = server
-        self._clock_ahead_ms = server.now_ms - now * 1000
+        self._keep_house()
 
     def _make_group(self, now: float) -> None:
         """A group that is missing begins an hour ago; what lies before it is told once."""
@@ -229,7 +200,7 @@ class Governor:
         self._inbox += self._queue.abandoned(ABANDONED_MS, CLAIM_COUNT)
 
     def _serve(self, entries: list[Entry], now: float) -> None:
-        cutoff_ms = self._server_ms(now) - OLD_MS
+        cutoff_ms = self._watch.now_ms(now) - OLD_MS
         old = [entry.id for entry in entries if entry.queued_ms < cutoff_ms]
         if old:
             self._queue.acknowledge(old)
@@ -237,9 +208,33 @@ class Governor:
             if self._own_after is None:
                 self._inbox += self._queue.new(OLD_BATCH)
         young = [entry for entry in entries if entry.queued_ms >= cutoff_ms]
-        failed = self._judging.serve(young, now, self._since_ms)
+        failed = []
+        for entry in young:
+            if entry.deliveries > 1:
+                failed += self._serve_again(entry, now)
+        fresh = [entry for entry in young if entry.deliveries == 1]
+        failed += self._judging.serve(fresh, now, self._watch.since_ms)
         if failed and self._retry_at is None:
             self._retry_at = clock.monotonic() + RETRY_SEC
+
+    def _serve_again(self, entry: Entry, now: float) -> list[str]:
+        """One that came before and was not finished: alone, so that it takes no other with it,
+        and with its tries counted. What Redis did (refused, went away) never counts against it."""
+        tries = self._queue.begin_try(entry.id)
+        try:
+            if tries > MAX_TRIES:
+                problem = f"{tries - 1} tries ended in an exception or in the governor's death"
+                failed = self._judging.reject([(entry, problem)])
+            else:
+                failed = self._judging.serve([entry], now, self._watch.since_ms, tries)
+        except RedisUnreachable:
+            self._forgive = entry.id
+            raise
+        if failed:
+            self._queue.forgive_try(entry.id)
+        else:
+            self._queue.end_try(entry.id)
+        return failed
 
     def _tell_old(self, now: float) -> None:
         """One event and one line for all entries that were too old to be judged."""
@@ -257,60 +252,26 @@ class Governor:
             Event(
                 "backlog_skipped",
                 reason=Reason.STALE_PLAN.value,
-                ts=int(self._server_ms(now) / 1000),
+                ts=int(self._watch.now_ms(now) / 1000),
                 actor=f"governor:{self.instance}",
             ),
             self._settings.stream_maxlen,
             count=count,
         )
 
-    def _server_ms(self, now: float) -> float:
-        return now * 1000 + self._clock_ahead_ms
-
-    def _keep_limits(self) -> None:
-        """The limits that decisions refer to by digest must outlive them."""
+    def _keep_house(self) -> None:
+        """The limits that decisions refer to by digest must outlive them; consumers that are gone
+        for good and hold nothing go."""
         at = clock.monotonic()
-        if self._limits_at is None or at - self._limits_at >= LIMITS_EVERY_SEC:
-            key = self._store.keys.at(LIMITS, self._limits_digest)
+        if self._kept is not None and at - self._kept < KEEP_EVERY_SEC:
+            return
+        self._kept = at
+        key = self._store.keys.at(LIMITS, self._limits_digest)
+        try:
             self._store.run("SET", key, self._limits_json, "EX", LIMITS_TTL_SEC)
-            self._limits_at = at
-
-
-def rules_of(settings: GovernorSettings, store: Store, instance: str) -> Rules:
-    """The settings in the shapes of the domain and the wire."""
-    limits = Limits(
-        max_plan_age_sec=settings.max_plan_age_sec,
-        max_queue_age_sec=settings.max_queue_age_sec,
-        kill_score_critical=settings.kill_score_critical,
-        max_notional_per_trade_usd=settings.max_notional_per_trade_usd,
-        symbol_cooldown_sec=settings.symbol_cooldown_sec,
-        max_exec_per_5min=settings.max_exec_per_5min,
-        max_exec_per_hour=settings.max_exec_per_hour,
-        max_opens_per_5min_total=settings.max_opens_per_5min_total,
-    )
-    plan_rules = PlanRules(
-        frozenset(settings.open_actions),
-        frozenset(settings.close_actions),
-        frozenset(settings.require),
-    )
-    return Rules(
-        plans=plan_rules,
-        limits=limits,
-        downsize=DownsizeRules(
-            settings.min_conf,
-            settings.downsize_threshold,
-            settings.min_factor,
-            settings.max_extra_cooldown_sec,
-            settings.eff_ttl_sec,
-        ),
-        commit=CommitSettings(
-            limits,
-            store.keys.kills(settings.kill_keys),
-            settings.permit_encoding,
-            settings.permit_ttl_sec,
-            settings.stream_maxlen,
-            f"governor:{instance}",
-        ),
-        limits_digest=hashlib.sha256(limits_json(limits, plan_rules)).hexdigest()[:16],
-        instance=instance,
-    )
+            for name in self._queue.drop_dead_consumers():
+                log.info("dead consumer removed", extra={"fields": {"consumer": name}})
+        except WireError as problem:
+            # No plan must wait for this: it is tried again next time.
+            self.failed("housekeeping")
+            log.warning("housekeeping failed", extra={"fields": {"problem": problem}})

@@ -31,6 +31,9 @@ log = logging.getLogger("qtctl.governor")
 decisions_log = logging.getLogger("qtctl.decisions")
 """The audit trail: one line per decision with all that it rests on."""
 
+MAX_REFUSALS = 100
+"""So many different refusals are remembered as told."""
+
 
 class Rules(msgspec.Struct, frozen=True):
     """All that a judgement goes by. limits_digest names what lies in governor:limits:*."""
@@ -55,10 +58,15 @@ class Judging:
         self._rules = rules
         self._metrics = metrics
         self._scores_bad = Troubles(log, "efficiency score")
-        self._attempts: dict[str, int] = {}
+        self._refusals: set[str] = set()
 
-    def serve(self, entries: Sequence[Entry], now: float, server_since_ms: int) -> list[str]:
-        """One batch, in its order; the ids of what stays pending. Errors: RedisUnreachable."""
+    def serve(
+        self, entries: Sequence[Entry], now: float, server_since_ms: int, attempt: int = 1
+    ) -> list[str]:
+        """One batch, in its order; the ids of what stays pending. Errors: RedisUnreachable.
+
+        attempt: the how manieth try this is at them.
+        """
         gone = [entry.id for entry in entries if entry.raw is None]
         if gone:
             # Trimmed from the stream while it was pending: there is nothing left to judge.
@@ -74,15 +82,17 @@ class Judging:
                 unreadable.append((entry, plan.problem))
             else:
                 readable.append((entry, plan))
-        failed = self._reject(unreadable) + self._judge(readable, now, server_since_ms)
-        self._attempts = {id_: self._attempts.get(id_, 0) + 1 for id_ in failed}
-        return failed
+        return self.reject(unreadable) + self._judge(readable, now, server_since_ms, attempt)
 
     def _read(self, entry: Entry) -> Plan | Unreadable:
         fields = entry.fields()
         return fields if isinstance(fields, Unreadable) else plans.read(fields, self._rules.plans)
 
-    def _reject(self, unreadable: Sequence[tuple[Entry, str]]) -> list[str]:
+    def reject(self, unreadable: Sequence[tuple[Entry, str]]) -> list[str]:
+        """Keeps these (entry, what is wrong) in `governor.rejected`; the ids of what stays pending.
+
+        Errors: RedisUnreachable.
+        """
         if not unreadable:
             return []
         replies = self._queue.reject(unreadable, self._rules.commit.events_maxlen)
@@ -100,7 +110,11 @@ class Judging:
         return failed
 
     def _judge(
-        self, readable: Sequence[tuple[Entry, Plan]], now: float, server_since_ms: int
+        self,
+        readable: Sequence[tuple[Entry, Plan]],
+        now: float,
+        server_since_ms: int,
+        attempt: int,
     ) -> list[str]:
         if not readable:
             return []
@@ -112,7 +126,7 @@ class Judging:
                 entry.id,
                 hints.get(plan.symbol, neutral),
                 entry.deliveries,
-                self._attempts.get(entry.id, 0) + 1,
+                attempt,
                 self._rules.instance,
                 __version__,
                 self._rules.limits_digest,
@@ -150,7 +164,9 @@ class Judging:
 
     def _refused(self, entry_id: str, problem: WireError) -> str:
         self._metrics.errors.labels("commit").inc()
-        if entry_id not in self._attempts:
+        # Tried again every half second: one line for each thing that Redis says is enough.
+        if str(problem) not in self._refusals:
+            self._refusals = {*list(self._refusals)[-MAX_REFUSALS:], str(problem)}
             log.error(
                 "plan stays pending", extra={"fields": {"entry_id": entry_id, "problem": problem}}
             )

@@ -14,6 +14,8 @@ BLOCK_TTL_SEC = 3_600
 LEDGER_KEEP_SEC = 3_600
 LIMITS_TTL_SEC = 7 * 86_400
 SERVICE_TTL_SEC = 30
+TRIES_TTL_SEC = 3_600
+"""What is queued for longer is not judged any more."""
 GROUP = "governor"
 """The consumer group in which governors share the plan stream."""
 
@@ -127,6 +129,13 @@ REJECTED = KeySpec(
     "governor",
     "plans it could not read, to the byte, cut at 64 KiB; about 10,000 kept",
 )
+TRIES = KeySpec(
+    "governor:tries:{entry_id}",
+    "string",
+    "governor",
+    "how often an entry that was delivered again was tried and not finished; gone when settled",
+    "1 h",
+)
 KILL = KeySpec(
     "kill",
     "string",
@@ -165,6 +174,7 @@ CONTRACT: tuple[KeySpec, ...] = (
     PERMITS,
     EVENTS,
     REJECTED,
+    TRIES,
     KILL,
     SERVICE,
     INJECTED,

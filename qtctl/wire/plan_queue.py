@@ -13,12 +13,14 @@ from qtctl import errors
 from qtctl.domain.plans import Unreadable
 from qtctl.domain.reasons import Reason
 from qtctl.wire.connect import reply_error
-from qtctl.wire.keys import GROUP
+from qtctl.wire.keys import GROUP, TRIES, TRIES_TTL_SEC
 from qtctl.wire.records import text
 from qtctl.wire.store import Store
 
 START_AGO_MS = 3_600_000
 """A new group begins an hour ago: a first start on an old stream is cheap."""
+DEAD_AFTER_MS = 3_600_000
+"""A live governor asks every second."""
 KEEP_RAW_BYTES = 65_536
 KEEP_RAW_FIELDS = 3_000
 """Lua can't hand over more arguments at once; nothing sane has so many fields."""
@@ -142,6 +144,30 @@ class PlanQueue:
         """Done with these, without a record for each."""
         if ids:
             self.store.run("XACK", self._stream, GROUP, *ids)
+
+    def begin_try(self, entry_id: str) -> int:
+        """Another try at an entry that came before; how many tries, this one and the very first
+        included, that nothing is known to have finished."""
+        key = self.store.keys.at(TRIES, entry_id)
+        tries, _ = self.store.batch([("INCR", key), ("EXPIRE", key, TRIES_TTL_SEC)], atomic=True)
+        if isinstance(tries, Exception):
+            raise reply_error(tries, key)
+        return int(tries) + 1
+
+    def forgive_try(self, entry_id: str) -> None:
+        """The try ended by Redis's doing: it does not count."""
+        self.store.run("DECR", self.store.keys.at(TRIES, entry_id))
+
+    def end_try(self, entry_id: str) -> None:
+        """The entry is settled."""
+        self.store.run("DEL", self.store.keys.at(TRIES, entry_id))
+
+    def drop_dead_consumers(self) -> list[str]:
+        """Removes consumers that have not asked for so long and hold nothing; their names."""
+        gone = self.store.script(
+            "drop_consumers", (self._stream,), (GROUP, self._consumer, DEAD_AFTER_MS)
+        )
+        return [text(name) for name in gone]
 
     def pending_count(self) -> int:
         """How many entries the group holds unacknowledged."""

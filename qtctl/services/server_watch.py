@@ -1,0 +1,56 @@
+"""What the governor must know of the server that answers before it may issue permits.
+
+Source: section 3 of the specification: the gate `quarantine`, and "While Redis may evict …".
+"""
+
+import logging
+
+from qtctl.wire.store import Server
+
+log = logging.getLogger("qtctl.governor")
+
+
+class ServerWatch:
+    """Since when this server may be trusted to know all decisions, and whether it may be at all."""
+
+    def __init__(self, *, allow_eviction: bool) -> None:
+        self._allow_eviction = allow_eviction
+        self._server: Server | None = None
+        self._clock_ahead_ms = 0.0
+        self.since_ms = 0
+        """Opens queued before may have been decided under another server; epoch milliseconds."""
+
+    def note(self, server: Server, now: float) -> None:
+        """Another look at it; now in epoch seconds."""
+        known = self._server
+        if known is None:
+            self.since_ms = max(self.since_ms, server.started_ms)
+        elif (known.run_id, known.replication_id) != (server.run_id, server.replication_id):
+            self.since_ms = max(self.since_ms, _trusted_since(known, server))
+        self._server = server
+        self._clock_ahead_ms = server.now_ms - now * 1000
+
+    def now_ms(self, now: float) -> float:
+        """The server's clock at our `now`, as it stood at the last look."""
+        return now * 1000 + self._clock_ahead_ms
+
+    def objection(self) -> str | None:
+        """Why there may be no permits on this server, or None."""
+        server = self._server
+        if server is None:
+            return "not connected yet"
+        if server.role not in ("master", ""):
+            return f"the server is a {server.role}: permits are written on the primary only"
+        if server.may_evict and not self._allow_eviction:
+            return (
+                f"Redis may evict decisions (maxmemory-policy {server.policy}): no permits. "
+                "Set maxmemory-policy noeviction, or [safety] allow_eviction = true"
+            )
+        return None
+
+
+def _trusted_since(known: Server, server: Server) -> int:
+    if server.run_id != known.run_id and server.started_ms > known.now_ms:
+        return server.started_ms  # It started after we last saw the other one.
+    log.warning("another primary answers: opens queued before now are quarantined")
+    return server.now_ms  # It was there before: promoted, at the latest now.

@@ -1,0 +1,212 @@
+"""What comes again: entries that were delivered and not finished, and consumers that are gone."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from qtctl import clock
+from qtctl.errors import RedisUnreachable
+from qtctl.services import judging
+from qtctl.services.governor import MAX_TRIES, Governor
+from qtctl.wire import plan_queue
+from qtctl.wire.keys import GROUP
+from qtctl.wire.records import pairs, text
+from qtctl.wire.store import Store
+from tests.services.helpers import governor, send
+from tests.support.plans import decision, fields, pending, permit
+
+Wrapped = Callable[..., Any]
+
+
+class PoisonError(Exception):
+    """A bug of ours that one plan brings out."""
+
+
+def poisoned(original: Wrapped) -> Wrapped:
+    def reading(self: Any, entry: Any) -> Any:
+        plan = original(self, entry)
+        if getattr(plan, "plan_id", "") == "poison":
+            raise PoisonError
+        return plan
+
+    return reading
+
+
+def passes(service: Governor, count: int) -> int:
+    """So many passes as the supervisor makes them: close and open after an error."""
+    errors = 0
+    for _ in range(count):
+        try:
+            service.step(clock.now())
+            service.wait(threading.Event())
+        except (PoisonError, RedisUnreachable):
+            errors += 1
+            service.close()
+            service.open(clock.now())
+    return errors
+
+
+def rejected(store: Store) -> list[dict[str, str]]:
+    return [pairs(raw) for _, raw in store.run("XRANGE", store.keys.rejected, "-", "+")]
+
+
+def tries_left(store: Store) -> list[str]:
+    return [text(key) for key in store.run("SCAN", 0, "MATCH", "*tries*", "COUNT", 1000)[1]]
+
+
+def test_a_plan_that_brings_out_a_bug_of_ours_is_rejected_after_five_tries(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging.Judging, "_read", poisoned(judging.Judging._read))
+    service = governor(store)
+    service.open(clock.now())
+    send(store, fields(plan_id="before"))
+    poison = send(store, fields(plan_id="poison"))
+    send(store, fields(plan_id="after"))
+    errors = passes(service, 3 * MAX_TRIES)
+    assert errors == MAX_TRIES
+    (kept,) = rejected(store)
+    assert kept["entry_id"] == poison
+    assert "5 tries" in kept["problem"]
+    assert permit(store, "before") is not None
+    assert permit(store, "after") is not None
+    assert decision(store, "poison") == {}
+    assert pending(store) == []
+    assert tries_left(store) == []
+    service.close()
+
+
+def test_a_plan_that_kills_the_process_is_rejected_after_five_deaths(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each governor here dies with the plan in its hands: nothing of it remains in memory."""
+    monkeypatch.setattr(judging.Judging, "_read", poisoned(judging.Judging._read))
+    send(store, fields(plan_id="poison"))
+    deaths = 0
+    for _ in range(MAX_TRIES + 3):
+        service = governor(store)
+        try:
+            service.open(clock.now())
+            service.once(clock.now())
+        except PoisonError:
+            deaths += 1
+        service.close()
+    assert deaths == MAX_TRIES
+    assert len(rejected(store)) == 1
+    assert pending(store) == []
+
+
+def test_redis_refusing_or_going_away_never_counts_against_a_plan(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = {"now": False}
+    commit = judging.commit
+
+    def unsteady(*args: Any) -> Any:
+        if away["now"]:
+            raise RedisUnreachable("cut")
+        return commit(*args)
+
+    monkeypatch.setattr(judging, "commit", unsteady)
+    service = governor(store)
+    service.open(clock.now())
+    send(store, fields())
+    away["now"] = True
+    assert passes(service, 4 * MAX_TRIES) >= 3 * MAX_TRIES
+    away["now"] = False
+    store.run("SADD", "quantum:governor:ledger:BTCUSDT", "in the way")
+    for _ in range(2 * MAX_TRIES):
+        service._own_after = "0"
+        service.step(clock.now())
+    assert len(pending(store)) == 1
+    store.run("DEL", "quantum:governor:ledger:BTCUSDT")
+    service._own_after = "0"
+    service.step(clock.now())
+    assert permit(store) is not None
+    assert decision(store)["attempts"] == "2"
+    assert rejected(store) == []
+    assert tries_left(store) == []
+    service.close()
+
+
+def test_the_cursor_over_abandoned_entries_is_carried_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than one claim's worth: the second claim goes on where the first ended."""
+    store.run("XGROUP", "CREATE", store.keys.plans, GROUP, "0", "MKSTREAM")
+    for number in range(250):
+        send(store, fields(plan_id=f"p{number}"))
+    dead = ("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", store.keys.plans, ">")
+    found = store.run(*dead)[0][1]
+    ids = [text(id_) for id_, _ in found]
+    store.run("XCLAIM", store.keys.plans, GROUP, "dead", 0, *ids, "IDLE", 60_000, "JUSTID")
+    service = governor(store)
+    service.open(clock.now())
+    sizes = []
+    for _ in range(8):
+        service._looked = None  # A second has passed.
+        sizes.append(service.step(clock.now()))
+    assert max(sizes) <= 100, "bounded per pass"
+    assert sum(sizes) == 250
+    assert pending(store) == []
+    service.close()
+
+
+def test_a_dead_consumer_goes_once_it_holds_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_queue, "DEAD_AFTER_MS", 20)
+    service = governor(store, "alive")
+    service.open(clock.now())
+    send(store, fields())
+    store.run("XREADGROUP", "GROUP", GROUP, "holds", "STREAMS", store.keys.plans, ">")
+    store.run("XGROUP", "CREATECONSUMER", store.keys.plans, GROUP, "empty")
+    threading.Event().wait(0.05)
+    service._kept = None
+    service._looked = None
+    service.step(clock.now())
+    rows = store.run("XINFO", "CONSUMERS", store.keys.plans, GROUP)
+    names = {pairs(row[:2])["name"] for row in rows}
+    assert "empty" not in names
+    assert "holds" in names, "what it holds must be claimed first"
+    service.close()
+
+
+def test_several_governors_share_a_group_and_no_plan_gets_two_permits(store: Store) -> None:
+    stop = threading.Event()
+    services = [governor(store, f"g{number}") for number in range(4)]
+    plans = 600
+
+    def work(service: Governor) -> None:
+        service.open(clock.now())
+        while not stop.is_set():
+            service.step(clock.now())
+            service.wait(stop)
+        service.close()
+
+    threads = [threading.Thread(target=work, args=(service,)) for service in services]
+    for thread in threads:
+        thread.start()
+    for number in range(plans):
+        # Every plan twice: as a publisher that was not sure sends it.
+        for _ in range(2):
+            send(store, fields(plan_id=f"p{number}", action="CLOSE", symbol=f"S{number % 7}"))
+    deadline = clock.monotonic() + 20
+    while clock.monotonic() < deadline:
+        info = store.run("XINFO", "GROUPS", store.keys.plans)
+        state = dict(zip(info[0][::2], info[0][1::2], strict=True)) if info else {}
+        if state.get(b"entries-read") == 2 * plans and state.get(b"pending") == 0:
+            break
+        stop.wait(0.02)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    told = [pairs(raw) for _, raw in store.run("XRANGE", store.keys.events, "-", "+")]
+    permitted = [event["plan_id"] for event in told if event["event"] == "permitted"]
+    assert sorted(permitted) == sorted(f"p{number}" for number in range(plans))
+    duplicates = [event for event in told if event["reason"] == "duplicate_plan"]
+    assert len(duplicates) == plans
+    actors = {event["actor"] for event in told}
+    assert len(actors) >= 2, "one governor did everything: nothing was shared"
