@@ -236,14 +236,15 @@ def _listed(fields: Mapping[str, str]) -> str:
 
 
 def _send(env: Env, store: "Store", entry: Mapping[str, str], wait_sec: float | None) -> None:
-    from qtctl.wire import injection, verdicts
+    from qtctl.wire import effective, injection, verdicts
 
+    rules, _ = effective.plan_rules(store, env.settings)
     entry_id = injection.send_plan(store, entry)
     typer.echo(entry["plan_id"])
     if wait_sec is None:
         return
     deadline = clock.monotonic() + wait_sec
-    while (verdict := verdicts.of_entry(store, entry_id, entry)) is None:
+    while (verdict := verdicts.of_entry(store, entry_id, entry, rules)) is None:
         if clock.monotonic() >= deadline:
             raise NotFoundError(
                 f"no verdict on {entry['plan_id']} within {human.span(wait_sec)}: is a governor "

@@ -155,16 +155,9 @@ def _rows(
 
 
 def _verdicts(env: Env, store: "Store", entries: "Sequence[StreamEntry]") -> "list[Seen]":
-    from qtctl.domain.plans import PlanRules
-    from qtctl.wire import verdicts
+    from qtctl.wire import effective, verdicts
 
-    governor = env.settings.governor
-    rules = PlanRules(
-        frozenset(governor.open_actions),
-        frozenset(governor.close_actions),
-        frozenset(governor.require),
-    )
-    return verdicts.of_entries(store, entries, rules)
+    return verdicts.of_entries(store, entries, effective.plan_rules(store, env.settings)[0])
 
 
 def _follow(

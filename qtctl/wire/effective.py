@@ -11,6 +11,7 @@ import msgspec
 from qtctl.domain.allocation import AllocationRules
 from qtctl.domain.downsize import DownsizeRules
 from qtctl.domain.gates import Limits
+from qtctl.domain.plans import PlanRules
 from qtctl.settings import Settings
 from qtctl.wire.presence_log import running
 from qtctl.wire.store import Store
@@ -21,6 +22,11 @@ T = TypeVar("T", bound=msgspec.Struct)
 def governor_limits(store: Store, settings: Settings) -> tuple[Limits, str]:
     """What the gates compare with now, and whence."""
     return _of(store, "governor", settings, Limits)
+
+
+def plan_rules(store: Store, settings: Settings) -> tuple[PlanRules, str]:
+    """How plans are read now, and whence."""
+    return _of(store, "governor", settings, PlanRules)
 
 
 def downsize_rules(store: Store, settings: Settings) -> tuple[DownsizeRules, str]:

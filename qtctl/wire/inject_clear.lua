@@ -2,18 +2,11 @@
 -- KEYS: key, record. Replies 'removed', 'restored', 'left' (somebody else wrote it) or 'gone'.
 local KEY, RECORD = KEYS[1], KEYS[2]
 
-local function digest(key)
-  local flat, lines = redis.call('HGETALL', key), {}
-  for i = 1, #flat, 2 do
-    lines[#lines + 1] = #flat[i] .. ':' .. flat[i] .. #flat[i + 1] .. ':' .. flat[i + 1]
-  end
-  table.sort(lines)
-  return redis.sha1hex(table.concat(lines, '\n'))
-end
+-- include: hash_digest
 
 local there = redis.call('TYPE', KEY)['ok']
 local known = redis.call('HMGET', RECORD, 'digest', 'dump', 'until_ms')
-if there ~= 'none' and (there ~= 'hash' or known[1] ~= digest(KEY)) then
+if there ~= 'none' and (there ~= 'hash' or known[1] ~= hash_digest(KEY)) then
   redis.call('DEL', RECORD)
   return 'left'
 end

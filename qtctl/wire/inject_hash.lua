@@ -4,19 +4,11 @@
 local KEY, RECORD = KEYS[1], KEYS[2]
 local ttl, force = tonumber(ARGV[1]), ARGV[2] == '1'
 
--- What a hash holds, whatever the order of its fields.
-local function digest(key)
-  local flat, lines = redis.call('HGETALL', key), {}
-  for i = 1, #flat, 2 do
-    lines[#lines + 1] = #flat[i] .. ':' .. flat[i] .. #flat[i + 1] .. ':' .. flat[i + 1]
-  end
-  table.sort(lines)
-  return redis.sha1hex(table.concat(lines, '\n'))
-end
+-- include: hash_digest
 
 local there = redis.call('TYPE', KEY)['ok']
 local known = redis.call('HMGET', RECORD, 'digest', 'dump', 'until_ms')
-local ours = there == 'hash' and known[1] == digest(KEY)
+local ours = there == 'hash' and known[1] == hash_digest(KEY)
 if there ~= 'none' and not ours and not force then
   local fields = there == 'hash' and redis.call('HGETALL', KEY) or {}
   return {'refused', there, redis.call('PTTL', KEY), unpack(fields)}
@@ -37,7 +29,7 @@ end
 redis.call('DEL', KEY, RECORD)
 redis.call('HSET', KEY, unpack(fields))
 redis.call('EXPIRE', KEY, ttl)
-redis.call('HSET', RECORD, 'digest', digest(KEY))
+redis.call('HSET', RECORD, 'digest', hash_digest(KEY))
 if not dump then
   redis.call('EXPIRE', RECORD, ttl)
 else

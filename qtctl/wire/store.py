@@ -4,6 +4,7 @@ What the commands mean is next door: scores.py, proposals.py, plan_queue.py, com
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -23,6 +24,7 @@ Command = tuple[Any, ...]
 BATCH = 500
 """Commands sent at once: large enough to hide the round trip, small enough to bound memory."""
 SCAN_COUNT = 1_000
+_INCLUDE = re.compile(r"^-- include: (\w+)\n", re.MULTILINE)
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -193,8 +195,9 @@ class Store:
 
 @cache
 def source(name: str) -> str:
-    """The text of a script in this package."""
-    return resources.files("qtctl.wire").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    """The text of a script in this package, with what it includes (`-- include: name`)."""
+    text_ = resources.files("qtctl.wire").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    return _INCLUDE.sub(lambda match: source(match[1]), text_)
 
 
 @cache

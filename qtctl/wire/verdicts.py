@@ -39,9 +39,11 @@ def of_entries(store: Store, entries: Sequence[StreamEntry], rules: PlanRules) -
     ]
 
 
-def of_entry(store: Store, entry_id: str, fields: Mapping[str, str]) -> Seen | None:
+def of_entry(
+    store: Store, entry_id: str, fields: Mapping[str, str], rules: PlanRules
+) -> Seen | None:
     """The verdict on one entry, None while there is none."""
-    (seen,) = of_entries(store, [StreamEntry(entry_id, dict(fields))], PlanRules())
+    (seen,) = of_entries(store, [StreamEntry(entry_id, dict(fields))], rules)
     if not seen.verdict or _is_pending(store, entry_id):
         return None
     return seen
