@@ -4,10 +4,11 @@ redis-py repeats a command when only its reply was lost (an XADD is then there t
 for a minute in a blocking read: so no retry here; the loops own theirs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import hiredis
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -58,6 +59,37 @@ def connect(url: str, *, connect_timeout_sec: float, timeout_sec: float) -> "red
     # One place decodes: records.py. redis-py's own parsers would drop repeated stream fields.
     client.response_callbacks.clear()
     return client
+
+
+def exchange(
+    client: "redis.Redis", commands: Sequence[tuple[Any, ...]], atomic: bool
+) -> list[Any]:
+    """Sends all commands at once, in a MULTI where atomic, and reads all replies.
+
+    An error reply stands in its place as an exception. redis-py's own pipeline does the same with
+    three times the work per command.
+    Errors: those of redis; ResponseError where a MULTI was refused, which then did nothing.
+    """
+    connection = client.connection
+    assert connection is not None, "made with single_connection_client"
+    sent = [("MULTI",), *commands, ("EXEC",)] if atomic else commands
+    packed = b"".join(map(hiredis.pack_command, sent))
+    connection.send_packed_command([packed])  # type: ignore[no-untyped-call]
+    replies = [_reply(connection) for _ in sent]
+    if not atomic:
+        return replies
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply  # Refused as it was queued: nothing was done.
+    done: list[Any] = replies[-1]
+    return done
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as refused:
+        return refused
 
 
 @contextmanager

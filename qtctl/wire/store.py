@@ -16,7 +16,7 @@ import redis
 from redis.exceptions import NoScriptError
 
 from qtctl import errors
-from qtctl.wire.connect import connect, translated
+from qtctl.wire.connect import connect, exchange, translated
 from qtctl.wire.keys import Keys, KeySpec
 from qtctl.wire.records import text
 
@@ -100,10 +100,7 @@ class Store:
         replies: list[Any] = []
         for start in range(0, len(commands), BATCH):
             with self._guarded():
-                pipe = self._connected().pipeline(transaction=atomic)
-                for command in commands[start : start + BATCH]:
-                    pipe.execute_command(*command)  # type: ignore[no-untyped-call]
-                replies += pipe.execute(raise_on_error=False)
+                replies += exchange(self._connected(), commands[start : start + BATCH], atomic)
         return replies
 
     def scripts(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
