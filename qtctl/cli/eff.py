@@ -51,11 +51,13 @@ def list_scores(
         qtctl eff list BTCUSDT -o json
     """
     from qtctl.wire import effective
+    from qtctl.wire.keys import EFFICIENCY
 
     wanted = values.symbols(symbols)
     with env.store() as store:
         found = rows(env, store, wanted)
-        emit(env, found, LISTED, empty="No scores: is P3.1 writing quantum:capital:efficiency:* ?")
+        upstream = f"No scores: is P3.1 writing {store.keys.pattern(EFFICIENCY)} ?"
+        emit(env, found, LISTED, empty="No scores of these symbols." if wanted else upstream)
         if env.output == "table" and found:
             rules, whence = effective.allocation_rules(store, env.settings)
             downsize, governor = effective.downsize_rules(store, env.settings)

@@ -32,6 +32,7 @@ app = group(
 
 SOURCE = "qtctl-inject"
 MAX_TTL_SEC = 30 * 86_400
+MAX_SHOWN_CHARS = 40
 CLEARED = (text("key", "key"), text("did", "did"), number("entries", "count"))
 
 
@@ -197,9 +198,7 @@ def _cover(
     ttl_sec = int(values.duration(ttl, "--ttl", 1, MAX_TTL_SEC))
     key = store.keys.at(spec, symbol)
     env.say(f"{env.where()} inject {key}: {_listed(fields)}; for {human.span(ttl_sec)}")
-    if dry_run:
-        return
-    found = injection.cover(store, key, fields, ttl_sec, force=force)
+    found = injection.cover(store, key, fields, ttl_sec, force=force, dry_run=dry_run)
     if found is not None:
         raise RefusedError(
             f"{key} holds {_in_the_way(found, store.now_ms() / 1000)}, not written by inject; "
@@ -218,7 +217,7 @@ def _in_the_way(found: "InTheWay", now: float) -> str:
     at = numbers.epoch(found.fields.get("ts") or found.fields.get("timestamp") or "")
     age = "of unknown age" if at is None else f"{human.span(now - at)} old"
     shown: dict[str, str] = {
-        name: found.fields[name]
+        name: found.fields[name][:MAX_SHOWN_CHARS]
         for name in ("efficiency_score", "target_usd", "confidence", "mode", "version")
         if name in found.fields
     }

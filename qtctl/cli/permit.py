@@ -152,7 +152,9 @@ def rows(store: "Store") -> list[dict[str, Any]]:
 def _row(permit: "Held") -> dict[str, Any]:
     """The JSON of a permit: plan_id, ttl_s (−1 where it has no lifetime), the permit's fields."""
     left = -1 if permit.ttl_sec is None else round(permit.ttl_sec, 3)
-    return {"plan_id": permit.plan_id, "ttl_s": left, **(permit.fields or {})}
+    # First in the order, and last to be set: a field in the permit can't pass for one of these.
+    known = {"plan_id": permit.plan_id, "ttl_s": left}
+    return known | (permit.fields or {}) | known
 
 
 def _adjusted(plan_id: str, fields: Mapping[str, Any], cap_usd: float | None) -> dict[str, Any]:
@@ -161,7 +163,7 @@ def _adjusted(plan_id: str, fields: Mapping[str, Any], cap_usd: float | None) ->
     factor = factor if factor is not None and 0 <= factor <= 1 else 1.0
     return {
         "plan_id": plan_id,
-        **fields,
+        **{name: value for name, value in fields.items() if name != "plan_id"},
         "cap_usd": cap_usd,
         "adjusted_cap_usd": None if cap_usd is None else round(cap_usd * factor, 2),
     }

@@ -49,8 +49,8 @@ def serve(
     env.service = service
     names = SERVICES if service == "all" else (service,)
     if embedded:
-        if env.redis_url not in (None, EMBEDDED):
-            raise UsageError("--embedded is a URL of its own: leave out --redis-url")
+        if any(url != EMBEDDED for url in _explicit_urls(env)):
+            raise UsageError("--embedded is a URL of its own: leave out --redis-url and redis.url")
         env.redis_url = EMBEDDED
     if name is not None:
         env.sets += tuple(f"{each}.name={_quoted(name)}" for each in names)
@@ -67,6 +67,13 @@ def serve(
         code = _once(made) if once else _host(made)
     if code:
         raise typer.Exit(code)
+
+
+def _explicit_urls(env: Env) -> list[str]:
+    """The URLs that were asked for on the command line."""
+    sets = [each.partition("=") for each in env.sets]
+    urls = [value.strip().strip("\"'") for name, _, value in sets if name.strip() == "redis.url"]
+    return urls if env.redis_url is None else [*urls, env.redis_url]
 
 
 def _private_server(env: Env) -> "Embedded":

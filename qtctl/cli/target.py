@@ -56,11 +56,13 @@ def list_targets(
         qtctl target -o json
     """
     from qtctl.wire.effective import allocation_rules
+    from qtctl.wire.keys import TARGET
 
     wanted = values.symbols(symbols)
     with env.store() as store:
         found = rows(store, wanted)
-        emit(env, found, LISTED, empty="No targets: is P2.9 writing quantum:allocation:target:* ?")
+        upstream = f"No targets: is P2.9 writing {store.keys.pattern(TARGET)} ?"
+        emit(env, found, LISTED, empty="Nothing of these symbols." if wanted else upstream)
         if env.output == "table" and found:
             rules, whence = allocation_rules(store, env.settings)
             env.say(f"Multiplier {rules.min_mult:g} to {rules.max_mult:g}, limits {whence}.")
@@ -78,13 +80,15 @@ def rows(store: "Store", wanted: Sequence[str]) -> list[dict[str, Any]]:
 def _row(found: "Symbol", now: float) -> dict[str, Any]:
     """The JSON of a symbol: the proposal's wire fields, with the live target as base_target."""
     from qtctl.domain import numbers
+    from qtctl.domain.readings import Unusable, target_usd
 
     target, proposal = found.target.readable, found.proposal.readable
-    base = numbers.number(target.get("target_usd", ""))
+    read = None if found.target.fields is None else target_usd(found.target.fields)
+    base = None if isinstance(read, Unusable) else read
     proposed = numbers.number(proposal.get("proposed_target", ""))
     at = numbers.epoch(target.get("timestamp", ""))
     made = numbers.epoch(proposal.get("ts_epoch", ""))
-    problem = "" if base is not None else "no target" if not target else "unreadable target"
+    problem = "no target" if read is None else "unreadable target" if base is None else ""
     return {
         "symbol": found.symbol,
         "base_target": "" if base is None else numbers.usd(base),

@@ -40,7 +40,9 @@ def allocation_rules(store: Store, settings: Settings) -> tuple[AllocationRules,
 
 
 def _of(store: Store, service: str, settings: Settings, shape: type[T]) -> tuple[T, str]:
-    for alive in running(store, service):
+    # Where several have a record, the one that passed last: another may have ended just now.
+    latest = sorted(running(store, service), key=lambda it: (-it.last_pass_at, -it.started_at))
+    for alive in latest:
         found = _picked(alive.settings, shape)
         if found is not None:
             return found, f"of the running {service} ({alive.name}, {alive.version})"

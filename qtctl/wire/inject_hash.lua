@@ -1,8 +1,11 @@
 -- Puts a synthetic hash in place of whatever is there, and keeps that, in one step.
--- KEYS: key, record. ARGV: lifetime in seconds, force (1 or 0), then the fields.
--- Replies 'written', or 'refused', type, remaining lifetime in ms, and the fields of what is there.
+-- KEYS: key, record. ARGV: lifetime in seconds, force (1 or 0), dry run (1 or 0), then the fields.
+-- Replies 'written' (in a dry run 'free'), or 'refused', type, remaining lifetime in ms, and of the
+-- fields of what is there those that tell what it is: all of them could be too many for a reply.
 local KEY, RECORD = KEYS[1], KEYS[2]
-local ttl, force = tonumber(ARGV[1]), ARGV[2] == '1'
+local ttl, force, dry_run = tonumber(ARGV[1]), ARGV[2] == '1', ARGV[3] == '1'
+local FIELDS_FROM = 4
+local TELLING = {'ts', 'timestamp', 'efficiency_score', 'target_usd', 'confidence', 'mode', 'version'}
 
 -- include: hash_digest
 
@@ -10,8 +13,17 @@ local there = redis.call('TYPE', KEY)['ok']
 local known = redis.call('HMGET', RECORD, 'digest', 'dump', 'until_ms')
 local ours = there == 'hash' and known[1] == hash_digest(KEY)
 if there ~= 'none' and not ours and not force then
-  local fields = there == 'hash' and redis.call('HGETALL', KEY) or {}
-  return {'refused', there, redis.call('PTTL', KEY), unpack(fields)}
+  local reply = {'refused', there, redis.call('PTTL', KEY)}
+  for i, value in ipairs(there == 'hash' and redis.call('HMGET', KEY, unpack(TELLING)) or {}) do
+    if value then
+      reply[#reply + 1] = TELLING[i]
+      reply[#reply + 1] = value
+    end
+  end
+  return reply
+end
+if dry_run then
+  return {'free'}
 end
 
 local time = redis.call('TIME')
@@ -23,7 +35,7 @@ if there ~= 'none' and not ours then
 end
 
 local fields = {}
-for i = 3, #ARGV do
+for i = FIELDS_FROM, #ARGV do
   fields[#fields + 1] = ARGV[i]
 end
 redis.call('DEL', KEY, RECORD)

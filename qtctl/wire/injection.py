@@ -10,15 +10,15 @@ from collections.abc import Mapping
 import msgspec
 
 from qtctl.wire.keys import INJECTED
-from qtctl.wire.records import pairs, text
+from qtctl.wire.records import flag, pairs, text
 from qtctl.wire.store import Store
 
 PLAN_RECORD_TTL_SEC = 86_400
 
 
 class InTheWay(msgspec.Struct, frozen=True):
-    """What lies under a key and is not ours. type is Redis's word; fields are those of a hash;
-    ttl_sec is None where it has no lifetime."""
+    """What lies under a key and is not ours. type is Redis's word; fields are those of a hash that
+    tell what it is; ttl_sec is None where it has no lifetime."""
 
     type: str
     fields: dict[str, str]
@@ -35,18 +35,25 @@ class Cleared(msgspec.Struct, frozen=True):
 
 
 def cover(
-    store: Store, key: str, fields: Mapping[str, str], ttl_sec: int, *, force: bool
+    store: Store,
+    key: str,
+    fields: Mapping[str, str],
+    ttl_sec: int,
+    *,
+    force: bool,
+    dry_run: bool = False,
 ) -> InTheWay | None:
-    """Writes a hash and remembers what it covers, in one step; None when written.
+    """Writes a hash and remembers what it covers, in one step; None when written (or, in a dry
+    run, when it would be).
 
     Without force nothing is covered but what inject wrote itself: then what is in the way is
     returned and nothing is written. Errors: RedisUnreachable, WireError.
     """
     flat = [part for pair in fields.items() for part in pair]
     reply = store.script(
-        "inject_hash", (key, _record(store, key)), (ttl_sec, "1" if force else "0", *flat)
+        "inject_hash", (key, _record(store, key)), (ttl_sec, flag(force), flag(dry_run), *flat)
     )
-    if text(reply[0]) == "written":
+    if text(reply[0]) != "refused":
         return None
     ttl_ms = int(reply[2])
     return InTheWay(text(reply[1]), pairs(reply[3:]), None if ttl_ms < 0 else ttl_ms / 1000)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from qtctl.domain.names import plan_id_problem
 from qtctl.errors import WireError
 from qtctl.wire.connect import is_error
 from qtctl.wire.keys import PERMIT
@@ -29,9 +30,12 @@ class Held(msgspec.Struct, frozen=True):
 
 
 def listed(store: Store) -> list[Held]:
-    """All permits of the governors' index that are still there, the next to expire first."""
+    """All permits of the governors' index that are still there, the next to expire first.
+
+    Never one of another system, whatever the index says.
+    """
     ids = [text(member) for member in store.run("ZRANGE", store.keys.permits, 0, -1)]
-    return _held(store, ids)
+    return _held(store, [id_ for id_ in ids if plan_id_problem(id_) is None])
 
 
 def one(store: Store, plan_id: str) -> Held | None:
@@ -47,7 +51,7 @@ def take(store: Store, plan_id: str) -> dict[str, Any] | None:
     raw = store.script("take_permit", keys, (plan_id,))
     if raw is None:
         return None
-    fields = permit_fields(raw)
+    fields = _fields(raw)
     if fields is None:
         raise WireError(f"{keys[0]} held no permit: neither JSON object nor hash")
     return fields
@@ -63,6 +67,13 @@ def _held(store: Store, ids: Sequence[str]) -> list[Held]:
         if is_error(ttl) or ttl == -2:
             continue
         raw = as_hash if is_error(as_text) else as_text
-        fields = None if raw is None or is_error(raw) else permit_fields(raw)
+        fields = None if raw is None or is_error(raw) else _fields(raw)
         out.append(Held(plan_id, None if ttl == -1 else ttl / 1000, fields))
     return out
+
+
+def _fields(raw: Any) -> dict[str, Any] | None:
+    try:
+        return permit_fields(raw)
+    except RecursionError:  # Brackets by the thousand: JSON, perhaps, and no permit.
+        return None

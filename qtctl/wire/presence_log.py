@@ -44,7 +44,7 @@ def running(store: Store, service: str) -> list[Running]:
 def _running(service: str, name: str, fields: dict[str, str]) -> Running:
     try:
         settings = msgspec.json.decode(fields.get("settings", "{}"), type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         settings = {}
     return Running(
         service,

@@ -3,7 +3,7 @@
 Source: section 4 of the specification, `tail`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -17,10 +17,14 @@ PAGE = 500
 
 
 class StreamEntry(msgspec.Struct, frozen=True):
-    """An entry as a person sees it: a bad byte is a visible escape."""
+    """An entry as a person sees it: a bad byte is a visible escape.
+
+    raw: name, value, name, value, … to the byte; empty where only the fields are known.
+    """
 
     id: str
     fields: dict[str, str]
+    raw: Sequence[bytes] = ()
 
 
 Wanted = Callable[[StreamEntry], bool]
@@ -120,7 +124,7 @@ def _facts(info: Any) -> tuple[int | None, int, str, str]:
 
 
 def _entries(reply: Any) -> list[StreamEntry]:
-    return [StreamEntry(text(id_), pairs(raw)) for id_, raw in reply or ()]
+    return [StreamEntry(text(id_), pairs(raw), raw) for id_, raw in reply or ()]
 
 
 def other_groups(store: Store, ours: str) -> list[str]:

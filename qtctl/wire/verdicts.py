@@ -15,7 +15,7 @@ from qtctl.domain.reasons import Reason, Verdict
 from qtctl.wire.decision_log import Decision, by_id
 from qtctl.wire.ids import order
 from qtctl.wire.keys import GROUP
-from qtctl.wire.plan_queue import group_state
+from qtctl.wire.plan_queue import Entry, group_state
 from qtctl.wire.records import text
 from qtctl.wire.store import Store
 from qtctl.wire.streams import StreamEntry
@@ -30,7 +30,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 def of_entries(store: Store, entries: Sequence[StreamEntry], rules: PlanRules) -> list[Seen]:
     """The verdicts on these entries, from the decisions."""
-    read = [plans.read(entry.fields, rules) for entry in entries]
+    read = [_read(entry, rules) for entry in entries]
     ids = list(dict.fromkeys(plan.plan_id for plan in read if isinstance(plan, Plan)))
     known = by_id(store, ids)
     settled = _settled_up_to(store)
@@ -47,6 +47,14 @@ def of_entry(
     if not seen.verdict or _is_pending(store, entry_id):
         return None
     return seen
+
+
+def _read(entry: StreamEntry, rules: PlanRules) -> Plan | Unreadable:
+    """As the governor reads it: a bad byte, or a name given twice, shows in the raw only."""
+    if not entry.raw:
+        return plans.read(entry.fields, rules)
+    fields = Entry(entry.id, entry.raw).fields()
+    return fields if isinstance(fields, Unreadable) else plans.read(fields, rules)
 
 
 def _verdict(

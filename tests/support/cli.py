@@ -18,7 +18,7 @@ from qtctl.services.governor import Governor
 from qtctl.settings import load
 from qtctl.supervisor.loop import Loop
 from qtctl.supervisor.progress import Progress
-from qtctl.wire.keys import SERVICE, Keys
+from qtctl.wire.keys import Keys
 from qtctl.wire.store import Store
 from tests.support.processes import until
 
@@ -86,7 +86,7 @@ def hosting(url: str, service: str = "governor", *sets: str) -> Iterator[Service
     thread.start()
     store = Store(url, Keys())
     try:
-        record = store.keys.prefix + SERVICE.head + f"{service}:test"
+        record = store.keys.service(service, "test")
         until(lambda: store.run("EXISTS", record), what=f"the record of {service}")
         yield made
     finally:

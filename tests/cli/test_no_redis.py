@@ -1,0 +1,99 @@
+"""Where no Redis answers: exit 3, soon, and one line that keeps the password to itself."""
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.processes import qtctl
+
+COMMANDS = [
+    "inject eff BTCUSDT 0.2",
+    "inject target BTCUSDT 1000",
+    "inject plan BTCUSDT",
+    "inject plan BTCUSDT --wait 1",
+    "inject clear",
+    "inject clear --dry-run",
+    "tail proposed",
+    "tail plans BTCUSDT",
+    "tail events -f",
+    "tail rejected -o json",
+    "permit",
+    "permit list -o json",
+    "permit show p1",
+    "permit take p1 --cap 5",
+    "plan list",
+    "plan show p1",
+    "plan explain p1",
+    "target list",
+    "eff list",
+    "serve allocation --once",
+    "serve governor --once",
+    "serve all --once",
+]
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port where connections are taken and nothing is ever said."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        yield listening.getsockname()[1]
+
+
+@pytest.fixture
+def closed() -> int:
+    """A port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port
+
+
+def says_it(said_code: int, out: str, err: str, port: int) -> None:
+    assert said_code == 3
+    assert out == ""
+    assert "hush" not in err
+    assert "Traceback" not in err
+    *before, last = err.splitlines()
+    assert last.startswith("qtctl: ")
+    assert f"redis://ops@127.0.0.1:{port}/3" in last
+    assert not any(line.startswith("qtctl:") for line in before)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_no_redis_is_exit_3_and_one_line_without_the_password(
+    line: str, closed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli = Cli(f"redis://ops:hush@127.0.0.1:{closed}/3", capsys)
+    begun = time.monotonic()
+    says_it(*cli(*line.split()), closed)
+    assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize("line", ["tail plans -f", "inject plan BTCUSDT"])
+def test_a_redis_that_never_answers_is_given_up_in_under_3_seconds(line: str, silent: int) -> None:
+    url = f"redis://ops:hush@127.0.0.1:{silent}/3"
+    begun = time.monotonic()
+    with qtctl("--redis-url", url, *line.split()) as child:
+        code = child.wait(5)
+        assert time.monotonic() - begun < 3
+        says_it(code, child.stdout, child.stderr, silent)
+
+
+def test_a_refused_login_is_told_without_the_password(
+    redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = Cli(f"{redis_url}?username=ops&password=hush", capsys)("permit", "list")
+    assert said.code == 3
+    assert "refuses the login" in said.err
+    assert "hush" not in said.err
+
+
+def test_a_missing_database_is_told_in_one_line(
+    redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = Cli(f"{redis_url}?db=999", capsys)("permit", "list")
+    assert said.code != 0
+    assert said.err.count("\n") == 1
+    assert "internal error" not in said.err
