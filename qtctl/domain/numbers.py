@@ -7,8 +7,9 @@ import math
 import re
 from datetime import UTC, datetime
 
-# No `+`, no underscores, no hex, no nan. Blanks around it are trimmed.
-_NUMBER = re.compile(r"[ \t\r\n]*-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\r\n]*")
+# No `+`, no underscores, no hex, no nan. Blanks around it are trimmed. No two runs of digits may
+# meet without something between them: a megabyte of digits and an `x` would then take hours.
+_NUMBER = re.compile(r"[ \t\r\n]*-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\r\n]*")
 _MS_FROM = 1e11
 """A time above this is in milliseconds: 1e11 s is the year 5138."""
 

@@ -99,6 +99,7 @@ class AllocationLoop:
 
     def close(self) -> None:
         """Lets the connection go."""
+        self._presence.leave()
         self._store.close()
 
     def failed(self, kind: str) -> None:

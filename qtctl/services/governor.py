@@ -14,6 +14,7 @@ from qtctl.services.metrics import GovernorMetrics
 from qtctl.services.presence import Presence, host_name
 from qtctl.services.rules import rules_of
 from qtctl.services.server_watch import ServerWatch
+from qtctl.services.troubles import Troubles
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.settings import digest, public
 from qtctl.wire import events, ids
@@ -67,6 +68,7 @@ class Governor:
             store, self.name, self.instance, public(settings), digest(settings), LOOK_SEC
         )
         self._watch = ServerWatch(allow_eviction=allow_eviction)
+        self._tries_bad = Troubles(log, "count of tries")
         self._inbox: list[Entry] = []
         self._own_after: str | None = "0"
         self._looked: float | None = None
@@ -83,7 +85,7 @@ class Governor:
         self._inbox = []
         self._own_after = "0"
         self._kept = None
-        self._look(now)
+        self._look()
         if self._forgive is not None:
             self._queue.forgive_try(self._forgive)
             self._forgive = None
@@ -91,7 +93,7 @@ class Governor:
     def step(self, now: float) -> int:
         """Whatever is there now: own pending entries first, then abandoned ones, then new ones."""
         if self._looked is None or clock.monotonic() - self._looked >= LOOK_SEC:
-            self._look(now)
+            self._look()
         self._presence.beat(now, f"{self.metrics_addr}:{self.metrics_port}")
         if self.not_ready() is not None:
             return 0
@@ -99,7 +101,7 @@ class Governor:
         if entries:
             self._serve(entries, now)
         elif self._skipped_old:
-            self._tell_old(now)
+            self._tell_old()
         self.metrics.last_success.set(now)
         return len(entries)
 
@@ -123,18 +125,19 @@ class Governor:
             if self._own_after is None and not self._inbox:
                 state = self._queue.state()
                 if state is None:
-                    self._look(now)
+                    self._look()
                 elif ids.order(state.last_id) >= ids.order(last):
                     break
                 self._inbox = self._queue.new(self._settings.batch)
             self.step(clock.now())
         if self._skipped_old:
-            self._tell_old(clock.now())
+            self._tell_old()
         return self.not_ready() is None and self._queue.pending_count() == 0
 
     def close(self) -> None:
         """Lets both connections go; what was read and not served is still pending."""
         self._inbox = []
+        self._presence.leave()
         self._reader.close()
         self._store.close()
 
@@ -148,10 +151,10 @@ class Governor:
 
     # What a step consists of ------------------------------------------------------------------
 
-    def _look(self, now: float) -> None:
+    def _look(self) -> None:
         """Once a second: the server, the group, what others left lying."""
         before, looked = self.not_ready(), self._looked
-        self._watch.note(self._store.server(), now)
+        self._watch.note(self._store.server())
         self._looked = clock.monotonic()
         objection = self.not_ready()
         if objection is not None:
@@ -163,7 +166,7 @@ class Governor:
             log.info("permits are issued again")
         state = self._queue.state()
         if state is None:
-            self._make_group(now)
+            self._make_group()
         else:
             self.metrics.group(state.pending, state.lag)
         if self._own_after is None:
@@ -171,14 +174,14 @@ class Governor:
             self._claim()
         self._keep_house()
 
-    def _make_group(self, now: float) -> None:
+    def _make_group(self) -> None:
         """A group that is missing begins an hour ago; what lies before it is told once."""
         if not self._queue.ensure_group():
             return
         log.info("consumer group created", extra={"fields": {"stream": self._store.keys.plans}})
         skipped = self._queue.skipped_at_start()
         if skipped:
-            self._tell_backlog(skipped if skipped > 0 else None, now)
+            self._tell_backlog(skipped if skipped > 0 else None)
 
     def _take(self) -> list[Entry]:
         if self._retry_at is not None and clock.monotonic() >= self._retry_at:
@@ -200,7 +203,7 @@ class Governor:
         self._inbox += self._queue.abandoned(ABANDONED_MS, CLAIM_COUNT)
 
     def _serve(self, entries: list[Entry], now: float) -> None:
-        cutoff_ms = self._watch.now_ms(now) - OLD_MS
+        cutoff_ms = self._watch.now_ms - OLD_MS
         old = [entry.id for entry in entries if entry.queued_ms < cutoff_ms]
         if old:
             self._queue.acknowledge(old)
@@ -220,7 +223,13 @@ class Governor:
     def _serve_again(self, entry: Entry, now: float) -> list[str]:
         """One that came before and was not finished: alone, so that it takes no other with it,
         and with its tries counted. What Redis did (refused, went away) never counts against it."""
-        tries = self._queue.begin_try(entry.id)
+        try:
+            tries = self._queue.begin_try(entry.id)
+        except WireError as refused:
+            # An uncounted try is better than a plan, and all behind it, that is never judged.
+            self.failed("tries")
+            self._tries_bad.update({"governor:tries:*": str(refused)})
+            return self._judging.serve([entry], now, self._watch.since_ms)
         try:
             if tries > MAX_TRIES:
                 problem = f"{tries - 1} tries ended in an exception or in the governor's death"
@@ -236,13 +245,13 @@ class Governor:
             self._queue.end_try(entry.id)
         return failed
 
-    def _tell_old(self, now: float) -> None:
+    def _tell_old(self) -> None:
         """One event and one line for all entries that were too old to be judged."""
         count, self._skipped_old = self._skipped_old, 0
         self.metrics.skipped.labels(BACKLOG).inc(count)
-        self._tell_backlog(count, now)
+        self._tell_backlog(count)
 
-    def _tell_backlog(self, count: int | None, now: float) -> None:
+    def _tell_backlog(self, count: int | None) -> None:
         log.warning(
             "entries queued for over an hour were skipped",
             extra={"fields": {"count": "unknown" if count is None else count}},
@@ -252,7 +261,7 @@ class Governor:
             Event(
                 "backlog_skipped",
                 reason=Reason.STALE_PLAN.value,
-                ts=int(self._watch.now_ms(now) / 1000),
+                ts=self._watch.now_ms // 1000,
                 actor=f"governor:{self.instance}",
             ),
             self._settings.stream_maxlen,

@@ -101,6 +101,8 @@ class Judging:
             if isinstance(reply, WireError):
                 failed.append(self._refused(entry.id, reply))
                 continue
+            if reply == b"gone":
+                continue  # Another governor kept, counted and told it.
             self._metrics.rejected.labels(Reason.INVALID_PLAN.value).inc()
             lines.append(
                 ("plan rejected", {"entry_id": entry.id, "reason": "invalid_plan",

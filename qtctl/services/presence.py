@@ -3,16 +3,24 @@
 Source: section 1 of the specification, `qtctl:service:{service}:{name}`.
 """
 
+import logging
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from qtctl import __version__
+from qtctl.errors import QtctlError
+from qtctl.errors import WireError
+from qtctl.services.troubles import Troubles
+from qtctl.wire.connect import is_error, reply_error
 from qtctl.wire.keys import SERVICE_TTL_SEC
 from qtctl.wire.store import Store
+
+log = logging.getLogger("qtctl.presence")
 
 
 def host_name() -> str:
@@ -46,11 +54,13 @@ class Presence:
         }
         self._started_at: int | None = None
         self._last: float | None = None
+        self._bad = Troubles(log, "service record")
 
     def beat(self, now: float, metrics: str) -> None:
         """A pass was finished; now in epoch seconds, metrics the address of its health port.
 
-        Errors: RedisUnreachable, WireError.
+        Where Redis refuses it, that is logged: nobody's permit or proposal waits for a record.
+        Errors: RedisUnreachable.
         """
         if self._started_at is None:
             self._started_at = int(now)
@@ -62,8 +72,26 @@ class Presence:
             "metrics": metrics,
         }
         flat = [part for pair in fields.items() for part in pair]
-        # One step: a crash in between would leave a record for ever.
-        self._store.batch(
-            [("HSET", self._key, *flat), ("EXPIRE", self._key, self._ttl_sec)], atomic=True
-        )
+        problem = self._write(flat)
+        self._bad.update({} if problem is None else {self._key: str(problem)})
         self._last = now
+
+    def _write(self, flat: list[str]) -> WireError | None:
+        try:
+            # One step: a crash in between would leave a record for ever.
+            written, _ = self._store.batch(
+                [("HSET", self._key, *flat), ("EXPIRE", self._key, self._ttl_sec)], atomic=True
+            )
+        except WireError as problem:
+            return problem
+        return reply_error(written, self._key) if is_error(written) else None
+
+    def leave(self) -> None:
+        """The service pauses or ends: nobody should take it for running for another 30 s.
+
+        Only where a connection stands: one that broke took the record's refreshing with it.
+        """
+        self._last = None
+        if self._store.connected:
+            with suppress(QtctlError):
+                self._store.run("DEL", self._key)

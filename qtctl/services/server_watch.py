@@ -16,23 +16,25 @@ class ServerWatch:
     def __init__(self, *, allow_eviction: bool) -> None:
         self._allow_eviction = allow_eviction
         self._server: Server | None = None
-        self._clock_ahead_ms = 0.0
         self.since_ms = 0
         """Opens queued before may have been decided under another server; epoch milliseconds."""
 
-    def note(self, server: Server, now: float) -> None:
-        """Another look at it; now in epoch seconds."""
+    def note(self, server: Server) -> None:
+        """Another look at it."""
         known = self._server
         if known is None:
             self.since_ms = max(self.since_ms, server.started_ms)
         elif (known.run_id, known.replication_id) != (server.run_id, server.replication_id):
             self.since_ms = max(self.since_ms, _trusted_since(known, server))
         self._server = server
-        self._clock_ahead_ms = server.now_ms - now * 1000
 
-    def now_ms(self, now: float) -> float:
-        """The server's clock at our `now`, as it stood at the last look."""
-        return now * 1000 + self._clock_ahead_ms
+    @property
+    def now_ms(self) -> int:
+        """The server's clock at the last look, epoch milliseconds.
+
+        Not carried on by our own clock: when that jumps, no plan may look older than it is.
+        """
+        return 0 if self._server is None else self._server.now_ms
 
     def objection(self) -> str | None:
         """Why there may be no permits on this server, or None."""

@@ -10,6 +10,10 @@ MAX_LINES = 20
 """Of one kind in one pass; the rest is one line with their number."""
 
 
+MAX_KNOWN = 10_000
+"""Troubles remembered where a pass does not look at all keys: more than it ever looks at."""
+
+
 class Troubles:
     """Remembers what was wrong with which key at the last pass."""
 
@@ -36,6 +40,10 @@ class Troubles:
         if left:
             self._say(logging.WARNING, f"{self._kind}: more keys changed their state", keys=left)
         self._known = dict(found)
+        if looked_at is not None:
+            # Plans may claim ever new symbols: the oldest troubles are forgotten.
+            for key in list(self._known)[:-MAX_KNOWN]:
+                del self._known[key]
 
     def _unseen(self, looked_at: set[str]) -> dict[str, str]:
         return {key: text for key, text in self._known.items() if key not in looked_at}

@@ -61,9 +61,7 @@ def connect(url: str, *, connect_timeout_sec: float, timeout_sec: float) -> "red
     return client
 
 
-def exchange(
-    client: "redis.Redis", commands: Sequence[tuple[Any, ...]], atomic: bool
-) -> list[Any]:
+def exchange(client: "redis.Redis", commands: Sequence[tuple[Any, ...]], atomic: bool) -> list[Any]:
     """Sends all commands at once, in a MULTI where atomic, and reads all replies.
 
     An error reply stands in its place as an exception. redis-py's own pipeline does the same with

@@ -10,7 +10,7 @@ import msgspec
 from qtctl.domain import numbers
 from qtctl.domain.downsize import Hint
 from qtctl.domain.gates import Facts, Limits
-from qtctl.domain.names import stored
+from qtctl.domain.names import MAX_STORED_BYTES, stored
 from qtctl.domain.plans import Plan, PlanRules
 from qtctl.domain.reasons import Kind
 from qtctl.wire.records import HINT, Field
@@ -34,14 +34,19 @@ def _exact(value: float | None) -> str:
     return "" if value is None else repr(value)
 
 
+def _compact(text: str) -> str:
+    """A number of hundreds of digits is as good as unknown: nothing is judged by these."""
+    return text if len(text) <= MAX_STORED_BYTES else ""
+
+
 def _notional(case: Case) -> str:
     value = case.plan.notional_usd
-    return "" if value is None or abs(value) == float("inf") else numbers.usd(value)
+    return "" if value is None or abs(value) == float("inf") else _compact(numbers.usd(value))
 
 
 def _eff_age(case: Case) -> str:
     age = case.hint.efficiency.age_sec
-    return "" if age is None else numbers.millis(age)
+    return "" if age is None else _compact(numbers.millis(age))
 
 
 def _of_hint(field: Field[Hint]) -> Field[Case]:

@@ -66,6 +66,11 @@ class Store:
         self._timeouts = (connect_timeout_sec, timeout_sec)
         self._client: redis.Redis | None = None
 
+    @property
+    def connected(self) -> bool:
+        """Does a connection stand, as far as is known."""
+        return self._client is not None
+
     def reader(self, block_sec: float) -> "Store":
         """Another connection, for reads that block up to block_sec."""
         connect_timeout, timeout = self._timeouts

@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.support.cli import interruptible
 from tests.support.processes import alive, qtctl, until
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    with interruptible():
+        yield
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from qtctl.cli.app import run
 from qtctl.wire import embedded
 from qtctl.wire.embedded import Embedded
-from qtctl.wire.keys import PERMIT, PROPOSED, Keys
+from qtctl.wire.keys import GROUP, PERMIT, PROPOSED, Keys
 from qtctl.wire.store import Store
 from tests.support.cli import NO_FILE, Cli, Said
 from tests.support.processes import Process, qtctl, until
@@ -232,8 +232,14 @@ def test_one_port_variable_for_two_services_is_5(cli: Cli) -> None:
 @pytest.mark.parametrize("name", ["7", "a.b-c_d", "true"])
 def test_a_name_is_a_text_whatever_it_looks_like(cli: Cli, store: Store, name: str) -> None:
     cli.ok("serve", "all", "--once", "--name", name)
+    (consumer,) = store.run("XINFO", "CONSUMERS", store.keys.plans, GROUP)
+    assert consumer[1] == name.encode()
+
+
+def test_an_ended_service_is_not_taken_for_running(cli: Cli, store: Store) -> None:
+    cli.ok("serve", "all", "--once", "--name", "x")
     for service in ("allocation", "governor"):
-        assert store.run("EXISTS", store.keys.service(service, name)) == 1
+        assert store.run("EXISTS", store.keys.service(service, "x")) == 0
 
 
 @pytest.mark.parametrize("name", ["a b", "a:b", 'a"b', "a\nb"])

@@ -15,12 +15,18 @@ from qtctl.wire.keys import Keys
 from qtctl.wire.records import text
 from qtctl.wire.store import Store
 from qtctl.wire.streams import PAGE
-from tests.support.cli import NO_FILE, Cli
+from tests.support.cli import NO_FILE, Cli, interruptible
 from tests.support.plans import fields
 from tests.support.processes import QTCTL, Process, qtctl, until
 
 STREAMS = ["proposed", "plans", "events", "rejected"]
 ENV = {**os.environ, **NO_FILE}
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    with interruptible():
+        yield
 
 
 @pytest.fixture

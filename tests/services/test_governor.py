@@ -275,7 +275,7 @@ def test_a_backlog_of_an_hour_is_passed_in_bulk_with_one_event(store: Store) -> 
 def test_no_permit_while_redis_may_evict(store: Store, gov: Governor) -> None:
     store.run("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
     send(store, fields())
-    gov._look(clock.now())
+    gov._look()
     gov.step(clock.now())
     assert permit(store) is None
     assert "allkeys-lru" in (gov.not_ready() or "")

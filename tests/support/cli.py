@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -61,6 +62,17 @@ class Cli:
         said = self(*args, environ=environ)
         assert said.code == 0, said
         return said
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Children can be interrupted, also where this run was started with `&` (which makes a shell
+    ignore SIGINT for all that comes of it)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _unlog() -> None:
