@@ -31,6 +31,8 @@ LOOK_SEC = 1.0
 """How often it looks at the server, the group, and what others left lying."""
 RETRY_SEC = 0.5
 """How soon it tries again what Redis refused."""
+RETRY_COUNT = 50
+"""So many of them at once: each goes alone, and new plans come in between."""
 ABANDONED_MS = 5_000
 CLAIM_COUNT = 100
 OLD_MS = 3_600_000
@@ -74,6 +76,7 @@ class Governor:
         self._looked: float | None = None
         self._kept: float | None = None
         self._retry_at: float | None = None
+        self._retrying = False
         self._forgive: str | None = None
         self._skipped_old = 0
 
@@ -84,6 +87,7 @@ class Governor:
         consumer was given before and never finished."""
         self._inbox = []
         self._own_after = "0"
+        self._retrying = False
         self._kept = None
         self._look()
         if self._forgive is not None:
@@ -184,16 +188,25 @@ class Governor:
             self._tell_backlog(skipped if skipped > 0 else None)
 
     def _take(self) -> list[Entry]:
-        if self._retry_at is not None and clock.monotonic() >= self._retry_at:
-            self._retry_at = None
-            self._own_after = "0"
+        due = self._retry_at is not None and clock.monotonic() >= self._retry_at
+        if due and self._own_after is None:
+            # Never in the middle of a round: its end would not be reached.
+            self._retry_at, self._own_after, self._retrying = None, "0", True
+            if self._inbox:
+                entries, self._inbox = self._inbox, []
+                return entries
         if self._own_after == "0":
             self._inbox = []  # All of it is pending too, and comes again.
         if self._own_after is not None:
-            entries = self._queue.own_pending(self._own_after, self._settings.batch)
+            count = RETRY_COUNT if self._retrying else self._settings.batch
+            entries = self._queue.own_pending(self._own_after, count)
             self._own_after = entries[-1].id if entries else None
             if entries:
-                return entries
+                # What Redis keeps refusing must not keep new plans waiting, closes least of all.
+                return entries + (self._queue.new(count) if self._retrying else [])
+            self._retrying = False
+            if self._retry_at is None:
+                self._judging.settled()
             self._claim()
         entries, self._inbox = self._inbox, []
         return entries
@@ -225,6 +238,9 @@ class Governor:
         and with its tries counted. What Redis did (refused, went away) never counts against it."""
         try:
             tries = self._queue.begin_try(entry.id)
+        except RedisUnreachable:
+            self._forgive = entry.id  # It may have been counted, and only the reply was lost.
+            raise
         except WireError as refused:
             # An uncounted try is better than a plan, and all behind it, that is never judged.
             self.failed("tries")

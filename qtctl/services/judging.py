@@ -32,7 +32,7 @@ decisions_log = logging.getLogger("qtctl.decisions")
 """The audit trail: one line per decision with all that it rests on."""
 
 MAX_REFUSALS = 100
-"""So many different refusals are remembered as told."""
+"""So many different refusals are told; then there is a line that says so, and silence."""
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -167,12 +167,18 @@ class Judging:
     def _refused(self, entry_id: str, problem: WireError) -> str:
         self._metrics.errors.labels("commit").inc()
         # Tried again every half second: one line for each thing that Redis says is enough.
-        if str(problem) not in self._refusals:
-            self._refusals = {*list(self._refusals)[-MAX_REFUSALS:], str(problem)}
-            log.error(
-                "plan stays pending", extra={"fields": {"entry_id": entry_id, "problem": problem}}
-            )
+        if str(problem) not in self._refusals and len(self._refusals) <= MAX_REFUSALS:
+            self._refusals.add(str(problem))
+            if len(self._refusals) > MAX_REFUSALS:
+                log.error("more plans stay pending; they are counted only")
+            else:
+                fields = {"entry_id": entry_id, "problem": problem}
+                log.error("plan stays pending", extra={"fields": fields})
         return entry_id
+
+    def settled(self) -> None:
+        """Nothing that Redis refused is left: a refusal from now on is told again."""
+        self._refusals.clear()
 
     def _count(self, case: Case, outcome: Outcome) -> None:
         metrics, plan = self._metrics, case.plan

@@ -13,8 +13,7 @@ from typing import Any
 import msgspec
 
 from qtctl import __version__
-from qtctl.errors import QtctlError
-from qtctl.errors import WireError
+from qtctl.errors import QtctlError, WireError
 from qtctl.services.troubles import Troubles
 from qtctl.wire.connect import is_error, reply_error
 from qtctl.wire.keys import SERVICE_TTL_SEC

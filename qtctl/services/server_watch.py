@@ -23,7 +23,9 @@ class ServerWatch:
         """Another look at it."""
         known = self._server
         if known is None:
-            self.since_ms = max(self.since_ms, server.started_ms)
+            # Promoted, and perhaps just now: we were not there to see it. What is lost by that
+            # is only what was queued before we came.
+            self.since_ms = server.now_ms if server.promoted else server.started_ms
         elif (known.run_id, known.replication_id) != (server.run_id, server.replication_id):
             self.since_ms = max(self.since_ms, _trusted_since(known, server))
         self._server = server

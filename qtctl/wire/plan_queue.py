@@ -156,7 +156,9 @@ class PlanQueue:
 
     def forgive_try(self, entry_id: str) -> None:
         """The try ended by Redis's doing: it does not count."""
-        self.store.run("DECR", self.store.keys.at(TRIES, entry_id))
+        key = self.store.keys.at(TRIES, entry_id)
+        # With its lifetime: where the server forgot the count meanwhile, DECR makes it anew.
+        self.store.batch([("DECR", key), ("EXPIRE", key, TRIES_TTL_SEC)], atomic=True)
 
     def end_try(self, entry_id: str) -> None:
         """The entry is settled."""

@@ -31,13 +31,15 @@ class Server(msgspec.Struct, frozen=True):
     """What the server that answers says of itself (INFO).
 
     now_ms and started_ms are on its own clock, epoch milliseconds; its uptime has whole seconds,
-    so started_ms may be up to a second late.
+    so started_ms may be up to a second late. promoted: it was a replica before, nobody knows
+    until when.
     """
 
     name: str
     version: str
     run_id: str
     replication_id: str
+    promoted: bool
     role: str
     now_ms: int
     started_ms: int
@@ -168,6 +170,7 @@ class Store:
             version=info.get(f"{name}_version", "?"),
             run_id=info.get("run_id", ""),
             replication_id=info.get("master_replid", ""),
+            promoted=info.get("master_replid2", "").strip("0") != "",
             role=info.get("role", ""),
             now_ms=now_ms,
             started_ms=now_ms - int(info.get("uptime_in_seconds", 0)) * 1000,

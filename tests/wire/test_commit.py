@@ -340,3 +340,11 @@ def test_a_hash_permit_is_written_with_its_lifetime(store: Store) -> None:
     assert store.run("TYPE", key) == b"hash"
     assert 58 <= store.run("TTL", key) <= 60
     assert store.run("HGET", key, "granted") == b"1"
+
+
+@pytest.mark.parametrize("name", ["ledger", "ledger_total"])
+def test_a_close_is_not_trapped_by_a_broken_ledger(store: Store, name: str) -> None:
+    store.run("SADD", _keys(store)[name], "in the way")
+    outcome = judge(store, fields(action="FULL_CLOSE_PROPOSED"))
+    assert outcome.verdict is Verdict.PERMITTED
+    assert permit(store) is not None

@@ -1,0 +1,149 @@
+"""What once stopped the governor, or made it judge wrongly: each seen on a real server."""
+
+import logging
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from qtctl import clock
+from qtctl.services import governor as governor_module
+from qtctl.services.governor import Governor
+from qtctl.services.server_watch import ServerWatch
+from qtctl.services.troubles import MAX_KNOWN, Troubles
+from qtctl.settings import Governor as GovernorSettings
+from qtctl.wire.keys import DECISION, EFFICIENCY, TRIES
+from qtctl.wire.store import Server, Store
+from tests.services.helpers import governor, metric, send, serve_all
+from tests.support.plans import decision, events, fields, pending, permit, queue
+
+CLOSE = fields(plan_id="close", action="FULL_CLOSE_PROPOSED", reduceOnly="true")
+SERVER = Server("redis", "7", "run", "repl", False, "master", 50_000, 10_000, 0, "noeviction")
+
+
+def test_a_step_of_our_own_clock_makes_no_plan_look_an_hour_old(store: Store) -> None:
+    gov = governor(store)
+    gov.open(clock.now())
+    gov.step(clock.now())
+    send(store, CLOSE)
+    gov.wait(threading.Event())
+    gov.step(clock.now() + 7200)
+    assert permit(store, "close") is not None
+    assert not [event for event in events(store) if event["event"] == "backlog_skipped"]
+    gov.close()
+
+
+def test_a_record_that_can_not_be_written_stops_no_permit(store: Store) -> None:
+    store.run("ACL", "SETUSER", "norecord", "reset", "on", ">secret", "+@all", "~quantum:permit:*",
+              "~quantum:governor:*", "~quantum:stream:*", "~quantum:capital:*", "~quantum:kill",
+              "~quantum:global:kill_switch")  # fmt: skip
+    url = store.url.replace("unix://", "unix://norecord:secret@")
+    settings = GovernorSettings(name="g1")
+    gov = Governor(Store(url, store.keys), settings, allow_eviction=False)
+    gov.open(clock.now())
+    send(store, CLOSE)
+    serve_all(gov)
+    assert permit(store, "close") is not None
+    gov.close()
+    store.run("ACL", "DELUSER", "norecord")
+
+
+def test_a_broken_count_of_tries_stops_no_permit(store: Store) -> None:
+    entry_id = queue(store, CLOSE, consumer="g1")
+    store.run("SADD", store.keys.at(TRIES, entry_id), "in the way")
+    gov = governor(store)
+    gov.open(clock.now())
+    serve_all(gov)
+    assert permit(store, "close") is not None
+    assert metric(gov, "p32_errors_total", kind="tries") == 1
+    gov.close()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_new_plans_do_not_wait_behind_many_that_redis_refuses(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: Any, restart: bool
+) -> None:
+    monkeypatch.setattr(governor_module, "RETRY_SEC", 0.01)  # A round takes longer than that.
+    caplog.set_level(logging.ERROR, "qtctl.governor")
+    for n in range(300):
+        store.run("SET", store.keys.at(DECISION, f"bad{n}"), "in the way")
+        queue(store, fields(plan_id=f"bad{n}", symbol=f"S{n}"), consumer="g1")
+    gov = governor(store, batch=50)
+    gov.open(clock.now())
+    stop = threading.Event()
+    for _ in range(0 if restart else 30):
+        gov.step(clock.now())
+        gov.wait(stop)
+    send(store, CLOSE)
+    for _ in range(12):
+        gov.step(clock.now())
+        gov.wait(stop)
+    assert permit(store, "close") is not None
+    assert len(pending(store)) == 300
+    assert len([r for r in caplog.records if "pending" in r.getMessage()]) <= 101
+    gov.close()
+
+
+def test_what_another_governor_rejected_meanwhile_is_not_counted_again(store: Store) -> None:
+    first, second = governor(store, "g1"), governor(store, "g2")
+    first.open(clock.now())
+    second.open(clock.now())
+    first.step(clock.now())
+    second.step(clock.now())
+    send(store, fields(symbol="A B"))
+    first.wait(threading.Event())
+    second._inbox = list(first._inbox)
+    first.step(clock.now())
+    second.step(clock.now())
+    assert metric(first, "p32_rejected_total", reason="invalid_plan") == 1
+    assert metric(second, "p32_rejected_total", reason="invalid_plan") == 0
+    assert store.run("XLEN", store.keys.rejected) == 1
+    first.close()
+    second.close()
+
+
+def test_a_megabyte_of_digits_is_read_at_once(store: Store) -> None:
+    gov = governor(store)
+    gov.open(clock.now())
+    digits = "1" * 1_000_000 + "x"
+    store.run("HSET", store.keys.at(EFFICIENCY, "BTCUSDT"), "efficiency_score", digits,
+              "confidence", "0.9", "ts", "1e308")  # fmt: skip
+    send(store, fields(plan_id="bad", qty=digits))
+    send(store, CLOSE | {"price": digits})
+    started = time.monotonic()
+    serve_all(gov)
+    assert time.monotonic() - started < 5
+    assert permit(store, "close") is not None
+    gov.close()
+
+
+def test_no_value_of_a_decision_outgrows_the_compact_encoding(store: Store) -> None:
+    gov = governor(store)
+    gov.open(clock.now())
+    store.run("HSET", store.keys.at(EFFICIENCY, "BTCUSDT"), "efficiency_score", "0.5",
+              "confidence", "0.9", "ts", "-1e308")  # fmt: skip
+    send(store, fields(plan_id="huge", qty="1e200", price="1"))
+    serve_all(gov)
+    assert decision(store, "huge")["reason"] == "notional_per_trade_exceeded"
+    assert max(len(value) for value in decision(store, "huge").values()) <= 64
+    assert store.run("OBJECT", "ENCODING", store.keys.at(DECISION, "huge")) == b"listpack"
+    gov.close()
+
+
+def test_a_governor_that_finds_a_promoted_server_trusts_it_from_now_on() -> None:
+    """It may have died with the old primary: nobody told it what was decided there."""
+    watch = ServerWatch(allow_eviction=False)
+    watch.note(SERVER)
+    assert watch.since_ms == SERVER.started_ms
+    watch = ServerWatch(allow_eviction=False)
+    watch.note(Server("redis", "7", "run", "repl", True, "master", 50_000, 10_000, 0, "noeviction"))
+    assert watch.since_ms == 50_000
+
+
+def test_troubles_of_ever_new_symbols_are_not_remembered_for_ever() -> None:
+    troubles = Troubles(logging.getLogger("test"), "score")
+    for n in range(0, MAX_KNOWN + 3_000, 500):
+        found = {f"key{i}": "bad" for i in range(n, n + 500)}
+        troubles.update(found, list(found))
+    assert len(troubles._known) == MAX_KNOWN
