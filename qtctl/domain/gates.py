@@ -149,10 +149,15 @@ def _age(facts: Facts, limits: Limits) -> Check:
 
 
 def _future(facts: Facts, limits: Limits) -> Check:
-    age = facts.plan_age_sec
-    if facts.kind is Kind.CLOSE or age is None:
+    if facts.kind is Kind.CLOSE:
         return _not_for("future", Reason.FUTURE_PLAN, MAX_AHEAD_SEC)
-    return Check("future", -age, MAX_AHEAD_SEC, -age <= MAX_AHEAD_SEC, Reason.FUTURE_PLAN)
+    # An id ahead of the server's clock would never grow old in the queue.
+    ahead = -facts.queue_age_sec
+    if facts.plan_age_sec is not None:
+        ahead = max(ahead, -facts.plan_age_sec)
+    if facts.plan_age_sec is None and ahead <= MAX_AHEAD_SEC:
+        return _not_for("future", Reason.FUTURE_PLAN, MAX_AHEAD_SEC)
+    return Check("future", ahead, MAX_AHEAD_SEC, ahead <= MAX_AHEAD_SEC, Reason.FUTURE_PLAN)
 
 
 def _kill_score(facts: Facts, limits: Limits) -> Check:

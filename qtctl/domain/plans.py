@@ -13,6 +13,11 @@ from qtctl.domain.reasons import Kind
 EXECUTE = "EXECUTE"
 MAX_FIELD_CHARS = 65_536
 """An open with a longer field is unreadable: nothing sane is so long, and it could not be kept."""
+GIVEN_TWICE = "\udcff given twice"
+"""Stands for the value of a field that an entry has twice with different values: two readers could
+see two plans. It is no text, number or flag that anything could be read from."""
+_NEEDED = ("plan_id", "symbol", "decision", "reduceOnly", "qty", "action", "side")
+"""What a close is read by; an open is read by all."""
 _REDUCE_ONLY = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -39,8 +44,8 @@ class PlanRules(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A readable plan. price is `price`, or where that is absent `entry_price`, in USD; at is its
-    own timestamp in seconds; None is absent (for a close also: not a number)."""
+    """A readable plan. price is `price`, or where that is absent or 0 `entry_price`, in USD; at is
+    its own timestamp in seconds; None is absent (for a close also: not a number)."""
 
     plan_id: str
     symbol: str
@@ -61,7 +66,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def notional_usd(self) -> float | None:
-        """|qty| × price, None where one is unknown; a qty of 0 is unknown."""
+        """|qty × price|, None where one is unknown; a qty of 0 is unknown."""
         return notional(self.qty, self.price)
 
 
@@ -77,8 +82,8 @@ class _BadField(Exception):  # noqa: N818 - control flow inside this module
 
 
 def notional(qty: float | None, price: float | None) -> float | None:
-    """|qty| × price in USD; None where one is unknown. A qty of 0 means: not known yet."""
-    return None if not qty or price is None else abs(qty) * price
+    """|qty × price| in USD; None where one is unknown. A qty of 0 means: not known yet."""
+    return None if not qty or price is None else abs(qty * price)
 
 
 def read(fields: Mapping[str, str], rules: PlanRules) -> Plan | Unreadable:
@@ -88,6 +93,8 @@ def read(fields: Mapping[str, str], rules: PlanRules) -> Plan | Unreadable:
     """
     kind: Kind | None = None
     try:
+        for name in _NEEDED:
+            _once(fields, name)
         plan_id = _name(fields, "plan_id")
         symbol = _name(fields, "symbol")
         decision = _text(fields, "decision")
@@ -99,9 +106,8 @@ def read(fields: Mapping[str, str], rules: PlanRules) -> Plan | Unreadable:
         if kind is Kind.OPEN:
             _check_open(fields, rules)
         lenient = kind is Kind.CLOSE
-        price = _number(fields, "price", lenient)
-        if price is None:
-            price = _number(fields, "entry_price", lenient)
+        # A price of 0 is as good as none: it must not hide the other one from the notional gate.
+        price = _number(fields, "price", lenient) or _number(fields, "entry_price", lenient)
         return Plan(
             plan_id,
             symbol,
@@ -111,7 +117,7 @@ def read(fields: Mapping[str, str], rules: PlanRules) -> Plan | Unreadable:
             side=fields.get("side", ""),
             source=fields.get("source", ""),
             qty=qty,
-            price=price,
+            price=price or None,
             kill_score=_kill_score(fields, lenient),
             at=_time(fields, lenient),
         )
@@ -131,6 +137,7 @@ def kind_of(action: str, side: str, reduce_only: bool | None, rules: PlanRules) 
 def _check_open(fields: Mapping[str, str], rules: PlanRules) -> None:
     """What only an open must satisfy: risk reduction is never trapped by what it does not need."""
     for name, value in fields.items():
+        _once(fields, name)
         if len(value) > MAX_FIELD_CHARS:
             raise _BadField(f"{name[:40]} is longer than {MAX_FIELD_CHARS} characters")
         if _undecodable(value) or _undecodable(name):
@@ -138,9 +145,18 @@ def _check_open(fields: Mapping[str, str], rules: PlanRules) -> None:
     # Present and unreadable is worse than absent: also where the other price would do.
     _number(fields, "entry_price")
     for name in sorted(rules.require):
-        given = fields.get(name) or (name == "price" and fields.get("entry_price"))
+        given = (
+            _number(fields, "price") or _number(fields, "entry_price")
+            if name == "price"
+            else fields.get(name)
+        )
         if not given:
             raise _BadField(f"{name} is missing and required")
+
+
+def _once(fields: Mapping[str, str], name: str) -> None:
+    if fields.get(name) == GIVEN_TWICE:
+        raise _BadField(f"{name[:40]} is there twice, with different values")
 
 
 def _undecodable(text: str) -> bool:

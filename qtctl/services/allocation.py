@@ -64,10 +64,9 @@ class AllocationLoop:
         """One pass over all symbols; how many got a proposal."""
         started = clock.monotonic()
         self._due = started + self._settings.interval_sec
-        symbols = self._store.scan(TARGET)
+        symbols, bad_targets = scores.target_symbols(self._store)
         made: list[Proposal] = []
         bad_scores: dict[str, str] = {}
-        bad_targets: dict[str, str] = {}
         for start in range(0, len(symbols), CHUNK):
             made += self._propose(symbols[start : start + CHUNK], now, bad_scores, bad_targets)
         bad_writes = proposals.write(

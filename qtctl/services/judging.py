@@ -85,8 +85,7 @@ class Judging:
         return self.reject(unreadable) + self._judge(readable, now, server_since_ms, attempt)
 
     def _read(self, entry: Entry) -> Plan | Unreadable:
-        fields = entry.fields()
-        return fields if isinstance(fields, Unreadable) else plans.read(fields, self._rules.plans)
+        return plans.read(entry.fields(), self._rules.plans)
 
     def reject(self, unreadable: Sequence[tuple[Entry, str]]) -> list[str]:
         """Keeps these (entry, what is wrong) in `governor.rejected`; the ids of what stays pending.

@@ -159,6 +159,8 @@ local function judge()
   if not opens then return 'ok' end
   if plan_age_ms and plan_age_ms / 1000 > max_plan_age then return 'stale_plan' end
   if plan_age_ms and -plan_age_ms / 1000 > 60 then return 'future_plan' end
+  -- An id ahead of the clock would never grow old in the queue.
+  if -queue_age_ms / 1000 > 60 then return 'future_plan' end
   if static_reason ~= '' then return static_reason end
   if cooldown > 0 and last_open_age_ms and last_open_age_ms / 1000 < cooldown then
     return 'symbol_cooldown'

@@ -4,13 +4,13 @@ Source: section 3 of the specification, first paragraph.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from qtctl import errors
-from qtctl.domain.plans import Unreadable
+from qtctl.domain.plans import GIVEN_TWICE
 from qtctl.domain.reasons import Reason
 from qtctl.wire.connect import reply_error
 from qtctl.wire.keys import GROUP, TRIES, TRIES_TTL_SEC
@@ -39,18 +39,16 @@ class Entry(msgspec.Struct, frozen=True):
         """When it was queued, by its id."""
         return int(self.id.partition("-")[0])
 
-    def fields(self) -> Mapping[str, str] | Unreadable:
-        """Its fields, decoded with `surrogateescape`.
-
-        A name given twice with different values is unreadable: two readers could see two plans.
-        """
+    def fields(self) -> dict[str, str]:
+        """Its fields, decoded with `surrogateescape`; one that is there twice with different values
+        is GIVEN_TWICE."""
         raw = self.raw or ()
         decoded = [part.decode("utf-8", "surrogateescape") for part in raw]
         found = dict(zip(decoded[::2], decoded[1::2], strict=True))
         if len(found) * 2 != len(decoded):
             for name, value in zip(decoded[::2], decoded[1::2], strict=True):
                 if found[name] != value:
-                    return Unreadable(f"{name[:40]} is there twice, with different values")
+                    found[name] = GIVEN_TWICE
         return found
 
 

@@ -5,6 +5,7 @@ Source: sections 1 and 2 of the specification.
 
 from collections.abc import Sequence
 
+from qtctl.domain.names import symbol_problem
 from qtctl.domain.readings import EFF_FIELDS, TARGET_FIELDS, Unusable
 from qtctl.wire.connect import is_error, reply_error
 from qtctl.wire.keys import EFFICIENCY, TARGET, KeySpec
@@ -13,6 +14,23 @@ from qtctl.wire.store import Command, Store
 
 Reading = dict[str, str] | Unusable | None
 """The fields asked for; why they can't be read; None where there is no hash."""
+
+
+def target_symbols(store: Store) -> tuple[list[str], dict[str, str]]:
+    """The symbols that have a target, sorted, and the keys that can't be one's: key to problem.
+
+    A key of another template (`allocation:target:proposed:X`) is neither.
+    """
+    head = store.keys.at(TARGET, "")
+    symbols: set[str] = set()
+    bad: dict[str, str] = {}
+    for key in store.scan_keys(store.keys.pattern(TARGET)):
+        name = store.keys.name(TARGET, key)
+        if name is not None:
+            symbols.add(name)
+        elif ":" not in key[len(head) :]:
+            bad[key] = f"its symbol {symbol_problem(key[len(head) :])}"
+    return sorted(symbols), bad
 
 
 def efficiencies(store: Store, symbols: Sequence[str]) -> list[Reading]:

@@ -51,10 +51,8 @@ def of_entry(
 
 def _read(entry: StreamEntry, rules: PlanRules) -> Plan | Unreadable:
     """As the governor reads it: a bad byte, or a name given twice, shows in the raw only."""
-    if not entry.raw:
-        return plans.read(entry.fields, rules)
-    fields = Entry(entry.id, entry.raw).fields()
-    return fields if isinstance(fields, Unreadable) else plans.read(fields, rules)
+    fields = Entry(entry.id, entry.raw).fields() if entry.raw else entry.fields
+    return plans.read(fields, rules)
 
 
 def _verdict(

@@ -64,6 +64,18 @@ def test_a_proposal_is_not_taken_for_a_target(store: Store, loop: AllocationLoop
     assert loop.step(clock.now()) == 1
 
 
+def test_a_key_that_can_be_no_target_is_counted_and_named(
+    store: Store, loop: AllocationLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    target(store, "BTCUSDT")
+    store.run("HSET", "quantum:allocation:target:A B", "target_usd", "5")
+    store.run("HSET", "quantum:allocation:target:proposed:X", "target_usd", "5")
+    assert loop.step(clock.now()) == 1
+    assert metric(loop, "p29_shadow_errors_total", kind="target") == 1
+    (record,) = [r for r in caplog.records if "can't be used" in r.getMessage()]
+    assert record.fields["key"] == "quantum:allocation:target:A B"
+
+
 def test_troubles_cost_no_other_symbol_its_proposal_and_are_counted(
     store: Store, loop: AllocationLoop
 ) -> None:

@@ -44,7 +44,7 @@ opens = st.lists(st.integers(-5, 4000), max_size=5)
     kill=kills,
     own=opens,
     others=opens,
-    queued_ago_ms=st.sampled_from([0, 500, 1500, 9_000, 11_000, 4_000_000]),
+    queued_ago_ms=st.sampled_from([-70_000, -50_000, 0, 500, 1500, 9_000, 11_000, 4_000_000]),
     plan_ago_ms=st.none() | st.sampled_from([-120_000, -61_500, -1_000, 0, 59_000, 62_000]),
     since_ago_ms=st.sampled_from([0, 1_400, 10_000, 10**9]),
 )
