@@ -134,9 +134,8 @@ class Cast:
                 if mine:
                     commands.append(("XDEL", stream, *mine))
             store.batch(commands)
-            # Streams that were not there before us, and are empty again.
-            new = [stream for stream, begin in self._begin_ids.items() if begin == "0-0"]
-            store.scripts("drop_empty", [((stream,), ()) for stream in new])
+            # A stream that is empty now, and that no group reads, was made for proofs alone.
+            store.scripts("drop_empty", [((stream,), ()) for stream in self._streams()])
 
     def _plan_removal(self, entries: Sequence[str]) -> list[Command]:
         if not entries:

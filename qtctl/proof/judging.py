@@ -1,6 +1,6 @@
 """From what was read back to checks: a proposal, a permit, the metrics, a service's health."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -87,8 +87,8 @@ def permit(store: Store, actor: Actor) -> tuple[list[Check], str] | None:
     return [equal(f"{where}", "permitted, ok", seen), *_hint(where, actor, decision)], ""
 
 
-def metrics(stage: Stage, actors: Sequence[Actor], before: Baseline, permitted: int) -> list[Check]:
-    """Does what was applied show on the metrics port."""
+def metrics(stage: Stage, before: Baseline, applied: Mapping[str, str]) -> list[Check]:
+    """Does what was applied (symbol to the factor in its permit) show on the metrics port."""
     service = stage.service("step2")
     address = service.metrics if service else ""
     page = pages.get(address, "/metrics")
@@ -105,15 +105,13 @@ def metrics(stage: Stage, actors: Sequence[Actor], before: Baseline, permitted: 
     now = total(found, "p32_eff_apply_total")
     grown = (now or 0.0) - (total(before.samples, "p32_eff_apply_total") or 0.0)
     checks.append(
-        holds(f"{where} p32_eff_apply_total", f"grown by {permitted} or more", f"by {grown:g}",
-              grown >= permitted)
+        holds(f"{where} p32_eff_apply_total", f"grown by {len(applied)} or more", f"by {grown:g}",
+              grown >= len(applied))
     )  # fmt: skip
-    for actor in actors:
-        wanted = actor.scenario.expected["eff_factor"]
-        factor = total(found, "p32_eff_factor", symbol=actor.symbol)
-        if permitted:
-            shown = "(not there)" if factor is None else f"{factor:.4f}"
-            checks.append(equal(f"{where} p32_eff_factor{{{actor.symbol}}}", wanted, shown))
+    for symbol, wanted in applied.items():
+        factor = total(found, "p32_eff_factor", symbol=symbol)
+        shown = "(not there)" if factor is None else f"{factor:.4f}"
+        checks.append(equal(f"{where} p32_eff_factor{{{symbol}}}", wanted, shown))
     return checks
 
 

@@ -38,7 +38,8 @@ class Run:
         self._results: dict[tuple[str, str], ScenarioResult] = {}
         self._before: dict[str, Baseline] = {}
         self._begun = 0.0
-        self._permitted = 0
+        self._patience_sec: dict[str, float] = {}
+        self._applied: dict[str, str] = {}
 
     def __call__(self) -> Report:
         """Runs it all; nothing is left behind, whatever happens.
@@ -47,6 +48,8 @@ class Run:
         """
         self._begun = clock.monotonic()
         with self._cleaned_up():
+            # Asked once: Redis may go away meanwhile, and that must not end the run.
+            self._patience_sec = {step: self._stage.patience_sec(step) for step in self._steps}
             self.cast.write_inputs()
             self._before = {step: judging.scrape(self._stage, step) for step in self._steps}
             self._stage.ready()
@@ -111,7 +114,8 @@ class Run:
                 checks, note = found if found else (None, "")
             trouble = None if checks else self._stage.trouble(actor.scenario.step)
             if checks:
-                self._permitted += actor.scenario.step == "step2" and not note
+                if actor.scenario.step == "step2" and not note:
+                    self._note_factor(actor, checks)
                 self._end(actor.scenario, checks, note)
             elif trouble:
                 self._end(actor.scenario, [self._nothing(actor, trouble)])
@@ -143,8 +147,13 @@ class Run:
         before = self._before[scenario.step]
         if scenario.what == "health":
             return judging.health(self._stage, scenario.step, before, clock.now())
-        actors = [actor for actor in self.cast.actors if actor.scenario.step == scenario.step]
-        return judging.metrics(self._stage, actors, before, self._permitted)
+        return judging.metrics(self._stage, before, self._applied)
+
+    def _note_factor(self, actor: Actor, checks: Sequence[Check]) -> None:
+        """What the permit says was applied: the metrics must say the same."""
+        for check in checks:
+            if check.what.endswith(" eff_factor"):
+                self._applied[actor.symbol] = check.actual
 
     def _nothing(self, actor: Actor, trouble: str) -> Check:
         """The one check of a scenario without a result: where it was looked for, and why not."""
@@ -169,7 +178,7 @@ class Run:
         self._told(result)
 
     def _patience(self, scenario: Scenario) -> float:
-        return self._stage.patience_sec(scenario.step)
+        return self._patience_sec[scenario.step]
 
     def _elapsed(self) -> float:
         return round(clock.monotonic() - self._begun, 3)

@@ -116,6 +116,10 @@ class Governor:
         if self.not_ready() is not None:
             stop.wait(BLOCK_SEC)
             return
+        if self._queue.claiming:
+            # There is something to do already; what is new is served beside it.
+            self._inbox = self._queue.new(self._settings.batch)
+            return
         block_sec = BLOCK_SEC
         if self._retry_at is not None:
             block_sec = min(block_sec, max(0.001, self._retry_at - clock.monotonic()))
@@ -126,7 +130,7 @@ class Governor:
         self.step(now)
         last = self._queue.last_id()
         while self.not_ready() is None:
-            if self._own_after is None and not self._inbox:
+            if self._own_after is None and not self._inbox and not self._queue.claiming:
                 state = self._queue.state()
                 if state is None:
                     self._look()
@@ -207,6 +211,8 @@ class Governor:
             self._retrying = False
             if self._retry_at is None:
                 self._judging.settled()
+            self._claim()
+        elif self._queue.claiming:
             self._claim()
         entries, self._inbox = self._inbox, []
         return entries

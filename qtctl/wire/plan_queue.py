@@ -115,6 +115,11 @@ class PlanQueue:
         )  # fmt: skip
         return self._with_deliveries(reply[0][1] if reply else ())
 
+    @property
+    def claiming(self) -> bool:
+        """Is there perhaps more to claim, behind the cursor."""
+        return self._claim_from != "0-0"
+
     def abandoned(self, idle_ms: int, count: int) -> list[Entry]:
         """What other consumers left lying for so long, now ours; the cursor is carried on."""
         reply = self.store.run(

@@ -1,0 +1,71 @@
+"""Reports to keep: they say what was proven, and are whole by themselves."""
+
+import json
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from qtctl.proof.reports import page
+from qtctl.proof.results import Report, ScenarioResult, holds
+from tests.proof.conftest import Prove
+from tests.support.debian import needed
+
+ABOUT = {
+    "version": "0.1.0", "mode": "live", "server": "redis 7.0.15", "url": "redis://prod-1/0",
+    "prefix": "quantum:", "host": "h", "settings": [
+        {"setting": "allocation.min_conf", "value": 0.65, "origin": "default"},
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("reports")
+
+
+def test_three_files_say_the_same(prove: Prove, folder: Path) -> None:
+    proven = prove("all", "--set", "allocation.min_conf=0", "--report", str(folder), "-o", "json")
+    assert proven.code == 1
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "junit.xml", "proof.json", "report.html",
+    ]  # fmt: skip
+    document = json.loads((folder / "proof.json").read_text())
+    assert document["steps"] == proven.document["steps"]
+    assert document["about"]["mode"] == "sandbox"
+    root = ElementTree.parse(folder / "junit.xml").getroot()
+    assert (root.get("tests"), root.get("failures")) == ("12", "1")
+    (failed,) = [case for case in root.iter("testcase") if case.find("failure") is not None]
+    assert (failed.get("classname"), failed.get("name")) == ("qtctl.proof.step1", "low_confidence")
+    html = (folder / "report.html").read_text()
+    assert html.count("<details") == 12
+    assert "http://" not in html.replace("GET http://127", "").replace("http://127", "")
+    assert "https://" not in html
+    assert "<script" not in html
+
+
+def test_text_from_elsewhere_is_neither_markup_nor_invisible() -> None:
+    evil = "<script>alert(1)</script>\x1b[31m\u202e"
+    check = holds(evil, evil, evil, False)
+    result = ScenarioResult("step1", "high_efficiency", evil, 0.1, (check,), note=evil)
+    html = page(Report((result,), 0.1), ABOUT, "2026-01-28 00:00:00Z")
+    assert "<script" not in html
+    assert "\x1b" not in html
+    assert "\u202e" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_a_browser_shows_the_verdict_and_every_scenario(folder: Path, tmp_path: Path) -> None:
+    assert (folder / "report.html").exists(), "made by the test above"
+    shown = subprocess.run(
+        [needed("chromium"), "--headless", "--no-sandbox", "--disable-gpu",
+         "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path}",
+         "--dump-dom", (folder / "report.html").as_uri()],
+        capture_output=True, text=True, timeout=50, check=True,
+    ).stdout  # fmt: skip
+    assert "<title>qtctl proof: FAIL" in shown
+    assert shown.count("<summary>") == 12
+    assert "A score of low confidence changes nothing" in shown
+    assert shown.count("<details open") == 1
