@@ -10,6 +10,10 @@ if TYPE_CHECKING:
 
 SERVICES = ("allocation", "governor")
 
+# What a try takes beside its own time-outs: the wait before it (2 s at most), and a bit more on a
+# machine on its knees.
+TRY_MARGIN_SEC = 5.0
+
 
 def services(env: Env, names: Sequence[str], url: str) -> "list[Service]":
     """These services, each on a connection of its own; nothing is sent yet."""
@@ -28,4 +32,9 @@ def services(env: Env, names: Sequence[str], url: str) -> "list[Service]":
                 allow_eviction=settings.safety.allow_eviction,
             )
         )
+    # A try that finds Redis hanging ends by its time-outs: within the deadline, or waiting for
+    # Redis would count as hanging too.
+    try_sec = settings.redis.connect_timeout_sec + settings.redis.timeout_sec + TRY_MARGIN_SEC
+    for service in made:
+        service.pass_timeout_sec = max(service.pass_timeout_sec, try_sec)
     return made

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from qtctl.cli.env import EMBEDDED, Env
 from qtctl.cli.frame import command, new_app
 from qtctl.cli.hosting import SERVICES, services
-from qtctl.errors import UsageError
+from qtctl.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from qtctl.services.base import Service
@@ -37,7 +38,9 @@ def serve(
     """Run the allocation loop, the governor, or both, until SIGTERM or Ctrl-C.
 
     Each listens on its metrics port with /metrics, /livez and /readyz. While Redis is away they
-    wait for it. --once ends with 1 if something stays pending, and with 3 without Redis.
+    wait for it. SIGHUP reads the settings again; where they are bad, the old ones stay. A second
+    SIGTERM or Ctrl-C ends it at once. --once ends with 1 if something stays pending, and with 3
+    without Redis.
 
     Examples:
         qtctl serve allocation
@@ -54,17 +57,12 @@ def serve(
         env.redis_url = EMBEDDED
     if name is not None:
         env.sets += tuple(f"{each}.name={_quoted(name)}" for each in names)
-    from qtctl.supervisor import logs
-
-    logging_ = env.settings.logging
-    logs.configure(logging_.level, logging_.format)
+    _configure_logs(env)
     with ExitStack() as stack:
         url = env.settings.redis.url
-        if url == EMBEDDED:
-            url = stack.enter_context(_private_server(env)).url
-        made = services(env, names, url)
-        log.info("serving %s on %s", " and ".join(names), env.where())
-        code = _once(made) if once else _host(made)
+        own = stack.enter_context(_private_server(env)).url if url == EMBEDDED else None
+        hosted = _Hosted(env, names, own)
+        code = hosted.once() if once else hosted.run()
     if code:
         raise typer.Exit(code)
 
@@ -82,16 +80,69 @@ def _private_server(env: Env) -> "Embedded":
     return embedded.serve_embedded(embedded.state_directory(env.environ))
 
 
-def _host(made: "Sequence[Service]") -> int:
-    from qtctl.supervisor.run import Supervisor
+class _Hosted:
+    """The services by the settings in force, and by those that are read again at SIGHUP."""
 
-    return Supervisor(made).run()
+    def __init__(self, env: Env, names: "Sequence[str]", own_server: str | None) -> None:
+        self._env = self._next = env
+        self._names = names
+        self._own_server = own_server
+        """The URL of the private server, if this process answers for one."""
+
+    def run(self) -> int:
+        """Under the supervisor, until the end is asked for; the exit code."""
+        from qtctl.supervisor.notify import Notify
+        from qtctl.supervisor.run import Supervisor
+
+        notify = Notify(self._env.environ)
+        made = self._services(self._env)
+        self._tell()
+        return Supervisor(made, reload=self._again, reloaded=self._reloaded, notify=notify).run()
+
+    def once(self) -> int:
+        """One pass; 1 if something stays undone."""
+        from qtctl.supervisor.run import once
+
+        made = self._services(self._env)
+        self._tell()
+        return 0 if once(made) else 1
+
+    def _services(self, env: Env) -> "list[Service]":
+        return services(env, self._names, self._own_server or env.settings.redis.url)
+
+    def _again(self) -> "list[Service]":
+        """New services by the file as it is now; flags and environment are the process's own.
+
+        Errors: ConfigError; the settings in force stay as they are.
+        """
+        env, before = replace(self._env), self._env
+        file = before.loaded.file
+        if file is not None and env.loaded.file is None:
+            # Halfway through a deployment, rather than meant: all would fall to its default.
+            raise ConfigError(f"file {file} is not there any more")
+        if (env.settings.redis.url == EMBEDDED) != (self._own_server is not None):
+            raise ConfigError(
+                f"redis.url = {env.where().split()[0]!r} ({env.loaded.origins['redis.url']}): "
+                "to or from embedded: takes a restart"
+            )
+        made = self._services(env)
+        self._next = env
+        return made
+
+    def _reloaded(self) -> None:
+        before, self._env = self._env, self._next
+        if self._env.settings.logging != before.settings.logging:
+            _configure_logs(self._env)
+        self._tell()
+
+    def _tell(self) -> None:
+        log.info("serving %s on %s", " and ".join(self._names), self._env.where())
 
 
-def _once(made: "Sequence[Service]") -> int:
-    from qtctl.supervisor.run import once
+def _configure_logs(env: Env) -> None:
+    from qtctl.supervisor import logs
 
-    return 0 if once(made) else 1
+    logs.configure(env.settings.logging.level, env.settings.logging.format)
 
 
 def _quoted(text: str) -> str:

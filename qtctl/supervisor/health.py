@@ -71,6 +71,10 @@ class HealthServer:
         self._log.info("listening", extra={"fields": {"url": f"http://{_netloc(host, bound)}"}})
         return bound
 
+    def switch(self, service: Service, progress: Progress) -> None:
+        """Answer for its successor from now on, on the port that there is."""
+        self._service, self._progress = service, progress
+
     def stop(self) -> None:
         """Free the port and hang up on whoever is connected."""
         if self._server is None or self._thread is None:
@@ -82,11 +86,10 @@ class HealthServer:
         self._server = self._thread = None
 
     def _pages(self) -> "Mapping[str, Callable[[str], Page]]":
-        progress = self._progress
         return {
             "/metrics": self._metrics,
-            "/livez": lambda _: _probe(progress.live(clock.monotonic())),
-            "/readyz": lambda _: _probe(progress.ready(clock.monotonic())),
+            "/livez": lambda _: _probe(self._progress.live(clock.monotonic())),
+            "/readyz": lambda _: _probe(self._progress.ready(clock.monotonic())),
         }
 
     def _metrics(self, accept: str) -> Page:

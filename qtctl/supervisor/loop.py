@@ -4,20 +4,27 @@ import logging
 import threading
 
 from qtctl import clock
-from qtctl.errors import QtctlError, RedisUnreachable
+from qtctl.errors import QtctlError, RedisUnreachable, WireError
 from qtctl.services.base import Service
 from qtctl.supervisor.backoff import Backoff
 from qtctl.supervisor.progress import Progress
 
 # Seconds before the first retry, and at most. Redis comes back by itself, so it is asked often;
-# an exception is a bug, and a loop that always raises must not fill the log.
+# an exception is a bug, and gets more time between.
 FIRST_RETRY_SEC = 0.1
 MOST_REDIS_SEC = 2.0
-MOST_EXCEPTION_SEC = 30.0
+MOST_EXCEPTION_SEC = 5.0
+
+# More restarts after exceptions than this, within so many seconds, and the loop gives up. One
+# plan that brings out a bug makes six before it is rejected; two of them must not end a process.
+# A loop that always raises gets there within 20 to 40 s.
+FLAP_LIMIT = 12
+FLAP_WINDOW_SEC = 120.0
 
 
 class Loop:
-    """Runs one service in the calling thread until `stop` is set; no error of a service ends it.
+    """Runs one service in the calling thread until `stop` is set. Only flapping ends it before:
+    too many exceptions within a while, where a new process (and whoever watches it) may do better.
 
     Logs state changes, never tries: one line when Redis goes and one when it is back, one per
     new message of another error, and each exception with its traceback.
@@ -33,9 +40,13 @@ class Loop:
         self._away_since: float | None = None
         self._away_message = ""
         self._complaint: str | None = None
+        self._restarts: list[float] = []
 
     def run(self) -> None:
-        """Until `stop`: at once where the service waits, after the current pass where it works."""
+        """Until `stop`: at once where the service waits, after the current pass where it works.
+
+        Returns without `stop` where it gives up, which is logged.
+        """
         while not self._stop.is_set():
             try:
                 self._passes()
@@ -46,6 +57,8 @@ class Loop:
                 delay = self._redis_error(exc)
             except Exception as exc:  # noqa: BLE001 - the supervisor's border: logged with its
                 # traceback and counted; one service's bug must not end the others.
+                if self._flapping(exc):
+                    return
                 delay = self._exception(exc)
             self._stop.wait(delay)
 
@@ -82,16 +95,29 @@ class Loop:
         return self._redis_backoff.next()
 
     def _redis_error(self, exc: QtctlError) -> float:
-        self._progress.broke(str(exc))
+        if isinstance(exc, WireError):
+            self._progress.refused(clock.monotonic(), str(exc))
+        else:
+            self._progress.broke(str(exc))
         self._service.failed("redis_error")
         if str(exc) != self._complaint:
             self._complaint = str(exc)
             self._log.error("%s", exc)
         return self._redis_backoff.next()
 
-    def _exception(self, exc: Exception) -> float:
+    def _flapping(self, exc: Exception) -> bool:
+        """Note an exception; True (and told) if there have been too many."""
         self._progress.broke(f"{type(exc).__name__}: {exc}")
         self._service.failed("exception")
+        now = clock.monotonic()
+        self._restarts = [at for at in self._restarts if now - at < FLAP_WINDOW_SEC] + [now]
+        if len(self._restarts) <= FLAP_LIMIT:
+            return False
+        fields = {"restarts": FLAP_LIMIT, "within_sec": FLAP_WINDOW_SEC}
+        self._log.error("the loop keeps raising: giving up", exc_info=exc, extra={"fields": fields})
+        return True
+
+    def _exception(self, exc: Exception) -> float:
         delay = self._exception_backoff.next()
         self._log.error(
             "the loop raised and is restarted",

@@ -1,5 +1,6 @@
 """What a service's loop got done, and the two questions about it: is it live, is it ready?"""
 
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from qtctl.text import escape
@@ -23,7 +24,7 @@ class Progress:
         self.timeout_sec = timeout_sec
         self.started = started  # the first pass has its time from here
         self.last_pass: float | None = None
-        self.last_try: float | None = None  # the last one that found no Redis
+        self.last_try: float | None = None  # the last one that found no Redis, or was refused
         self.trouble: str | None = None  # why the last try did not become a pass
         self.away = False
         self.blocked: str | None = None
@@ -39,9 +40,20 @@ class Progress:
         self.last_try = now
         self.away, self.trouble = True, why
 
+    def refused(self, now: float, why: str) -> None:
+        """A try ended with a refusal by Redis (no memory, a replica, no permission): progress,
+        since another process would be refused as well."""
+        self.last_try = now
+        self.away, self.trouble = False, why
+
     def broke(self, why: str) -> None:
         """A try ended in an error that waiting does not explain: no progress."""
         self.away, self.trouble = False, why
+
+    @property
+    def ended_once(self) -> bool:
+        """Has any pass or try come to its end?"""
+        return self.last_pass is not None or self.last_try is not None
 
     def live(self, now: float) -> Answer:
         """Does the loop come to an end of its passes (or tries, while Redis is away)?"""
@@ -69,6 +81,24 @@ class Progress:
         if self.blocked is not None:
             return Answer(False, f"not ready: {escape(self.blocked)}")
         return Answer(True, f"ok: last pass {_ago(age)}")
+
+    def state(self, now: float) -> str:
+        """What it does, in words without an age: equal as long as nothing has changed."""
+        trouble, blocked = self.trouble, self.blocked
+        if not self.live(now).ok:
+            return f"no progress within {self.timeout_sec:g} s"
+        if self.away:
+            return f"waiting for Redis: {escape(trouble or '')}"
+        if trouble is not None or blocked is not None:
+            return f"not ready: {escape(trouble or blocked or '')}"
+        return "starting" if self.last_pass is None else "working"
+
+    def summary(self, now: float, wall: float) -> str:
+        """The same with the time of the last pass; `wall` is `now` in seconds since the epoch."""
+        if self.last_pass is None:
+            return self.state(now)
+        at = datetime.fromtimestamp(wall - (now - self.last_pass), UTC)
+        return f"{self.state(now)}, last pass {at:%H:%M:%SZ}"
 
     def _last_end(self) -> tuple[str, float]:
         ends = [("last pass", self.last_pass), ("last try", self.last_try)]

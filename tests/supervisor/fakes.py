@@ -5,6 +5,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -68,20 +69,34 @@ class FakeService:
         return self.blocked
 
 
+def held(release: threading.Event, after: int = 0) -> Callable[[int], None]:
+    """For `on_step`: every step after the `after`-th hangs until the release."""
+
+    def hangs(number: int) -> None:
+        if number > after:
+            release.wait(20)
+
+    return hangs
+
+
 class Running:
     """A supervisor in a thread; `code` after its end."""
 
-    def __init__(self, services: Sequence[Service], grace_sec: float) -> None:
+    def __init__(self, services: Sequence[Service], **options: Any) -> None:
         self.ports: Mapping[str, int] = {}
         self.code: int | None = None
         self._ready = threading.Event()
-        self.supervisor = Supervisor(services, ready=self._bound, grace_sec=grace_sec)
+        self.supervisor = Supervisor(services, ready=self._bound, **options)
         self._thread = threading.Thread(target=self._run)
 
     def start(self) -> None:
         self._thread.start()
         until(lambda: self._ready.is_set() or not self._thread.is_alive(), what="the start")
         assert self._ready.is_set()
+
+    @property
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
 
     def end(self) -> int | None:
         self.supervisor.stop()
@@ -102,9 +117,9 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(*services: Service, grace_sec: float = 4.0) -> Iterator[Running]:
-    """A supervisor over `services` in a thread, ended afterwards."""
-    run = Running(services, grace_sec)
+def running(*services: Service, **options: Any) -> Iterator[Running]:
+    """A supervisor over `services` in a thread, ended afterwards; options are the supervisor's."""
+    run = Running(services, **options)
     run.start()
     try:
         yield run

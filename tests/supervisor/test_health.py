@@ -1,5 +1,6 @@
 """Each service's port tells what its loop really gets done."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -134,7 +135,8 @@ def test_an_open_connection_does_not_hold_up_the_end() -> None:
         began = time.monotonic()
         assert run.end() == 0
         assert time.monotonic() - began < 2
-        assert idle.recv(100) == b""
+        with contextlib.suppress(ConnectionResetError):  # where it was not even accepted yet
+            assert idle.recv(100) == b""
 
 
 def test_a_collector_that_raises_is_logged_and_the_port_goes_on(
