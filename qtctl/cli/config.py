@@ -33,6 +33,7 @@ OVERRULED = text("instead of", lambda row: _told_overruled(row), fold=True, drop
 CHECKED = (
     text("file", lambda checked: checked["file"] or "none"),
     text("redis", "redis"),
+    text("password", lambda checked: checked["password"] or "none"),
     text("warnings", lambda checked: len(checked["warnings"])),
 )
 
@@ -70,17 +71,19 @@ def show(
 def check(env: Env) -> None:
     """Read all settings as a service would; 0 if they are good, 5 with what is wrong.
 
-    Redis is not asked.
+    The password and the certificates are read as well. Redis is not asked.
 
     Examples:
         qtctl config check
         qtctl config check --config new.toml && qtctl serve all --config new.toml
     """
-    file = env.loaded.file
+    file, password = env.loaded.file, env.loaded.password
+    env.access().check(env.settings.redis.url)
     checked = {
         "ok": True,
         "file": None if file is None else str(file),
         "redis": env.where(),
+        "password": _password_of_url(env) if password is None else password.origin,
         "warnings": list(env.loaded.warnings),
     }
     emit_one(env, checked, Fields(CHECKED))
@@ -145,6 +148,15 @@ def _rows(env: Env) -> list[dict[str, Any]]:
         }
         for field in fields()
     ]
+
+
+def _password_of_url(env: Env) -> str | None:
+    from qtctl.settings.urls import has_password
+
+    if not has_password(env.settings.redis.url):
+        return None
+    origin = env.loaded.origins["redis.url"]
+    return f"{origin} (seen by everybody: ps)" if origin.startswith("--") else origin
 
 
 def _is_asked(key: str, asked: Sequence[str]) -> bool:

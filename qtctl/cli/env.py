@@ -17,6 +17,7 @@ EMBEDDED = "embedded:"
 if TYPE_CHECKING:
     # Only for the checker: settings import msgspec, which costs a third of the time of --help.
     from qtctl.settings import Loaded, Settings
+    from qtctl.wire.connect import Access
     from qtctl.wire.keys import Keys
     from qtctl.wire.store import Store
 
@@ -106,15 +107,37 @@ class Env:
         )
 
     def connection(self, url: str) -> "Store":
-        """A store for a URL with the names of the settings; nothing is sent yet."""
+        """A store for a URL with the names of the settings; nothing is sent yet.
+
+        Errors: ConfigError where a file with the password or a certificate can't be read.
+        """
+        from qtctl.wire.connect import NO_ACCESS
         from qtctl.wire.store import Store
 
         redis = self.settings.redis
+        # The login is for the server of the settings, and for no private one.
+        access = self.access() if url == redis.url and not _is_private(url) else NO_ACCESS
+        access.check(url)
         return Store(
             url,
             self.keys(),
             connect_timeout_sec=redis.connect_timeout_sec,
             timeout_sec=redis.timeout_sec,
+            access=access,
+        )
+
+    def access(self) -> "Access":
+        """Who we are to the server of the settings; nothing is read yet."""
+        from qtctl.wire.connect import Access
+
+        redis, password = self.settings.redis, self.loaded.password
+        return Access(
+            username=redis.username,
+            password=None if password is None else password.read,
+            ca_file=redis.tls_ca_file,
+            cert_file=redis.tls_cert_file,
+            key_file=redis.tls_key_file,
+            check_hostname=redis.tls_check_hostname,
         )
 
     def url(self) -> str:
@@ -143,3 +166,15 @@ class Env:
     def warn(self, text: str) -> None:
         """One warning on stderr."""
         self.say(f"qtctl: warning: {text}")
+
+
+def _is_private(url: str) -> bool:
+    """Is it the socket of a private server (a proof's, a demo's): there is no login there."""
+    if not url.startswith("unix://"):
+        return False
+    from urllib.parse import unquote, urlsplit
+
+    from qtctl.wire.server_process import SERVER_LOCK, SOCKET
+
+    socket = Path(unquote(urlsplit(url).path))
+    return socket.name == SOCKET and socket.with_name(SERVER_LOCK).exists()

@@ -22,6 +22,8 @@ def check(settings: Settings, origins: Mapping[str, str], service: str | None) -
         value = getattr(getattr(settings, section), key)
         return f"{path} = {shown(value)} ({origins[path]})"
 
+    if settings.redis.tls_key_file and not settings.redis.tls_cert_file:
+        raise ConfigError(f"{told('redis.tls_key_file')} is the key of no redis.tls_cert_file")
     _check_multipliers(settings, told)
     _check_actions(settings, told)
     _check_kill_keys(settings, told)

@@ -9,14 +9,17 @@ from collections.abc import Collection, Iterator, Mapping
 
 from qtctl.errors import ConfigError
 from qtctl.settings.catalog import FieldInfo, by_path, by_variable
+from qtctl.settings.secrets import PASSWORD
 from qtctl.settings.sources import Claim, nearest, shown_name, unknown
 from qtctl.settings.urls import mask_url, with_parts
 from qtctl.settings.values import checked, from_text, refuse, shown
 
 OURS = "QTCTL_"
 CONFIG = "QTCTL_CONFIG"
-"""The one variable of ours that is no setting: where the TOML file is."""
+"""Where the TOML file is."""
 URL = "QTCTL_REDIS_URL"
+NO_SETTINGS = (CONFIG, PASSWORD)
+"""What begins as our settings do and is none: the file, and the password, which is never shown."""
 REDIS_PARTS = ("REDIS_HOST", "REDIS_PORT", "REDIS_DB")
 METRICS = {"METRICS_PORT": "metrics_port", "METRICS_ADDR": "metrics_addr"}
 """Old names that say nothing of which service they mean."""
@@ -121,7 +124,7 @@ def redis_claims(variables: Variables, base: str) -> Iterator[Claim]:
 def unknown_ours(variables: Variables) -> None:
     """Errors: ConfigError for a QTCTL_ variable that is no setting."""
     for name in sorted(variables.values):
-        if name.startswith(OURS) and name != CONFIG and name not in by_variable():
+        if name.startswith(OURS) and name not in (*NO_SETTINGS, *by_variable()):
             known = [known for known in by_variable() if known.startswith(OURS)]
             raise unknown("setting", name, variables.origin(shown_name(name)), known)
 

@@ -11,6 +11,7 @@ from qtctl.settings.envfile import assignments, is_name
 from qtctl.settings.environment import METRICS, REDIS_PARTS, URL, Variables
 from qtctl.settings.loading import DEFAULT, SERVICES, resolve
 from qtctl.settings.model import SECTIONS
+from qtctl.settings.secrets import PASSWORD
 from qtctl.settings.sources import Claim, nearest, shown_name
 from qtctl.settings.values import plain
 from qtctl.settings.writing import to_toml
@@ -78,6 +79,8 @@ def _left_out(variables: Variables, service: str | None) -> Iterator[str]:
         told = variables.origin(name)
         if name == environment.CONFIG:
             yield f"{told} is no setting and is left out"
+        elif name == PASSWORD:
+            yield f"{told} is a password and is left out: keep it there, or in a file of its own"
         elif name not in by_variable():
             yield f"{told} is unknown and left out{nearest(name, by_variable())}"
         elif name in METRICS and service is None:

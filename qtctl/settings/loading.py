@@ -10,12 +10,14 @@ from typing import Any
 from msgspec import Struct, structs
 
 from qtctl.errors import ConfigError
-from qtctl.settings import environment
+from qtctl.settings import environment, secrets
 from qtctl.settings.catalog import by_path, fields
 from qtctl.settings.checks import check
 from qtctl.settings.environment import Variables
 from qtctl.settings.model import SECTIONS, STREAMS, Settings
+from qtctl.settings.secrets import Secret
 from qtctl.settings.sources import Claim, read_toml, set_claims, toml_claims
+from qtctl.settings.urls import scheme_of
 from qtctl.settings.values import checked, plain
 
 DEFAULT_FILE = Path("/etc/quantum/qtctl.toml")
@@ -29,7 +31,8 @@ class Loaded(Struct, frozen=True, kw_only=True):
     origins: for every setting (`allocation.min_conf`) `default`, `file …`, `environment …`,
     `--set` or `--redis-url`. overruled: (origin, value as text without a password) of what a
     stronger source has overruled, weakest first; only settings where there is any. file: the TOML
-    file that was read. explicit_url: the URL was asked for by --redis-url or --set.
+    file that was read. explicit_url: the URL was asked for by --redis-url or --set. password:
+    where the password is that the URL does not have.
     """
 
     settings: Settings
@@ -38,6 +41,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
     warnings: list[str]
     explicit_url: bool
     file: Path | None
+    password: Secret | None
 
 
 def load(
@@ -63,13 +67,20 @@ def load(
     claims += _environment_claims(variables, service, _url(claims), explicit_url)
     settings, origins, overruled = resolve([*claims, *flags])
     check(settings, origins, service)
+    warnings = [
+        *variables.warnings,
+        *environment.unknown_old(variables),
+        *_unencrypted(settings, origins),
+        *secrets.unused(settings.redis, origins, environ),
+    ]
     return Loaded(
         settings=settings,
         origins=origins,
         overruled=overruled,
-        warnings=variables.warnings + environment.unknown_old(variables),
+        warnings=warnings,
         explicit_url=explicit_url,
         file=file,
+        password=secrets.find(settings.redis, origins, environ),
     )
 
 
@@ -138,6 +149,18 @@ def _flag_claims(sets: Sequence[str], redis_url: str | None) -> list[Claim]:
         field = by_path()["redis.url"]
         claims.append(Claim(field, checked(field, redis_url, "--redis-url"), "--redis-url"))
     return claims
+
+
+def _unencrypted(settings: Settings, origins: Mapping[str, str]) -> list[str]:
+    """A warning where certificates are set and the URL does not use them."""
+    if scheme_of(settings.redis.url) != "redis":
+        return []
+    return [
+        f"redis.{key} ({origins[f'redis.{key}']}) changes nothing: redis.url "
+        f"({origins['redis.url']}) is redis://, which is not encrypted; rediss:// is"
+        for key in ("tls_ca_file", "tls_cert_file")
+        if getattr(settings.redis, key)
+    ]
 
 
 def _url(claims: Iterable[Claim]) -> str:

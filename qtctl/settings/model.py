@@ -41,6 +41,8 @@ Item = Annotated[str, _text("letters, digits and _.:@/{}-", r"^[A-Za-z0-9_.:@/{}
 one strange name: a kill switch that is looked for under it would never be found set."""
 Items = tuple[Item, ...]
 Instance = Annotated[str, _text("letters, digits and ._@-", r"^[A-Za-z0-9._@-]{0,128}\Z")]
+Optional = Annotated[str, _text("printable ASCII without blanks, or empty", r"^[!-~]*\Z")]
+File = Annotated[str, _text("the path of a file, or empty", r"^[^\x00-\x1f\x7f]*\Z")]
 Url = Annotated[str, _text("a Redis URL, or embedded:", r"^[!-~]+\Z")]
 
 
@@ -61,6 +63,32 @@ class Redis(Struct, frozen=True, kw_only=True):
     prefix: Annotated[
         Word, _about("What key and stream names begin with; {quantum}: on a cluster.")
     ] = "quantum:"
+    username: Annotated[
+        Optional, _about("ACL user to log in as, unless the URL names one; empty is default.")
+    ] = ""
+    password_file: Annotated[
+        File,
+        _about(
+            "File with the password, one line. Before it counts one in the URL, then "
+            "QTCTL_REDIS_PASSWORD; without it $CREDENTIALS_DIRECTORY/redis-password."
+        ),
+    ] = ""
+    tls_ca_file: Annotated[
+        File,
+        _about(
+            "rediss:// only: certificates (PEM) of the CAs that are trusted, and no other; empty "
+            "is the system's."
+        ),
+    ] = ""
+    tls_cert_file: Annotated[
+        File, _about("rediss:// only: our own certificate (PEM), where the server asks for one.")
+    ] = ""
+    tls_key_file: Annotated[
+        File, _about("Its key (PEM, not encrypted); empty: it is in tls_cert_file as well.")
+    ] = ""
+    tls_check_hostname: Annotated[
+        bool, _about("rediss:// only: the server's certificate must be for the host of the URL.")
+    ] = True
     connect_timeout_sec: Annotated[
         TimeoutSec, _about("Longest wait for a connection, in seconds.")
     ] = 1.5

@@ -44,6 +44,17 @@ def display_url(url: str) -> str:
     return f"{head}{user}@{place}" if user else head + place
 
 
+def has_password(url: str) -> bool:
+    """Whether a URL brings a password of its own, in its login or in an option."""
+    _, _, rest = url.partition("://")
+    place, _, query = rest.partition("?")
+    login = place.rpartition("@")[0] or query.rpartition("@")[0]
+    options = (part.partition("=") for part in query.split("&"))
+    return bool(login.partition(":")[2]) or any(
+        unquote(name) == "password" and value for name, _, value in options
+    )
+
+
 def scheme_of(url: str) -> str:
     """`redis`, `unix`, …; empty where there is none."""
     scheme, mark, _ = url.partition("://")
@@ -68,6 +79,8 @@ def url_problem(url: str) -> str | None:
         return "a # or @ after its host (in a password, / ? # @ : are %2F %3F %23 %40 %3A)"
     if _DB.fullmatch(parts.path) is None:
         return "the database at its end is not a number"
+    if any(unquote(part).startswith("ssl_") for part in parts.query.split("&")):
+        return "its ssl_ options are settings here: tls_ca_file and others in [redis]"
     return None
 
 

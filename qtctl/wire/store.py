@@ -16,7 +16,7 @@ import redis
 from redis.exceptions import NoScriptError
 
 from qtctl import errors
-from qtctl.wire.connect import connect, exchange, translated
+from qtctl.wire.connect import NO_ACCESS, Access, connect, exchange, translated
 from qtctl.wire.keys import Keys, KeySpec
 from qtctl.wire.records import text
 
@@ -60,12 +60,19 @@ class Store:
     """
 
     def __init__(
-        self, url: str, keys: Keys, *, connect_timeout_sec: float = 1.5, timeout_sec: float = 2.0
+        self,
+        url: str,
+        keys: Keys,
+        *,
+        connect_timeout_sec: float = 1.5,
+        timeout_sec: float = 2.0,
+        access: Access = NO_ACCESS,
     ) -> None:
         self.url = url
         self.keys = keys
         self.generation = 0
         self._timeouts = (connect_timeout_sec, timeout_sec)
+        self._access = access
         self._client: redis.Redis | None = None
 
     @property
@@ -82,6 +89,7 @@ class Store:
             connect_timeout_sec=connect_timeout,
             # BLOCK can overrun its own time-out a little.
             timeout_sec=timeout + block_sec,
+            access=self._access,
         )
 
     def close(self) -> None:
@@ -182,7 +190,10 @@ class Store:
         if self._client is None:
             connect_timeout, timeout = self._timeouts
             self._client = connect(
-                self.url, connect_timeout_sec=connect_timeout, timeout_sec=timeout
+                self.url,
+                connect_timeout_sec=connect_timeout,
+                timeout_sec=timeout,
+                access=self._access,
             )
             self.generation += 1
         return self._client

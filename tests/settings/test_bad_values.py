@@ -128,7 +128,7 @@ def test_set_does_not_take_toml_of_a_wrong_type_for_plain_text(assignment: str) 
         ("[allocation]\neff_ttl_sec = 1",
          "unknown setting allocation.eff_ttl_sec (file {}): did you mean governor.eff_ttl_sec?"),
         ("batch = 1", "unknown section batch (file {}): did you mean governor.batch?"),
-        ('[redis]\nsecret = "pw"', "unknown setting redis.secret (file {})"),
+        ('[redis]\nzzz = "pw"', "unknown setting redis.zzz (file {})"),
         ('["a\\nb"]\nx = 1', "unknown section 'a\\nb' (file {})"),
         ('redis = "redis://u:pw@h"',
          "redis = 'redis://u:***@h' (file {}): redis is a section; "

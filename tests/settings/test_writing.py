@@ -24,7 +24,13 @@ from qtctl.settings import (
 
 TEMPLATE = Path(__file__).parents[2] / "etc" / "qtctl.toml"
 WORDS = st.text("abcXYZ019_.:-", min_size=1, max_size=12)
-NOT_DRAWN = {"redis.url", "redis.prefix", "allocation.min_mult", "allocation.max_mult"}
+NOT_DRAWN = {
+    "redis.url",
+    "redis.prefix",
+    "redis.tls_key_file",
+    "allocation.min_mult",
+    "allocation.max_mult",
+}
 
 
 def read_back(tmp_path: Path, toml: str) -> Settings:
@@ -81,6 +87,8 @@ def value_of(field: FieldInfo) -> st.SearchStrategy[Any]:
     if field.type == "list":
         # A common beginning, so that no action opens and closes.
         return st.lists(WORDS.map(f"{field.key}{{}}".format), min_size=1, max_size=16)
+    if field.type == "text" and field.range.endswith(", or empty"):
+        return st.just("") | NAMES
     if field.type == "text" and " or " in field.range:
         return st.sampled_from(field.range.replace(" or ", ", ").split(", "))
     if field.type == "text":

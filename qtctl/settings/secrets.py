@@ -1,0 +1,94 @@
+"""The password for Redis: where it is, and how it is read. It is never among the settings.
+
+The first of these that there is: the one in the URL; a file named by `--set redis.password_file`;
+QTCTL_REDIS_PASSWORD; the file of `[redis] password_file`; $CREDENTIALS_DIRECTORY/redis-password,
+where systemd puts what LoadCredential= names. A command line is no place for one: `ps` shows it.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from qtctl.errors import ConfigError
+from qtctl.settings.model import Redis
+from qtctl.settings.urls import has_password
+
+PASSWORD = "QTCTL_REDIS_PASSWORD"
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+CREDENTIAL = "redis-password"
+WAYS = f"{PASSWORD}, [redis] password_file, or ${CREDENTIALS}/{CREDENTIAL}"
+MAX_BYTES = 4_096
+_FILE = "redis.password_file"
+
+
+class Secret:
+    """A password that is somewhere else. origin says where, in words.
+
+    It is read anew for each connection: a file that is changed counts from the next one on.
+    """
+
+    def __init__(self, origin: str, read: Callable[[], str]) -> None:
+        self.origin = origin
+        self.read = read
+        """Errors: ConfigError naming the file, and where that name comes from."""
+
+    def __repr__(self) -> str:
+        return f"Secret({self.origin!r})"
+
+
+def find(redis: Redis, origins: Mapping[str, str], environ: Mapping[str, str]) -> Secret | None:
+    """The password to use beside the URL's own; None where there is none, or the URL has one.
+
+    Reads no file but to see whether systemd's is there.
+    """
+    if has_password(redis.url):
+        return None
+    by_file = _of_file(redis.password_file, f"{_FILE}, {origins[_FILE]}")
+    if by_file is not None and origins[_FILE] == "--set":
+        return by_file
+    text = environ.get(PASSWORD, "")
+    if text:
+        return Secret(f"environment {PASSWORD}", lambda: text)
+    return by_file or _of_systemd(environ)
+
+
+def unused(redis: Redis, origins: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
+    """A warning where the URL's own password hides another that was given on purpose."""
+    if not has_password(redis.url):
+        return []
+    given = [f"environment {PASSWORD}"] if environ.get(PASSWORD) else []
+    given += [f"{_FILE} ({origins[_FILE]})"] if redis.password_file else []
+    return [
+        f"{told} is not used: redis.url ({origins['redis.url']}) has a password of its own"
+        for told in given
+    ]
+
+
+def _of_file(name: str, why: str) -> Secret | None:
+    if not name:
+        return None
+    path = Path(name)
+    return Secret(f"file {path} ({why})", lambda: _read(path, why))
+
+
+def _of_systemd(environ: Mapping[str, str]) -> Secret | None:
+    directory = environ.get(CREDENTIALS, "")
+    if not directory:
+        return None
+    path = Path(directory) / CREDENTIAL
+    return _of_file(str(path), f"${CREDENTIALS}") if path.exists() else None
+
+
+def _read(path: Path, why: str) -> str:
+    """The first and only line of a file. What is in it never stands in an error."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as problem:
+        raise ConfigError(f"file {path} ({why}) can't be read: {problem.strerror}") from problem
+    line = raw.removesuffix(b"\n").removesuffix(b"\r")
+    if not line or len(raw) > MAX_BYTES or b"\n" in line or b"\0" in line:
+        raise ConfigError(f"file {path} ({why}) must hold a password on one line, and nothing else")
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"file {path} ({why}) is not UTF-8") from None

@@ -1,0 +1,44 @@
+"""Certificates, made anew by each run: none lies in the repository."""
+
+import subprocess
+from pathlib import Path
+
+from tests.support.debian import needed
+
+_DAYS = "2"
+
+
+class Authority:
+    """A CA in a folder of its own, and what it signs."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._directory = directory
+        self.certificate, self._key = directory / f"{name}-ca.crt", directory / f"{name}-ca.key"
+        self._name = name
+        self._run(
+            "req", "-x509", *_new_key(self._key), "-out", self.certificate, "-days", _DAYS,
+            "-subj", f"/CN={name} CA",
+        )  # fmt: skip
+
+    def signs(self, name: str, *hosts: str) -> tuple[Path, Path]:
+        """A certificate and its key; hosts: `DNS:localhost`, `IP:127.0.0.1`."""
+        stem = self._directory / f"{self._name}-{name}"
+        certificate, key, request = (stem.with_suffix(f".{kind}") for kind in ("crt", "key", "csr"))
+        extensions = stem.with_suffix(".ext")
+        extensions.write_text(f"subjectAltName={','.join(hosts)}\n" if hosts else "")
+        self._run("req", *_new_key(key), "-out", request, "-subj", f"/CN={name}")
+        self._run(
+            "x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self._key,
+            "-CAcreateserial", "-out", certificate, "-days", _DAYS, "-extfile", extensions,
+        )  # fmt: skip
+        return certificate, key
+
+    @staticmethod
+    def _run(*arguments: str | Path) -> None:
+        command = [needed("openssl"), *map(str, arguments)]
+        subprocess.run(command, check=True, capture_output=True, timeout=20)
+
+
+def _new_key(path: Path) -> list[str]:
+    return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-keyout", str(path)]  # fmt: skip

@@ -1,0 +1,367 @@
+"""Every role does its whole job under its own user, and has no command that it does not use."""
+
+import contextlib
+import json
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qtctl import clock
+from qtctl.services import governor as governor_module
+from qtctl.services.allocation import AllocationLoop
+from qtctl.services.governor import Governor
+from qtctl.settings import load
+from qtctl.wire import plan_queue
+from qtctl.wire.keys import Keys
+from qtctl.wire.store import Store
+from tests.security.servers import ACL_FILE, Heard, Redis
+from tests.support import plans
+from tests.support.cli import NO_FILE, Cli, Said
+from tests.support.processes import qtctl, until
+
+Q = "quantum:"
+NO_RATES = (
+    "governor.symbol_cooldown_sec=0",
+    "governor.max_exec_per_5min=0",
+    "governor.max_exec_per_hour=0",
+)
+SPARE = {"select", "ping"}
+"""For a database other than 0, and to see whether anybody is there."""
+TAKE = """
+local held = redis.call('GET', KEYS[1])
+if held then redis.call('DEL', KEYS[1]) end
+return held
+"""
+"""What a consumer that knows nothing of qtctl sends."""
+
+
+def allowed(role: str) -> set[str]:
+    """The commands that the shipped file gives a role."""
+    line = re.search(rf"^user {role} .*", ACL_FILE.read_text(), re.MULTILINE)
+    assert line is not None
+    return set(re.findall(r"[ (]\+([a-z|_]+)", line[0])) - SPARE
+
+
+@contextlib.contextmanager
+def nothing_refused(redis: Redis) -> Iterator[None]:
+    yield
+    assert redis.refusals() == []
+
+
+@contextlib.contextmanager
+def all_of_it_used(redis: Redis, role: str, but: Sequence[str] = ()) -> Iterator[None]:
+    """Within it every command of a role is used, save those that are named."""
+    with contextlib.closing(Heard(redis)) as heard:
+        yield
+        used = heard.commands()
+    assert allowed(role) - used == set(but)
+
+
+def allocation_loop(redis: Redis) -> AllocationLoop:
+    settings = load(config=None, environ={}, sets=["allocation.name=a1"]).settings
+    store = Store(redis.url, Keys(), access=redis.access("allocation"))
+    return AllocationLoop(store, settings.allocation)
+
+
+def governor(redis: Redis, *sets: str) -> Governor:
+    settings = load(config=None, environ={}, sets=["governor.name=g1", *sets]).settings
+    store = Store(redis.url, Keys(), access=redis.access("governor"))
+    return Governor(store, settings.governor, allow_eviction=False)
+
+
+def publish(redis: Redis) -> None:
+    """Targets and scores, as upstream writes them."""
+    with redis.store("upstream") as store:
+        now = int(clock.now())
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            store.run("HSET", f"{Q}allocation:target:{symbol}", "target_usd", 100)
+            store.run("EXPIRE", f"{Q}allocation:target:{symbol}", 300)
+        score = ("efficiency_score", 0.2, "confidence", 0.9, "ts", now)
+        store.batch([("HSET", f"{Q}capital:efficiency:BTCUSDT", *score)], atomic=True)
+
+
+def send(redis: Redis, entry_id: str = "*", **changes: Any) -> str:
+    """A plan, as upstream sends it; its plan_id."""
+    fields = plans.fields(**changes)
+    flat = [part for pair in fields.items() for part in pair]
+    with redis.store("upstream") as store:
+        store.run("XADD", f"{Q}stream:apply.plan", entry_id, *flat)
+    return fields["plan_id"]
+
+
+def decided(redis: Redis, plan_id: str) -> dict[str, str]:
+    with redis.store("viewer") as store:
+        return plans.decision(store, plan_id)
+
+
+def test_the_allocation_loop_proposes_under_its_user(redis: Redis) -> None:
+    publish(redis)
+    loop = allocation_loop(redis)
+    with nothing_refused(redis), all_of_it_used(redis, "allocation"):
+        loop.open(clock.now())
+        assert loop.step(clock.now()) == 2
+        with redis.store() as admin:
+            assert admin.run("HGET", f"{Q}allocation:target:proposed:BTCUSDT", "reason") == b"ok"
+            assert admin.run("EXISTS", f"{Q}qtctl:service:allocation:a1") == 1
+        loop.close()
+
+
+def test_an_allocation_loop_whose_code_is_wrong_writes_no_live_target_and_no_permit(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(redis)
+    with redis.store() as admin:
+        keys = [f"{Q}allocation:target:BTCUSDT", f"{Q}allocation:target:ETHUSDT"]
+        before = plans.dump(admin, keys)
+    wrong = ("allocation:target:{symbol}", "permit:{plan_id}")
+    for template in wrong:
+        spec = governor_module.LIMITS.__class__(template, "hash", "", "")
+        monkeypatch.setattr("qtctl.wire.proposals.PROPOSED", spec)
+        loop = allocation_loop(redis)
+        loop.step(clock.now())
+        assert loop.metrics.errors.labels("write")._value.get() == 2
+        loop.close()
+    with redis.store() as admin:
+        assert plans.dump(admin, keys) == before
+        assert not list(admin.scan_keys(f"{Q}permit:*"))
+    assert redis.refusals()
+
+
+def test_the_governor_does_all_of_its_work_under_its_user(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_queue, "DEAD_AFTER_MS", -1)
+    publish(redis)
+    with nothing_refused(redis), all_of_it_used(redis, "governor"):
+        gov = governor(redis, *NO_RATES)
+        gov.open(clock.now())
+        abandoned(redis)
+        send(redis, plan_id="opens", qty=1, price=10)
+        send(redis, plan_id="opens", symbol="ETHUSDT")  # A conflict: the permit is withdrawn.
+        send(redis, plan_id="bad", decision=None)
+        assert gov.once(clock.now())
+        halted(redis, gov)
+        refused(redis, gov)
+        send(redis, plan_id="waited")
+        gov.wait(threading.Event())
+        assert gov.once(clock.now())
+        gov.close()
+    assert decided(redis, "opens")["withdrawn_at"]
+    for plan_id in ("claimed", "closes", "refused", "waited"):
+        assert decided(redis, plan_id)["verdict"] == "permitted"
+    assert decided(redis, "halted")["reason"] == "kill_switch_active"
+
+
+def halted(redis: Redis, gov: Governor) -> None:
+    """A close that passes a kill switch, and an open that does not."""
+    with redis.store() as admin:
+        admin.run("SET", f"{Q}global:kill_switch", "reduce_only")
+        send(redis, plan_id="closes", reduceOnly="true", action="CLOSE")
+        send(redis, plan_id="halted")
+        assert gov.once(clock.now())
+        admin.run("DEL", f"{Q}global:kill_switch")
+
+
+def refused(redis: Redis, gov: Governor) -> None:
+    """A plan that Redis refuses to settle, twice; a consumer that comes again settles it."""
+    with redis.store() as admin:
+        events = f"{Q}stream:governor.events"
+        admin.run("RENAME", events, "aside")
+        admin.run("SET", events, "no stream")
+        send(redis, plan_id="refused")
+        assert not gov.once(clock.now())
+        gov.close()
+        gov.open(clock.now())
+        assert not gov.once(clock.now())
+        admin.run("RENAME", "aside", events)
+        gov.close()
+        gov.open(clock.now())
+        assert gov.once(clock.now())
+
+
+def abandoned(redis: Redis) -> None:
+    """An entry that another consumer was given, tried, and left lying."""
+    send(redis, plan_id="claimed")
+    with redis.store() as admin:
+        stream = f"{Q}stream:apply.plan"
+        got = admin.run("XREADGROUP", "GROUP", "governor", "dead", "STREAMS", stream, ">")
+        for _ in range(2):
+            admin.run("XCLAIM", stream, "governor", "dead", 0, got[0][1][0][0], "IDLE", 60_000)
+
+
+@pytest.mark.parametrize("encoding", ["json", "hash"])
+def test_a_permit_goes_from_the_governor_to_the_apply_layer(redis: Redis, encoding: str) -> None:
+    publish(redis)
+    gov = governor(redis, f"governor.permit_encoding={encoding}")
+    gov.open(clock.now())
+    send(redis, plan_id="p1")
+    assert gov.once(clock.now())
+    with nothing_refused(redis), redis.store("apply") as store:
+        keys = (f"{Q}permit:p1", f"{Q}governor:permits")
+        assert b"granted" in store.script("take_permit", keys, ("p1",))
+        assert store.script("take_permit", keys, ("p1",)) is None
+    gov.close()
+
+
+def test_a_consumer_of_its_own_takes_permits_and_reads_as_the_apply_layer(redis: Redis) -> None:
+    publish(redis)
+    loop, gov = allocation_loop(redis), governor(redis)
+    loop.step(clock.now())
+    gov.open(clock.now())
+    send(redis, plan_id="p1")
+    assert gov.once(clock.now())
+    plan_stream = f"{Q}stream:apply.plan"
+    with nothing_refused(redis), redis.store("apply") as store:
+        assert store.run("HGETALL", f"{Q}governor:decision:p1")
+        assert store.run("XREVRANGE", f"{Q}stream:allocation.target.proposed", "+", "-")
+        assert store.run("HGETALL", f"{Q}allocation:target:proposed:BTCUSDT")
+        assert store.run("XREAD", "STREAMS", plan_stream, "0")
+        store.run("XGROUP", "CREATE", plan_stream, "apply", "0")
+        got = store.run("XREADGROUP", "GROUP", "apply", "a", "STREAMS", plan_stream, ">")
+        assert store.run("XACK", plan_stream, "apply", got[0][1][0][0]) == 1
+        assert b'"granted":true' in store.run("EVAL", TAKE, 1, f"{Q}permit:p1")
+        assert store.run("EVAL", TAKE, 1, f"{Q}permit:p1") is None
+    loop.close()
+    gov.close()
+
+
+LOOKS = (
+    "target list", "target list BTCUSDT -o json", "eff list", "eff list BTCUSDT", "permit list",
+    "permit show p2", "plan list", "plan list BTCUSDT --since 1h", "plan show p1",
+    "plan explain p2 -o json", "tail proposed", "tail plans -o json", "tail events",
+    "tail rejected -o ndjson",
+)  # fmt: skip
+
+
+def worked(redis: Redis) -> None:
+    """Both loops have done something of everything."""
+    publish(redis)
+    loop, gov = allocation_loop(redis), governor(redis, *NO_RATES)
+    loop.step(clock.now())
+    gov.open(clock.now())
+    send(redis, plan_id="p1", kill_score=0.9)
+    send(redis, plan_id="p2")
+    send(redis, plan_id="bad", decision=None)
+    assert gov.once(clock.now())
+    loop.close()
+    gov.close()
+
+
+class As:
+    """`qtctl` as one of the roles."""
+
+    def __init__(self, redis: Redis, role: str, capsys: pytest.CaptureFixture[str]) -> None:
+        self._cli, self._environ = Cli(redis.url, capsys), redis.environ(role)
+
+    def __call__(self, line: str) -> Said:
+        return self._cli(*line.split(), environ=self._environ)
+
+    def ok(self, line: str) -> Said:
+        said = self(line)
+        assert said.code == 0, (line, said)
+        return said
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_every_look_works(redis: Redis, role: str, capsys: pytest.CaptureFixture[str]) -> None:
+    worked(redis)
+    run = As(redis, role, capsys)
+    with nothing_refused(redis):
+        for line in LOOKS:
+            run.ok(line)
+
+
+def test_the_viewer_has_no_command_that_no_look_uses(
+    redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worked(redis)
+    run = As(redis, "viewer", capsys)
+    with nothing_refused(redis), all_of_it_used(redis, "viewer"):
+        for line in LOOKS:
+            run.ok(line)
+        environ = NO_FILE | redis.environ("viewer")
+        follow = ("tail", "events", "-n", "0", "-f", "--redis-url", redis.url)
+        with qtctl(*follow, "-o", "ndjson", env=environ) as following:
+            with redis.store() as admin:
+                until(lambda: follows(admin), what="the first wait for an entry")
+                admin.run("XADD", f"{Q}stream:governor.events", "*", "event", "seen")
+            following.wait_for_line("seen")
+
+
+def follows(admin: Store) -> bool:
+    return b"cmd=xread " in admin.run("CLIENT", "LIST")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["permit take p2", "inject plan BTCUSDT", "inject eff BTCUSDT 0.5 --force",
+     "inject target NEWUSDT 5", "serve governor --once", "serve allocation --once"],
+)  # fmt: skip
+def test_a_viewer_who_would_change_something_is_told_so_in_a_line(
+    redis: Redis, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worked(redis)
+    with redis.store() as admin:
+        before = plans.dump(admin, sorted(set(admin.scan_keys("*"))))
+    said = As(redis, "viewer", capsys)(line)
+    assert said.code != 0 or "allocation" in line
+    assert "permission" in said.err
+    assert "Traceback" not in said.err
+    with redis.store() as admin:
+        assert plans.dump(admin, sorted(set(admin.scan_keys("*")))) == before
+
+
+def test_the_operator_injects_takes_and_clears(
+    redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worked(redis)
+    run = As(redis, "operator", capsys)
+    with nothing_refused(redis):
+        injects_and_clears(run)
+        run.ok("permit take p2 --cap 150")
+
+
+def injects_and_clears(run: As) -> None:
+    run.ok("inject eff BTCUSDT 0.9 --force")
+    run.ok("inject eff BTCUSDT 0.8")
+    run.ok("inject target BTCUSDT 1000 --force")
+    run.ok("inject target NEWUSDT 5")
+    run.ok("inject plan BTCUSDT")
+    run.ok("inject clear --dry-run")
+    cleared = {row["did"] for row in json.loads(run.ok("inject clear -o json").out)}
+    assert cleared == {"restored", "removed"}
+
+
+def test_both_loops_serve_and_the_operator_proves_them_live(
+    redis: Redis, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    ports = ["--set", "allocation.metrics_port=0", "--set", "governor.metrics_port=0"]
+    fast = ["--set", "allocation.interval_sec=0.2"]
+    run = As(redis, "operator", capsys)
+    publish(redis)
+    with contextlib.ExitStack() as stack:
+        # Following is the viewer's, in another test.
+        stack.enter_context(all_of_it_used(redis, "operator", but=["xread", "xinfo|stream"]))
+        for role in ("allocation", "governor"):
+            child = stack.enter_context(
+                qtctl("serve", role, "--redis-url", redis.url, *ports, *fast,
+                      env=NO_FILE | redis.environ(role))
+            )  # fmt: skip
+            child.wait_for_line("listening", timeout=15)
+        with redis.store("viewer") as store:
+            until(lambda: len(list(store.scan_keys(f"{Q}qtctl:service:*"))) == 2)
+        report = str(tmp_path / "report")
+        said = run.ok(f"proof all --live --yes -o json --report {report}")
+        assert json.loads(said.out)["failed"] == 0
+        assert "permitted" in run.ok("inject plan BTCUSDT --plan-id mine --wait 5").err
+        run.ok("permit take mine")
+        injects_and_clears(run)
+        for line in LOOKS:
+            run(line)
+    assert redis.refusals() == []
+    with redis.store() as admin:
+        assert not [key for key in admin.scan_keys("*") if "qtproof" in key.lower()]

@@ -1,0 +1,99 @@
+"""`qtctl`, broken on purpose: for the test that the soak would see it.
+
+python -m tests.soak.sabotaged HOW ARGS…
+"""
+
+import itertools
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from qtctl.services import judging
+from qtctl.wire import store
+from qtctl.wire.plan_queue import Entry
+
+COMMIT = "commit_permit"
+DECIDES = "redis.call('HSET', DECISION, unpack(record))"
+JUDGES = "local permit_there = "
+TELLS = "event(verdict, reason)\n-- Last"
+
+SABOTAGE = {
+    # The decision is not remembered: every repeat of a plan gets a permit again.
+    "forgets": (DECIDES, "redis.call('DEL', DECISION)"),
+    # Plans of which nothing is ever heard: acknowledged and not judged.
+    "drops": (
+        JUDGES,
+        "if string.sub(plan_id, -1) == '7' then\n"
+        "  redis.call('XACK', PLANS, group, entry_id)\n"
+        "  return {'skipped', 'ok'}\n"
+        "end\n" + JUDGES,
+    ),
+    # What was judged stays pending.
+    "hoards": ("redis.call('XACK', PLANS, group, entry_id)", "return"),
+    # Permits that no event tells of.
+    "hides": (TELLS, f"if string.sub(plan_id, -1) ~= '7' then\n{TELLS[:22]}\nend\n-- Last"),
+}
+"""By name: what in the atomic step is replaced, and with what."""
+
+
+DIES = "dies"
+"""It ends by itself, now and then, with nobody's help."""
+DIES_AFTER = 60
+ACKS_FIRST = "acks-first"
+"""It acknowledges what it is about to judge: only a kill at the right moment shows that."""
+GAP_SEC = 0.005
+
+
+def sabotage(how: str) -> None:
+    """From now on this process does it wrong."""
+    if how == DIES:
+        _end_after(DIES_AFTER)
+    elif how == ACKS_FIRST:
+        _acknowledge_first()
+    else:
+        _break_script(*SABOTAGE[how])
+
+
+def _end_after(count: int) -> None:
+    honest = store.Store.scripts
+    left = itertools.count(count, -1)
+
+    def mortal(*args: Any) -> list[Any]:
+        if next(left) == 0:
+            os._exit(70)
+        return honest(*args)
+
+    store.Store.scripts = mortal  # type: ignore[assignment, method-assign]
+
+
+def _acknowledge_first() -> None:
+    honest = judging.Judging.serve
+
+    def hasty(self: judging.Judging, entries: Sequence[Entry], *args: Any) -> list[str]:
+        self._queue.acknowledge([entry.id for entry in entries])
+        time.sleep(GAP_SEC)
+        return honest(self, entries, *args)
+
+    judging.Judging.serve = hasty  # type: ignore[assignment, method-assign]
+
+
+def _break_script(good: str, bad: str) -> None:
+    honest = store.source
+    if good not in honest(COMMIT):
+        raise SystemExit(f"nothing to break: the atomic step has no {good!r}")
+
+    def broken(name: str) -> str:
+        text = honest(name)
+        return text.replace(good, bad) if name == COMMIT else text
+
+    store.source = broken  # type: ignore[assignment]
+    store.digest.cache_clear()
+
+
+if __name__ == "__main__":
+    sabotage(sys.argv.pop(1))
+    from qtctl.cli.app import main
+
+    main()

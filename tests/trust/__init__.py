@@ -1,0 +1,1 @@
+"""Trust: things are broken on purpose, and the promises hold."""
