@@ -20,7 +20,7 @@ proof: $(STAMP)
 	@$(BIN)/qtctl proof all
 
 test: $(STAMP)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
