@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from docs.scenario_table import with_scenarios
 from qtctl.wire.contract import filled
 
 DOCS = Path(__file__).parent
@@ -10,6 +11,8 @@ DOCS = Path(__file__).parent
 def main() -> None:
     page = DOCS / "redis-contract.md"
     page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+    page = DOCS / "proofs.md"
+    page.write_text(with_scenarios(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,13 +13,16 @@ from qtctl.settings.loading import DEFAULT, SERVICES, resolve
 from qtctl.settings.model import SECTIONS
 from qtctl.settings.secrets import PASSWORD
 from qtctl.settings.sources import Claim, nearest, shown_name
+from qtctl.settings.urls import has_password, without_password
 from qtctl.settings.values import plain
 from qtctl.settings.writing import to_toml
+
+_PUT = "put it into a file of its own and name that in [redis] password_file"
 
 
 def import_env(files: Sequence[Path]) -> tuple[str, list[str]]:
     """TOML with the settings that the files have (a later file wins), and warnings: what could
-    not be taken over, comments behind values, and where two files differ.
+    not be taken over (passwords never are), comments behind values, and where two files differ.
 
     A file that is clearly one service's (by its other variables) speaks of that service with
     METRICS_PORT, METRICS_ADDR and P31_MIN_CONF; else P31_MIN_CONF is for both.
@@ -37,6 +40,11 @@ def import_env(files: Sequence[Path]) -> tuple[str, list[str]]:
     for field in fields():
         if origins[field.path] != DEFAULT:
             value = getattr(getattr(settings, field.section), field.key)
+            if field.path == "redis.url" and has_password(value):
+                value = without_password(value)
+                warnings.append(
+                    f"redis.url ({origins[field.path]}): its password is left out; {_PUT}"
+                )
             content.setdefault(field.section, {})[field.key] = value
     return to_toml(content), warnings
 
@@ -80,7 +88,7 @@ def _left_out(variables: Variables, service: str | None) -> Iterator[str]:
         if name == environment.CONFIG:
             yield f"{told} is no setting and is left out"
         elif name == PASSWORD:
-            yield f"{told} is a password and is left out: keep it there, or in a file of its own"
+            yield f"{told} is a password and is left out; {_PUT}"
         elif name not in by_variable():
             yield f"{told} is unknown and left out{nearest(name, by_variable())}"
         elif name in METRICS and service is None:

@@ -55,6 +55,19 @@ def has_password(url: str) -> bool:
     )
 
 
+def without_password(url: str) -> str:
+    """The same URL for a file that everybody may read."""
+    head, mark, rest = url.partition("://")
+    place, option_mark, query = rest.partition("?")
+    login, at, host = place.rpartition("@")
+    user = login.partition(":")[0]
+    options = [
+        part for part in query.split("&") if part and unquote(part.partition("=")[0]) != "password"
+    ]
+    kept = f"{user}{at}{host}" if user else host
+    return head + mark + kept + (option_mark + "&".join(options) if options else "")
+
+
 def scheme_of(url: str) -> str:
     """`redis`, `unix`, …; empty where there is none."""
     scheme, mark, _ = url.partition("://")

@@ -1,0 +1,224 @@
+"""A password that is planted is nowhere to be found: in no output, log, error, page or report."""
+
+import contextlib
+import re
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from qtctl.errors import ServerRefusedError
+from tests.security.servers import Redis, free_port
+from tests.support.cli import NO_FILE
+from tests.support.processes import Process, qtctl, until
+
+PLANTED = "Pl4nt3d/Se#cr:et@9"
+FORMS = (PLANTED, quote(PLANTED, safe=""), "Pl4nt3d", "Se%23cr")
+"""The password, as it stands in a URL, and pieces that a careless cut would leave."""
+
+Env = Mapping[str, str]
+
+
+@pytest.fixture
+def guarded(_valkey: Redis) -> Iterator[Redis]:
+    """A server on which the operator, and both services, may also log in with the planted one."""
+    _valkey.empty()
+    roles = ("operator", "allocation", "governor")
+    with _valkey.store() as admin:
+        for role in roles:
+            admin.run("ACL", "SETUSER", role, f">{PLANTED}")
+        yield _valkey
+        with contextlib.suppress(ServerRefusedError):  # a test took it away itself
+            for role in roles:
+                admin.run("ACL", "SETUSER", role, f"<{PLANTED}")
+
+
+def url_with(redis: Redis, user: str, password: str = PLANTED, place: str = "") -> str:
+    host = place or redis.url.partition("://")[2]
+    return f"redis://{user}:{quote(password, safe='')}@{host}"
+
+
+def by_variable(redis: Redis, user: str, _: Path) -> dict[str, str]:
+    return {"QTCTL_REDIS_USERNAME": user, "QTCTL_REDIS_PASSWORD": PLANTED,
+            "QTCTL_REDIS_URL": redis.url}  # fmt: skip
+
+
+def by_url(redis: Redis, user: str, _: Path) -> dict[str, str]:
+    return {"QTCTL_REDIS_URL": url_with(redis, user)}
+
+
+def by_file(redis: Redis, user: str, folder: Path) -> dict[str, str]:
+    secret, toml = folder / "secret", folder / "qtctl.toml"
+    secret.write_text(PLANTED + "\n")
+    toml.write_text(
+        f'[redis]\nurl = "{redis.url}"\nusername = "{user}"\npassword_file = "{secret}"\n'
+    )
+    return {"QTCTL_CONFIG": str(toml)}
+
+
+def by_toml_url(redis: Redis, user: str, folder: Path) -> dict[str, str]:
+    toml = folder / "qtctl.toml"
+    toml.write_text(f'[redis]\nurl = "{url_with(redis, user)}"\n')
+    return {"QTCTL_CONFIG": str(toml)}
+
+
+def by_credential(redis: Redis, user: str, folder: Path) -> dict[str, str]:
+    (folder / "redis-password").write_text(PLANTED)
+    return {"CREDENTIALS_DIRECTORY": str(folder), "QTCTL_REDIS_USERNAME": user,
+            "QTCTL_REDIS_URL": redis.url}  # fmt: skip
+
+
+WAYS = {
+    "variable": by_variable,
+    "url": by_url,
+    "file": by_file,
+    "toml": by_toml_url,
+    "credential": by_credential,
+}
+
+
+class Search:
+    """Collects what came out, and looks for the password in all of it."""
+
+    def __init__(self, env: Env) -> None:
+        self._env = {**NO_FILE, **env}
+        self.heard: list[tuple[str, str]] = []
+
+    def run(self, line: str, code: int | None = 0, env: Env | None = None) -> str:
+        """A command as a process; `code` None for whatever it ends with."""
+        with qtctl(*line.split(), env={**self._env, **(env or {})}) as child:
+            ended = child.wait(40)
+            self.hear(line, child)
+            assert code is None or ended == code, str(child)
+            return child.stdout
+
+    def hear(self, what: str, child: Process) -> None:
+        self.heard += [(f"stdout of {what}", child.stdout), (f"stderr of {what}", child.stderr)]
+
+    def folder(self, path: Path) -> None:
+        for file in path.rglob("*"):
+            if file.is_file():
+                self.heard.append((str(file), file.read_text(errors="backslashreplace")))
+
+    @contextlib.contextmanager
+    def serving(self, role: str, env: Env) -> Iterator[Process]:
+        ports = (f"{role}.metrics_port=0", "allocation.interval_sec=0.2")
+        sets = [part for each in ports for part in ("--set", each)]
+        with qtctl("serve", role, "--debug", *sets, env={**NO_FILE, **env}) as child:
+            line = child.wait_for_line("listening", 15)
+            found = re.search(r"http://[\d.:]+", line)
+            assert found is not None, line
+            yield child
+            for page in ("metrics", "livez", "readyz"):
+                with contextlib.suppress(urllib.error.HTTPError):
+                    answer = urllib.request.urlopen(f"{found[0]}/{page}", timeout=5)
+                    self.heard.append((f"{role} /{page}", answer.read().decode()))
+            command = Path(f"/proc/{child.pid}/cmdline")
+            if command.exists():
+                self.heard.append((f"command line of {role}", command.read_text()))
+            child.signal(signal.SIGTERM)
+            child.wait()
+            self.hear(f"serve {role}", child)
+
+    def finds_nothing(self) -> None:
+        assert self.heard
+        for where, what in self.heard:
+            for form in FORMS:
+                assert form not in what, f"{where} tells the password"
+
+
+def keyspace(redis: Redis) -> list[tuple[str, str]]:
+    with redis.store() as admin:
+        return [(f"key {key}", repr(admin.run("DUMP", key))) for key in admin.scan_keys("*")]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_password_opens_the_server_and_is_told_by_nothing(
+    guarded: Redis, tmp_path: Path, way: str
+) -> None:
+    folders: dict[str, Path] = {}
+    for role in ("operator", "allocation", "governor"):
+        folders[role] = tmp_path / role
+        folders[role].mkdir()
+    env = {role: WAYS[way](guarded, role, folder) for role, folder in folders.items()}
+    search = Search(env["operator"])
+    report = tmp_path / "report"
+    with (
+        search.serving("allocation", env["allocation"]),
+        search.serving("governor", env["governor"]),
+    ):
+        with guarded.store() as admin:
+            until(lambda: len(list(admin.scan_keys("quantum:qtctl:service:*"))) == 2)
+        for line in (
+            "inject plan BTCUSDT --plan-id p1 --wait 5 --debug",
+            "plan show p1",
+            "permit list -o json",
+            "config show redis.url",
+            "config show -o json",
+            "config show -o toml",
+            "config check",
+            f"proof step2 --live --yes --report {report}",
+        ):
+            search.run(line)
+        search.heard += keyspace(guarded)
+    search.folder(report)
+    assert (report / "report.html").exists()
+    search.finds_nothing()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_error_tells_a_password(guarded: Redis, tmp_path: Path, way: str) -> None:
+    """Refused as wrong, with nobody there, and in a traceback."""
+    env = WAYS[way](guarded, "operator", tmp_path)
+    search = Search(env)
+    with guarded.store() as admin:
+        for role in ("governor", "allocation", "operator"):
+            admin.run("ACL", "SETUSER", role, f"<{PLANTED}")
+    search.run("permit list --debug", 3)
+    search.run("serve governor --once", 3)
+    gone = f"127.0.0.1:{free_port()}/0"
+    away = url_with(guarded, "operator", place=gone) if "URL" in str(env) else f"redis://{gone}"
+    search.run("permit list --debug", 3, {"QTCTL_REDIS_URL": away})
+    search.finds_nothing()
+
+
+BAD: dict[str, tuple[str, dict[str, Any]]] = {
+    "a port that is no number": ("config check", {"QTCTL_REDIS_URL": "redis://u:{}@h:x/0"}),
+    "unescaped": ("config check", {"QTCTL_REDIS_URL": "redis://u:" + PLANTED + "@h:1/0"}),
+    "a scheme nobody knows": ("permit list", {"QTCTL_REDIS_URL": "ftp://u:{}@h:1/0"}),
+    "a database that is none": ("permit list", {"QTCTL_REDIS_URL": "redis://u:{}@h:1/x"}),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_no_complaint_about_a_url_tells_its_password(what: str) -> None:
+    line, env = BAD[what]
+    search = Search({name: value.format(quote(PLANTED, safe="")) for name, value in env.items()})
+    search.run(line, 5)
+    search.finds_nothing()
+
+
+def test_what_is_imported_from_an_environment_file_has_no_password(tmp_path: Path) -> None:
+    first, second = tmp_path / "1.env", tmp_path / "2.env"
+    first.write_text(f"QTCTL_REDIS_URL=redis://u:{quote(PLANTED, safe='')}@h/0\n")
+    second.write_text(
+        f"QTCTL_REDIS_URL=redis://v:{quote(PLANTED, safe='')}@h/1\n"
+        f"QTCTL_REDIS_PASSWORD={PLANTED}\nREDIS_PASSWORD={PLANTED}\n"
+    )
+    search = Search({})
+    assert 'url = "redis://v@h/1"' in search.run(f"config import-env {first} {second}")
+    assert "its password is left out" in search.heard[-1][1]
+    search.finds_nothing()
+
+
+def test_a_password_that_is_told_would_be_found(guarded: Redis) -> None:
+    """Proof of the search itself."""
+    search = Search({})
+    search.heard.append(("a careless line", f"connecting to {url_with(guarded, 'u')}"))
+    with pytest.raises(AssertionError, match="a careless line tells the password"):
+        search.finds_nothing()
