@@ -1,5 +1,6 @@
 """A real server for the whole run, emptied for each test. A missing server fails the suite."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,12 @@ import pytest
 from qtctl.wire.embedded import Embedded, temporary
 from qtctl.wire.keys import Keys
 from qtctl.wire.store import Store
+
+# Settings of whoever runs the tests are not what is tested; children inherit the environment.
+_SETTINGS = ("QTCTL_", "GOV_", "P31_", "REDIS_", "METRICS_")
+for _name in [name for name in os.environ if name.startswith(_SETTINGS)]:
+    del os.environ[_name]
+os.environ["QTCTL_CONFIG"] = os.devnull
 
 
 @pytest.fixture(scope="session")

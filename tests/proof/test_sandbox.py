@@ -14,7 +14,7 @@ from tests.proof.conftest import Prove
 from tests.support.cli import interruptible
 from tests.support.processes import qtctl, until
 
-LONG = os.environ.get("QTCTL_LONG") == "1"
+LONG = os.environ.get("TESTS_LONG") == "1"
 IDS = [
     "high_efficiency", "low_efficiency", "missing_efficiency", "low_confidence",
     "stale_efficiency", "service_health", "low_efficiency_downsizes", "high_efficiency",

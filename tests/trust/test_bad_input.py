@@ -1,7 +1,7 @@
 """Bad input at volume: whatever lies in Redis, no loop stops, nothing is dropped without a trace,
 and a second reading of the specification agrees on every entry.
 
-`QTCTL_LONG=1` makes 100,000 inputs of the 5,000, `QTCTL_SEED` another series of them.
+`TESTS_LONG=1` makes 100,000 inputs of the 5,000, `TESTS_SEED` another series of them.
 """
 
 import os
@@ -33,8 +33,8 @@ from tests.services.helpers import allocation, governor, send
 from tests.trust import hostile, reference, scenes
 from tests.trust.reference import Raw
 
-LONG = os.environ.get("QTCTL_LONG") == "1"
-SEED = int(os.environ.get("QTCTL_SEED", hostile.SEED))
+LONG = os.environ.get("TESTS_LONG") == "1"
+SEED = int(os.environ.get("TESTS_SEED", hostile.SEED))
 TIMES = 20 if LONG else 1
 PLANS, HASHES, EXAMPLES = 3_000 * TIMES, 700 * TIMES, 150 * TIMES
 BATCH = 250

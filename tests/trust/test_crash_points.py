@@ -26,7 +26,7 @@ from qtctl.wire.store import Store
 from tests.support.processes import until
 from tests.trust import scenes
 
-LONG = os.environ.get("QTCTL_LONG") == "1"
+LONG = os.environ.get("TESTS_LONG") == "1"
 BEFORE, SENT, REPLIED = "before it is sent", "once it is sent", "once its reply was read"
 # To Redis, a death before the next command is one after the last reply, and one after that was
 # sent: in the suite each gap between two commands is tried once.

@@ -18,7 +18,7 @@ from tests.support.plans import decision
 from tests.support.proxy import AFTER, BEFORE, HALF_OPEN, KINDS, LATE, MUTE, RESET, Fault, Proxy
 from tests.trust import scenes
 
-LONG = os.environ.get("QTCTL_LONG") == "1"
+LONG = os.environ.get("TESTS_LONG") == "1"
 STEPS = {BEFORE: 1, AFTER: 1, RESET: 5, HALF_OPEN: 19, MUTE: 19, LATE: 19}
 """At every command, or at every so manieth: a reset is much like a cut, and the last three take a
 time-out each. In the long form every kind is tried at every command."""

@@ -33,8 +33,8 @@ from qtctl.wire.store import Store
 from tests.support.cli import NO_FILE, Cli
 from tests.trust import hostile
 
-LONG = os.environ.get("QTCTL_LONG") == "1"
-SEED = int(os.environ.get("QTCTL_SEED", hostile.SEED))
+LONG = os.environ.get("TESTS_LONG") == "1"
+SEED = int(os.environ.get("TESTS_SEED", hostile.SEED))
 ROUNDS, ROWS = (40, 60) if LONG else (2, 40)
 pytestmark = pytest.mark.timeout(1800 if LONG else 60)
 
