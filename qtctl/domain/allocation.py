@@ -22,7 +22,7 @@ class AllocationRules(msgspec.Struct, frozen=True):
     base: float = 1.0
 
 
-class Proposal(msgspec.Struct, frozen=True):
+class Proposal(msgspec.Struct, frozen=True, gc=False):
     """What the allocation loop proposes for a symbol; it never touches the live target."""
 
     ts_epoch: int

@@ -23,7 +23,7 @@ class Unusable(msgspec.Struct, frozen=True):
     problem: str
 
 
-class Efficiency(msgspec.Struct, frozen=True):
+class Efficiency(msgspec.Struct, frozen=True, gc=False):
     """A capital-efficiency score, judged.
 
     score and confidence are 0..1, None where unknown; age_sec is now − its time; `problem` says

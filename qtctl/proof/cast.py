@@ -13,8 +13,9 @@ import msgspec
 from qtctl.proof.scenarios import BASE_USD, Scenario
 from qtctl.wire.ids import order
 from qtctl.wire.keys import BLOCK, DECISION, EFFICIENCY, GROUP, LEDGER, PERMIT, PROPOSED, TARGET
+from qtctl.wire.pipe import Command
 from qtctl.wire.records import pairs, text
-from qtctl.wire.store import Command, Store
+from qtctl.wire.store import Store
 
 TTL_SEC = 300
 """Whatever becomes of the proof, its inputs are gone then."""

@@ -6,7 +6,7 @@ Source: section 2 of the specification.
 import logging
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qtctl import clock
 from qtctl.domain.allocation import AllocationRules, Proposal, propose
@@ -16,13 +16,12 @@ from qtctl.services.metrics import AllocationMetrics
 from qtctl.services.presence import Presence, host_name
 from qtctl.services.troubles import Troubles
 from qtctl.settings import Allocation, digest, public
-from qtctl.wire import proposals, scores
-from qtctl.wire.keys import EFFICIENCY, TARGET
+from qtctl.wire import passes
+from qtctl.wire.scores import Reading
 from qtctl.wire.store import Store
+from qtctl.wire.symbols import Symbol, Symbols
 
 log = logging.getLogger("qtctl.allocation")
-CHUNK = 500
-"""Symbols read at once."""
 
 
 class AllocationLoop:
@@ -54,34 +53,35 @@ class AllocationLoop:
         self._scores_bad = Troubles(log, "efficiency score")
         self._targets_bad = Troubles(log, "target")
         self._writes_bad = Troubles(log, "proposal")
+        self._symbols = Symbols(store)
         self._due: float = 0.0
 
     def open(self, now: float) -> None:
         """Nothing to prepare but a server that answers."""
         self._store.run("PING")
+        self._symbols.forget()
 
     def step(self, now: float) -> int:
         """One pass over all symbols; how many got a proposal."""
         started = clock.monotonic()
         self._due = started + self._settings.interval_sec
-        symbols, bad_targets = scores.target_symbols(self._store)
-        made: list[Proposal] = []
-        bad_scores: dict[str, str] = {}
-        for start in range(0, len(symbols), CHUNK):
-            made += self._propose(symbols[start : start + CHUNK], now, bad_scores, bad_targets)
-        bad_writes = proposals.write(
+        symbols, bad_keys = self._symbols.look()
+        found = _Found(now, self._rules, bad_keys)
+        bad_writes = passes.run(
             self._store,
-            made,
-            maxlen=max(self._settings.stream_maxlen, 3 * len(made)),
+            symbols,
+            found.decide,
+            maxlen=max(self._settings.stream_maxlen, 3 * len(symbols)),
             ttl_sec=self._settings.propose_key_ttl_sec,
         )
-        for kind, troubles, found in (
-            ("efficiency", self._scores_bad, bad_scores),
-            ("target", self._targets_bad, bad_targets),
+        made = found.proposals
+        for kind, troubles, bad in (
+            ("efficiency", self._scores_bad, found.bad_scores),
+            ("target", self._targets_bad, found.bad_targets),
             ("write", self._writes_bad, bad_writes),
         ):
-            troubles.update(found)
-            self.metrics.errors.labels(kind).inc(len(found))
+            troubles.update(bad)
+            self.metrics.errors.labels(kind).inc(len(bad))
         self._presence.beat(now, f"{self.metrics_addr}:{self.metrics_port}")
         self.metrics.passed(made, now, clock.monotonic() - started)
         log.debug("pass", extra={"fields": {"symbols": len(made)}})
@@ -109,29 +109,39 @@ class AllocationLoop:
         """A finished pass is all there is to being ready."""
         return None
 
-    def _propose(
+
+class _Found:
+    """What one pass finds and decides, chunk by chunk."""
+
+    def __init__(self, now: float, rules: AllocationRules, bad_keys: Mapping[str, str]) -> None:
+        self._now, self._rules = now, rules
+        self.proposals: list[Proposal] = []
+        self.bad_scores: dict[str, str] = {}
+        self.bad_targets = dict(bad_keys)
+
+    def decide(
         self,
-        symbols: Sequence[str],
-        now: float,
-        bad_scores: dict[str, str],
-        bad_targets: dict[str, str],
+        symbols: Sequence[Symbol],
+        targets: Sequence[Reading],
+        efficiencies: Sequence[Reading],
     ) -> list[Proposal]:
-        targets, efficiencies = scores.targets_and_efficiencies(self._store, symbols)
+        """The proposals for these symbols; what can't be read is noted."""
+        now, rules = self._now, self._rules
         made: list[Proposal] = []
         for symbol, target, raw in zip(symbols, targets, efficiencies, strict=True):
             if target is None:
-                continue  # It went between SCAN and now.
+                continue  # It went since it was seen.
             base = target_usd(target)
             if isinstance(base, Unusable):
-                bad_targets[self._store.keys.at(TARGET, symbol)] = base.problem
+                self.bad_targets[symbol.target_key] = base.problem
                 continue
-            rules = self._rules
             efficiency = assess(raw, now, rules.stale_sec, rules.min_conf)
             if efficiency.reason is EffReason.UNUSABLE:
-                bad_scores[self._store.keys.at(EFFICIENCY, symbol)] = efficiency.problem
-            proposal = propose(symbol, base, efficiency, now, rules)
-            if not math.isfinite(proposal.proposed_usd):
-                bad_targets[self._store.keys.at(TARGET, symbol)] = "target_usd is too large"
-                continue
-            made.append(proposal)
+                self.bad_scores[symbol.efficiency_key] = efficiency.problem
+            proposal = propose(symbol.name, base, efficiency, now, rules)
+            if math.isfinite(proposal.proposed_usd):
+                made.append(proposal)
+            else:
+                self.bad_targets[symbol.target_key] = "target_usd is too large"
+        self.proposals += made
         return made

@@ -5,11 +5,10 @@ for a minute in a blocking read: so no retry here; the loops own theirs.
 """
 
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import hiredis
 import msgspec
 import redis
 from redis.backoff import NoBackoff
@@ -127,35 +126,6 @@ def connect(
     # One place decodes: records.py. redis-py's own parsers would drop repeated stream fields.
     client.response_callbacks.clear()
     return client
-
-
-def exchange(client: "redis.Redis", commands: Sequence[tuple[Any, ...]], atomic: bool) -> list[Any]:
-    """Sends all commands at once, in a MULTI where atomic, and reads all replies.
-
-    An error reply stands in its place as an exception. redis-py's own pipeline does the same with
-    three times the work per command.
-    Errors: those of redis; ResponseError where a MULTI was refused, which then did nothing.
-    """
-    connection = client.connection
-    assert connection is not None, "made with single_connection_client"
-    sent = [("MULTI",), *commands, ("EXEC",)] if atomic else commands
-    packed = b"".join(map(hiredis.pack_command, sent))
-    connection.send_packed_command([packed])  # type: ignore[no-untyped-call]
-    replies = [_reply(connection) for _ in sent]
-    if not atomic:
-        return replies
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply  # Refused as it was queued: nothing was done.
-    done: list[Any] = replies[-1]
-    return done
-
-
-def _reply(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except ResponseError as refused:
-        return refused
 
 
 @contextmanager

@@ -5,13 +5,15 @@ Source: sections 1 and 2 of the specification.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from qtctl import errors
 from qtctl.domain.allocation import Proposal
 from qtctl.wire.connect import is_error, reply_error
 from qtctl.wire.keys import PROPOSED
-from qtctl.wire.records import PROPOSAL, flat
-from qtctl.wire.store import BATCH, Command, Store
+from qtctl.wire.pipe import Command
+from qtctl.wire.records import PROPOSAL, body, packed
+from qtctl.wire.store import BATCH, Store
 
 _PER_SYMBOL = 3
 SYMBOLS_PER_MULTI = BATCH // _PER_SYMBOL
@@ -25,40 +27,56 @@ def write(
 
     One symbol's trouble never costs another its proposal. Errors: RedisUnreachable.
     """
-    problems: dict[str, str] = {}
+    found: dict[str, str] = {}
     for start in range(0, len(proposals), SYMBOLS_PER_MULTI):
-        _write(store, proposals[start : start + SYMBOLS_PER_MULTI], maxlen, ttl_sec, problems)
-    return problems
+        _write(store, proposals[start : start + SYMBOLS_PER_MULTI], maxlen, ttl_sec, found)
+    return found
+
+
+def commands(
+    store: Store, proposals: Sequence[Proposal], maxlen: int, ttl_sec: int
+) -> list[Command]:
+    """What writes these, for one MULTI: three commands for each, in their order."""
+    stream, ttl = store.keys.proposed_stream, str(ttl_sec)
+    # Trimming is work for the server; once in a MULTI bounds the stream as well.
+    added, trimmed = ("XADD", stream, "*"), ("XADD", stream, "MAXLEN", "~", str(maxlen), "*")
+    words = 2 * len(PROPOSAL)
+    add, trim = packed(added, words), packed(trimmed, words)
+    out: list[Command] = []
+    for proposal in proposals:
+        fields = body(PROPOSAL, proposal)
+        key = store.keys.at(PROPOSED, proposal.symbol)
+        out.append((trim if not out else add) + fields)
+        out.append(packed(("HSET", key), words) + fields)
+        out.append(packed(("EXPIRE", key, ttl)))
+    return out
+
+
+def problems(store: Store, proposals: Sequence[Proposal], replies: Sequence[Any]) -> dict[str, str]:
+    """What went wrong among the replies to `commands`: key to problem."""
+    found: dict[str, str] = {}
+    for place, reply in enumerate(replies):
+        if is_error(reply):
+            symbol = proposals[place // _PER_SYMBOL].symbol
+            added = place % _PER_SYMBOL == 0
+            key = store.keys.proposed_stream if added else store.keys.at(PROPOSED, symbol)
+            found[key] = str(reply_error(reply))
+    return found
 
 
 def _write(
-    store: Store, proposals: Sequence[Proposal], maxlen: int, ttl_sec: int, problems: dict[str, str]
+    store: Store, proposals: Sequence[Proposal], maxlen: int, ttl_sec: int, found: dict[str, str]
 ) -> None:
-    commands: list[Command] = []
-    for proposal in proposals:
-        commands += _commands(store, proposal, maxlen, ttl_sec)
     try:
-        replies = store.batch(commands, atomic=True)
+        replies = store.batch(commands(store, proposals, maxlen, ttl_sec), atomic=True)
     except errors.WireError as problem:
         # A command that is refused as it is queued (no permission, no memory) takes the whole
         # MULTI with it, which then did nothing: halve until the one is found.
         if len(proposals) == 1:
-            problems[store.keys.at(PROPOSED, proposals[0].symbol)] = str(problem)
+            found[store.keys.at(PROPOSED, proposals[0].symbol)] = str(problem)
             return
         middle = len(proposals) // 2
-        _write(store, proposals[:middle], maxlen, ttl_sec, problems)
-        _write(store, proposals[middle:], maxlen, ttl_sec, problems)
+        _write(store, proposals[:middle], maxlen, ttl_sec, found)
+        _write(store, proposals[middle:], maxlen, ttl_sec, found)
         return
-    for command, reply in zip(commands, replies, strict=True):
-        if is_error(reply):
-            problems[str(command[1])] = str(reply_error(reply))
-
-
-def _commands(store: Store, proposal: Proposal, maxlen: int, ttl_sec: int) -> tuple[Command, ...]:
-    fields = flat(PROPOSAL, proposal)
-    key = store.keys.at(PROPOSED, proposal.symbol)
-    return (
-        ("XADD", store.keys.proposed_stream, "MAXLEN", "~", maxlen, "*", *fields),
-        ("HSET", key, *fields),
-        ("EXPIRE", key, ttl_sec),
-    )
+    found |= problems(store, proposals, replies)

@@ -10,6 +10,7 @@ never raises.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
+import hiredis
 import msgspec
 
 from qtctl.domain import numbers
@@ -39,6 +40,19 @@ def flat(fields: Iterable[Field[T]], source: T) -> Flat:
         out.append(field.name)
         out.append(field.text(source))
     return out
+
+
+def body(fields: Sequence[Field[T]], source: T) -> bytes:
+    """The same as it stands in a command on the wire (RESP): packed once, sent twice."""
+    return packed(flat(fields, source)).partition(b"\n")[2]
+
+
+def packed(words: Sequence[str], more: int = 0) -> bytes:
+    """A command as it stands on the wire, of which so many more words follow."""
+    whole: bytes = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]
+    if not more:
+        return whole
+    return b"*%d\r\n" % (len(words) + more) + whole.partition(b"\n")[2]
 
 
 def text(raw: Any) -> str:

@@ -1,92 +1,66 @@
-"""Targets and efficiency scores, many in one batch.
+"""Targets and efficiency scores as they lie in Redis, many in one batch.
 
 Source: sections 1 and 2 of the specification.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from qtctl.domain.names import symbol_problem
 from qtctl.domain.readings import EFF_FIELDS, TARGET_FIELDS, Unusable
 from qtctl.wire.connect import is_error, reply_error
-from qtctl.wire.keys import EFFICIENCY, TARGET, KeySpec
+from qtctl.wire.keys import EFFICIENCY
+from qtctl.wire.pipe import Command
 from qtctl.wire.records import text
-from qtctl.wire.store import Command, Store
+from qtctl.wire.store import Store
 
 Reading = dict[str, str] | Unusable | None
 """The fields asked for; why they can't be read; None where there is no hash."""
 
 
-def target_symbols(store: Store) -> tuple[list[str], dict[str, str]]:
-    """The symbols that have a target, sorted, and the keys that can't be one's: key to problem.
-
-    A key of another template (`allocation:target:proposed:X`) is neither.
-    """
-    head = store.keys.at(TARGET, "")
-    symbols: set[str] = set()
-    bad: dict[str, str] = {}
-    for key in store.scan_keys(store.keys.pattern(TARGET)):
-        name = store.keys.name(TARGET, key)
-        if name is not None:
-            symbols.add(name)
-        elif ":" not in key[len(head) :]:
-            bad[key] = f"its symbol {symbol_problem(key[len(head) :])}"
-    return sorted(symbols), bad
-
-
 def efficiencies(store: Store, symbols: Sequence[str]) -> list[Reading]:
     """The efficiency hashes of these symbols, in their order; other fields are not read."""
-    return _hashes(store, EFFICIENCY, symbols, EFF_FIELDS)
+    keys = [store.keys.at(EFFICIENCY, symbol) for symbol in symbols]
+    found = readings(store.batch(ask_efficiencies(keys)), EFF_FIELDS)
+    unsure = [place for place, reading in enumerate(found) if reading == {}]
+    there = store.batch(ask_existence([keys[place] for place in unsure]))
+    settle(found, unsure, there)
+    return found
 
 
-def targets_and_efficiencies(
-    store: Store, symbols: Sequence[str]
-) -> tuple[list[Reading], list[Reading]]:
-    """Both hashes of these symbols in one batch."""
-    targets = _asks(store, TARGET, symbols, TARGET_FIELDS)
-    scores = _asks(store, EFFICIENCY, symbols, EFF_FIELDS)
-    replies = store.batch(targets + scores)
-    count = len(symbols)
-    return (
-        _readings(store, targets, replies[:count], TARGET_FIELDS),
-        _readings(store, scores, replies[count:], EFF_FIELDS),
-    )
+def ask_targets(keys: Sequence[str]) -> list[Command]:
+    """What reads these target hashes."""
+    return [("HMGET", key, *TARGET_FIELDS) for key in keys]
 
 
-def _hashes(
-    store: Store, spec: KeySpec, symbols: Sequence[str], fields: Sequence[str]
-) -> list[Reading]:
-    asks = _asks(store, spec, symbols, fields)
-    return _readings(store, asks, store.batch(asks), fields)
+def ask_efficiencies(keys: Sequence[str]) -> list[Command]:
+    """What reads these efficiency hashes."""
+    return [("HMGET", key, *EFF_FIELDS) for key in keys]
 
 
-def _asks(
-    store: Store, spec: KeySpec, symbols: Sequence[str], fields: Sequence[str]
-) -> list[Command]:
-    return [("HMGET", store.keys.at(spec, symbol), *fields) for symbol in symbols]
+def ask_existence(keys: Sequence[str]) -> list[Command]:
+    """HMGET can't tell a missing hash from one whose fields were renamed; this can."""
+    return [("EXISTS", key) for key in keys]
 
 
-def _readings(
-    store: Store, asks: Sequence[Command], replies: Sequence[object], fields: Sequence[str]
-) -> list[Reading]:
+def readings(replies: Sequence[Any], fields: Sequence[str]) -> list[Reading]:
+    """What the replies stand for; where no field was there, {} stands until `settle`."""
     out: list[Reading] = []
-    unsure: list[int] = []
-    for place, reply in enumerate(replies):
+    for reply in replies:
         if is_error(reply):
-            assert isinstance(reply, Exception)
             out.append(Unusable(str(reply_error(reply))))
-            continue
-        assert isinstance(reply, list)
-        found = {
-            name: text(value)
-            for name, value in zip(fields, reply, strict=True)
-            if value is not None
-        }
-        if not found:
-            # HMGET can't tell a missing hash from one whose fields were renamed.
-            unsure.append(place)
-        out.append(found)
-    there = store.batch([("EXISTS", asks[place][1]) for place in unsure])
+        else:
+            out.append(
+                {
+                    name: text(value)
+                    for name, value in zip(fields, reply, strict=True)
+                    if value is not None
+                }
+            )
+    return out
+
+
+def settle(found: list[Reading], unsure: Sequence[int], there: Sequence[Any]) -> None:
+    """None for those of the unsure places whose key is not there."""
     for place, exists in zip(unsure, there, strict=True):
         if exists == 0:
-            out[place] = None
-    return out
+            found[place] = None

@@ -16,11 +16,11 @@ import redis
 from redis.exceptions import NoScriptError
 
 from qtctl import errors
-from qtctl.wire.connect import NO_ACCESS, Access, connect, exchange, translated
+from qtctl.wire.connect import NO_ACCESS, Access, connect, translated
 from qtctl.wire.keys import Keys, KeySpec
+from qtctl.wire.pipe import Command, Pipe
 from qtctl.wire.records import text
 
-Command = tuple[Any, ...]
 BATCH = 500
 """Commands sent at once: large enough to hide the round trip, small enough to bound memory."""
 SCAN_COUNT = 1_000
@@ -113,10 +113,37 @@ class Store:
         Sent in chunks of BATCH; with `atomic` each chunk is a MULTI. Errors: RedisUnreachable.
         """
         replies: list[Any] = []
-        for start in range(0, len(commands), BATCH):
-            with self._guarded():
-                replies += exchange(self._connected(), commands[start : start + BATCH], atomic)
+        with self.pipe() as pipe:
+            for start in range(0, len(commands), BATCH):
+                pipe.send(commands[start : start + BATCH], atomic=atomic)
+                if start:
+                    replies += pipe.receive()
+            if commands:
+                replies += pipe.receive()
         return replies
+
+    @contextmanager
+    def pipe(self) -> Iterator[Pipe]:
+        """Commands sent ahead of their replies; at the end none is left unanswered.
+
+        Errors: RedisUnreachable, WireError where a MULTI was refused.
+        """
+        with self._guarded():
+            pipe = Pipe(self._connected())
+            try:
+                yield pipe
+                pipe.drain()
+            except redis.ResponseError:
+                pipe.drain()
+                raise
+            except BaseException:
+                self.close()  # What is still to come would be taken for the reply to another.
+                raise
+
+    def reply(self, command: Command) -> Any:
+        """The same for a command whose reply is large."""
+        (reply,) = self.batch([command])
+        return self._raised(reply)
 
     def scripts(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
         """The replies to many calls of one script (keys, arguments), in one batch.
@@ -137,10 +164,7 @@ class Store:
     def script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """One call of a script. Errors: RedisUnreachable, WireError."""
         (reply,) = self.scripts(name, [(keys, args)])
-        if isinstance(reply, Exception):
-            with translated(self.url):
-                raise reply
-        return reply
+        return self._raised(reply)
 
     def scan(self, spec: KeySpec) -> list[str]:
         """The names (symbols, plan_ids) of all keys of a template, each once, sorted."""
@@ -156,7 +180,8 @@ class Store:
         """Every key that a glob matches, perhaps more than once (SCAN may repeat itself)."""
         cursor: Any = b"0"
         while True:
-            cursor, found = self.run("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+            scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+            cursor, found = self.reply(scan)
             yield from (text(key) for key in found)
             if cursor in (b"0", 0):
                 return
@@ -185,6 +210,12 @@ class Store:
             maxmemory=int(info.get("maxmemory", 0)),
             policy=info.get("maxmemory_policy", "noeviction"),
         )
+
+    def _raised(self, reply: Any) -> Any:
+        if isinstance(reply, Exception):
+            with translated(self.url):
+                raise reply
+        return reply
 
     def _connected(self) -> redis.Redis:
         if self._client is None:

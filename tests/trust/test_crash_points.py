@@ -22,6 +22,7 @@ from qtctl.services import judging
 from qtctl.services.base import Service
 from qtctl.supervisor.run import once
 from qtctl.wire import store as store_module
+from qtctl.wire.pipe import Pipe
 from qtctl.wire.store import Store
 from tests.support.processes import until
 from tests.trust import scenes
@@ -74,6 +75,15 @@ class Mortality:
             finally:
                 self.pass_by(REPLIED)
 
+        receive = Pipe._replies
+
+        def receiving(this: Pipe, count: int) -> list[Any]:
+            replies = receive(this, count)
+            for _ in replies:
+                self.pass_by(REPLIED)
+            return replies
+
+        Pipe._replies = receiving  # type: ignore[method-assign]
         connection.send_packed_command = sending  # type: ignore[method-assign]
         connection.read_response = reading  # type: ignore
 
