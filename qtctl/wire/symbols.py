@@ -74,7 +74,8 @@ class Symbols:
             self._seen = set()
         pattern = store.keys.pattern(TARGET)
         while whole or left > 0:
-            self._cursor, keys = store.run("SCAN", self._cursor, "MATCH", pattern, "COUNT", COUNT)
+            scan = ("SCAN", self._cursor, "MATCH", pattern, "COUNT", COUNT)
+            self._cursor, keys = store.reply(scan)
             self._seen.update(keys)
             if self._cursor == b"0":
                 return True

@@ -1,0 +1,91 @@
+"""Which symbols have a target is known in each pass, however many keys lie around."""
+
+import pytest
+
+from qtctl.wire import symbols as module
+from qtctl.wire.store import Store
+from qtctl.wire.symbols import SPREAD, Symbols
+
+HEAD = "quantum:allocation:target:"
+
+
+def put(store: Store, *names: str) -> None:
+    store.batch([("HSET", HEAD + name, "target_usd", "1") for name in names])
+
+
+def names(symbols: Symbols) -> list[str]:
+    return [symbol.name for symbol in symbols.look()[0]]
+
+
+@pytest.fixture
+def crowded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A keyspace that counts as large, most of it of others."""
+    monkeypatch.setattr(module, "SMALL_KEYSPACE", 100)
+    monkeypatch.setattr(module, "COUNT", 50)
+    store.batch([("SET", f"foreign:{number}", "x") for number in range(3_000)])
+    return store
+
+
+def test_a_small_keyspace_is_seen_whole_in_each_pass(store: Store) -> None:
+    put(store, "B", "A")
+    symbols = Symbols(store)
+    assert names(symbols) == ["A", "B"]
+    put(store, "C")
+    store.run("DEL", HEAD + "A")
+    assert names(symbols) == ["B", "C"]
+
+
+def test_the_first_look_sees_all_of_a_large_keyspace(crowded: Store) -> None:
+    put(crowded, *(f"S{number}" for number in range(40)))
+    assert len(names(Symbols(crowded))) == 40
+
+
+def test_in_a_large_keyspace_a_new_target_is_seen_within_three_passes(crowded: Store) -> None:
+    put(crowded, "OLD")
+    symbols = Symbols(crowded)
+    assert names(symbols) == ["OLD"]
+    for number in range(12):
+        put(crowded, f"NEW{number}")
+        seen = [names(symbols) for _ in range(SPREAD)]
+        assert f"NEW{number}" in seen[-1]
+        assert all("OLD" in each for each in seen)
+
+
+def test_in_a_large_keyspace_a_pass_looks_at_a_third_of_it(
+    crowded: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(crowded, "OLD")
+    symbols = Symbols(crowded)
+    symbols.look()
+    scans = []
+    ask = Store.reply
+    monkeypatch.setattr(Store, "reply", lambda *args: scans.append(args) or ask(*args))
+    for _ in range(2 * SPREAD):
+        symbols.look()
+    assert len(scans) == pytest.approx(2 * 3_000 / 50, rel=0.15)
+
+
+def test_a_target_that_went_is_forgotten_within_a_round(crowded: Store) -> None:
+    put(crowded, "OLD", "GONE")
+    symbols = Symbols(crowded)
+    symbols.look()
+    crowded.run("DEL", HEAD + "GONE")
+    assert [names(symbols) for _ in range(2 * SPREAD)][-1] == ["OLD"]
+
+
+def test_another_server_is_looked_at_from_scratch(crowded: Store) -> None:
+    put(crowded, "OLD")
+    symbols = Symbols(crowded)
+    symbols.look()
+    crowded.run("FLUSHALL")
+    crowded.batch([("SET", f"foreign:{number}", "x") for number in range(3_000)])
+    put(crowded, "OTHER")
+    symbols.forget()
+    assert names(symbols) == ["OTHER"]
+
+
+def test_keys_that_can_be_no_target_are_named_and_proposals_are_none(store: Store) -> None:
+    put(store, "A", "proposed:A", "two words")
+    found, bad = Symbols(store).look()
+    assert [(each.name, each.target_key) for each in found] == [("A", HEAD + "A")]
+    assert list(bad) == [HEAD + "two words"]
