@@ -63,10 +63,10 @@ def commit(
     Where Redis refuses one, its place holds the error: nothing became of that plan, and it stays
     pending. Errors: RedisUnreachable, after which each is done wholly or not at all.
     """
-    calls = [
+    calls = (
         (_keys(store, case.plan, settings), _arguments(case, settings, server_since_ms))
         for case in cases
-    ]
+    )
     return [_outcome(reply) for reply in store.scripts("commit_permit", calls)]
 
 

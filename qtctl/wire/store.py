@@ -5,7 +5,7 @@ What the commands mean is next door: scores.py, proposals.py, plan_queue.py, com
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
@@ -23,6 +23,8 @@ from qtctl.wire.records import text
 
 BATCH = 500
 """Commands sent at once: large enough to hide the round trip, small enough to bound memory."""
+CALLS, CALLS_AHEAD = 25, 100
+"""Calls of a script sent at once, and those whose replies may be on their way."""
 SCAN_COUNT = 1_000
 _INCLUDE = re.compile(r"^-- include: (\w+)\n", re.MULTILINE)
 
@@ -145,14 +147,27 @@ class Store:
         (reply,) = self.batch([command])
         return self._raised(reply)
 
-    def scripts(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
-        """The replies to many calls of one script (keys, arguments), in one batch.
+    def scripts(self, name: str, calls: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """The replies to many calls of one script (keys, arguments).
 
-        A server that does not know the script (restarted, flushed) is taught it and asked again:
-        such a call did nothing. Errors as in batch.
+        They are sent as they are made: the server carries out the first while the next are still
+        being put together. A server that does not know the script (restarted, flushed) is taught
+        it and asked again: such a call did nothing. Errors as in batch.
         """
-        commands = [("EVALSHA", digest(name), len(keys), *keys, *args) for keys, args in calls]
-        replies = self.batch(commands)
+        commands: list[Command] = []
+        replies: list[Any] = []
+        with self.pipe() as pipe:
+            for call in calls:
+                keys, args = call
+                commands.append(("EVALSHA", digest(name), len(keys), *keys, *args))
+                if len(commands) % CALLS == 0:
+                    pipe.send(commands[-CALLS:])
+                    if len(commands) > CALLS_AHEAD:
+                        replies += pipe.receive()
+            if len(commands) % CALLS:
+                pipe.send(commands[-(len(commands) % CALLS) :])
+            while len(replies) < len(commands):
+                replies += pipe.receive()
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             self.run("SCRIPT", "LOAD", source(name))
