@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from docs.monitoring_tables import with_tables
 from docs.scenario_table import with_scenarios
 from qtctl.wire.contract import filled
 
@@ -11,6 +12,8 @@ DOCS = Path(__file__).parent
 def main() -> None:
     page = DOCS / "redis-contract.md"
     page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+    page = DOCS / "monitoring.md"
+    page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
     page = DOCS / "proofs.md"
     page.write_text(with_scenarios(page.read_text(encoding="utf-8")), encoding="utf-8")
 

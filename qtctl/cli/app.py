@@ -28,11 +28,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inject": ("qtctl.cli.inject", "Synthetic scores, targets and plans."),
     "tail": ("qtctl.cli.tail", "Last entries of a stream: proposed, plans, events, rejected."),
     "permit": ("qtctl.cli.permit", "Permits with the time they have left; take one."),
+    "halt": ("qtctl.cli.halt", "Stop opens at once, or everything; never asks."),
+    "resume": ("qtctl.cli.resume", "Take a halt back; asks, and needs a reason."),
     "plan": ("qtctl.cli.plan", "Decisions, explained gate by gate."),
+    "why": ("qtctl.cli.why", "Why there was no trade in a symbol, on one screen."),
+    "doctor": ("qtctl.cli.doctor", "The production checklist, run; what is wrong, what mends it."),
+    "group": ("qtctl.cli.group", "Consumer groups: lag, pending, consumers; recover and prune."),
+    "stream": ("qtctl.cli.stream", "Streams: length, ages, minutes kept, growth."),
     "proof": ("qtctl.cli.proof", "The twelve scenarios, proven from outside."),
     "target": ("qtctl.cli.target", "Live targets beside their proposals."),
     "eff": ("qtctl.cli.eff", "Efficiency scores, and what they count as."),
     "config": ("qtctl.cli.config", "Settings in force, and where each comes from."),
+    "deploy": ("qtctl.cli.deploy", "Install the services on this host and start them."),
+    "rollback": ("qtctl.cli.rollback", "Put back what was there before a deployment."),
 }
 """Name on the command line: module, and its line in `qtctl --help` (which imports no module)."""
 

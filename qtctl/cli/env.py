@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtctl.errors import RedisUnreachable
+from qtctl import clock
+from qtctl.errors import QtctlError, RedisUnreachable
 from qtctl.text import escape
 
 EMBEDDED = "embedded:"
@@ -48,6 +49,10 @@ class Env:
     service: str | None = None
     """`allocation`, `governor` or `all` in `serve`, which is set before `loaded` is used: the
     METRICS_PORT of an EnvironmentFile counts for that service only."""
+    tell_warnings: bool = True
+    """Print what is odd about the settings; doctor has it in its report."""
+    _halt_told: str = field(default="", init=False, repr=False)
+    _halt_asked_at: float = field(default=float("-inf"), init=False, repr=False)
 
     @cached_property
     def loaded(self) -> "Loaded":
@@ -64,7 +69,7 @@ class Env:
             sets=self.sets,
             service=self.service,
         )
-        for warning in loaded.warnings:
+        for warning in loaded.warnings if self.tell_warnings else ():
             self.warn(warning)
         return loaded
 
@@ -81,17 +86,49 @@ class Env:
         return f"{display_url(redis.url)} {redis.prefix}"
 
     @contextmanager
-    def store(self) -> "Iterator[Store]":
+    def store(self, *, notice: bool = True) -> "Iterator[Store]":
         """A connection by the settings in force, closed at the end.
 
+        While something is stopped by the kill switch, that is told on stderr before it is closed
+        (`notice`; see tell_halt), also where the command ends in an error.
         Errors: RedisUnreachable from the first command on; for `embedded:` at once where no
         server runs there.
         """
         store = self.connection(self.url())
         try:
-            yield store
+            try:
+                yield store
+            except Exception:
+                # Not at Ctrl-C: a reply may be half read then.
+                if notice:
+                    self.tell_halt(store)
+                raise
+            if notice:
+                self.tell_halt(store)
         finally:
             store.close()
+
+    def tell_halt(self, store: "Store", every_sec: float = 0.0) -> None:
+        """One line on stderr about what is stopped, and by whom; again only when that has changed.
+
+        One small batch on a connection that stands, not more often than every_sec; where it can't
+        be read nothing is said, for that is the command's own trouble to tell.
+        """
+        now = clock.monotonic()
+        if not store.connected or now - self._halt_asked_at < every_sec:
+            return
+        self._halt_asked_at = now
+        from qtctl.cli.halted import notice
+        from qtctl.wire import kill_switch
+
+        try:
+            rows = kill_switch.read(store, self.settings.governor.kill_keys)
+        except QtctlError:
+            return
+        line = notice(rows, self.utc)
+        if line != self._halt_told:
+            self.say(f"qtctl: {line or 'nothing is halted any more'}")
+        self._halt_told = line
 
     def keys(self) -> "Keys":
         """The names of keys and streams by the settings."""

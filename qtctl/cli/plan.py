@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qtctl.cli import human, values
+from qtctl.cli import human, values, what_if
 from qtctl.cli.columns import Column, age, moment, money, recent, text
 from qtctl.cli.env import Env
 from qtctl.cli.frame import command, group
 from qtctl.cli.render import Fields, Rows, emit, emit_one
-from qtctl.errors import NotFoundError
+from qtctl.cli.what_if import WhatIf
+from qtctl.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from qtctl.domain.gates import Limits
+    from qtctl.domain.gates import Judgement, Limits
+    from qtctl.domain.what_if import Again, Changes
     from qtctl.wire.store import Store
 
 app = group(
@@ -22,6 +24,7 @@ app = group(
     default="list",
     examples="""
     qtctl plan list BTCUSDT --blocked --since 1h
+    qtctl plan list --since 1h --what-if max_exec_per_hour=5
     qtctl plan show p1
     """,
 )
@@ -70,6 +73,14 @@ GATES = (
     text("value", "value", right=True, fold=True),
     text("limit", "limit", right=True),
 )
+GATES_AGAIN = (
+    text("gate", "gate"),
+    text("value", "value", right=True, fold=True),
+    text("limit", "limit", right=True),
+    text("result", "result", style=_style),
+    text("limit if", "what_if_limit", right=True),
+    text("result if", "what_if_result", style=_style),
+)
 UNITS = {
     "age": "s",
     "future": "s",
@@ -89,14 +100,29 @@ def list_plans(
     since: Annotated[
         str | None, typer.Option("--since", metavar="AGO", help="Not older than: 90, 5m, 1h.")
     ] = None,
+    given: WhatIf = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="With --what-if: also those that stay as they are.")
+    ] = False,
 ) -> None:
     """Decisions, the latest first.
+
+    With --what-if each is judged again on its own stored facts, and only those are listed that
+    would get another verdict, then those with another reason, then those that can't be told (their
+    limits are forgotten, or their record lacks a fact). What follows is not simulated: one permit
+    more would have raised the counts of later plans. Keys are the governor's limits:
+    max_exec_per_hour, max_exec_per_5min, max_opens_per_5min_total, symbol_cooldown_sec,
+    max_notional_per_trade_usd, kill_score_critical, max_queue_age_sec, max_plan_age_sec.
 
     Examples:
         qtctl plan list
         qtctl plan list BTCUSDT --blocked --since 1h
+        qtctl plan list --since 1h --what-if max_exec_per_hour=5
     """
     wanted = set(values.symbols(symbols))
+    changes = what_if.changes_asked(given)
+    if all_ and not changes:
+        raise UsageError("--all goes with --what-if: without it all decisions are listed anyway")
     since_sec = None if since is None else values.duration(since, "--since", 0, 86_400)
     with env.store() as store:
         after = 0.0 if since_sec is None else store.now_ms() / 1000 - since_sec
@@ -107,7 +133,19 @@ def list_plans(
             and (not blocked or row.get("verdict") == "blocked")
             and (human.as_number(row.get("decided_at")) or 0.0) >= after
         ]
-        emit(env, found, LISTED, empty="No decisions match (they are kept for 24 h).")
+        empty = "No decisions match (they are kept for 24 h)."
+        if changes and found:
+            _emit_again(env, what_if.compared(store, found, changes), all_)
+        else:
+            emit(env, found, LISTED, empty=empty)
+
+
+def _emit_again(env: Env, rows: list[dict[str, Any]], all_: bool) -> None:
+    listed = rows if all_ else [row for row in rows if what_if.differs(row)]
+    emit(env, listed, what_if.LISTED)
+    env.say(what_if.summary(rows))
+    if env.output == "table":
+        env.say(what_if.NOT_SIMULATED)
 
 
 def rows(store: "Store") -> list[dict[str, str]]:
@@ -117,18 +155,23 @@ def rows(store: "Store") -> list[dict[str, str]]:
     return decision_log.every(store)
 
 
-def show(env: Env, plan_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+def show(
+    env: Env, plan_id: Annotated[str, typer.Argument(metavar="ID")], given: WhatIf = None
+) -> None:
     """One decision, explained gate by gate from the facts that it rests on.
 
-    `explain` is another name for it.
+    `explain` is another name for it. With --what-if it is judged again on these facts under other
+    limits, and both worksheets stand side by side.
 
     Examples:
         qtctl plan show p1
         qtctl plan explain p1 -o json
+        qtctl plan show p1 --what-if max_exec_per_hour=5 --what-if symbol_cooldown_sec=30
     """
     from qtctl.wire import decision_log
 
     values.plan_id(plan_id)
+    changes = what_if.changes_asked(given)
     with env.store() as store:
         decision = decision_log.by_id(store, [plan_id]).get(plan_id)
         if decision is None:
@@ -137,17 +180,49 @@ def show(env: Env, plan_id: Annotated[str, typer.Argument(metavar="ID")]) -> Non
                 "see 'qtctl tail plans' and 'qtctl tail rejected'"
             )
         limits, whence = _limits(env, store, decision)
-        gates = _gates(decision, limits)
+        again = what_if.judged_again(store, [decision], changes)[0] if changes else None
         if env.output == "table":
             env.say(f"Limits: {whence}")
-        head = HEAD + (WITHDRAWN if decision.get("withdrawn_at") else ())
-        emit_one(
-            env,
-            decision,
-            Fields(head),
-            Rows([_gate_row(gate, decision.get("kind", "")) for gate in gates], GATES),
-            as_json={**decision, "gates": gates},
-        )
+        _emit_shown(env, decision, limits, changes, again)
+
+
+def _emit_shown(
+    env: Env,
+    decision: Mapping[str, str],
+    limits: "Limits",
+    changes: "Changes",
+    again: "Again | None",
+) -> None:
+    from qtctl.domain.gates import judge
+    from qtctl.wire.decisions import facts_of
+
+    gates = _gates(judge(facts_of(decision), limits))
+    kind = decision.get("kind", "")
+    rows = [_gate_row(gate, kind) for gate in gates]
+    head = HEAD + (WITHDRAWN if decision.get("withdrawn_at") else ())
+    json: dict[str, Any] = {**decision, "gates": gates}
+    columns: tuple[Column, ...] = GATES
+    if again is not None:
+        new = [] if again.judgement is None else _gates(again.judgement)
+        json["what_if"] = what_if.shown_again(decision, again, changes) | {"gates": new}
+        head += (text("what if", lambda row: what_if.told(again, changes), style="bold"),)
+        if new:
+            rows, columns = (
+                _side_by_side(rows, [_gate_row(gate, kind) for gate in new]),
+                GATES_AGAIN,
+            )
+    emit_one(env, decision, Fields(head), Rows(rows, columns), as_json=json)
+
+
+def _side_by_side(rows: list[dict[str, str]], again: list[dict[str, str]]) -> list[dict[str, str]]:
+    both = []
+    for row, other in zip(rows, again, strict=True):
+        # `age` has two values to compare; the one that fails, or decides, is shown.
+        same = row["value"] == other["value"]
+        value = row["value"] if same else f"{row['value']}, then {other['value']}"
+        beside = {"what_if_limit": other["limit"], "what_if_result": other["result"]}
+        both.append({**row, "value": value, **beside})
+    return both
 
 
 command(app)(show)
@@ -168,15 +243,11 @@ def _limits(env: Env, store: "Store", decision: Mapping[str, str]) -> "tuple[Lim
     return found, f"{whence}; those it was judged by ({digest}) are forgotten"
 
 
-def _gates(decision: Mapping[str, str], limits: "Limits") -> list[dict[str, Any]]:
+def _gates(judged: "Judgement") -> list[dict[str, Any]]:
     """The worksheet as JSON has it: a list of {gate, value, limit, passed}."""
-    from qtctl.domain.gates import judge
-    from qtctl.wire.decisions import facts_of
-
-    worksheet = judge(facts_of(decision), limits).worksheet
     return [
         {"gate": check.gate, "value": check.value, "limit": check.limit, "passed": check.passed}
-        for check in worksheet
+        for check in judged.worksheet
     ]
 
 

@@ -38,6 +38,16 @@ class Rows:
     title: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A part of an object's page: as Fields, but a long line is left to the terminal to wrap, so
+    that what stands in it can be copied. joined: without a blank line before it."""
+
+    columns: Sequence[Column]
+    title: str = ""
+    joined: bool = False
+
+
 def emit(
     env: Env,
     rows: Iterable[Any],
@@ -71,7 +81,7 @@ def emit(
     sys.stdout.write("[]\n" if lead == "[" else "\n]\n")
 
 
-def emit_one(env: Env, record: Any, *parts: Fields | Rows, as_json: Any = None) -> None:
+def emit_one(env: Env, record: Any, *parts: Fields | Lines | Rows, as_json: Any = None) -> None:
     """Print one object: JSON has `record` (or `as_json`), a page has the parts below each other."""
     if env.output != "table":
         line = to_json(record if as_json is None else as_json, indent=env.output == "json")
@@ -81,13 +91,15 @@ def emit_one(env: Env, record: Any, *parts: Fields | Rows, as_json: Any = None) 
     for part in parts:
         if isinstance(part, Rows) and not part.rows:
             continue
-        if not first:
+        if not first and not (isinstance(part, Lines) and part.joined):
             sys.stdout.write("\n")
         first = False
         if part.title:
             tables.print_title(env, part.title)
         if isinstance(part, Rows):
             tables.print_table(env, part.rows, part.columns)
+        elif isinstance(part, Lines):
+            tables.print_unbroken(env, record, part.columns)
         else:
             tables.print_fields(env, record, part.columns)
 

@@ -83,6 +83,16 @@ def print_fields(env: Env, record: Any, columns: Sequence[Column]) -> None:
     console(env).print(grid)
 
 
+def print_unbroken(env: Env, record: Any, columns: Sequence[Column]) -> None:
+    """One object, a line for each column, none of them broken: the terminal wraps it."""
+    terminal = console(env) if on_terminal(env) else None
+    title = Column("", "", lambda value, utc: "")
+    width = max((_cells(column.title) for column in columns), default=0)
+    for column in columns:
+        cells = [column.title, column.cell(record, env.utc)]
+        print_line(terminal, [title, column], [width, 0], cells, ["bold", column.style_of(record)])
+
+
 def print_title(env: Env, title: str) -> None:
     """A line above a part of a longer output."""
     if on_terminal(env):

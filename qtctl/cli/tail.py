@@ -24,9 +24,12 @@ app = new_app("tail")
 SETTLE_SEC = 1.0
 """So long a plan is held back for its verdict while following."""
 RETRY_SEC = 0.5
+HALT_EVERY_SEC = 2.0
+"""While following, so often the kill switch is looked at."""
 
 
-def _verdict_style(value: Any) -> str:
+def verdict_style(value: Any) -> str:
+    """The colour of a verdict, or of what became of a permit."""
     return {"permitted": "green", "blocked": "red", "rejected": "red", "withdrawn": "yellow"}.get(
         str(value), ""
     )
@@ -54,12 +57,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         text("action", "action", drop=2, width=19),
         text("decision", "decision", drop=3),
         text("qty", "qty", right=True, drop=4, width=6),
-        text("verdict", "verdict", style=_verdict_style, width=9),
+        text("verdict", "verdict", style=verdict_style, width=9),
         text("reason", "verdict_reason", width=10),
     ),
     "events": (
         recent("time", "ts", drop=1),
-        text("event", "event", style=_verdict_style, width=9),
+        text("event", "event", style=verdict_style, width=9),
         text("plan", "plan_id", width=12),
         text("symbol", "symbol", width=10),
         text("reason", "reason", width=18),
@@ -173,8 +176,9 @@ def _follow(
         follower.to_end()
         before = streams.last(store, name, count, lambda e: is_wanted(e) and follower.is_behind(e))
         out.write(_rows(env, store, stream, before))
+        env.tell_halt(store)
         while True:
-            entries, lost = _next(env, follower)
+            entries, lost = _next(env, store, follower)
             if lost:
                 env.say(f"{lost:,} entries of {name} were trimmed before they could be read")
             fresh = [entry for entry in entries if is_wanted(entry)]
@@ -184,7 +188,7 @@ def _follow(
         follower.close()
 
 
-def _next(env: Env, follower: "Follower") -> "tuple[Sequence[StreamEntry], int]":
+def _next(env: Env, store: "Store", follower: "Follower") -> "tuple[Sequence[StreamEntry], int]":
     """What is new; a lost connection is told once and waited out."""
     away = False
     while True:
@@ -195,6 +199,7 @@ def _next(env: Env, follower: "Follower") -> "tuple[Sequence[StreamEntry], int]"
                 away = False
             if entries or lost:
                 return entries, lost
+            env.tell_halt(store, HALT_EVERY_SEC)
             follower.wait()
         except RedisUnreachable as problem:
             if not away:

@@ -134,6 +134,15 @@ def kind_of(action: str, side: str, reduce_only: bool | None, rules: PlanRules) 
     return Kind.CLOSE if closes else Kind.OPEN
 
 
+def asked(fields: Mapping[str, str], rules: PlanRules) -> Kind | None:
+    """What an unreadable plan asked a permit for, by what of it can be read; None where its
+    decision says that it asked for none."""
+    if fields.get("decision", EXECUTE) not in ("", EXECUTE):
+        return None
+    reduce_only = _REDUCE_ONLY.get(fields.get("reduceOnly", "").lower())
+    return kind_of(fields.get("action", ""), fields.get("side", ""), reduce_only, rules)
+
+
 def _check_open(fields: Mapping[str, str], rules: PlanRules) -> None:
     """What only an open must satisfy: risk reduction is never trapped by what it does not need."""
     for name, value in fields.items():

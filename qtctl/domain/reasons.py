@@ -55,5 +55,13 @@ class Kind(StrEnum):
     CLOSE = "close"
 
 
+CLOSE_REASONS = (
+    Reason.INVALID_PLAN,
+    Reason.PLAN_CONFLICT,
+    Reason.DUPLICATE_PLAN,
+    Reason.KILL_SWITCH,
+    Reason.STALE_PLAN,
+)
+"""All that can keep a close from its permit."""
 SKIPPED_DECISIONS = ("SKIP", "BLOCKED", "ERROR", "HALT", "HOLD")
 """EXECUTE's siblings with a metric label of their own; anything else counts as `other`."""

@@ -10,14 +10,14 @@ from qtctl import clock
 from qtctl.domain.reasons import Reason
 from qtctl.errors import RedisUnreachable, WireError
 from qtctl.services.judging import Judging
-from qtctl.services.metrics import GovernorMetrics
+from qtctl.services.metrics import BACKLOG, GovernorMetrics
 from qtctl.services.presence import Presence, host_name
 from qtctl.services.rules import rules_of
 from qtctl.services.server_watch import ServerWatch
 from qtctl.services.troubles import Troubles
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.settings import digest, public
-from qtctl.wire import events, ids
+from qtctl.wire import events, ids, kill_switch
 from qtctl.wire.decisions import limits_json
 from qtctl.wire.events import Event
 from qtctl.wire.keys import LIMITS, LIMITS_TTL_SEC
@@ -42,8 +42,6 @@ KEEP_EVERY_SEC = 600.0
 """How often the limits are refreshed and dead consumers looked for."""
 MAX_TRIES = 5
 """An entry that so often ended in our own exception or death is rejected."""
-BACKLOG = "backlog"
-"""The metric label of entries that were too old to look at."""
 
 
 class Governor:
@@ -163,6 +161,8 @@ class Governor:
         """Once a second: the server, the group, what others left lying."""
         before, looked = self.not_ready(), self._looked
         self._watch.note(self._store.server())
+        kills = kill_switch.level(self._store, self._settings.kill_keys)
+        self.metrics.kill_level.set(kills)
         self._looked = clock.monotonic()
         objection = self.not_ready()
         if objection is not None:

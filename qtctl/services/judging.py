@@ -103,6 +103,9 @@ class Judging:
             if reply == b"gone":
                 continue  # Another governor kept, counted and told it.
             self._metrics.rejected.labels(Reason.INVALID_PLAN.value).inc()
+            asked = plans.asked(entry.fields(), self._rules.plans)
+            if asked is not None:
+                self._metrics.refused.labels(asked.value, Reason.INVALID_PLAN.value).inc()
             lines.append(
                 ("plan rejected", {"entry_id": entry.id, "reason": "invalid_plan",
                                    "problem": problem})
@@ -193,6 +196,8 @@ class Judging:
                 metrics.gate_skipped.labels(gate).inc()
         if outcome.verdict is Verdict.BLOCKED:
             metrics.block.labels(symbol, outcome.reason.value).inc()
+            if plan.execute:
+                metrics.refused.labels(plan.kind.value, outcome.reason.value).inc()
             return
         metrics.allow.labels(symbol).inc()
         metrics.eff_apply.labels(case.hint.action.value, case.hint.efficiency.reason.value).inc()

@@ -17,12 +17,22 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from qtctl import clock
 from qtctl.domain.allocation import Proposal
 from qtctl.domain.downsize import EffAction
-from qtctl.domain.reasons import SKIPPED_DECISIONS, EffReason, Reason
+from qtctl.domain.gates import Facts, Limits, lacking_input
+from qtctl.domain.reasons import CLOSE_REASONS, SKIPPED_DECISIONS, EffReason, Kind, Reason
 
 OTHER = "other"
 """The label of what is over the cap."""
+BACKLOG = "backlog"
+"""The `decision` label of entries that were too old to look at."""
+LOOP_ERRORS = ("redis_unreachable", "redis_error", "exception")
+"""What ends a pass; the supervisor counts it."""
+ALLOCATION_ERRORS = ("efficiency", "target", "write", *LOOP_ERRORS)
+GOVERNOR_ERRORS = (
+    "efficiency", "commit", "trimmed", "tries", "housekeeping", "not_ready", *LOOP_ERRORS,
+)  # fmt: skip
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -38,8 +48,16 @@ def _preset(counter: Counter, values: Iterable[Sequence[str]]) -> None:
         counter.labels(*labels)
 
 
+def _start_time(name: str, registry: CollectorRegistry) -> None:
+    """So that what is counted right after a start, before the first scrape, can be told from what
+    was counted long ago."""
+    start = Gauge(name, "When these counters began at 0: a start, or a reload", registry=registry)
+    start.set(clock.now())
+
+
 class AllocationMetrics:
-    """The nine of section 2, and one gauge that tells when per-symbol series are left out."""
+    """The nine of section 2, a gauge that tells when per-symbol series are left out, and one that
+    tells when counting began."""
 
     def __init__(self, max_symbols: int) -> None:
         self.registry = _registry()
@@ -58,7 +76,9 @@ class AllocationMetrics:
         self.last_success = Gauge(
             "p29_shadow_last_success_timestamp_seconds", "End of the last pass", registry=own
         )
+        _start_time("p29_shadow_start_time_seconds", own)
         _preset(self.proposed, [(reason.value,) for reason in EffReason])
+        _preset(self.errors, [(kind,) for kind in ALLOCATION_ERRORS])
         self._per_symbol = _PerSymbol(max_symbols)
         self.registry.register(self._per_symbol)
 
@@ -114,7 +134,8 @@ class _PerSymbol(Collector):
 
 
 class GovernorMetrics:
-    """The metrics of section 3."""
+    """The metrics of section 3, and three more (docs/decisions.md): refusals by kind, the kill
+    switch, when counting began."""
 
     def __init__(self, max_symbols: int) -> None:
         self.registry = _registry()
@@ -131,6 +152,12 @@ class GovernorMetrics:
             "quantum_govern_block", "Blocked plans by symbol and reason", ["symbol", "reason"],
             registry=own,
         )  # fmt: skip
+        self.refused = Counter(
+            "p32_refused",
+            "Plans that asked for a permit and got none, by kind and reason",
+            ["kind", "reason"],
+            registry=own,
+        )
         self.plan_to_permit = Histogram(
             "p32_plan_to_permit_seconds",
             "From the queue to the permit",
@@ -152,6 +179,9 @@ class GovernorMetrics:
         self.lag = Gauge(
             "p32_group_lag", "Entries the group has not read; NaN is unknown", registry=own
         )
+        self.kill_level = Gauge(
+            "p32_kill_switch_level", "0 normal, 1 only closes pass, 2 all is stopped", registry=own
+        )
         self.errors = Counter("p32_errors", "Errors by kind", ["kind"], registry=own)
         self.last_success = Gauge(
             "p32_last_success_timestamp_seconds", "End of the last pass", registry=own
@@ -159,7 +189,11 @@ class GovernorMetrics:
         _preset(self.eff_apply, [(EffAction.NONE.value, reason.value) for reason in EffReason])
         _preset(self.eff_apply, [(EffAction.DOWNSIZE.value, EffReason.OK.value)])
         _preset(self.rejected, [(Reason.INVALID_PLAN.value,)])
-        _preset(self.skipped, [(decision,) for decision in (*SKIPPED_DECISIONS, OTHER)])
+        _preset(self.refused, _refusals())
+        _preset(self.skipped, [(decision,) for decision in (*SKIPPED_DECISIONS, OTHER, BACKLOG)])
+        _preset(self.gate_skipped, [(gate,) for gate in _skippable()])
+        _preset(self.errors, [(kind,) for kind in GOVERNOR_ERRORS])
+        _start_time("p32_start_time_seconds", own)
         self._symbols: set[str] = set()
         self._max_symbols = max_symbols
         self.lag.set(math.nan)
@@ -176,3 +210,17 @@ class GovernorMetrics:
         """How the consumer group stands; lag None is unknown."""
         self.pending.set(pending)
         self.lag.set(math.nan if lag is None else lag)
+
+
+def _refusals() -> Iterator[tuple[str, str]]:
+    """Every (kind, reason) that there can be."""
+    for reason in Reason:
+        if reason is not Reason.OK:
+            yield Kind.OPEN.value, reason.value
+        if reason in CLOSE_REASONS:
+            yield Kind.CLOSE.value, reason.value
+
+
+def _skippable() -> tuple[str, ...]:
+    """The gates that may lack their input: those that an open without anything goes past."""
+    return lacking_input(Facts(symbol="", kind=Kind.OPEN, queue_age_sec=0.0), Limits())

@@ -81,6 +81,7 @@ def _keys(store: Store, plan: Plan, settings: CommitSettings) -> list[str]:
         keys.permits,
         keys.events,
         keys.plans,
+        keys.halted_symbols,
         *settings.kill_keys,
     ]
 

@@ -8,7 +8,8 @@
 -- The rules are those of domain/gates.py, in its order; a property test holds the two together.
 local DECISION, PERMIT, BLOCK, LEDGER, TOTAL, PERMITS, EVENTS, PLANS =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local KILLS_FROM = 9
+-- The hash of stopped symbols, and behind it the kill keys.
+local SYMBOLS_AT = 9
 
 local group, entry_id, plan_id, symbol, symbol_stored, kind =
   ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
@@ -32,9 +33,7 @@ local function sec(ms)
   return string.format('%.3f', ms / 1000)
 end
 
-local function type_of(key)
-  return redis.call('TYPE', key)['ok']
-end
+-- include: kill_switch
 
 -- Read and type-check every key before the first write ------------------------------------------
 
@@ -109,25 +108,17 @@ end
 -- Facts -----------------------------------------------------------------------------------------
 
 local kill_key, kill_value, kill_level = '', '', 0
-for i = KILLS_FROM, #KEYS do
-  local found = type_of(KEYS[i])
-  local value
-  if found == 'string' then
-    value = redis.call('GET', KEYS[i])
-  elseif found == 'none' then
-    value = ''
-  else
-    value = '<' .. found .. '>'
-  end
-  local level = 2
-  if value == '' or value == '0' or value == 'false' or value == 'off' then
-    level = 0
-  elseif value == 'reduce_only' then
-    level = 1
-  end
+local function strictest(key, value, level)
   if level > kill_level then
-    kill_key, kill_value, kill_level = KEYS[i], string.sub(value, 1, 64), level
+    kill_key, kill_value, kill_level = key, string.sub(value, 1, 64), level
   end
+end
+-- The common case, one call: no such key is there.
+if redis.call('EXISTS', unpack(KEYS, SYMBOLS_AT)) > 0 then
+  for i = SYMBOLS_AT + 1, #KEYS do
+    strictest(KEYS[i], kill_at(KEYS[i]))
+  end
+  strictest(KEYS[SYMBOLS_AT], kill_of_symbol(KEYS[SYMBOLS_AT], symbol))
 end
 
 local queued_ms = tonumber(string.match(entry_id, '^(%d+)-'))

@@ -3,7 +3,7 @@
 Source: section 3 of the specification, "Decision record".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from qtctl.domain.gates import Limits
 from qtctl.wire.connect import is_error
@@ -34,8 +34,17 @@ def by_id(store: Store, plan_ids: Sequence[str]) -> dict[str, Decision]:
 
 def limits(store: Store, digest: str) -> Limits | None:
     """The limits with this digest, None where they are forgotten or unreadable."""
-    raw = store.run("GET", store.keys.at(LIMITS, digest))
-    return None if raw is None else limits_of(raw)
+    return limits_by_digest(store, [digest])[digest]
+
+
+def limits_by_digest(store: Store, digests: Iterable[str]) -> dict[str, Limits | None]:
+    """The limits with these digests, None for those that are forgotten or unreadable."""
+    wanted = sorted(set(digests))
+    replies = store.batch([("GET", store.keys.at(LIMITS, digest)) for digest in wanted])
+    return {
+        digest: None if raw is None or is_error(raw) else limits_of(raw)
+        for digest, raw in zip(wanted, replies, strict=True)
+    }
 
 
 def _decided_at(decision: Decision) -> float:

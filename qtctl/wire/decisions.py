@@ -4,6 +4,7 @@ Source: section 3 of the specification, "Decision record".
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -134,6 +135,48 @@ def facts_of(record: Mapping[str, str]) -> Facts:
     )
 
 
+FACTS_OF_LIMITS: dict[str, tuple[str, ...]] = {
+    "max_plan_age_sec": ("plan_age_sec",),
+    "kill_score_critical": ("kill_score",),
+    "max_notional_per_trade_usd": ("qty", "price"),
+    "symbol_cooldown_sec": ("last_open_age_sec",),
+    "max_exec_per_5min": ("opens_5min",),
+    "max_exec_per_hour": ("opens_1h",),
+    "max_opens_per_5min_total": ("opens_total_5min",),
+}
+"""What the gates of opens compare with a limit that may be off."""
+_ALWAYS_A_NUMBER = frozenset(("queue_age_sec", "opens_5min", "opens_1h", "opens_total_5min"))
+
+
+def unrecorded(record: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The facts that a record should hold and does not, by the limit that they are compared with;
+    those of the gates without a limit under "". Empty for a record that is whole.
+
+    An empty field is a fact (the plan had none); one that is not there, or that is no number, is
+    not: `facts_of` would take it for the same.
+    """
+    kind = record.get("kind")
+    every = [name for name in ("queue_age_sec",) if not _holds(record, name)]
+    every += [name for name in ("kill_key", "kill_value") if name not in record]
+    if kind not in (Kind.OPEN, Kind.CLOSE):
+        every.insert(0, "kind")
+    if kind != Kind.OPEN:
+        return {"": tuple(every)} if every else {}
+    if record.get("queued_before_server") not in ("0", "1"):
+        every.append("queued_before_server")
+    found = {"": tuple(every)}
+    for limit, facts in FACTS_OF_LIMITS.items():
+        found[limit] = tuple(name for name in facts if not _holds(record, name))
+    return {limit: names for limit, names in found.items() if names}
+
+
+def _holds(record: Mapping[str, str], name: str) -> bool:
+    value = record.get(name)
+    if value is None or (not value and name in _ALWAYS_A_NUMBER):
+        return False
+    return not value or numbers.number(value) is not None
+
+
 def limits_json(limits: Limits, rules: PlanRules) -> bytes:
     """The limits that decisions rest on, canonical: sorted lists, fields in their order."""
     return msgspec.json.encode(
@@ -143,8 +186,12 @@ def limits_json(limits: Limits, rules: PlanRules) -> bytes:
 
 
 def limits_of(raw: bytes) -> Limits | None:
-    """The limits in a `governor:limits:*` key, None where it can't be read."""
+    """The limits in a `governor:limits:*` key, None where it can't be read or lacks one: a default
+    in its place could be another than it was judged by."""
     try:
-        return msgspec.json.decode(raw, type=Limits)
-    except msgspec.DecodeError:
+        found = msgspec.json.decode(raw, type=dict[str, Any])
+        if not found.keys() >= set(Limits.__struct_fields__):
+            return None
+        return msgspec.convert(found, Limits)
+    except (msgspec.DecodeError, RecursionError):
         return None

@@ -4,6 +4,7 @@ environment; else those of this shell.
 Source: section 5 of the specification, last but three paragraph.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,7 +14,7 @@ from qtctl.domain.downsize import DownsizeRules
 from qtctl.domain.gates import Limits
 from qtctl.domain.plans import PlanRules
 from qtctl.settings import Settings
-from qtctl.wire.presence_log import running
+from qtctl.wire.presence_log import Running, running
 from qtctl.wire.store import Store
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -39,17 +40,24 @@ def allocation_rules(store: Store, settings: Settings) -> tuple[AllocationRules,
     return _of(store, "allocation", settings, AllocationRules)
 
 
-def _of(store: Store, service: str, settings: Settings, shape: type[T]) -> tuple[T, str]:
+def of_running(
+    alive: Sequence[Running], service: str, settings: Settings, shape: type[T]
+) -> tuple[T, str]:
+    """Any settings of a service by the fields of `shape`, and whence; alive as in `running`."""
     # Where several have a record, the one that passed last: another may have ended just now.
-    latest = sorted(running(store, service), key=lambda it: (-it.last_pass_at, -it.started_at))
-    for alive in latest:
-        found = _picked(alive.settings, shape)
+    latest = sorted(alive, key=lambda it: (-it.last_pass_at, -it.started_at))
+    for each in latest:
+        found = _picked(each.settings, shape)
         if found is not None:
-            return found, f"of the running {service} ({alive.name}, {alive.version})"
+            return found, f"of the running {service} ({each.name}, {each.version})"
     section = msgspec.structs.asdict(getattr(settings, service))
     own = _picked(section, shape)
     assert own is not None, "the settings of a section have all the limits"
     return own, f"of this shell's settings (no {service} runs on this Redis)"
+
+
+def _of(store: Store, service: str, settings: Settings, shape: type[T]) -> tuple[T, str]:
+    return of_running(running(store, service), service, settings, shape)
 
 
 def _picked(values: dict[str, Any], shape: type[T]) -> T | None:

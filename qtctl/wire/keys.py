@@ -143,6 +143,20 @@ KILL = KeySpec(
     "absent, empty, `0`, `false`, `off`: normal; `reduce_only`: only closes pass; anything else, "
     "or a wrong type: everything stops. So do the other names in `kill_keys`; the strictest wins",
 )
+HALTED_SYMBOLS = KeySpec(
+    "governor:halt:symbols",
+    "hash",
+    "halt, resume",
+    "symbols that are stopped for themselves: the symbol, and a value as in a kill key; a wrong "
+    "type stops every symbol",
+)
+HALT_RECORDS = KeySpec(
+    "governor:halt:records",
+    "hash",
+    "halt, resume",
+    "who stopped what: the kill key (without prefix), or `governor:halt:symbols:{symbol}`, and a "
+    "JSON object of value, who, why, since, before, before_until_ms",
+)
 SERVICE = KeySpec(
     "qtctl:service:{service}:{name}",
     "hash",
@@ -176,6 +190,8 @@ CONTRACT: tuple[KeySpec, ...] = (
     REJECTED,
     TRIES,
     KILL,
+    HALTED_SYMBOLS,
+    HALT_RECORDS,
     SERVICE,
     INJECTED,
 )
@@ -200,6 +216,8 @@ class Keys:
         self.rejected = rejected or prefix + REJECTED.template
         self.ledger_total = prefix + LEDGER_TOTAL.template
         self.permits = prefix + PERMITS.template
+        self.halted_symbols = prefix + HALTED_SYMBOLS.template
+        self.halt_records = prefix + HALT_RECORDS.template
 
     def at(self, spec: KeySpec, name: str) -> str:
         """The key of one symbol, plan_id, …: `keys.at(PERMIT, plan_id)`."""

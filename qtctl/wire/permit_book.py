@@ -29,6 +29,32 @@ class Held(msgspec.Struct, frozen=True):
     fields: dict[str, Any] | None
 
 
+class Left(msgspec.Struct, frozen=True):
+    """A permit by its key and by the index. ttl_sec is None where it has no lifetime, or is not
+    there; until: when it runs out (epoch seconds), None where the index does not have it."""
+
+    there: bool
+    ttl_sec: float | None
+    until: float | None
+
+
+def time_left(store: Store, plan_ids: Sequence[str]) -> dict[str, Left]:
+    """How these permits stand, those included that are not there any more."""
+    if not plan_ids:
+        return {}
+    asks = [("PTTL", store.keys.at(PERMIT, plan_id)) for plan_id in plan_ids]
+    *left, scores = store.batch([*asks, ("ZMSCORE", store.keys.permits, *plan_ids)])
+    until = [None] * len(plan_ids) if is_error(scores) else scores
+    return {
+        plan_id: Left(
+            there=not is_error(ttl) and ttl != -2,
+            ttl_sec=None if is_error(ttl) or ttl < 0 else ttl / 1000,
+            until=None if end is None else float(end),
+        )
+        for plan_id, ttl, end in zip(plan_ids, left, until, strict=True)
+    }
+
+
 def listed(store: Store) -> list[Held]:
     """All permits of the governors' index that are still there, the next to expire first.
 

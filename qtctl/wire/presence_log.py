@@ -3,6 +3,7 @@
 Source: section 1 of the specification, `qtctl:service:{service}:{name}`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -32,13 +33,18 @@ def running(store: Store, service: str) -> list[Running]:
     """All services of this kind that are alive, by name."""
     head = store.keys.service(service, "")
     glob = store.keys.service(service.replace("*", ""), "*")
-    keys = sorted({key for key in store.scan_keys(glob) if key.startswith(head)})
-    replies = store.batch([("HGETALL", key) for key in keys])
-    found = []
-    for key, reply in zip(keys, replies, strict=True):
-        if not is_error(reply) and reply:
-            found.append(_running(service, key[len(head) :], pairs(reply)))
-    return found
+    names = {key[len(head) :] for key in store.scan_keys(glob) if key.startswith(head)}
+    return named(store, service, sorted(names))
+
+
+def named(store: Store, service: str, names: Sequence[str]) -> list[Running]:
+    """Those of these names that are alive, in their order."""
+    replies = store.batch([("HGETALL", store.keys.service(service, name)) for name in names])
+    return [
+        _running(service, name, pairs(reply))
+        for name, reply in zip(names, replies, strict=True)
+        if not is_error(reply) and reply
+    ]
 
 
 def _running(service: str, name: str, fields: dict[str, str]) -> Running:

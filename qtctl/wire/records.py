@@ -116,12 +116,15 @@ HINT: tuple[Field[Hint], ...] = (
 # Events, blocks, rejected plans: the atomic steps write them ----------------------------------
 
 EVENT_FIELDS: tuple[tuple[str, str], ...] = (
-    ("event", "permitted, blocked, withdrawn, backlog_skipped, …"),
+    ("event", "permitted, blocked, withdrawn, backlog_skipped, halted, resumed, …"),
     ("plan_id", "empty where it concerns no single plan"),
     ("symbol", "likewise"),
-    ("reason", "the gate's word, or ok"),
+    ("reason", "the gate's word, or ok; of halted and resumed the operator's own words"),
     ("ts", "epoch seconds, the server's clock"),
-    ("actor", "who did it: governor:{name}, …"),
+    ("actor", "who did it: governor:{name}, operator:{user}@{host}, …"),
+    ("key", "halted and resumed: the kill key, or `governor:halt:symbols:{symbol}`"),
+    ("value", "likewise: its value from now on, empty for none"),
+    ("before", "likewise: its value before"),
 )
 
 BLOCK_FIELDS: tuple[tuple[str, str], ...] = (

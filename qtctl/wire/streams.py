@@ -43,6 +43,40 @@ def last(store: Store, stream: str, count: int, wanted: Wanted) -> list[StreamEn
     return found[:count][::-1]
 
 
+class Window(msgspec.Struct, frozen=True):
+    """The entries of a stream since a time, newest first. back_to: the time (epoch seconds) where
+    a cap cut it off, None where it goes back all the way."""
+
+    entries: tuple[StreamEntry, ...]
+    back_to: float | None
+
+
+def since(store: Store, stream: str, at: float, cap: int, page: int = PAGE) -> Window:
+    """What was added since a time (epoch seconds), the newest `cap` of it.
+
+    Empty where there is no such stream. Errors: RedisUnreachable; WrongTypeError naming the key.
+    """
+    found: list[StreamEntry] = []
+    before, start = "+", str(max(0, int(at * 1000)))
+    while len(found) < cap:
+        count = min(page, cap - len(found))
+        try:
+            reply = store.run("XREVRANGE", stream, before, start, "COUNT", count)
+        except errors.WrongTypeError:
+            raise errors.WrongTypeError(f"{stream} is no stream: 'redis-cli TYPE' tells") from None
+        found += _entries(reply)
+        if len(reply) < count:
+            return Window(tuple(found), None)
+        before = f"({found[-1].id}"
+    return Window(tuple(found), time_of(found[-1].id))
+
+
+def time_of(entry_id: str) -> float:
+    """When an entry was added, by its id; epoch seconds."""
+    head = entry_id.partition("-")[0]
+    return int(head) / 1000 if head.isdecimal() else 0.0
+
+
 class Follower:
     """A place in a stream. It survives a lost connection: nothing is told twice, and what was
     trimmed before it could be read is counted."""

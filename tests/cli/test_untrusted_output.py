@@ -30,10 +30,13 @@ LISTS: list[str] = [
     "plan list",
     "plan show p1",
     "plan show p2",
+    "plan list --what-if max_exec_per_hour=5",
+    "plan show p2 --what-if max_exec_per_hour=5",
     "tail proposed",
     "tail plans",
     "tail events",
     "tail rejected",
+    "why BTCUSDT",
     "permit take p1 --force",
     "inject clear",
 ]

@@ -28,6 +28,7 @@ PERMIT = f"{Q}permit:p1"
 DECISION = f"{Q}governor:decision:p1"
 BLOCK = f"{Q}governor:block:p1"
 LEDGER = f"{Q}governor:ledger:BTCUSDT"
+HALTS = (f"{Q}governor:halt:symbols", f"{Q}governor:halt:records")
 KILLS = (f"{Q}kill", f"{Q}governor:halt", f"{Q}global:kill_switch")
 
 NOT_ALLOCATION = [
@@ -45,10 +46,14 @@ NOT_GOVERNOR = [
     f"GET {PERMIT}", f"DEL {LEDGER}", f"DEL {EVENTS}", f"XDEL {EVENTS} 1-1",
     *(f"SET {key} 0" for key in KILLS), *(f"DEL {key}" for key in KILLS),
     *(f"EXPIRE {key} 1" for key in KILLS), "EVAL return(1) 0", "SCRIPT FLUSH", "SCAN 0",
+    *(f"HSET {key} BTCUSDT 0" for key in HALTS), *(f"HDEL {key} field" for key in HALTS),
+    *(f"DEL {key}" for key in HALTS),
 ]  # fmt: skip
 NOT_OPERATOR = [
     f"SET {PERMIT} x", f"HSET {PERMIT} granted 1", f"EXPIRE {PERMIT} 9999", f"DEL {DECISION}",
-    f"HSET {DECISION} verdict x", f"DEL {LEDGER}", f"ZADD {LEDGER} 1 a", f"DEL {BLOCK}",
+    f"HSET {DECISION} verdict x", f"HDEL {DECISION} field", f"HINCRBY {DECISION} n 1",
+    f"EXPIRE {DECISION} 1", *(f"DEL {key}" for key in HALTS), f"DEL {LEDGER}",
+    f"ZADD {LEDGER} 1 a", f"DEL {BLOCK}",
     f"DEL {PLANS}", f"XTRIM {EVENTS} MAXLEN 0", "EVAL return(1) 0",
     f"XADD {PROPOSED_STREAM} * a b", f"XADD {REJECTED} * a b", f"XGROUP DESTROY {PLANS} governor",
     f"HSET {Q}qtctl:service:governor:x a b", "SCRIPT FLUSH",
@@ -57,6 +62,7 @@ NOT_VIEWER = [
     f"HSET {TARGET} target_usd 1", f"SET {PERMIT} x", f"DEL {PERMIT}", f"XADD {PLANS} * a b",
     f"XACK {PLANS} governor 1-1", f"XREADGROUP GROUP governor me STREAMS {PLANS} >",
     f"XGROUP CREATE {PLANS} me 0 MKSTREAM", f"SET {KILLS[0]} 1", f"EXPIRE {DECISION} 1",
+    f"HSET {HALTS[0]} BTCUSDT 1", f"HDEL {HALTS[0]} field", f"HSETNX {DECISION} a b",
     f"GETDEL {PERMIT}", f"ZREM {Q}governor:permits p1", "EVAL return(1) 0", "INFO",
     f"PUBLISH {Q}x y", f"OBJECT FREQ {PERMIT}",
 ]  # fmt: skip
@@ -64,6 +70,7 @@ NOT_APPLY = [
     f"SET {PERMIT} x", f"HSET {PERMIT} granted 1", f"EXPIRE {PERMIT} 9999", f"DEL {DECISION}",
     f"XADD {PLANS} * a b", f"XDEL {PLANS} 1-1", f"HSET {TARGET} target_usd 1", f"SET {KILLS[0]} 0",
     f"DEL {KILLS[0]}", f"HGETALL {TARGET}", f"ZADD {Q}governor:permits 1 p1", "SCAN 0",
+    f"HDEL {HALTS[0]} field", f"HSETNX {DECISION} a b",
 ]  # fmt: skip
 NOT_UPSTREAM = [
     f"SET {PERMIT} x", f"GET {PERMIT}", f"DEL {DECISION}", f"DEL {PLANS}", f"XDEL {PLANS} 1-1",
@@ -96,7 +103,7 @@ def keyspace(redis: Redis) -> dict[str, bytes]:
 def something_everywhere(redis: Redis) -> None:
     """Each key that a role might want to change is there."""
     with redis.store() as admin:
-        for key in (TARGET, SCORE, PROPOSED, DECISION):
+        for key in (TARGET, SCORE, PROPOSED, DECISION, *HALTS):
             admin.run("HSET", key, "field", "value")
         for key in (PERMIT, BLOCK, *KILLS):
             admin.run("SET", key, "value")

@@ -233,7 +233,9 @@ LOOKS = (
     "target list", "target list BTCUSDT -o json", "eff list", "eff list BTCUSDT", "permit list",
     "permit show p2", "plan list", "plan list BTCUSDT --since 1h", "plan show p1",
     "plan explain p2 -o json", "tail proposed", "tail plans -o json", "tail events",
-    "tail rejected -o ndjson",
+    "tail rejected -o ndjson", "plan list --what-if max_exec_per_hour=5",
+    "plan show p1 --what-if kill_score_critical=0", "why BTCUSDT", "why ETHUSDT -o json",
+    "group list", "stream list",
 )  # fmt: skip
 
 
@@ -249,6 +251,11 @@ def worked(redis: Redis) -> None:
     assert gov.once(clock.now())
     loop.close()
     gov.close()
+    send(redis, plan_id="pending", symbol="ETHUSDT")
+    with redis.store() as admin:
+        admin.run(
+            "XREADGROUP", "GROUP", "governor", "gone", "STREAMS", f"{Q}stream:apply.plan", ">"
+        )
 
 
 class As:
@@ -275,6 +282,26 @@ def test_every_look_works(redis: Redis, role: str, capsys: pytest.CaptureFixture
             run.ok(line)
 
 
+def test_the_operators_doctor_may_look_at_everything(
+    redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worked(redis)
+    with nothing_refused(redis):
+        found = As(redis, "operator", capsys)("doctor -o json").json
+    assert [each for each in found if each["level"] == "unknown"] == []
+
+
+def test_the_viewers_doctor_says_what_it_may_not_look_at(
+    redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worked(redis)
+    found = As(redis, "viewer", capsys)("doctor -o json").json
+    unknown = [each["check"] for each in found if each["level"] == "unknown"]
+    assert unknown == [f"redis.{what}" for what in
+                       ("version", "role", "eviction", "memory", "persistence")]  # fmt: skip
+    assert all(each["level"] == "ok" for each in found if each["check"] == "redis.clock")
+
+
 def test_the_viewer_has_no_command_that_no_look_uses(
     redis: Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -296,10 +323,31 @@ def follows(admin: Store) -> bool:
     return b"cmd=xread " in admin.run("CLIENT", "LIST")
 
 
+def test_the_operator_looks_after_the_consumer_groups(
+    redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worked(redis)
+    stream, run = f"{Q}stream:apply.plan", As(redis, "operator", capsys)
+    with redis.store() as admin, nothing_refused(redis):
+        ids = [each[0] for each in admin.run("XPENDING", stream, "governor", "-", "+", 10)]
+        admin.run("XCLAIM", stream, "governor", "gone", 0, *ids, "IDLE", 120_000, "JUSTID")
+        admin.run("XGROUP", "CREATECONSUMER", stream, "governor", "idle")
+        admin.run("HSET", f"{Q}qtctl:service:governor:here", "host", "h")
+        run.ok("group recover")
+        assert {each[1] for each in admin.run("XPENDING", stream, "governor", "-", "+", 10)} == {
+            b"here"
+        }
+        until(lambda: run.ok("group prune --idle 1s -o json").json, what="an idle consumer")
+        admin.run("XGROUP", "DESTROY", stream, "governor")
+        run.ok("group recover")
+        assert len(admin.run("XINFO", "GROUPS", stream)) == 1
+
+
 @pytest.mark.parametrize(
     "line",
     ["permit take p2", "inject plan BTCUSDT", "inject eff BTCUSDT 0.5 --force",
-     "inject target NEWUSDT 5", "serve governor --once", "serve allocation --once"],
+     "inject target NEWUSDT 5", "halt", "halt BTCUSDT", "serve governor --once",
+     "serve allocation --once"],
 )  # fmt: skip
 def test_a_viewer_who_would_change_something_is_told_so_in_a_line(
     redis: Redis, line: str, capsys: pytest.CaptureFixture[str]
@@ -325,6 +373,44 @@ def test_the_operator_injects_takes_and_clears(
         run.ok("permit take p2 --cap 150")
 
 
+@pytest.mark.parametrize("encoding", ["json", "hash"])
+def test_the_operator_halts_and_resumes(
+    redis: Redis, encoding: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gov = governor(redis, *NO_RATES, f"governor.permit_encoding={encoding}")
+    gov.open(clock.now())
+    run = As(redis, "operator", capsys)
+    with nothing_refused(redis):
+        for plan_id in ("p1", "p2"):
+            send(redis, plan_id=plan_id)
+        assert gov.once(clock.now())
+        assert "2 permits withdrawn" in run.ok("halt --reason down").out
+        run.ok("halt BTCUSDT --all")
+        send(redis, plan_id="p3")
+        assert gov.once(clock.now())
+        assert "HALTED" in As(redis, "viewer", capsys).ok("permit list").err
+        run.ok("resume --reason up --yes")
+        run.ok("resume BTCUSDT --reason up --yes")
+        send(redis, plan_id="p4")
+        assert gov.once(clock.now())
+    gov.close()
+    verdicts = [decided(redis, plan_id)["verdict"] for plan_id in ("p1", "p3", "p4")]
+    assert verdicts == ["permitted", "blocked", "permitted"]
+    assert decided(redis, "p1")["withdrawn_at"]
+    assert decided(redis, "p3")["kill_key"] == f"{Q}governor:halt:symbols"
+
+
+def test_a_viewer_who_would_resume_is_told_so_and_changes_nothing(
+    redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    As(redis, "operator", capsys)("halt")
+    said = As(redis, "viewer", capsys)("resume --reason up --yes")
+    assert said.code == 1
+    assert "permission" in said.err
+    with redis.store() as admin:
+        assert admin.run("GET", f"{Q}governor:halt") == b"reduce_only"
+
+
 def injects_and_clears(run: As) -> None:
     run.ok("inject eff BTCUSDT 0.9 --force")
     run.ok("inject eff BTCUSDT 0.8")
@@ -345,7 +431,9 @@ def test_both_loops_serve_and_the_operator_proves_them_live(
     publish(redis)
     with contextlib.ExitStack() as stack:
         # Following is the viewer's, in another test.
-        stack.enter_context(all_of_it_used(redis, "operator", but=["xread", "xinfo|stream"]))
+        stack.enter_context(
+            all_of_it_used(redis, "operator", but=["xread", "xclaim", "xgroup|delconsumer"])
+        )
         for role in ("allocation", "governor"):
             child = stack.enter_context(
                 qtctl("serve", role, "--redis-url", redis.url, *ports, *fast,
@@ -359,8 +447,11 @@ def test_both_loops_serve_and_the_operator_proves_them_live(
         assert json.loads(said.out)["failed"] == 0
         assert "permitted" in run.ok("inject plan BTCUSDT --plan-id mine --wait 5").err
         run.ok("permit take mine")
+        run.ok("inject plan ETHUSDT --plan-id left --wait 5")
+        run.ok("halt")
+        run.ok("resume --reason up --yes")
         injects_and_clears(run)
-        for line in LOOKS:
+        for line in (*LOOKS, "doctor"):
             run(line)
     assert redis.refusals() == []
     with redis.store() as admin:

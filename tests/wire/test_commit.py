@@ -236,6 +236,7 @@ KEYS = [
     "events",
     "plans",
     "kill",
+    "halted_symbols",
 ]
 
 
@@ -261,6 +262,7 @@ def test_a_denied_key_issues_nothing_and_leaves_the_plan_pending(
     store: Store, limited: Any, name: str
 ) -> None:
     keys = _keys(store) | {"plans": store.keys.plans, "kill": "quantum:kill"}
+    keys |= {"halted_symbols": store.keys.halted_symbols}
     entry = fields()
     entry_id = queue(store, entry)
     allowed = [f"~{key}" for other, key in keys.items() if other != name]

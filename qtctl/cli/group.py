@@ -1,0 +1,296 @@
+"""`qtctl group`: consumer groups, what they hold, who is dead; hand over and tidy up."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qtctl.cli import values
+from qtctl.cli.columns import age, number, text
+from qtctl.cli.env import Env
+from qtctl.cli.frame import command, group
+from qtctl.cli.guards import DryRun, Force
+from qtctl.cli.render import Rows, emit, emit_one
+from qtctl.errors import NotFoundError, RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from qtctl.wire.groups import Pending
+    from qtctl.wire.queue_inspection import Group
+    from qtctl.wire.store import Store
+
+app = group(
+    "group",
+    help="Consumer groups of the streams: lag, pending, consumers.",
+    default="list",
+    examples="""
+    qtctl group list
+    qtctl group recover --dry-run
+    qtctl group prune --idle 1h
+    """,
+)
+
+STUCK_SEC = 60.0
+"""What is pending and untouched for so long is held by nobody who lives."""
+ALIVE_SEC = 60.0
+"""A consumer of another group that asked for something within this is alive."""
+
+GROUPS = (
+    text("stream", "stream", drop=1),
+    text("group", "group"),
+    text("lag", lambda row: "unknown" if row["lag"] is None else f"{row['lag']:,}", right=True),
+    number("pending", "pending"),
+    number("stuck", "stuck", style=lambda stuck: "red" if stuck else ""),
+    age("oldest stuck", "stuck_s", drop=2),
+    number("consumers", lambda row: len(row["consumers"])),
+)
+CONSUMERS = (
+    text("group", "group", drop=1),
+    text("consumer", "consumer"),
+    number("pending", "pending"),
+    age("idle", "idle_s"),
+    age("longest held", "held_s", drop=2),
+    number("deliveries", "deliveries", style=lambda most: "red" if (most or 0) > 1 else ""),
+)
+DONE = (
+    text("group", "group"),
+    text("did", "did"),
+    text("consumer", "consumer"),
+    number("entries", "entries"),
+)
+
+Stream = Annotated[
+    str | None,
+    typer.Option("--stream", help="plans, proposed, events or rejected. Default: all, or plans."),
+]
+Name = Annotated[str | None, typer.Argument(metavar="GROUP", help="Default: governor.")]
+
+
+@command(app, "list")
+def list_groups(env: Env, stream: Stream = None) -> None:
+    """Every consumer group: lag (unknown where Redis does not know it), pending, its consumers.
+
+    stuck: pending and untouched for a minute. deliveries: the most that one of a consumer's
+    entries had; of the oldest 1,000 pending ones.
+
+    Examples:
+        qtctl group list
+        qtctl group list --stream plans -o json
+    """
+    with env.store() as store:
+        found = rows(store, _streams(store, stream))
+    if env.output != "table":
+        emit(env, found, GROUPS)
+        return
+    if not found:
+        env.say("No groups: no service has run here, and nobody else reads the streams.")
+        return
+    consumers = [
+        {"group": each["group"], **consumer} for each in found for consumer in each["consumers"]
+    ]
+    emit_one(env, {}, Rows(found, GROUPS), Rows(consumers, CONSUMERS))
+    for each in found:
+        if each["cut"]:
+            env.say(f"{each['group']}: deliveries are of its oldest pending entries only.")
+
+
+@command(app)
+def recover(
+    env: Env,
+    name: Name = None,
+    stream: Stream = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+) -> None:
+    """Make a group work again: create the governors' where it is gone, and hand what the dead hold
+    to a consumer that lives.
+
+    Nothing is acknowledged, so nothing is lost. Governors take over by themselves what lies for
+    5 s; where that has not happened, none lives. Another system's group needs --force: what is
+    handed over is carried out there. Ends with 1 where something stays stuck.
+
+    Examples:
+        qtctl group recover --dry-run
+        qtctl group recover
+        qtctl group recover apply_layer --force
+    """
+    with env.store() as store:
+        key, group_name = _target(store, name, stream)
+        _refuse_others(env, group_name, key, store, force)
+        env.say(f"{env.where()} recover the group {group_name} of {key}")
+        done = _recovered(store, key, group_name, dry_run=dry_run)
+        left = [] if dry_run else _stuck(store, key, group_name)
+    _tell(env, done, "Nothing is stuck.", dry_run=dry_run)
+    if left:
+        env.say(f"{len(left)} entries stay stuck: nobody lives who could take them. {_START}")
+        raise typer.Exit(1)
+
+
+_START = "Start a governor: systemctl start quantum-governor, or qtctl serve governor"
+
+
+@command(app)
+def prune(
+    env: Env,
+    name: Name = None,
+    stream: Stream = None,
+    idle: Annotated[str, typer.Option("--idle", help="Only those idle for so long.")] = "1h",
+    dry_run: DryRun = False,
+    force: Force = False,
+) -> None:
+    """Remove consumers that hold nothing and have asked for nothing for long.
+
+    One that holds entries is never removed: its entries would be lost.
+
+    Examples:
+        qtctl group prune --dry-run
+        qtctl group prune --idle 10m
+    """
+    from qtctl.wire import groups
+
+    idle_sec = values.duration(idle, "--idle", 1, 30 * 86_400)
+    with env.store() as store:
+        key, group_name = _target(store, name, stream)
+        _refuse_others(env, group_name, key, store, force)
+        env.say(f"{env.where()} prune the group {group_name} of {key}")
+        if dry_run:
+            found = rows(store, [key])
+            mine = next(each for each in found if each["group"] == group_name)
+            gone = [
+                each["consumer"]
+                for each in mine["consumers"]
+                if not each["pending"] and each["idle_s"] > idle_sec
+            ]
+        else:
+            gone = groups.remove_idle(store, key, group_name, idle_sec)
+    done = [_did(group_name, "remove", consumer, 0) for consumer in gone]
+    _tell(env, done, f"No consumer without entries is idle for {idle}.", dry_run=dry_run)
+
+
+def rows(store: "Store", streams: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a group; its consumers in it."""
+    from qtctl.wire import groups, queue_inspection
+
+    out = []
+    for stream in streams:
+        for found in queue_inspection.groups(store, stream, int(STUCK_SEC * 1000)):
+            held = groups.pending(store, stream, found.name) if found.pending else []
+            out.append(_row(stream, found, held))
+    return out
+
+
+def _row(stream: str, found: "Group", held: "Sequence[Pending]") -> dict[str, Any]:
+    consumers = []
+    for each in found.consumers or ():
+        own = [entry for entry in held if entry.consumer == each.name]
+        consumers.append(
+            {
+                "consumer": each.name,
+                "pending": each.pending,
+                "idle_s": round(each.idle_sec, 3),
+                "held_s": max((entry.idle_sec for entry in own), default=None),
+                "deliveries": max((entry.deliveries for entry in own), default=None),
+            }
+        )
+    return {
+        "stream": stream,
+        "group": found.name,
+        "lag": found.lag,
+        "behind": found.behind,
+        "pending": found.pending,
+        "stuck": found.stuck,
+        "stuck_s": found.stuck_sec if found.stuck else None,
+        "cut": found.pending > len(held),
+        "consumers": consumers,
+    }
+
+
+def _streams(store: "Store", word: str | None) -> list[str]:
+    keys = store.keys
+    known = {
+        "plans": keys.plans,
+        "proposed": keys.proposed_stream,
+        "events": keys.events,
+        "rejected": keys.rejected,
+    }
+    if word is None:
+        return list(known.values())
+    if word not in known:
+        raise UsageError(f"--stream {word!r} is none of {', '.join(known)}")
+    return [known[word]]
+
+
+def _target(store: "Store", name: str | None, stream: str | None) -> tuple[str, str]:
+    """The stream and the group that are meant. Errors: NotFoundError for a group that is not."""
+    from qtctl.wire.groups import group_names
+    from qtctl.wire.keys import GROUP
+
+    (key,) = _streams(store, stream or "plans")
+    wanted = name or GROUP
+    there = group_names(store, key)
+    if wanted not in there and not (wanted == GROUP and key == store.keys.plans):
+        told = ", ".join(there) or "none"
+        raise NotFoundError(f"no group {wanted} on {key}; there: {told}")
+    return key, wanted
+
+
+def _refuse_others(env: Env, name: str, key: str, store: "Store", force: bool) -> None:
+    from qtctl.wire.keys import GROUP
+
+    if not force and (name != GROUP or key != store.keys.plans):
+        raise RefusedError(
+            f"the group {name} of {key} is another system's: ask its owner first, or --force"
+        )
+
+
+def _recovered(store: "Store", key: str, name: str, *, dry_run: bool) -> list[dict[str, Any]]:
+    from qtctl.wire import groups
+    from qtctl.wire.keys import GROUP
+    from qtctl.wire.plan_queue import PlanQueue
+
+    if name not in groups.group_names(store, key):
+        if not dry_run:
+            PlanQueue(store, store, "").ensure_group()
+        return [_did(GROUP, "create, from an hour ago", "", 0)]
+    stuck = _stuck(store, key, name)
+    to = _living(store, key, name) if stuck else None
+    if to is None:
+        return []
+    theirs = [entry for entry in stuck if entry.consumer != to]
+    moved = len(theirs) if dry_run else groups.hand_over(store, key, name, theirs, to, STUCK_SEC)
+    return [_did(name, "hand over", to, moved)] if moved else []
+
+
+def _stuck(store: "Store", key: str, name: str) -> "list[Pending]":
+    from qtctl.wire import groups
+
+    living = _living(store, key, name)
+    return [
+        entry
+        for entry in groups.pending(store, key, name)
+        if entry.idle_sec >= STUCK_SEC and entry.consumer != living
+    ]
+
+
+def _living(store: "Store", key: str, name: str) -> str | None:
+    """A consumer that lives: a governor with a record, elsewhere the one that asked last."""
+    from qtctl.wire import presence_log, queue_inspection
+    from qtctl.wire.keys import GROUP
+
+    if name == GROUP and key == store.keys.plans:
+        running = presence_log.running(store, "governor")
+        return running[0].name if running else None
+    for found in queue_inspection.groups(store, key, int(STUCK_SEC * 1000)):
+        if found.name == name and found.consumers:
+            latest = min(found.consumers, key=lambda each: each.idle_sec)
+            return latest.name if latest.idle_sec < ALIVE_SEC else None
+    return None
+
+
+def _did(name: str, did: str, consumer: str, entries: int) -> dict[str, Any]:
+    return {"group": name, "did": did, "consumer": consumer, "entries": entries}
+
+
+def _tell(env: Env, done: Sequence[dict[str, Any]], empty: str, *, dry_run: bool) -> None:
+    emit(env, done, DONE, empty=empty)
+    if dry_run and done:
+        env.say("--dry-run: nothing was done.")

@@ -1,0 +1,118 @@
+"""The settings that the services would have by the files of a host, before and after a change."""
+
+import os
+import posixpath
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from qtctl.deploy import units
+from qtctl.deploy.host import ABSENT, Host, State
+from qtctl.errors import ConfigError
+from qtctl.settings import Loaded, load
+from qtctl.settings.envfile import is_name, parse
+from qtctl.settings.loading import DEFAULT_FILE
+
+Read = Callable[[str], State]
+
+
+class View:
+    """The files of a host as they will be once `changes` (path to state) are made."""
+
+    def __init__(self, host: Host, changes: Mapping[str, State]) -> None:
+        self._host = host
+        self._changes = changes
+
+    def read(self, path: str) -> State:
+        """What will be at a path."""
+        return self._changes[path] if path in self._changes else self._host.read(path)
+
+    def text(self, path: str) -> str | None:
+        """The text of a file, links followed where they stay on the host; None without one."""
+        state = self.read(path)
+        if state.kind == "link":
+            # One hop, and on this host: what a link in a staging folder means there.
+            target = posixpath.join(posixpath.dirname(path), state.target)
+            state = self.read(posixpath.normpath(target))
+        return state.content.decode("utf-8", "backslashreplace") if state.kind == "file" else None
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder."""
+        place = self._host.place(f"{folder}/x").parent
+        there = {each.name for each in place.iterdir()} if place.is_dir() else set()
+        for path, state in self._changes.items():
+            above, _, name = path.rpartition("/")
+            if above == folder:
+                there = there - {name} if state == ABSENT else there | {name}
+        return sorted(there)
+
+    def enabled(self) -> list[str]:
+        """Which of our units start at boot."""
+        return [unit for unit in units.UNITS if links(self, unit)]
+
+
+def links(view: View, unit: str) -> list[str]:
+    """The links that make a unit start with a target: `…/multi-user.target.wants/UNIT`."""
+    folders = [
+        f"{units.FOLDER}/{name}"
+        for name in view.names(units.FOLDER)
+        if name.endswith((".wants", ".requires"))
+    ]
+    extra = [] if units.WANTS in folders else [units.WANTS]
+    found = [f"{folder}/{unit}" for folder in [*folders, *extra]]
+    return [path for path in found if view.read(path).kind != "absent"]
+
+
+def effective(view: View, packaged: Mapping[str, str]) -> dict[str, Loaded]:
+    """What `allocation` and `governor` run by: the settings of the unit that is enabled, else of
+    the two separate ones. `packaged` has the text of units that are not installed.
+
+    Errors: ConfigError for settings with which a service would not start.
+    """
+    enabled = view.enabled()
+    if units.SINGLE in enabled and units.GOVERNOR not in enabled:
+        both = of_unit(view, units.SINGLE, packaged)
+        return {"allocation": both, "governor": both}
+    return {
+        units.SERVICE[unit]: of_unit(view, unit, packaged) for unit in units.LAYOUTS["separate"]
+    }
+
+
+def of_unit(view: View, unit: str, packaged: Mapping[str, str]) -> Loaded:
+    """What a unit runs by; `packaged` has its text where it is not installed.
+
+    Errors: ConfigError.
+    """
+    text = view.text(units.path_of(unit))
+    texts = [packaged[unit] if text is None else text]
+    texts += [view.text(path) or "" for path in units.dropins(unit, view.names)]
+    found = units.sources(texts)
+    environ = dict(found.variables)
+    for path, _ in found.files:
+        pairs = parse(view.text(path) or "")
+        environ.update({name: value for name, value in pairs if is_name(name)})
+    config = found.config or environ.pop("QTCTL_CONFIG", "") or str(DEFAULT_FILE)
+    try:
+        return _loaded(view.text(config), config, environ, found, units.SERVICE[unit])
+    except ConfigError as problem:
+        told = str(problem).replace("(environment ", f"({unit}, ")
+        raise ConfigError(f"{unit} would not start: {told}") from problem
+
+
+def _loaded(
+    text: str | None, path: str, environ: Mapping[str, str], found: units.Sources, service: str
+) -> Loaded:
+    """Read through a copy, since what is to be may not be there yet. Errors: ConfigError."""
+    with tempfile.TemporaryDirectory(prefix="qtctl-") as folder:
+        copy = Path(folder) / "settings.toml"
+        copy.write_text(text or "", encoding="utf-8")
+        try:
+            return load(
+                config=copy,
+                environ={**environ, "QTCTL_CONFIG": os.devnull},
+                redis_url=found.redis_url,
+                sets=found.sets,
+                service=service,
+            )
+        except ConfigError as problem:
+            raise ConfigError(str(problem).replace(str(copy), path)) from problem

@@ -1,0 +1,102 @@
+"""The files that are installed: units/ and etc/, from the checkout or from the installed wheel."""
+
+import pwd
+import sys
+from functools import cache
+from pathlib import Path
+
+import qtctl
+from qtctl.deploy import units
+from qtctl.errors import QtctlError, RefusedError
+
+BIN = "/usr/local/bin/qtctl"
+"""Where the units find qtctl."""
+CONFIG_FILES = ("qtctl.toml", "allocation-target.env", "governor.env")
+_HIDDEN = ("/tmp", "/var/tmp")
+_HOMES = ("/home", "/root", "/run/user")
+_UNUSABLE = frozenset(" \t\n\r:\\'\"%")
+
+
+def folder(name: str) -> Path:
+    """`units` or `etc`. Errors: QtctlError where the installation is incomplete."""
+    package = Path(qtctl.__file__).parent
+    for place in (package / "packaged" / name, package.parent / name):
+        if place.is_dir():
+            return place
+    raise QtctlError(f"{name}/ is not part of this installation in {package}: install qtctl again")
+
+
+@cache
+def unit_texts() -> dict[str, str]:
+    """The text of each unit, by its name."""
+    place = folder("units")
+    return {unit: (place / unit).read_text(encoding="utf-8") for unit in units.UNITS}
+
+
+@cache
+def lines() -> frozenset[str]:
+    """Every line of the files that come with qtctl: no secret is among them."""
+    etc = folder("etc")
+    texts = [(etc / name).read_text(encoding="utf-8") for name in CONFIG_FILES]
+    return frozenset(line for text in (*texts, *unit_texts().values()) for line in text.split("\n"))
+
+
+def program() -> Path:
+    """The qtctl of this installation, which is what the services will run.
+
+    Errors: RefusedError where there is none, or the services could not see it.
+    """
+    path = Path(sys.prefix) / "bin" / "qtctl"
+    if not path.is_file():
+        raise RefusedError(f"{path} is not there: install qtctl with pip into {sys.prefix}")
+    for needed in _needed():
+        if any(_below(needed, hidden) for hidden in _HIDDEN):
+            raise RefusedError(
+                f"qtctl runs from {needed}, and a service has a /tmp of its own: install it "
+                "elsewhere (python3 -m venv /opt/qtctl)"
+            )
+        if _UNUSABLE & set(str(needed)):
+            raise RefusedError(
+                f"qtctl runs from {str(needed)!r}, which can't stand in a unit: install it "
+                "elsewhere (python3 -m venv /opt/qtctl)"
+            )
+    return path
+
+
+def owner_warning() -> str | None:
+    """What root should know before it runs a program that somebody else can change."""
+    path = program().resolve()
+    try:
+        owner = path.stat().st_uid
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = str(owner)
+    if owner == 0:
+        return None
+    return f"{path} belongs to {name}, who can so change what root and the services run"
+
+
+def home_dropin() -> str | None:
+    """What opens qtctl's own folders to the services, where they are below /home; else None."""
+    opened = [path for path in _needed() if any(_below(path, home) for home in _HOMES)]
+    if not opened:
+        return None
+    lines = "".join(f"BindReadOnlyPaths={path}\n" for path in opened)
+    return (
+        "# qtctl is installed below a home directory. The service sees these folders there,\n"
+        "# read-only, and nothing else. Written by `qtctl deploy`.\n"
+        f"[Service]\nProtectHome=tmpfs\n{lines}"
+    )
+
+
+def _needed() -> list[Path]:
+    """The folders that a service must read to run this qtctl, none inside another."""
+    package = Path(qtctl.__file__).parent
+    found = {Path(each).resolve() for each in (sys.prefix, sys.base_prefix, package)}
+    return sorted(
+        each for each in found if not any(other != each and _below(each, other) for other in found)
+    )
+
+
+def _below(path: Path, folder: Path | str) -> bool:
+    return path.is_relative_to(folder)

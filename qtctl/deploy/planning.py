@@ -1,0 +1,294 @@
+"""What a deployment or a rollback would change on a host, worked out before anything is touched."""
+
+import grp
+import pwd
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qtctl import __version__
+from qtctl.deploy import effective, packaged, units
+from qtctl.deploy.diffs import unified
+from qtctl.deploy.effective import View
+from qtctl.deploy.host import ABSENT, Host, State
+from qtctl.deploy.limits import Risk, changed, limits_of, risks
+from qtctl.deploy.records import APPLYING, Change, Record, undone
+from qtctl.deploy.systemctl import Systemctl
+from qtctl.errors import ConfigError, NotFoundError, RefusedError, UsageError
+
+USER = "qt"
+CONFIG_FOLDER = "/etc/quantum"
+DROPIN = "qtctl-home.conf"
+
+Owner = tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the operator asked for. layout: a key of units.LAYOUTS, or None for the one in use.
+    settings: a folder whose files replace those of /etc/quantum, or None to keep them."""
+
+    layout: str | None = None
+    settings: Path | None = None
+    restart: bool = False
+
+
+@dataclass
+class Plan:
+    """What would be done.
+
+    running_before and running: units, None in a staging folder. settings: those that a service
+    would have otherwise, a line each. edited: paths that somebody has changed since. limits: all
+    that there will be, by the paths of settings.
+    """
+
+    kind: str
+    changes: list[Change]
+    kept: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    running_before: list[str] | None = None
+    running: list[str] | None = None
+    stop: list[str] = field(default_factory=list)
+    restart: list[str] = field(default_factory=list)
+    why_restart: str = ""
+    undoes: tuple[str, ...] = ()
+    edited: list[str] = field(default_factory=list)
+    settings: list[str] = field(default_factory=list)
+    risks: list[Risk] = field(default_factory=list)
+    limits: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Is there nothing to do?"""
+        return not (self.changes or self.stop or self.restart)
+
+    def diff(self, change: Change) -> list[str]:
+        """The lines of a change's diff, what must not be seen masked."""
+        return unified(change.path, change.before, change.after, packaged.lines())
+
+
+def deploy(
+    host: Host, systemd: Systemctl | None, choices: Choices, records: Sequence[Record]
+) -> Plan:
+    """The way to an installation of this version. systemd is None in a staging folder.
+
+    Errors: RefusedError for what is in the way; ConfigError for settings with which a service
+    would not start.
+    """
+    now = View(host, {})
+    layout = choices.layout or ("together" if now.enabled() == [units.SINGLE] else "separate")
+    wanted, kept = _wanted(host, now, choices)
+    wanted |= _links(now, units.LAYOUTS[layout], _owner(host, "root", "root"))
+    plan = Plan("deploy", _changes(host, wanted), kept)
+    plan.folders = _folders(host, plan.changes)
+    if systemd is not None:
+        _plan_services(plan, systemd, units.LAYOUTS[layout], _why(plan, choices, records))
+    _compare(host, plan, records)
+    return plan
+
+
+def rollback(
+    host: Host, systemd: Systemctl | None, records: Sequence[Record], id: str | None
+) -> Plan:
+    """The way back to what was there before a deployment, the last that is not undone unless it
+    is named; what came after it is undone with it.
+
+    Errors: NotFoundError where there is none; RefusedError for what is in the way.
+    """
+    target = _target(records, id)
+    later = [record for record in records if record.id >= target.id]
+    wanted: dict[str, State] = {}
+    left: dict[str, State] = {}
+    for record in later:
+        for change in record.changes:
+            wanted.setdefault(change.path, change.before)
+            left[change.path] = change.after
+    plan = Plan("rollback", _changes(host, wanted), undoes=tuple(each.id for each in later))
+    if all(record.state != APPLYING for record in later):
+        plan.edited = [each.path for each in plan.changes if not each.before.fits(left[each.path])]
+    plan.folders = _folders(host, plan.changes)
+    if systemd is not None:
+        running = [unit for unit in units.UNITS if unit in (target.running_before or ())]
+        _plan_services(plan, systemd, running, "its files change" if plan.changes else "")
+    _compare(host, plan, records)
+    return plan
+
+
+def record_of(plan: Plan, id: str, began_at: float, by: str) -> Record:
+    """The plan as what is kept of it."""
+    return Record(
+        id=id,
+        kind=plan.kind,
+        version=__version__,
+        began_at=began_at,
+        changes=tuple(plan.changes),
+        folders=tuple(plan.folders),
+        undoes=plan.undoes,
+        running_before=None if plan.running_before is None else tuple(plan.running_before),
+        running=None if plan.running is None else tuple(plan.running),
+        extra={
+            "by": by,
+            "risks": [str(risk) for risk in plan.risks],
+            "stop": plan.stop,
+            "restart": plan.restart,
+            "limits": plan.limits,
+        },
+    )
+
+
+def _wanted(host: Host, now: View, choices: Choices) -> tuple[dict[str, State], list[str]]:
+    """What is to be at each path, in the order in which it is installed; and what is kept."""
+    root, ours = _owner(host, "root", "root"), _owner(host, "root", USER)
+    wanted: dict[str, State] = {}
+    kept = []
+    for path, content, asked in _config(choices):
+        there = now.read(path)
+        if there == ABSENT or asked:
+            wanted[path] = State("file", content, mode=0o640, owner=ours)
+        elif there.content != content:
+            kept.append(path)
+    dropin = packaged.home_dropin()
+    for unit, text in packaged.unit_texts().items():
+        if now.read(units.path_of(unit)).target == "/dev/null":
+            raise RefusedError(f"{unit} is masked; if it may run again: systemctl unmask {unit}")
+        wanted[units.path_of(unit)] = State("file", text.encode(), mode=0o644, owner=root)
+        path = f"{units.path_of(unit)}.d/{DROPIN}"
+        if dropin is not None:
+            wanted[path] = State("file", dropin.encode(), mode=0o644, owner=root)
+        elif now.read(path) != ABSENT:
+            wanted[path] = ABSENT
+    program = packaged.program()
+    if program.resolve() != host.place(packaged.BIN) and str(program) != packaged.BIN:
+        wanted[packaged.BIN] = State("link", target=str(program), owner=root)
+    return wanted, kept
+
+
+def _config(choices: Choices) -> Iterable[tuple[str, bytes, bool]]:
+    """Path, content, and whether it replaces what is there, of each file of settings.
+
+    Errors: UsageError where the folder that was named has none of them.
+    """
+    ours = packaged.folder("etc")
+    given = choices.settings
+    if given is not None and not any((given / name).is_file() for name in packaged.CONFIG_FILES):
+        raise UsageError(f"{given} has none of {', '.join(packaged.CONFIG_FILES)}")
+    for name in packaged.CONFIG_FILES:
+        named = given is not None and (given / name).is_file()
+        source = given / name if given is not None and named else ours / name
+        try:
+            yield f"{CONFIG_FOLDER}/{name}", source.read_bytes(), named
+        except OSError as problem:
+            raise UsageError(f"{source} can't be read: {problem.strerror}") from problem
+
+
+def _links(now: View, enabled: Sequence[str], owner: Owner) -> dict[str, State]:
+    """The links that start our units at boot, as they shall be: what `systemctl enable` makes."""
+    wanted: dict[str, State] = {}
+    for unit in units.UNITS:
+        if unit not in enabled:
+            wanted |= dict.fromkeys(effective.links(now, unit), ABSENT)
+        elif not effective.links(now, unit):
+            target = units.path_of(unit)
+            wanted[f"{units.WANTS}/{unit}"] = State("link", target=target, owner=owner)
+    return wanted
+
+
+def _changes(host: Host, wanted: Mapping[str, State]) -> list[Change]:
+    found = ((path, host.read(path), state) for path, state in wanted.items())
+    return [Change(path, is_, to_be) for path, is_, to_be in found if not is_.fits(to_be)]
+
+
+def _folders(host: Host, changes: Iterable[Change]) -> list[str]:
+    """The folders to be made, the outermost first."""
+    paths = [change.path for change in changes if change.after != ABSENT]
+    return list(dict.fromkeys(each for path in paths for each in host.missing_folders(path)))
+
+
+def _compare(host: Host, plan: Plan, records: Sequence[Record]) -> None:
+    """What changes for the services, and what of it raises risk.
+
+    Limits are held against the files as they are, and against those of the last deployment: a
+    service that runs may not have read what was edited since.
+    Errors: ConfigError for settings with which a service would not start. On the way back they are
+    a risk instead: what was there need not have been qtctl's.
+    """
+    if plan.empty:
+        return
+    ours = packaged.unit_texts()
+    try:
+        after = effective.effective(
+            View(host, {change.path: change.after for change in plan.changes}), ours
+        )
+    except ConfigError as problem:
+        if plan.kind == "deploy":
+            raise
+        plan.risks = [Risk("limits", "known", f"unknown ({problem})")]
+        return
+    plan.limits = limits_of(after)
+    try:
+        before = effective.effective(View(host, {}), ours)
+    except ConfigError as problem:
+        plan.risks = [Risk("limits", f"unknown ({problem})", "new")]
+        return
+    plan.settings = list(changed(before, after))
+    last = [record.extra["limits"] for record in records if record.extra.get("limits")]
+    plan.risks = list(risks(limits_of(before), plan.limits))
+    if last:
+        found = {risk.limit for risk in plan.risks}
+        plan.risks += [risk for risk in risks(last[-1], plan.limits) if risk.limit not in found]
+
+
+def _plan_services(plan: Plan, systemd: Systemctl, running: Sequence[str], why: str) -> None:
+    """Which units are to be stopped and started."""
+    found = {unit: systemd.status(unit) for unit in units.UNITS}
+    masked = [unit for unit, status in found.items() if status.load == "masked"]
+    if masked:
+        raise RefusedError(f"{masked[0]} is masked; if it may run: systemctl unmask {masked[0]}")
+    plan.running_before = [unit for unit in units.UNITS if found[unit].running]
+    plan.running = list(running)
+    plan.stop = [unit for unit in plan.running_before if unit not in running]
+    plan.restart = [unit for unit in running if why or found[unit].active != "active"]
+    plan.why_restart = why or "it does not run"
+
+
+def _why(plan: Plan, choices: Choices, records: Sequence[Record]) -> str:
+    """Why services that run must be restarted; empty where they need not."""
+    if plan.changes:
+        return "its files change"
+    done = [record for record in records if record.kind == "deploy"]
+    if done and done[-1].version != __version__:
+        return f"it may still run qtctl {done[-1].version}"
+    return "--restart" if choices.restart else ""
+
+
+def _target(records: Sequence[Record], id: str | None) -> Record:
+    if id is not None:
+        return next(record for record in records if record.id == id)
+    gone = undone(records)
+    left = [
+        record
+        for record in records
+        if record.kind == "deploy" and record.id not in gone and record.changes
+    ]
+    if not left:
+        raise NotFoundError("there is no deployment to put back")
+    return left[-1]
+
+
+def _owner(host: Host, user: str, group: str) -> Owner:
+    """uid and gid as they shall be; left open in a staging folder.
+
+    Errors: RefusedError where the user of the services is not there.
+    """
+    if not host.live:
+        return None
+    try:
+        pwd.getpwnam(USER)
+        return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise RefusedError(
+            f"the user and group {USER} are not there, which the services run as; nothing was "
+            f"done. Make them: useradd --system --user-group --no-create-home "
+            f"--shell /usr/sbin/nologin {USER}"
+        ) from None

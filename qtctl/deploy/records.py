@@ -1,0 +1,248 @@
+"""What was done to a host, kept so that it can be undone: one folder for each deployment.
+
+::
+
+    /var/lib/qtctl-deployments/            root only: what is put back from here becomes units
+      lock                                 held by whoever deploys or rolls back
+      20260128T101500Z/
+        manifest.json                      what was and what is to be, for each path; how far it got
+        objects/SHA256                     the contents of both
+
+A record is complete before anything else is touched: it is made under another name first. It is
+not below the services' own state directory, since systemd gives that to their user.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from qtctl.deploy.host import ABSENT, Host, State, sync
+from qtctl.errors import NotFoundError, QtctlError, RefusedError
+
+FOLDER = "/var/lib/qtctl-deployments"
+APPLYING, APPLIED, DONE = "applying", "applied", "done"
+"""Files are being changed; all files are as they shall be; and so are the services."""
+_FORMAT = 1
+_STAMP = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One path: what was there, and what is to be."""
+
+    path: str
+    before: State
+    after: State
+
+
+@dataclass(frozen=True)
+class Record:
+    """One deployment or rollback.
+
+    kind: `deploy` or `rollback`. undoes: the ids that a rollback puts back. folders: those that
+    were made. running_before and running: the units that ran, and that are to run; None in a
+    staging folder. state: how far it got; failure: what stopped it.
+    """
+
+    id: str
+    kind: str
+    version: str
+    began_at: float
+    changes: tuple[Change, ...]
+    folders: tuple[str, ...] = ()
+    undoes: tuple[str, ...] = ()
+    running_before: tuple[str, ...] | None = None
+    running: tuple[str, ...] | None = None
+    state: str = APPLYING
+    failure: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Records:
+    """All records of a host, the oldest first."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.folder = host.place(f"{FOLDER}/x").parent
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else deploys or rolls back meanwhile. Errors: RefusedError."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            lock = os.open(self.folder / "lock", flags, 0o600)
+        except OSError as problem:
+            raise RefusedError(
+                f"{self.folder} can't be written: {problem.strerror}; nothing was done"
+            ) from problem
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+                raise RefusedError(
+                    f"another deploy or rollback is under way (pid {pid}); nothing was done"
+                ) from None
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+            for left in self.folder.glob(".*.new"):  # of one that was killed before it began
+                shutil.rmtree(left, ignore_errors=True)
+            yield
+        finally:
+            os.close(lock)
+
+    def all(self) -> list[Record]:
+        """Every record, the oldest first. Errors: QtctlError for one that can't be read."""
+        if not self.folder.is_dir():
+            return []
+        try:
+            names = sorted(path.parent.name for path in self.folder.glob("[0-9]*/manifest.json"))
+        except OSError as problem:
+            raise QtctlError(f"{self.folder} can't be read: {problem.strerror}") from problem
+        return [self._read(name) for name in names]
+
+    def get(self, id: str) -> Record:
+        """One by its id. Errors: NotFoundError with those there are."""
+        found = {record.id: record for record in self.all()}
+        if id not in found:
+            there = ", ".join(list(found)[-5:]) or "there is none"
+            raise NotFoundError(f"no deployment {id} in {self.folder}: {there}")
+        return found[id]
+
+    def new_id(self, now: float) -> str:
+        """The time as an id, later than all there are, also where the clock was set back."""
+        at = datetime.fromtimestamp(int(now), UTC)
+        last = max((record.id for record in self.all()), default="")
+        while (stamp := at.strftime(_STAMP)) <= last:
+            at = max(at, datetime.strptime(last, _STAMP).replace(tzinfo=UTC)) + timedelta(seconds=1)
+        return stamp
+
+    def add(self, record: Record) -> Path:
+        """Keep a new record, contents and all, on disk; its folder. Errors: OSError."""
+        folder, new = self.folder / record.id, self.folder / f".{record.id}.new"
+        objects = new / "objects"
+        new.mkdir(mode=0o700)
+        objects.mkdir(mode=0o700)
+        for change in record.changes:
+            for state in (change.before, change.after):
+                if state.kind == "file":
+                    _write(objects / _digest(state.content), state.content)
+        _write(new / "manifest.json", _manifest(record))
+        sync(objects)
+        sync(new)
+        new.rename(folder)
+        sync(self.folder)
+        return folder
+
+    def update(self, record: Record, state: str, failure: str = "") -> Record:
+        """Keep how far it got. Errors: OSError."""
+        changed = replace(record, state=state, failure=failure)
+        path = self.folder / record.id / "manifest.json"
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        _write(new, _manifest(changed))
+        new.replace(path)
+        sync(path.parent)
+        return changed
+
+    def _read(self, id: str) -> Record:
+        folder = self.folder / id
+        try:
+            content = json.loads((folder / "manifest.json").read_bytes())
+            if content["format"] != _FORMAT:
+                raise QtctlError(f"{folder} was made by another version of qtctl")
+            changes = tuple(
+                Change(
+                    each["path"],
+                    self._state(folder, each["before"]),
+                    self._state(folder, each["after"]),
+                )
+                for each in content.pop("changes")
+            )
+            lists = ("folders", "undoes", "running_before", "running")
+            for name in lists:
+                content[name] = None if content[name] is None else tuple(content[name])
+            del content["format"]
+            return Record(changes=changes, **content)
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise QtctlError(
+                f"{folder} can't be read ({type(problem).__name__}: {problem}); what it kept is "
+                "in its objects/"
+            ) from problem
+
+    def _state(self, folder: Path, kept: Mapping[str, Any]) -> State:
+        if kept["kind"] == "absent":
+            return ABSENT
+        owner = None if kept["owner"] is None else (int(kept["owner"][0]), int(kept["owner"][1]))
+        if kept["kind"] == "link":
+            return State("link", target=kept["target"], owner=owner)
+        content = (folder / "objects" / kept["sha256"]).read_bytes()
+        if _digest(content) != kept["sha256"]:
+            raise QtctlError(f"{folder}/objects/{kept['sha256']} has been changed")
+        return State("file", content, mode=kept["mode"], owner=owner, mtime_ns=kept["mtime_ns"])
+
+
+def unfinished(records: Sequence[Record]) -> Record | None:
+    """The last record, where its files are neither as they were nor as they shall be."""
+    return records[-1] if records and records[-1].state == APPLYING else None
+
+
+def undone(records: Sequence[Record]) -> set[str]:
+    """The ids that a later rollback has put back."""
+    return {id for record in records if record.state != APPLYING for id in record.undoes}
+
+
+def _manifest(record: Record) -> bytes:
+    content = {
+        "format": _FORMAT,
+        **{
+            name: getattr(record, name)
+            for name in record.__dataclass_fields__
+            if name not in ("changes", "extra")
+        },
+        "extra": dict(record.extra),
+        "changes": [
+            {"path": each.path, "before": _kept(each.before), "after": _kept(each.after)}
+            for each in record.changes
+        ],
+    }
+    return json.dumps(content, indent=1).encode() + b"\n"
+
+
+def _kept(state: State) -> dict[str, Any]:
+    if state.kind == "absent":
+        return {"kind": "absent"}
+    kept = {"kind": state.kind, "owner": state.owner}
+    if state.kind == "link":
+        return {**kept, "target": state.target}
+    return {
+        **kept,
+        "mode": state.mode,
+        "mtime_ns": state.mtime_ns,
+        "sha256": _digest(state.content),
+    }
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A file for us alone, on disk; the same content may be there already."""
+    with contextlib.suppress(FileExistsError), open(path, "xb", opener=_private) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)

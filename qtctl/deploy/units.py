@@ -1,0 +1,123 @@
+"""The three units, the two ways to run them, and what an installed unit says of its settings.
+
+A unit file is read as systemd reads it: drop-ins after it, an empty assignment clears what came
+before. Only what decides about settings is looked at. Source: systemd.syntax(7), systemd.exec(5).
+"""
+
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+FOLDER = "/etc/systemd/system"
+WANTS = f"{FOLDER}/multi-user.target.wants"
+ALLOCATION = "quantum-allocation-target.service"
+GOVERNOR = "quantum-governor.service"
+SINGLE = "qtctl.service"
+UNITS = (ALLOCATION, GOVERNOR, SINGLE)
+"""In the order in which they start."""
+LAYOUTS = {"separate": (ALLOCATION, GOVERNOR), "together": (SINGLE,)}
+SERVICE = {ALLOCATION: "allocation", GOVERNOR: "governor", SINGLE: "all"}
+
+_OPTIONS = {"--config": "config", "--redis-url": "redis_url", "--set": "sets"}
+
+
+def path_of(unit: str) -> str:
+    """Where the file of a unit is installed."""
+    return f"{FOLDER}/{unit}"
+
+
+@dataclass
+class Sources:
+    """Where a service takes its settings from, by its unit.
+
+    files: EnvironmentFiles in order, each with whether it may be missing. options: what stands on
+    the command line, under the names of `settings.load`.
+    """
+
+    variables: dict[str, str] = field(default_factory=dict)
+    files: list[tuple[str, bool]] = field(default_factory=list)
+    config: str | None = None
+    redis_url: str | None = None
+    sets: tuple[str, ...] = ()
+
+
+def sources(texts: Iterable[str]) -> Sources:
+    """Read a unit's file and its drop-ins, in this order."""
+    found = Sources()
+    command = ""
+    for key, value in _assignments(texts):
+        if key == "Environment":
+            found.variables = {**found.variables, **_variables(value)} if value else {}
+        elif key == "EnvironmentFile":
+            found.files = [*found.files, _file(value)] if value else []
+        elif key == "ExecStart":
+            command = value
+    _read_command(found, _words(command))
+    return found
+
+
+def dropins(unit: str, listed: Callable[[str], Sequence[str]]) -> list[str]:
+    """The paths of a unit's drop-ins; `listed` gives the names in a folder."""
+    folder = f"{path_of(unit)}.d"
+    return [f"{folder}/{name}" for name in sorted(listed(folder)) if name.endswith(".conf")]
+
+
+def _assignments(texts: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """Assignments of the [Service] section."""
+    for text in texts:
+        section = ""
+        for line in _lines(text):
+            if line.startswith("["):
+                section = line
+            elif section == "[Service]" and "=" in line:
+                key, _, value = line.partition("=")
+                yield key.strip(), value.strip()
+
+
+def _lines(text: str) -> Iterable[str]:
+    """Lines without comments, continued ones as one. A comment does not end a continued line."""
+    pending = ""
+    for raw in text.splitlines():
+        line = raw.strip()
+        if line.startswith(("#", ";")):
+            continue
+        if line.endswith("\\"):
+            pending += line[:-1] + " "
+            continue
+        if pending or line:
+            yield (pending + line).strip()
+        pending = ""
+    if pending:
+        yield pending.strip()
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def _variables(value: str) -> dict[str, str]:
+    pairs = (word.partition("=") for word in _words(value))
+    return {name: text for name, equals, text in pairs if equals}
+
+
+def _file(value: str) -> tuple[str, bool]:
+    return value.removeprefix("-"), value.startswith("-")
+
+
+def _read_command(found: Sources, words: Sequence[str]) -> None:
+    """The options of `qtctl serve` among the words of a command."""
+    sets: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name not in _OPTIONS:
+            continue
+        given = value if equals else next(rest, "")
+        if name == "--set":
+            sets.append(given)
+        else:
+            setattr(found, _OPTIONS[name], given)
+    found.sets = tuple(sets)

@@ -1,0 +1,186 @@
+"""What the checks look at: each thing is read when the first check asks for it, and once."""
+
+import socket
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from qtctl import clock
+from qtctl.doctor.hosts import Installed
+from qtctl.doctor.words import Words
+from qtctl.errors import WireError
+from qtctl.settings import Settings
+from qtctl.wire import inspection
+from qtctl.wire.inspection import PermitKey, Sweep
+from qtctl.wire.keys import EFFICIENCY, PERMIT, SERVICE, TARGET
+from qtctl.wire.overview import Symbol, symbols
+from qtctl.wire.presence_log import Running, named, running
+from qtctl.wire.queue_inspection import Group, StreamState, groups, streams
+from qtctl.wire.store import Store
+from qtctl.wire.streams import StreamEntry, last
+
+SERVICES = ("allocation", "governor")
+PLANS_LOOKED_AT = 500
+STUCK_MS = 60_000
+SYMBOLS_LOOKED_AT = 5_000
+PERMITS_LOOKED_AT = 10_000
+
+
+class Timed(msgspec.Struct, frozen=True):
+    """The server's clock beside ours: skew_sec is how far it is ahead, within ± unsure_sec."""
+
+    skew_sec: float
+    unsure_sec: float
+
+
+class Look:
+    """One examination. Every attribute that asks Redis may raise RedisUnreachable or WireError, and
+    then does so each time: nothing is known by guessing.
+
+    settings: of this shell; warnings: what is odd about them; problem: why they can't be used.
+    store: None where Redis is away, and no check that needs it is run. words: how commands are
+    printed. installed: our units on this host; server_unit: that of a Redis here, "" for none.
+    scan: keys to walk over, at most.
+    """
+
+    def __init__(
+        self,
+        store: Store | None,
+        settings: Settings,
+        *,
+        warnings: Sequence[str] = (),
+        problem: str = "",
+        words: Words | None = None,
+        installed: Sequence[Installed] = (),
+        server_unit: str = "",
+        environ: Mapping[str, str] | None = None,
+        where: str = "",
+        scan: int = 2_000_000,
+    ) -> None:
+        self._store = store
+        self.settings = settings
+        self.warnings = tuple(warnings)
+        self.problem = problem
+        self.words = words or Words()
+        self.installed = tuple(installed)
+        self.server_unit = server_unit
+        self.environ = environ or {}
+        self.where = where
+        self.scan = scan
+        self.host = socket.gethostname()
+        self._settings_of: dict[str, tuple[Mapping[str, Any], str]] = {}
+
+    @property
+    def store(self) -> Store:
+        """The connection."""
+        assert self._store is not None, "a check that needs Redis was run without it"
+        return self._store
+
+    @property
+    def connected(self) -> bool:
+        """Is there a Redis to ask."""
+        return self._store is not None
+
+    def lose(self) -> None:
+        """Redis has gone away in the middle of it."""
+        self._store = None
+
+    @cached_property
+    def info(self) -> dict[str, str]:
+        """INFO, by field."""
+        return inspection.info(self.store)
+
+    @cached_property
+    def now(self) -> float:
+        """The server's clock, epoch seconds, at the first look."""
+        return self.store.now_ms() / 1000
+
+    @cached_property
+    def timed(self) -> Timed:
+        """The quickest of three looks at the server's clock."""
+        looks = []
+        for _ in range(3):
+            begun, began = clock.now(), clock.monotonic()
+            theirs = self.store.now_ms() / 1000
+            took = clock.monotonic() - began
+            looks.append(Timed(theirs - (begun + took / 2), took / 2 + 0.001))
+        return min(looks, key=lambda it: it.unsure_sec)
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """Which targets, scores, permits and service records there really are."""
+        specs = (TARGET, EFFICIENCY, PERMIT, SERVICE)
+        return inspection.sweep(self.store, specs, self.scan)
+
+    @cached_property
+    def targets(self) -> list[Symbol]:
+        """The symbols with a live target, and all known of them; at most the first 5,000."""
+        names = self.sweep.of_spec(TARGET)[:SYMBOLS_LOOKED_AT]
+        return symbols(self.store, names) if names else []
+
+    @cached_property
+    def permits(self) -> list[PermitKey]:
+        """The permits that are there; at most the first 10,000."""
+        return inspection.permits(self.store, self.sweep.of_spec(PERMIT)[:PERMITS_LOOKED_AT])
+
+    @cached_property
+    def plans(self) -> list[StreamEntry]:
+        """The last plans, oldest first."""
+        return last(self.store, self.store.keys.plans, PLANS_LOOKED_AT, lambda _: True)
+
+    @cached_property
+    def streams(self) -> list[StreamState]:
+        """The plan stream, then ours."""
+        keys = self.store.keys
+        return streams(self.store, (keys.plans, keys.proposed_stream, keys.events, keys.rejected))
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """The groups of the plan stream."""
+        return groups(self.store, self.store.keys.plans, STUCK_MS)
+
+    @cached_property
+    def running(self) -> dict[str, list[Running]]:
+        """The services that have a record, by kind."""
+        # The walk has met them already, unless it was cut off.
+        if not self.sweep.complete:
+            return {service: running(self.store, service) for service in SERVICES}
+        met = [name.partition(":") for name in self.sweep.of_spec(SERVICE)]
+        return {
+            service: named(self.store, service, [name for kind, _, name in met if kind == service])
+            for service in SERVICES
+        }
+
+    def settings_of(self, service: str) -> tuple[Mapping[str, Any], str]:
+        """The settings that a service runs by, and whose they are in words: of the one that passed
+        last, else of its installed unit, else of this shell. Errors as the attributes'."""
+        if service not in self._settings_of:
+            self._settings_of[service] = self._found_settings(service)
+        return self._settings_of[service]
+
+    def _found_settings(self, service: str) -> tuple[Mapping[str, Any], str]:
+        own: dict[str, Any] = msgspec.to_builtins(getattr(self.settings, service))
+        alive = self._records(service)
+        if alive:
+            latest = max(alive, key=lambda it: (it.last_pass_at, it.started_at))
+            # A record of another version may lack what is asked for.
+            if latest.settings.keys() >= own.keys():
+                return latest.settings, f"the running {service}"
+        for each in self.installed:
+            if service in each.settings:
+                section = getattr(each.settings[service].settings, service)
+                return msgspec.to_builtins(section), each.unit
+        return own, "this shell"
+
+    def _records(self, service: str) -> list[Running]:
+        """None where they may not be read: it is then told whose settings were taken instead."""
+        try:
+            return self.running[service] if self.connected else []
+        except WireError:
+            return []
+
+    def unit_of(self, service: str) -> str | None:
+        """The installed unit that runs a service, None where none is installed here."""
+        return next((each.unit for each in self.installed if service in each.services), None)

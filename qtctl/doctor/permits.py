@@ -1,0 +1,197 @@
+"""Permits as they lie there: with a lifetime, in the encoding that consumers read, with a hint that
+the formulas give. Found by a walk over all keys: what an index has lost is what matters here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from qtctl.doctor.findings import Finding, ok, some, unknown, warning, wrong
+from qtctl.doctor.looking import PERMITS_LOOKED_AT, Look
+from qtctl.domain import numbers
+from qtctl.domain.downsize import DownsizeRules, EffAction, Hint, hint
+from qtctl.domain.readings import Efficiency
+from qtctl.domain.reasons import EffReason
+from qtctl.wire.effective import of_running
+from qtctl.wire.inspection import PermitKey
+from qtctl.wire.keys import PERMIT
+from qtctl.wire.records import HINT
+
+Findings = Iterator[Finding]
+_ROUNDED = 0.00006
+"""A score on the wire has four decimals."""
+_DELETED_AT_ONCE = 10
+
+
+def lifetimes(look: Look) -> Findings:
+    """No permit outlives its plan."""
+    endless = [it for it in look.permits if it.ttl_sec is None]
+    most = float(look.settings_of("governor")[0]["permit_ttl_sec"])
+    long = [it for it in look.permits if it.ttl_sec is not None and it.ttl_sec > most + 1]
+    if endless:
+        yield wrong(
+            f"{_many(endless)} without a lifetime: {_named(endless)} ({_walked(look)})",
+            "whoever asks for it, days later, may trade on it",
+            _deletes(look, endless),
+        )
+    if long:
+        yield warning(
+            f"{_many(long)} with more than permit_ttl_sec ({most:.0f} s) to live: {_named(long)}",
+            "somebody else wrote them, or the governor's setting was lowered since",
+            look.words.qtctl("permit", "list"),
+        )
+    yield from _not_seen(look)
+    if not (endless or long):
+        yield ok(f"{_many(look.permits)}, each with a lifetime; {_walked(look)}")
+
+
+def encodings(look: Look) -> Findings:
+    """Every permit can be read by who takes it."""
+    settings, whose = look.settings_of("governor")
+    expected = str(settings["permit_encoding"])
+    strange = [it for it in look.permits if it.encoding != expected or it.fields is None]
+    if strange:
+        seen = sorted({it.encoding if it.fields is not None else "unreadable" for it in strange})
+        yield wrong(
+            f"{_many(strange)} not in the encoding {expected} of {whose} but "
+            f"{' or '.join(seen)}: {_named(strange)}",
+            "the consumer's step that takes three permits at once fails on it, and loses all three",
+            _deletes(look, strange),
+        )
+    else:
+        yield ok(f"all permits are {expected}")
+
+
+def hints(look: Look) -> Findings:
+    """The eff fields are what the formulas give for the score in the permit."""
+    rules, _ = of_running(look.running["governor"], "governor", look.settings, DownsizeRules)
+    started = max((it.started_at for it in look.running["governor"]), default=0)
+    bad: dict[str, list[PermitKey]] = {}
+    looked = 0
+    for it in look.permits:
+        if it.fields is None or _number(it.fields, "created_at") < started:
+            continue  # Judged by settings that nobody knows any more.
+        looked += 1
+        problem = contradiction(it.fields, rules)
+        if problem:
+            bad.setdefault(problem, []).append(it)
+    for problem, found in bad.items():
+        yield wrong(
+            f"{_many(found)}: {problem} ({_named(found)})",
+            "it would be traded at a size that the score does not give; another program wrote it, "
+            "or another version",
+            _deletes(look, found),
+        )
+    if not bad:
+        yield ok(f"the formulas give what stands in {looked:,} permits")
+
+
+def decisions(look: Look) -> Findings:
+    """Every permit comes from a decision."""
+    orphans = [it for it in look.permits if not it.decided and it.fields is not None]
+    if orphans:
+        yield warning(
+            f"{_many(orphans)} without a decision: {_named(orphans)}",
+            "its decision was forgotten, or somebody else wrote it: nothing tells which gates it "
+            "passed",
+            look.words.qtctl("permit", "show", orphans[0].plan_id),
+        )
+    else:
+        yield ok("each permit has its decision")
+
+
+def contradiction(fields: Mapping[str, Any], rules: DownsizeRules) -> str:
+    """What in a permit's hint the formulas do not give, in words; "" for nothing. Pure.
+
+    The score is known to four decimals: what lies between its neighbours counts as given.
+    """
+    lacking = [field.name for field in HINT if field.name not in fields]
+    if lacking:
+        return f"lacks {', '.join(lacking)}"
+    score, confidence = (_ratio(fields, name) for name in ("eff_score", "eff_confidence"))
+    reason = str(fields["eff_reason"])
+    if reason not in set(EffReason):
+        return f"eff_reason {reason[:40]!r} is none that there is"
+    if reason in (EffReason.OK, EffReason.LOW_CONF) and (score is None or confidence is None):
+        return f"eff_reason {reason} without a score and its confidence"
+    if (str(fields["eff_stale"]) == "1") != (reason == EffReason.STALE):
+        return f"eff_stale {str(fields['eff_stale'])[:40]!r} does not go with eff_reason {reason}"
+    if confidence is not None and _confidence_contradicts(reason, confidence, rules):
+        return f"eff_confidence {confidence:g} does not go with eff_reason {reason}"
+    if str(fields["downsize_factor"]) != str(fields["eff_factor"]):
+        return "downsize_factor is not eff_factor"
+    return _hint_contradicts(fields, reason, score, rules)
+
+
+def _confidence_contradicts(reason: str, confidence: float, rules: DownsizeRules) -> bool:
+    if reason == EffReason.OK:
+        return confidence < rules.min_conf - _ROUNDED
+    return reason == EffReason.LOW_CONF and confidence > rules.min_conf + _ROUNDED
+
+
+def _hint_contradicts(
+    fields: Mapping[str, Any], reason: str, score: float | None, rules: DownsizeRules
+) -> str:
+    action = str(fields["eff_action"])
+    factor, cooldown = _number(fields, "eff_factor"), _number(fields, "extra_cooldown_sec")
+    # The score itself first: what is told is what the formula gives for it.
+    near = [max(0.0, min(1.0, (score or 0.0) + by)) for by in (0.0, -_ROUNDED, _ROUNDED)]
+    given = [
+        hint(Efficiency(EffReason(reason), None if score is None else each), rules) for each in near
+    ]
+    if action not in {it.action for it in given}:
+        return f"eff_action {action[:40]!r} where the formula gives {given[0].action}"
+    fitting: list[Hint] = [it for it in given if it.action == action]
+    factors = [it.factor for it in fitting]
+    if not min(factors) - _ROUNDED <= factor <= max(factors) + _ROUNDED:
+        return f"eff_factor {factor:g} where the formula gives {fitting[0].factor:.4f}"
+    cooldowns = [it.extra_cooldown_sec for it in fitting]
+    if not min(cooldowns) <= cooldown <= max(cooldowns):
+        return f"extra_cooldown_sec {cooldown:g} where the formula gives {cooldowns[0]}"
+    if action == EffAction.NONE and reason == EffReason.OK and score is None:
+        return "eff_reason ok without a score"
+    return ""
+
+
+def _not_seen(look: Look) -> Findings:
+    """What the walk did not get to is told: no finding is no promise then."""
+    sweep, known = look.sweep, look.sweep.of_spec(PERMIT)
+    if not sweep.complete:
+        yield unknown(
+            f"permits among the keys that were not looked at: {_walked(look)}",
+            "one without a lifetime may be there",
+            look.words.qtctl("doctor", "--scan", str(2 * (sweep.of or sweep.looked_at))),
+        )
+    if len(known) > PERMITS_LOOKED_AT:
+        yield unknown(f"{len(known) - PERMITS_LOOKED_AT:,} of {len(known):,} permits: only the "
+                      f"first {PERMITS_LOOKED_AT:,} were read")  # fmt: skip
+
+
+def _walked(look: Look) -> str:
+    sweep = look.sweep
+    of = "" if sweep.of is None or sweep.complete else f" of {sweep.of:,}"
+    return f"{sweep.looked_at:,}{of} keys looked at"
+
+
+def _many(found: Sequence[PermitKey]) -> str:
+    return f"{len(found):,} permit{'' if len(found) == 1 else 's'}"
+
+
+def _named(found: Sequence[PermitKey]) -> str:
+    return some(it.plan_id for it in found)
+
+
+def _deletes(look: Look, found: Sequence[PermitKey]) -> str:
+    """Taken back: a permit that is gone can't be traded on, and its plan is not judged again."""
+    return look.words.redis("del", *(it.key for it in found[:_DELETED_AT_ONCE]))
+
+
+def _ratio(fields: Mapping[str, Any], name: str) -> float | None:
+    return numbers.ratio(str(fields[name]))
+
+
+def _number(fields: Mapping[str, Any], name: str) -> float:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return float("nan")
+    read = numbers.number(str(value))
+    return float("nan") if read is None else read

@@ -1,0 +1,144 @@
+"""What the publishers of plans send: it comes, it can be read, the gates find in it what they judge
+by, and its times are those of the server.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from qtctl.doctor.findings import Finding, ok, some, warning, wrong
+from qtctl.doctor.looking import Look
+from qtctl.doctor.renamed import by_problem, renamed
+from qtctl.domain import plans
+from qtctl.domain.gates import MAX_AHEAD_SEC, Facts, Limits, lacking_input
+from qtctl.domain.plans import Plan, PlanRules, Unreadable
+from qtctl.domain.reasons import Kind
+from qtctl.wire.effective import of_running
+from qtctl.wire.plan_queue import Entry
+from qtctl.wire.streams import StreamEntry
+
+Findings = Iterator[Finding]
+IDLE_SEC = 3_600.0
+"""Plans come every few seconds, most of them SKIP: an hour without any is no quiet market."""
+AHEAD_SEC = 2.0
+_FIELDS = (
+    "plan_id", "symbol", "action", "decision", "kill_score", "side", "qty", "price", "entry_price",
+    "reduceOnly", "timestamp", "source",
+)  # fmt: skip
+_INPUT = {"kill_score": "kill_score", "future": "timestamp", "notional": "qty and price"}
+"""What a gate judges by, in words."""
+NO_SOURCE = "a publisher without a source"
+
+
+def stream_of_plans(look: Look) -> Findings:
+    """Plans come, and can be read; a producer that has renamed a field is named."""
+    entries = look.plans
+    see = look.words.qtctl("tail", "plans", "-n", "20")
+    if not entries:
+        yield wrong(f"no plan in {look.store.keys.plans}",
+                    "nothing can be permitted: no publisher runs, or it writes elsewhere",
+                    look.words.qtctl("config", "show", "governor.stream_plans"))  # fmt: skip
+        return
+    age = look.now - int(entries[-1].id.partition("-")[0]) / 1000
+    if age > IDLE_SEC:
+        yield warning(f"the last plan came {age / 3600:,.1f} h ago",
+                      "the publishers have stopped, or write elsewhere", see)  # fmt: skip
+    bad = list(_unreadable(look, entries))
+    yield from bad
+    if age <= IDLE_SEC and not bad:
+        yield ok(f"the last of the plans came {max(age, 0):,.0f} s ago; {len(entries):,} readable")
+
+
+def gates_have_input(look: Look) -> Findings:
+    """The gates that are on find in the plans what they judge by."""
+    limits, _ = of_running(look.running["governor"], "governor", look.settings, Limits)
+    opens = [
+        (it.fields, plan)
+        for it, plan in _read(look)
+        if isinstance(plan, Plan) and plan.execute and plan.kind is Kind.OPEN
+    ]
+    if not opens:
+        yield ok("no open among the last plans")
+        return
+    lacking: dict[str, Counter[str]] = {}
+    for fields, plan in opens:
+        for gate in lacking_input(_facts(plan), limits):
+            lacking.setdefault(gate, Counter())[_sender(fields, gate)] += 1
+    for gate, senders in lacking.items():
+        yield warning(
+            f"the gate {gate} had nothing to judge in {senders.total():,} of the last "
+            f"{len(opens):,} opens: no {_INPUT[gate]} from {some(senders)}",
+            "such an open passes the gate unseen. The publisher must send it, or [governor] "
+            "require must ask for it",
+            look.words.qtctl("config", "show", "governor.require"),
+        )
+    if not lacking:
+        yield ok(f"all gates that are on had their input in {len(opens):,} opens")
+
+
+def plan_clocks(look: Look) -> Findings:
+    """The publishers' clocks beside the server's, by plans that were just sent."""
+    ahead: dict[str, float] = {}
+    for entry, plan in _read(look):
+        if isinstance(plan, Plan) and plan.at is not None:
+            by = plan.at - int(entry.id.partition("-")[0]) / 1000
+            source = plan.source[:40] or NO_SOURCE
+            ahead[source] = max(ahead.get(source, by), by)
+    off = {source: by for source, by in ahead.items() if by > AHEAD_SEC}
+    for source, by in sorted(off.items(), key=lambda it: -it[1]):
+        level = wrong if by > MAX_AHEAD_SEC else warning
+        why = "over 60 s ahead an open is blocked (future_plan). On its host:"
+        yield level(f"plans of {source} are {by:,.0f} s ahead of the server's clock", why,
+                    "sudo timedatectl set-ntp true")  # fmt: skip
+    if not off:
+        yield ok("no plan is from the future")
+
+
+def _sender(fields: Mapping[str, str], gate: str) -> str:
+    """Who sent a plan without what a gate needs, and the name that it may have there by now."""
+    source = fields.get("source", "")[:40] or NO_SOURCE
+    names = {"kill_score": "kill_score", "future": "timestamp", "notional": "price"}
+    missing = names[gate] if not fields.get(names[gate]) else "qty"
+    became = renamed(fields, missing, _FIELDS)
+    return f"{source} (has it {became!r} become?)" if became else source
+
+
+def _read(look: Look) -> Iterator[tuple[StreamEntry, Plan | Unreadable]]:
+    rules, _ = of_running(look.running["governor"], "governor", look.settings, PlanRules)
+    for entry in look.plans:
+        yield entry, plans.read(Entry(entry.id, entry.raw).fields(), rules)
+
+
+def _unreadable(look: Look, entries: Sequence[StreamEntry]) -> Iterator[Finding]:
+    problems = []
+    for entry, plan in _read(look):
+        if isinstance(plan, Unreadable):
+            name = entry.fields.get("plan_id", "") or entry.id
+            problems.append((name, _plan_problem(entry, plan)))
+    for problem, names in by_problem(problems).items():
+        level = wrong if len(names) == len(entries) else warning
+        yield level(
+            f"{len(names):,} of the last {len(entries):,} plans: {problem} ({some(names)})",
+            "such a plan gets no permit, and lies in governor.rejected",
+            look.words.qtctl("tail", "rejected"),
+        )
+
+
+def _plan_problem(entry: StreamEntry, plan: Unreadable) -> str:
+    who = entry.fields.get("source", "")[:40] or NO_SOURCE
+    missing = plan.problem.partition(" is missing")[0] if " is missing" in plan.problem else ""
+    became = renamed(entry.fields, missing, _FIELDS) if missing else None
+    if became:
+        return f"{plan.problem} but {became!r} is there: {who} has renamed it"
+    return f"{plan.problem}, sent by {who}"
+
+
+def _facts(plan: Plan) -> Facts:
+    return Facts(
+        symbol=plan.symbol,
+        kind=plan.kind,
+        queue_age_sec=0.0,
+        plan_age_sec=None if plan.at is None else 0.0,
+        kill_score=plan.kill_score,
+        qty=plan.qty,
+        price=plan.price,
+    )

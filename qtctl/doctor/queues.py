@@ -1,0 +1,170 @@
+"""Streams that do not grow for ever, and groups that do not stand still."""
+
+from collections.abc import Iterator
+
+from qtctl.doctor.findings import Finding, ok, some, unknown, warning, wrong
+from qtctl.doctor.looking import Look
+from qtctl.wire.keys import GROUP
+from qtctl.wire.queue_inspection import Group, StreamState
+
+Findings = Iterator[Finding]
+DAY_SEC = 86_400
+PLANS_MANY, PLANS_TOO_MANY = 100_000, 1_000_000
+"""Of the plan stream, which its publishers must trim: a day of plans is less than the first."""
+_OTHERS = "Ask the group's owner first: what 'group recover' hands over there is carried out"
+DEAD_SEC = 3_600.0
+STUCK_SEC = 60.0
+"""A governor takes over after 5 s what another has left lying."""
+
+
+def bounded(look: Look) -> Findings:
+    """Each stream is trimmed by who writes it."""
+    for state in look.streams:
+        if state.wrong_type:
+            yield wrong(
+                f"{state.name} is no stream",
+                "nothing can be read from it, or written to it, until the key is out of the way",
+                look.words.redis("rename", state.name, f"{state.name}.wrong-type"),
+            )
+        elif state.problem:
+            yield unknown(state.problem)
+        elif state.name == look.store.keys.plans:
+            yield _plans_bounded(look, state)
+        else:
+            yield _ours_bounded(look, state)
+
+
+def lag(look: Look) -> Findings:
+    """Each group of the plan stream is at its end, or nearly."""
+    if GROUP not in {group.name for group in look.groups}:
+        yield wrong(
+            f"{look.store.keys.plans} has no group {GROUP}",
+            "no plan is judged; a governor makes it when it starts",
+            _to_work(look),
+        )
+    for group in look.groups:
+        yield _lag(look, group)
+
+
+def pending(look: Look) -> Findings:
+    """Nothing was taken and never finished."""
+    for group in look.groups:
+        if not group.stuck:
+            yield ok(f"group {group.name}: {group.pending:,} pending, none for over a minute")
+            continue
+        holders = [each.name for each in group.consumers or () if each.pending]
+        held = f", held by {some(holders)}" if holders else ""
+        told = (
+            f"group {group.name}: {group.pending:,} pending, {group.stuck:,} of them untouched for "
+            f"up to {_span(group.stuck_sec)}{held}"
+        )
+        if group.name == GROUP:
+            why = "these plans got no verdict; a governor that works takes them over after 5 s"
+            yield wrong(told, why, _to_work(look))
+        else:
+            yield warning(told, f"they were taken and never finished. {_OTHERS}", _listed(look))
+
+
+def consumers(look: Look) -> Findings:
+    """No consumer is dead."""
+    for group in look.groups:
+        if group.consumers is None:
+            yield unknown(f"no permission to look at the consumers of group {group.name}")
+            continue
+        dead = [each for each in group.consumers if each.idle_sec > DEAD_SEC]
+        if not dead:
+            yield ok(f"group {group.name}: {len(group.consumers)} consumers, none dead")
+            continue
+        held = sum(each.pending for each in dead)
+        told = (
+            f"group {group.name}: {len(dead)} of {len(group.consumers)} consumers have asked for "
+            f"nothing for up to {_span(max(each.idle_sec for each in dead))}, {held:,} pending "
+            f"with them: {some(each.name for each in dead)}"
+        )
+        yield _dead(look, group, told, held)
+
+
+def _dead(look: Look, group: Group, told: str, held: int) -> Finding:
+    if not held:
+        force = [] if group.name == GROUP else [group.name, "--force"]
+        why = "they hold nothing, and hide who works"
+        return warning(told, why, look.words.qtctl("group", "prune", *force))
+    why = "what a dead consumer holds nobody else is given unless it is claimed"
+    if group.name == GROUP:
+        return warning(told, why, _to_work(look))
+    return warning(told, f"{why}. {_OTHERS}", _listed(look))
+
+
+def _to_work(look: Look) -> str:
+    """A governor to the group: hands over to one that lives, or starts one."""
+    if look.running["governor"]:
+        return look.words.qtctl("group", "recover")
+    unit = look.unit_of("governor")
+    return f"sudo systemctl start {unit}" if unit else look.words.qtctl("serve", "governor")
+
+
+def _listed(look: Look) -> str:
+    return look.words.qtctl("group", "list", "--stream", "plans")
+
+
+def _plans_bounded(look: Look, state: StreamState) -> Finding:
+    age = 0.0 if state.first_ms is None else look.now - state.first_ms / 1000
+    told = f"{state.name} has {state.length:,} entries, the oldest {_span(age)} old"
+    if state.length <= PLANS_MANY:
+        return ok(told)
+    why = "its publishers do not trim it (XADD … MAXLEN): it grows until memory is out"
+    level = wrong if state.length > PLANS_TOO_MANY else warning
+    if age > DAY_SEC + 60:
+        # What is older than an hour no governor judges any more.
+        day_ago = f"{int((look.now - DAY_SEC) * 1000)}-0"
+        mend = look.words.redis("xtrim", state.name, "MINID", "=", day_ago)
+    else:
+        mend = look.words.redis("xtrim", state.name, "MAXLEN", "=", str(PLANS_MANY))
+    return level(told, why, mend)
+
+
+def _ours_bounded(look: Look, state: StreamState) -> Finding:
+    most = _most(look, state.name)
+    told = f"{state.name} has {state.length:,} entries"
+    if state.length <= 2 * most:
+        return ok(told)
+    return warning(
+        f"{told}, and should have about {most:,}",
+        "somebody else writes to it and does not trim it: it grows until memory is out",
+        look.words.redis("xtrim", state.name, "MAXLEN", "=", str(most)),
+    )
+
+
+def _most(look: Look, name: str) -> int:
+    """What its writer keeps."""
+    if name == look.store.keys.proposed_stream:
+        kept = int(look.settings_of("allocation")[0]["stream_maxlen"])
+        return max(kept, 3 * len(look.targets))
+    return int(look.settings_of("governor")[0]["stream_maxlen"])
+
+
+def _lag(look: Look, group: Group) -> Finding:
+    behind = "over 1,000" if group.behind is None else f"{group.behind:,}"
+    said = "unknown (NULL)" if group.lag is None else f"{group.lag:,}"
+    told = f"group {group.name}: lag {said}"
+    if group.lag is None:
+        told += f", {behind} entries counted behind it"
+    if group.oldest_behind_ms is None:
+        return ok(told)
+    waits = look.now - group.oldest_behind_ms / 1000
+    ours = group.name == GROUP
+    limit = float(look.settings_of("governor")[0]["max_queue_age_sec"]) if ours else STUCK_SEC
+    told += f", the first waits {_span(waits)}"
+    if waits <= limit:
+        return ok(told)
+    why = "the group stands still, or falls behind: "
+    why += "its plans end as stale_plan" if ours else "its consumer misses the permits"
+    mend = _to_work(look) if ours and not look.running["governor"] else _listed(look)
+    return (wrong if ours else warning)(told, why, mend)
+
+
+def _span(seconds: float) -> str:
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:,.0f} {name}"
+    return f"{seconds / DAY_SEC:,.1f} d"

@@ -1,0 +1,204 @@
+"""The server: does it answer, is it new enough, may it forget decisions, and whose clock is off."""
+
+from collections.abc import Iterator, Mapping
+
+from qtctl import clock
+from qtctl.doctor.findings import Finding, ok, unknown, warning, wrong
+from qtctl.doctor.looking import Look
+
+Findings = Iterator[Finding]
+NEEDED = (6, 2)
+"""XAUTOCLAIM, ZRANGE with REV, ZMSCORE."""
+WANTED = {"redis": (7, 0), "valkey": (7, 2)}
+"""Lag, and ACL rules that tell a read from a write."""
+MEMORY_TIGHT, MEMORY_FULL = 0.80, 0.95
+SLOW_SEC = 0.1
+SKEW_SEC = 2.0
+SKEW_MUCH_SEC = 60.0
+"""From here on the readers take a time for one ahead, and trust it no more."""
+FORGETS = "a plan whose decision is forgotten can be permitted, and traded, a second time"
+
+
+def reachable(look: Look) -> Findings:
+    """It answers, and how soon."""
+    began = clock.monotonic()
+    look.store.now_ms()
+    took = clock.monotonic() - began
+    told = f"{look.where} answers within {took * 1000:.1f} ms"
+    if took > SLOW_SEC:
+        yield warning(
+            told,
+            "a permit that comes 1.2 s after its plan is worthless to the Apply Layer",
+            look.words.redis("--latency-history"),
+        )
+    else:
+        yield ok(told)
+
+
+def version(look: Look) -> Findings:
+    """New enough for the commands that are used."""
+    info = look.info
+    name = "valkey" if "valkey_version" in info else "redis"
+    said = info.get(f"{name}_version", "")
+    found = _version(said)
+    more = look.words.redis("info", "server")
+    if found is None:
+        yield unknown("the server does not tell its version", command=more)
+    elif name == "redis" and found < NEEDED:
+        why = "neither abandoned plans nor the rate gates can be read: the governor does not work"
+        yield wrong(f"Redis {said} is older than 6.2", why, more)
+    elif found < WANTED[name]:
+        least = ".".join(map(str, WANTED[name]))
+        why = "it can't tell a group's lag, and its ACL can't keep a live target from being written"
+        yield warning(f"{name} {said} is older than {least}", why, more)
+    else:
+        yield ok(f"{name} {said}")
+
+
+def role(look: Look) -> Findings:
+    """A primary, and done with loading."""
+    info = look.info
+    if info.get("role") == "slave":
+        place = f"{info.get('master_host', '?')}:{info.get('master_port', '?')}"
+        yield wrong(
+            f"this server is a replica of {place}",
+            "permits are written on the primary only: the governor is not ready here",
+            look.words.qtctl("config", "show", "redis.url"),
+        )
+    elif info.get("loading", "0") != "0":
+        yield wrong(
+            "the server is still loading its data",
+            "until it is done it answers nothing",
+            look.words.redis("info", "persistence"),
+        )
+    else:
+        yield ok("a primary")
+
+
+def eviction(look: Look) -> Findings:
+    """Nothing but noeviction: decisions have a lifetime, so that any other policy may take them."""
+    info = look.info
+    policy, limit = info.get("maxmemory_policy", ""), _int(info, "maxmemory")
+    mend = look.words.redis("config", "set", "maxmemory-policy", "noeviction")
+    evicted = _int(info, "evicted_keys")
+    if not policy:
+        yield unknown("the server does not tell its eviction policy")
+    elif policy == "noeviction":
+        yield ok("maxmemory-policy noeviction")
+    elif limit:
+        gone = f", {evicted:,} keys evicted since it started" if evicted else ""
+        yield wrong(
+            f"maxmemory-policy {policy} with maxmemory {_bytes(limit)}{gone}",
+            f"decisions may be evicted: {FORGETS}. There are no permits meanwhile. Put it into "
+            "redis.conf as well",
+            mend,
+        )
+    else:
+        yield warning(
+            f"maxmemory-policy {policy}, without a maxmemory so far",
+            "as soon as somebody sets maxmemory, decisions may be evicted and permits stop. Put it "
+            "into redis.conf as well",
+            mend,
+        )
+
+
+def memory(look: Look) -> Findings:
+    """Room for what comes; where it is full, Redis refuses every write."""
+    info = look.info
+    used, limit = _int(info, "used_memory"), _int(info, "maxmemory")
+    system = _int(info, "total_system_memory")
+    room, what = (limit, "maxmemory") if limit else (system, "the host's memory")
+    if not used or not room:
+        yield unknown("the server does not tell how much memory it uses, or may use")
+        return
+    share = used / room
+    told = f"{_bytes(used)} used, {share:.0%} of {what} ({_bytes(room)})"
+    if share < MEMORY_TIGHT:
+        yield ok(told)
+        return
+    why = (
+        "when it is full every write is refused: no decisions, no permits"
+        if limit
+        else "when it is full the kernel may end the server"
+    )
+    wider = max(2 * limit, 2 * used)
+    may_grow = limit and wider < 0.75 * system
+    mend = (
+        look.words.redis("config", "set", "maxmemory", str(wider))
+        if may_grow
+        else look.words.redis("--memkeys")
+    )
+    if may_grow:
+        why += ". Put it into redis.conf as well"
+    yield (wrong if share >= MEMORY_FULL else warning)(told, why, mend)
+
+
+def persistence(look: Look) -> Findings:
+    """Decisions outlive a crash of the server."""
+    info = look.info
+    failed = [
+        name
+        for name in ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status")
+        if info.get(name, "ok") != "ok"
+    ]
+    if failed:
+        why = "what was decided since is not on disk, and Redis may refuse every write until it is"
+        yield wrong(
+            f"the last write to disk failed ({', '.join(failed)})",
+            why,
+            look.words.redis("bgrewriteaof" if info.get("aof_enabled") == "1" else "bgsave"),
+        )
+        return
+    if "aof_enabled" not in info:
+        yield unknown("the server does not tell whether it keeps its data on disk")
+    elif info["aof_enabled"] == "1":
+        yield ok("append-only file on")
+    else:
+        yield _without_aof(look, info)
+
+
+def _without_aof(look: Look, info: Mapping[str, str]) -> Finding:
+    mend = look.words.redis("config", "set", "appendonly", "yes")
+    also = f"{FORGETS}. Put it into redis.conf as well"
+    if _int(info, "rdb_saves"):
+        changes = _int(info, "rdb_changes_since_last_save")
+        told = f"no append-only file, snapshots only: {changes:,} changes since the last one"
+        return warning(told, f"a crash forgets what was decided since: {also}", mend)
+    told = "no append-only file, and no snapshot since the server started"
+    return wrong(told, f"a restart forgets all decisions: {also}", mend)
+
+
+def clocks(look: Look) -> Findings:
+    """This host's clock beside the server's."""
+    timed = look.timed
+    ahead = abs(timed.skew_sec)
+    side = "ahead of" if timed.skew_sec > 0 else "behind"
+    told = f"the server's clock is {ahead:.1f} s {side} this host's"
+    if ahead - timed.unsure_sec <= SKEW_SEC:
+        yield ok(f"the server's clock is this host's, within {max(ahead, timed.unsure_sec):.2f} s")
+        return
+    why = (
+        "ages and rates are judged by the server's clock, the age of a score by the host's: with "
+        "clocks apart, fresh is taken for stale and stale for fresh"
+    )
+    level = wrong if ahead >= SKEW_MUCH_SEC else warning
+    yield level(told, f"{why}. On the host whose clock is off:", "sudo timedatectl set-ntp true")
+
+
+def _version(said: str) -> tuple[int, int] | None:
+    parts = said.split(".")
+    if len(parts) < 2 or not (parts[0].isdecimal() and parts[1].isdecimal()):
+        return None
+    return int(parts[0]), int(parts[1])
+
+
+def _int(info: Mapping[str, str], name: str) -> int:
+    text = info.get(name, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def _bytes(count: int) -> str:
+    for unit, size in (("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count:,} bytes"

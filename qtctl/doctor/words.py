@@ -1,0 +1,124 @@
+"""Command lines that work as they are printed: on the same Redis, by the same settings.
+
+A password is never part of one. Where it is in a file or a variable, the shell reads it from there;
+where it is in the URL, the command asks for it.
+"""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import msgspec
+
+from qtctl.settings import Loaded, Redis
+from qtctl.settings.secrets import PASSWORD
+from qtctl.settings.urls import has_password, without_password
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+class Words(msgspec.Struct, frozen=True):
+    """How to call the two programs from the shell that asked: qtctl with the options that it was
+    called with, redis-cli for the same server and database."""
+
+    own: str = "qtctl"
+    cli: str = "redis-cli"
+
+    def qtctl(self, *words: str) -> str:
+        """`qtctl --config … group list`."""
+        return joined(self.own, words)
+
+    def redis(self, *words: str) -> str:
+        """`redis-cli -u … xtrim KEY …`."""
+        return joined(self.cli, words)
+
+
+def joined(program: str, words: Sequence[str]) -> str:
+    """A program's call (words of the shell already) and further words, quoted."""
+    return " ".join([program, *(shlex.quote(word) for word in words)])
+
+
+def is_local(url: str) -> bool:
+    """Is the server of a URL on this host."""
+    parts = urlsplit(url)
+    return parts.scheme == "unix" or parts.hostname in _LOCAL
+
+
+def words_of(
+    loaded: Loaded,
+    url: str,
+    redis_url: str | None,
+    config: str | None,
+    sets: Sequence[str],
+) -> Words:
+    """url: of the server that is asked; the rest: the options of this call."""
+    own = own_words(redis_url, config, sets)
+    return Words(own, _redis_cli(loaded, url))
+
+
+def own_words(redis_url: str | None, config: str | None, sets: Sequence[str]) -> str:
+    """`qtctl` with the options of this call, for the shell; a password is left out."""
+    own = ["qtctl"]
+    if config is not None:
+        own += ["--config", config]
+    if redis_url is not None:
+        own += ["--redis-url", without_password(redis_url)]
+    for assignment in sets:
+        if not has_password(assignment.partition("=")[2]):
+            own += ["--set", assignment]
+    return " ".join(map(shlex.quote, own))
+
+
+def _redis_cli(loaded: Loaded, url: str) -> str:
+    redis = loaded.settings.redis
+    parts = urlsplit(url)
+    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    words = ["redis-cli", *_place(parts.scheme, url, options)]
+    user = unquote(parts.username or options.get("username", "")) or redis.username
+    if user:
+        words += ["--user", user]
+    if parts.scheme == "rediss":
+        words += _tls(redis)
+    line = " ".join(map(shlex.quote, words))
+    if has_password(url):
+        return f"{line} --askpass"
+    return f"{_password(loaded, redis)}{line}"
+
+
+def _place(scheme: str, url: str, options: dict[str, str]) -> list[str]:
+    """Which server, and which of its databases."""
+    parts = urlsplit(url)
+    if scheme == "unix":
+        number = options.get("db", "0")
+        return ["-s", unquote(parts.path), *(["-n", number] if number != "0" else [])]
+    number = options.get("db", parts.path.strip("/")) or "0"
+    words = ["--tls"] if scheme == "rediss" else []
+    # What redis-cli takes for itself; a certificate may be for the name alone.
+    if parts.hostname not in ("127.0.0.1", "localhost") or scheme == "rediss":
+        words += ["-h", parts.hostname or ""]
+    if (parts.port or 6379) != 6379:
+        words += ["-p", str(parts.port)]
+    return [*words, *(["-n", number] if number != "0" else [])]
+
+
+def _tls(redis: Redis) -> list[str]:
+    words = []
+    for option, path in (
+        ("--cacert", redis.tls_ca_file),
+        ("--cert", redis.tls_cert_file),
+        ("--key", redis.tls_key_file or redis.tls_cert_file),
+    ):
+        words += [option, path] if path else []
+    return [*words, *([] if redis.tls_check_hostname else ["--insecure"])]
+
+
+def _password(loaded: Loaded, redis: Redis) -> str:
+    """The beginning of a line in which the shell fetches it from where it is."""
+    if loaded.password is None:
+        return ""
+    if loaded.password.origin == f"environment {PASSWORD}":
+        return f'REDISCLI_AUTH="${PASSWORD}" '
+    if redis.password_file and redis.password_file in loaded.password.origin:
+        return f'REDISCLI_AUTH="$(cat {shlex.quote(str(Path(redis.password_file)))})" '
+    return 'REDISCLI_AUTH="$(cat "$CREDENTIALS_DIRECTORY/redis-password")" '

@@ -1,0 +1,293 @@
+"""Why there was no trade: from what is known of a symbol to the one cause, and what else is wrong.
+
+The way of a plan is target, plan, governor, gates, permit, consumer; the rules stand in that order,
+but for the kill switch and the governor, which stop everything. What is known of the plans is
+summed up by the last of them that was meant to be carried out.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+
+import msgspec
+
+from qtctl.domain.gates import Check
+from qtctl.domain.plans import EXECUTE
+from qtctl.domain.reasons import Kind, Reason, Verdict
+
+TARGET_FRESH_SEC = 300.0
+"""P2.9 writes its targets with this lifetime."""
+CONSUMER_WAITS_SEC = 1.2
+"""The Apply Layer looks for a permit so long, then gives the plan up."""
+ALIVE_SEC = 15.0
+"""A governor finishes a pass each second; one that has not for so long hangs, or was killed."""
+
+
+class Cause(StrEnum):
+    """One word for each answer, beside the reasons of the gates."""
+
+    HALTED = "halted"
+    NO_GOVERNOR = "no_governor"
+    GOVERNOR_STUCK = "governor_stuck"
+    GOVERNOR_NOT_READY = "governor_not_ready"
+    PLAN_WAITING = "plan_waiting"
+    REDUCE_ONLY = "reduce_only"
+    NO_TARGET = "no_target"
+    TARGET_UNREADABLE = "target_unreadable"
+    TARGET_STALE = "target_stale"
+    UNREADABLE_PLANS = "unreadable_plans"
+    NO_PLAN = "no_plan"
+    ALL_SKIPPED = "all_skipped"
+    PERMIT_WITHDRAWN = "permit_withdrawn"
+    PERMIT_LATE = "permit_late"
+    PERMIT_OPEN = "permit_open"
+    PERMIT_UNTAKEN = "permit_untaken"
+    PERMIT_TAKEN = "permit_taken"
+    TAKEN_OR_EXPIRED = "taken_or_expired"
+    VERDICT_UNKNOWN = "verdict_unknown"
+    SOME_BLOCKED = "some_blocked"
+
+
+class PermitState(StrEnum):
+    """What became of a permit, as far as Redis can tell: a take leaves no trace there."""
+
+    OPEN = "open"
+    WITHDRAWN = "withdrawn"
+    TAKEN = "taken"
+    """It is gone before its time was over (or somebody deleted it)."""
+    UNKNOWN = "taken_or_expired"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The live target: USD, or what is wrong with it; neither where there is none."""
+
+    usd: float | None = None
+    problem: str = ""
+    age_sec: float | None = None
+    ttl_sec: float | None = None
+
+    @property
+    def there(self) -> bool:
+        """Is there anything under its key."""
+        return self.usd is not None or bool(self.problem)
+
+
+class Kill(msgspec.Struct, frozen=True):
+    """The strictest kill key now: level 0 is normal, 1 lets only closes pass, 2 stops everything.
+    symbol: where it stops that one alone. since (epoch seconds), who and why are what the halt
+    left, empty where nothing tells."""
+
+    key: str = ""
+    value: str = ""
+    level: int = 0
+    symbol: str = ""
+    since: float | None = None
+    who: str = ""
+    why: str = ""
+
+
+class Alive(msgspec.Struct, frozen=True):
+    """A governor with a record in Redis."""
+
+    name: str
+    version: str
+    host: str
+    last_pass_age_sec: float
+
+
+class Permit(msgspec.Struct, frozen=True):
+    """A permit that was issued. at: epoch seconds; queue_age_sec: how long its plan had waited."""
+
+    plan_id: str
+    state: PermitState
+    at: float
+    queue_age_sec: float
+    withdrawn_at: float | None = None
+    ttl_sec: float | None = None
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One plan of the symbol. at: when it was queued, epoch seconds; decision as sent; verdict and
+    reason are empty where there is none, waits then says where it is (`queue` or `pending`)."""
+
+    at: float
+    plan_id: str
+    entry_id: str
+    decision: str
+    verdict: str = ""
+    reason: str = ""
+    problem: str = ""
+    waits: str = ""
+    kind: str = ""
+
+    @property
+    def meant(self) -> bool:
+        """Was it meant to be carried out: sent to be, or judged, or not readable."""
+        return self.decision == EXECUTE or self.verdict in _JUDGED
+
+
+_GATE_REASONS = frozenset(Reason) - {Reason.OK}
+_JUDGED = (Verdict.PERMITTED, Verdict.BLOCKED, Verdict.REJECTED)
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """All that the answer rests on. Ages in seconds, times in epoch seconds, server's clock.
+
+    plans: the latest first. looked_back_sec: how far back the plan stream was read, where that is
+    less than asked for. record: the decision about the last plan, check: the line of its worksheet
+    that blocked it. passes_at: when the rate gates let an open pass again, None where they do now.
+    lag None is unknown.
+    """
+
+    symbol: str
+    now: float
+    since_sec: float
+    target: Target = Target()
+    kill: Kill = Kill()
+    governors: tuple[Alive, ...] = ()
+    not_ready: str = ""
+    group_there: bool = True
+    lag: int | None = 0
+    pending: int = 0
+    plans: tuple[Seen, ...] = ()
+    looked_at: int = 0
+    looked_back_sec: float | None = None
+    nameless: int = 0
+    """Plans in this time that could not be read and name no symbol."""
+    record: Mapping[str, str] = {}
+    check: Check | None = None
+    passes_at: float | None = None
+    permits: Mapping[str, Permit] = {}
+
+    @property
+    def last(self) -> Seen | None:
+        """The latest plan that was meant to be carried out, or could not be read."""
+        return next((plan for plan in self.plans if plan.meant), None)
+
+    @property
+    def permit(self) -> Permit | None:
+        """The permit of that plan."""
+        return None if self.last is None else self.permits.get(self.last.plan_id)
+
+
+def causes(facts: Facts) -> tuple[str, ...]:
+    """The cause, and behind it what else is wrong; words of Cause, or a gate's reason."""
+    chosen = next((cause for cause, explains, _ in _RULES if explains(facts)), None)
+    first = chosen or _fate(facts)
+    also = (cause for cause, _, is_wrong in _RULES if is_wrong(facts) and cause != first)
+    return (str(first), *map(str, also))
+
+
+def _fate(facts: Facts) -> str:
+    """What became of the last plan."""
+    last = facts.last
+    assert last is not None, "without one there is another cause"
+    if last.verdict == Verdict.REJECTED:
+        return Reason.INVALID_PLAN
+    if last.verdict == Verdict.BLOCKED:
+        known = last.reason in _GATE_REASONS
+        return Reason(last.reason) if known else Cause.VERDICT_UNKNOWN
+    if last.verdict != Verdict.PERMITTED or facts.permit is None:
+        return Cause.VERDICT_UNKNOWN
+    return permit_cause(facts.permit, facts.now)
+
+
+def permit_cause(permit: Permit, now: float) -> Cause:
+    """What became of a permit, in the words of a cause."""
+    if permit.state is PermitState.WITHDRAWN:
+        return Cause.PERMIT_WITHDRAWN
+    if permit.state is PermitState.TAKEN:
+        return Cause.PERMIT_TAKEN
+    if permit.queue_age_sec > CONSUMER_WAITS_SEC:
+        return Cause.PERMIT_LATE
+    if permit.state is PermitState.UNKNOWN:
+        return Cause.TAKEN_OR_EXPIRED
+    fresh = now - permit.at <= CONSUMER_WAITS_SEC
+    return Cause.PERMIT_OPEN if fresh else Cause.PERMIT_UNTAKEN
+
+
+Rule = tuple[Cause, Callable[[Facts], bool], Callable[[Facts], bool]]
+"""The cause, does it explain that there was no trade, and is it wrong at all."""
+
+
+def _nothing_judged(facts: Facts) -> bool:
+    return facts.last is None or bool(facts.last.waits)
+
+
+def _when(is_wrong: Callable[[Facts], bool], also: Callable[[Facts], bool]) -> Callable[..., bool]:
+    return lambda facts: is_wrong(facts) and also(facts)
+
+
+def _no_governor(facts: Facts) -> bool:
+    return not facts.governors
+
+
+def _stuck(facts: Facts) -> bool:
+    ages = [governor.last_pass_age_sec for governor in facts.governors]
+    return bool(ages) and min(ages) > ALIVE_SEC
+
+
+def _not_ready(facts: Facts) -> bool:
+    return bool(facts.not_ready)
+
+
+def _waiting(facts: Facts) -> bool:
+    return facts.last is not None and bool(facts.last.waits)
+
+
+def _reduce_only(facts: Facts) -> bool:
+    return facts.kill.level == 1
+
+
+def _no_open_passed(facts: Facts) -> bool:
+    last, permit = facts.last, facts.permit
+    withdrawn = permit is not None and permit.state is PermitState.WITHDRAWN
+    blocked = last is None or last.verdict != Verdict.PERMITTED or withdrawn
+    return blocked and (last is None or last.kind != Kind.CLOSE)
+
+
+def _no_target(facts: Facts) -> bool:
+    return not facts.target.there
+
+
+def _target_unreadable(facts: Facts) -> bool:
+    return bool(facts.target.problem)
+
+
+def _target_stale(facts: Facts) -> bool:
+    target = facts.target
+    return not target.problem and (target.age_sec or 0.0) > TARGET_FRESH_SEC
+
+
+def _no_plan(facts: Facts) -> bool:
+    return not facts.plans
+
+
+def _nameless(facts: Facts) -> bool:
+    return facts.nameless > 0
+
+
+def _others_blocked(facts: Facts) -> bool:
+    last = facts.last
+    permitted = last is not None and last.verdict == Verdict.PERMITTED
+    return permitted and any(plan.verdict == Verdict.BLOCKED for plan in facts.plans)
+
+
+def _never(facts: Facts) -> bool:
+    return False
+
+
+_RULES: tuple[Rule, ...] = (
+    (Cause.HALTED, lambda facts: facts.kill.level == 2, _never),
+    (Cause.NO_GOVERNOR, _when(_no_governor, _nothing_judged), _no_governor),
+    (Cause.GOVERNOR_STUCK, _when(_stuck, _nothing_judged), _stuck),
+    (Cause.GOVERNOR_NOT_READY, _when(_not_ready, _nothing_judged), _not_ready),
+    (Cause.PLAN_WAITING, _waiting, _waiting),
+    (Cause.REDUCE_ONLY, _when(_reduce_only, _no_open_passed), _reduce_only),
+    (Cause.NO_TARGET, _when(_no_target, _no_plan), _no_target),
+    (Cause.TARGET_UNREADABLE, _when(_target_unreadable, _no_plan), _target_unreadable),
+    (Cause.TARGET_STALE, _when(_target_stale, _no_plan), _target_stale),
+    (Cause.UNREADABLE_PLANS, _when(_nameless, _no_plan), _nameless),
+    (Cause.NO_PLAN, _no_plan, _never),
+    (Cause.ALL_SKIPPED, lambda facts: facts.last is None, _never),
+    (Cause.SOME_BLOCKED, _never, _others_blocked),
+)

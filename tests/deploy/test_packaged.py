@@ -1,0 +1,116 @@
+"""What is installed comes with qtctl, in a checkout and in a wheel."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from qtctl.deploy import packaged
+from qtctl.deploy.diffs import masked
+from qtctl.errors import RefusedError
+from qtctl.settings import template
+from tests.deploy.hosts import ETC, UNITS
+
+ROOT = ETC.parent
+
+
+def test_a_checkout_has_them_where_they_lie() -> None:
+    assert packaged.folder("units") == UNITS
+    assert packaged.folder("etc") == ETC
+
+
+def test_the_packaged_settings_are_the_template() -> None:
+    assert (ETC / "qtctl.toml").read_text(encoding="utf-8") == template()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_wheel_has_them_byte_for_byte(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    options = ["--no-index", "--disable-pip-version-check", "-w", str(tmp_path)]
+    subprocess.run([*build, *options, str(ROOT)], check=True, capture_output=True)
+    site = tmp_path / "site"
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(site)
+    code = "from qtctl.deploy.packaged import folder; print(folder('units'), folder('etc'))"
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+    ).stdout.split()
+    for installed, ours in zip(map(Path, found), (UNITS, ETC), strict=True):
+        assert installed.is_relative_to(site)
+        assert contents(installed) == contents(ours)
+
+
+def test_below_home_only_qtctls_own_folders_are_opened(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(packaged.qtctl, "__file__", "/home/qt/qtctl/qtctl/__init__.py")
+    monkeypatch.setattr(sys, "prefix", "/home/qt/qtctl/.venv")
+    monkeypatch.setattr(sys, "base_prefix", "/usr")
+    text = packaged.home_dropin()
+    assert text is not None
+    assert text.splitlines()[-3:] == [
+        "ProtectHome=tmpfs",
+        "BindReadOnlyPaths=/home/qt/qtctl/.venv",
+        "BindReadOnlyPaths=/home/qt/qtctl/qtctl",
+    ]
+    monkeypatch.setattr(packaged.qtctl, "__file__", "/opt/q/lib/site-packages/qtctl/__init__.py")
+    monkeypatch.setattr(sys, "prefix", "/opt/q")
+    assert packaged.home_dropin() is None
+
+
+@pytest.mark.parametrize(
+    ("package", "why"), [("/tmp/q/qtctl", "a /tmp of its own"), ("/opt/my q/qtctl", "in a unit")]
+)
+def test_where_a_service_could_not_see_it_nothing_is_deployed(
+    monkeypatch: pytest.MonkeyPatch, package: str, why: str
+) -> None:
+    monkeypatch.setattr(packaged.qtctl, "__file__", f"{package}/__init__.py")
+    with pytest.raises(RefusedError, match=why):
+        packaged.program()
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("QTCTL_REDIS_PASSWORD=hunter2", "QTCTL_REDIS_PASSWORD=***"),
+        ("  export PGPASS = 'hunter2'", "  export PGPASS = ***"),
+        ('password: "hunter2"', "password: ***"),
+        ('url = "redis://u:hunter2@h/0" # x', 'url = "redis://u:***@h/0" # x'),
+        ('url = "redis://h/0?password=hunter2"', 'url = "redis://h/0?password=***'),
+        ("SetCredential=redis-password:hunter2", "SetCredential=***"),
+        ("LoadCredential=redis-password:x.redis-password", None),
+        ('password_file = "/etc/quantum/redis.password"', None),
+        ('kill_keys = ["kill"]', None),
+        ("GOV_MAX_EXEC_PER_HOUR=3", None),
+        ("a\x1b[31mred", "a\\x1b[31mred"),
+    ],
+)
+def test_a_diff_shows_no_password_and_steers_no_terminal(line: str, shown: str | None) -> None:
+    assert masked([line]) == [line if shown is None else shown]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["A_SECRET='one", "hunter2", "three'"],
+        ['A_SECRET="one\\', "hunter2\\", 'three"'],
+        ["A_SECRET=one\\", "hunter2"],
+        ['a_secret = """', "hunter2", '"""'],
+    ],
+)
+def test_a_secret_of_several_lines_is_masked_to_its_end(lines: list[str]) -> None:
+    shown = masked([*lines, "B=2"])
+    assert "hunter2" not in "".join(shown)
+    assert shown[-1] == "B=2"

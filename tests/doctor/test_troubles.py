@@ -1,0 +1,246 @@
+"""Every trouble, made for real, is found; what is printed to mend it mends it."""
+
+import json
+import shlex
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from qtctl.wire.keys import EFFICIENCY, EVENTS, PERMIT, TARGET
+from tests.doctor.conftest import System
+
+OTHER = ("--set", "governor.stream_plans=other:stream")
+"""The doctor looks at another plan stream than the governor, which would settle what is there."""
+HINT = {
+    "eff_score": "", "eff_confidence": "", "eff_stale": "0", "eff_factor": "1.0000",
+    "eff_action": "NONE", "eff_reason": "missing_eff", "downsize_factor": "1.0000",
+    "extra_cooldown_sec": "0",
+}  # fmt: skip
+
+
+def test_a_healthy_system_has_no_finding(system: System) -> None:
+    assert system.found("--strict") == []
+    assert system.doctor("--strict").code == 0
+
+
+class Trouble(NamedTuple):
+    """How it is made, and what is to be found; mends: can the printed command be run here."""
+
+    name: str
+    make: Callable[[System], Any]
+    check: str
+    level: str
+    said: str
+    mends: bool = True
+    args: tuple[str, ...] = ()
+
+
+def config(**options: str) -> Callable[[System], Any]:
+    flat = [part for name, value in options.items() for part in (name.replace("_", "-"), value)]
+    return lambda system: system.run("CONFIG", "SET", *flat)
+
+
+def tight(system: System) -> None:
+    used = int(system.run("INFO", "memory").split(b"used_memory:")[1].split(b"\r")[0])
+    system.run("CONFIG", "SET", "maxmemory", str(int(used * 1.1)))
+
+
+def kill(name: str, value: str) -> Callable[[System], Any]:
+    return lambda system: system.run("SET", system.store.keys.prefix + name, value)
+
+
+def permit(*ttl: Any, **changes: str) -> Callable[[System], Any]:
+    """One that no index knows and no decision stands for."""
+
+    def make(system: System) -> None:
+        fields = {"granted": True, "symbol": "BTCUSDT", "created_at": system.store.now_ms() / 1000}
+        value = json.dumps(fields | HINT | changes)
+        system.run("SET", system.store.keys.at(PERMIT, "p1"), value, *ttl)
+
+    return make
+
+
+def hash_permit(system: System) -> None:
+    flat = [part for pair in HINT.items() for part in pair]
+    system.run("HSET", system.store.keys.at(PERMIT, "p1"), "symbol", "BTCUSDT", *flat)
+    system.run("EXPIRE", system.store.keys.at(PERMIT, "p1"), 60)
+
+
+def instead(spec: Any, *command: Any) -> Callable[[System], Any]:
+    """Another thing under the key of BTCUSDT."""
+
+    def make(system: System) -> None:
+        key = system.store.keys.at(spec, "BTCUSDT")
+        system.run("DEL", key)
+        system.run(command[0], key, *command[1:])
+        system.run("EXPIRE", key, 300)
+
+    return make
+
+
+def aged(spec: Any, field: str, ago: int, symbols: tuple[str, ...]) -> Callable[[System], Any]:
+    def make(system: System) -> None:
+        for symbol in symbols:
+            at = system.store.now_ms() // 1000 - ago
+            system.run("HSET", system.store.keys.at(spec, symbol), field, at)
+
+    return make
+
+
+def grown(name: str, count: int) -> Callable[[System], Any]:
+    script = "for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'event', 'x') end"
+    return lambda system: system.run("EVAL", script, 1, name, count)
+
+
+def grown_for_days(system: System) -> None:
+    script = """for i = 1, 100001 do
+        redis.call('XADD', KEYS[1], ARGV[1] + i .. '-0', 'plan_id', 'x', 'symbol', 'X',
+                   'decision', 'SKIP') end"""
+    system.run("EVAL", script, 1, "other:stream", system.store.now_ms() - 3 * 86_400_000)
+    system.plan(stream="other:stream", decision="SKIP")
+
+
+def group(name: str, read: int, ago_sec: int) -> Callable[[System], Any]:
+    """A group that has read so many of three entries, which came so long ago."""
+
+    def make(system: System) -> None:
+        ms = system.store.now_ms() - ago_sec * 1000
+        for place in range(3):
+            system.plan(f"{ms + place}-0", "other:stream", plan_id=f"p{place}")
+        system.run("XGROUP", "CREATE", "other:stream", name, "0")
+        if read:
+            system.run("XREADGROUP", "GROUP", name, "gone", "COUNT", read, "STREAMS",
+                       "other:stream", ">")  # fmt: skip
+            ids = [f"{ms + place}-0" for place in range(read)]
+            system.run("XCLAIM", "other:stream", name, "gone", 0, *ids, "IDLE", ago_sec * 1000,
+                       "JUSTID")  # fmt: skip
+
+    return make
+
+
+def lag_null(system: System) -> None:
+    """A group put into the middle, and an entry deleted: Redis does not know its lag."""
+    ms = system.store.now_ms() - 90_000
+    for place in range(5):
+        system.plan(f"{ms + place}-0", "other:stream", plan_id=f"p{place}")
+    system.run("XDEL", "other:stream", f"{ms + 3}-0")
+    system.run("XGROUP", "CREATE", "other:stream", "governor", f"{ms + 1}-0")
+
+
+def service(service: str, **changes: Any) -> Callable[[System], Any]:
+    def make(system: System) -> None:
+        now = system.store.now_ms() // 1000
+        fields = {"version": "0.1.0", "host": "far", "pid": 1, "started_at": now, "settings": "{}",
+                  "last_pass_at": now, "metrics": "127.0.0.1:1"} | changes  # fmt: skip
+        key = system.store.keys.service(service, "ghost")
+        system.run("HSET", key, *[part for pair in fields.items() for part in pair])
+        system.run("PEXPIRE", key, 1500)
+
+    return make
+
+
+def exists(system: System, command: str) -> bool:
+    """Is it a command that there is: qtctl's own are asked for their help."""
+    words = [word for word in shlex.split(command) if word != "sudo"]
+    if words[0] != "qtctl":
+        return words[0] in ("redis-cli", "timedatectl", "systemctl", "sed", "sudoedit", "ss")
+    place = words.index("--redis-url")
+    rest = words[place + 2 :]
+    while rest[0] == "--set":
+        rest = rest[2:]
+    return system.cli(*rest[:2], "--help").code == 0
+
+
+BOTH = ("BTCUSDT", "ETHUSDT")
+TROUBLES = (
+    Trouble("evicts", config(maxmemory="1gb", maxmemory_policy="allkeys-lru"),
+            "redis.eviction", "wrong", "allkeys-lru with maxmemory 1.0 GB"),
+    Trouble("may evict one day", config(maxmemory_policy="volatile-ttl"),
+            "redis.eviction", "warning", "volatile-ttl, without"),
+    Trouble("little memory", tight, "redis.memory", "warning", "of maxmemory"),
+    Trouble("nothing on disk", config(appendonly="no"),
+            "redis.persistence", "", "no append-only file"),
+    Trouble("halted", kill("kill", "1"), "kill.switch", "wrong", "quantum:kill is '1'"),
+    Trouble("reduce only", kill("global:kill_switch", "reduce_only"),
+            "kill.switch", "warning", "global:kill_switch is 'reduce_only'"),
+    Trouble("halted under a name of this shell", kill("stop:all", "yes"), "kill.switch", "wrong",
+            "no running governor reads that key", False,
+            ("--set", 'governor.kill_keys=["kill", "stop:all"]')),
+    Trouble("another name here", lambda _: None, "kill.names", "wrong", "does not read", False,
+            ("--set", 'governor.kill_keys=["stop:all"]')),
+    Trouble("permit for ever", permit(), "permit.lifetime", "wrong", "without a lifetime: p1"),
+    Trouble("permit for an hour", permit("EX", 3600), "permit.lifetime", "warning",
+            "permit_ttl_sec (60 s)", False),
+    Trouble("permit as a hash", hash_permit, "permit.encoding", "wrong", "but hash: p1"),
+    Trouble("permit as a list", lambda it: it.run("LPUSH", it.store.keys.at(PERMIT, "p1"), "x"),
+            "permit.encoding", "wrong", "unreadable"),
+    Trouble("permit that blocks", permit("EX", 60, eff_action="BLOCK"), "permit.hint", "wrong",
+            "'BLOCK' where the formula gives NONE"),
+    Trouble("permit of nobody", permit("EX", 60), "permit.decision", "warning", "p1", False),
+    Trouble("target as a string", instead(TARGET, "SET", "1000"), "upstream.targets", "wrong",
+            "1 of 2 targets: is no hash (wrong type) (quantum:allocation:target:BTCUSDT)"),
+    Trouble("target renamed", instead(TARGET, "HSET", "target_usdt", "5", "mode", "live"),
+            "upstream.targets", "wrong",
+            "has no target_usd but 'target_usdt': P2.9 (mode live) has renamed it", False),
+    Trouble("score renamed",
+            instead(EFFICIENCY, "HSET", "eff_score", "0.5", "confidence", "1", "ts", "1",
+                    "version", "2"),
+            "upstream.scores", "wrong",
+            "has no efficiency_score but 'eff_score': P3.1 (version 2) has renamed it", False),
+    Trouble("one score is stale", aged(EFFICIENCY, "ts", 700, ("ETHUSDT",)),
+            "upstream.scores", "warning", "1 of 2 scores are stale: ETHUSDT", False),
+    Trouble("all scores are stale", aged(EFFICIENCY, "ts", 700, BOTH),
+            "upstream.scores", "wrong", "2 of 2 scores are stale", False),
+    Trouble("scores of the future", aged(EFFICIENCY, "ts", -300, BOTH),
+            "upstream.scores", "wrong", "from the future", False),
+    Trouble("old targets", aged(TARGET, "timestamp", 700, BOTH),
+            "upstream.targets", "wrong", "older than 10 min", False),
+    Trouble("target for ever", lambda it: it.run("PERSIST", it.store.keys.at(TARGET, "BTCUSDT")),
+            "upstream.targets", "warning", "no lifetime: BTCUSDT"),
+    Trouble("plan renamed",
+            lambda it: it.plan(symbol=None, sym="BTCUSDT", decision="SKIP", source="harvest"),
+            "upstream.plans", "warning", "but 'sym' is there: harvest has renamed it", False),
+    Trouble("plan of the future", lambda it: it.plan(timestamp="9999999999", source="harvest"),
+            "upstream.clock", "wrong", "plans of harvest are", False),
+    Trouble("gate without input", lambda it: it.plan(kill_score=None, killScore="0.1"),
+            "gate.input", "warning", "kill_score from intent-bridge (has it 'killScore' become?)",
+            False),
+    Trouble("events untrimmed", grown(f"quantum:{EVENTS.template}", 21_000),
+            "stream.bounded", "warning", "should have about 10,000"),
+    Trouble("plans untrimmed", grown_for_days, "stream.bounded", "warning", "100,002 entries",
+            args=OTHER),
+    Trouble("plans are a string", lambda it: it.run("SET", "other:stream", "x"),
+            "stream.bounded", "wrong", "is no stream", args=OTHER),
+    Trouble("no group", lambda it: it.plan(stream="other:stream"), "group.lag", "wrong",
+            "no group governor", args=OTHER),
+    Trouble("group stands", group("governor", 0, 30), "group.lag", "wrong",
+            "lag 3, the first waits 30 s", False, OTHER),
+    Trouble("lag is null", lag_null, "group.lag", "wrong",
+            "lag unknown (NULL), 2 entries counted behind it", False, OTHER),
+    Trouble("pending", group("governor", 2, 1200), "group.pending", "wrong",
+            "2 pending, 2 of them untouched for up to 20 min, held by gone", False, OTHER),
+    Trouble("service hangs", service("governor", last_pass_at="1"), "service.alive", "wrong",
+            "governor ghost: last pass", False),
+    Trouble("service of another version", service("allocation", version="0.0.9"),
+            "service.version", "warning", "allocation ghost is 0.0.9, this is", False),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=[it.name for it in TROUBLES])
+def test_a_trouble_is_found_and_mended(system: System, trouble: Trouble) -> None:
+    trouble.make(system)
+    found = system.one(trouble.check, *trouble.args)
+    assert trouble.said in found["what"]
+    assert found["level"] == trouble.level or not trouble.level
+    assert found["why"]
+    assert exists(system, found["command"]), found
+    code = system.doctor(*trouble.args).code
+    wrong = any(row["level"] == "wrong" for row in system.found(*trouble.args))
+    assert code == int(wrong)
+    assert system.doctor("--strict", *trouble.args).code == 1
+    if trouble.mends:
+        system.mend(found["command"])
+        left = [row for row in system.found(*trouble.args) if row["check"] == trouble.check]
+        assert [row for row in left if row["what"] == found["what"]] == []
+        assert left == [] or "target" in trouble.check
