@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "group": ("qtctl.cli.group", "Consumer groups: lag, pending, consumers; recover and prune."),
     "stream": ("qtctl.cli.stream", "Streams: length, ages, minutes kept, growth."),
     "proof": ("qtctl.cli.proof", "The twelve scenarios, proven from outside."),
+    "bench": ("qtctl.cli.bench", "The loops beside the wire floor, measured."),
     "target": ("qtctl.cli.target", "Live targets beside their proposals."),
     "eff": ("qtctl.cli.eff", "Efficiency scores, and what they count as."),
     "config": ("qtctl.cli.config", "Settings in force, and where each comes from."),

@@ -21,10 +21,9 @@ from qtctl.services.metrics import OTHER, GovernorMetrics
 from qtctl.services.troubles import Troubles
 from qtctl.wire import scores
 from qtctl.wire.commit import CommitSettings, Outcome, commit
-from qtctl.wire.decisions import DECISION_STATIC, Case
+from qtctl.wire.decisions import Case
 from qtctl.wire.keys import EFFICIENCY
 from qtctl.wire.plan_queue import Entry, PlanQueue
-from qtctl.wire.records import flat
 from qtctl.wire.store import Store
 
 log = logging.getLogger("qtctl.governor")
@@ -219,8 +218,7 @@ def _static_facts(plan: Plan) -> Facts:
 
 def _line(case: Case, outcome: Outcome) -> dict[str, str]:
     """The audit line of a decision: what a person looks for first, then everything else."""
-    static = flat(DECISION_STATIC, case)
-    known = dict(zip(static[::2], static[1::2], strict=True))
+    known = outcome.static
     first = {
         "plan_id": case.plan.plan_id,
         "symbol": case.plan.symbol,

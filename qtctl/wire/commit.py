@@ -25,11 +25,14 @@ from qtctl.wire.keys import (
     PERMIT,
 )
 from qtctl.wire.permits import Permit, permit_hash, permit_json
-from qtctl.wire.records import flat, text
+from qtctl.wire.records import Flat, flat, text
 from qtctl.wire.store import Store
 
 _FAR_MS = 9_000_000_000_000_000
 """Beyond this a double is no longer exact in milliseconds; no honest time is."""
+_DYNAMIC = tuple(name for name, _ in DECISION_DYNAMIC)
+_TO_FIND = tuple(part for name in _DYNAMIC for part in (name, ""))
+"""The end of the record, whose values the step finds."""
 
 
 class CommitSettings(msgspec.Struct, frozen=True):
@@ -46,13 +49,15 @@ class CommitSettings(msgspec.Struct, frozen=True):
 
 class Outcome(msgspec.Struct, frozen=True):
     """What the step did. facts: the dynamic fields of the decision, empty unless it wrote one;
-    decided_at: the server's clock, epoch seconds; withdrawn: an open permit was taken back."""
+    static: those that were known before. decided_at: the server's clock, epoch seconds; withdrawn:
+    an open permit was taken back."""
 
     verdict: Verdict
     reason: Reason
     decided_at: float | None = None
     withdrawn: bool = False
     facts: dict[str, str] = {}
+    static: dict[str, str] = {}
 
 
 def commit(
@@ -63,11 +68,13 @@ def commit(
     Where Redis refuses one, its place holds the error: nothing became of that plan, and it stays
     pending. Errors: RedisUnreachable, after which each is done wholly or not at all.
     """
+    statics = [flat(DECISION_STATIC, case) for case in cases]
     calls = (
-        (_keys(store, case.plan, settings), _arguments(case, settings, server_since_ms))
-        for case in cases
+        (_keys(store, case.plan, settings), _arguments(case, static, settings, server_since_ms))
+        for case, static in zip(cases, statics, strict=True)
     )
-    return [_outcome(reply) for reply in store.scripts("commit_permit", calls)]
+    replies = store.scripts("commit_permit", calls)
+    return [_outcome(reply, static) for reply, static in zip(replies, statics, strict=True)]
 
 
 def _keys(store: Store, plan: Plan, settings: CommitSettings) -> list[str]:
@@ -86,21 +93,22 @@ def _keys(store: Store, plan: Plan, settings: CommitSettings) -> list[str]:
     ]
 
 
-def _arguments(case: Case, settings: CommitSettings, server_since_ms: int) -> list[Any]:
+def _arguments(
+    case: Case, static: Flat, settings: CommitSettings, server_since_ms: int
+) -> list[Any]:
     plan, limits = case.plan, settings.limits
-    static = flat(DECISION_STATIC, case)
-    fields = dict(zip(static[::2], static[1::2], strict=True))
+    symbol = static[static.index("symbol") + 1]
     permit = Permit(plan, case.hint)
     encoded = permit_hash(permit) if settings.encoding == "hash" else permit_json(permit)
     return [
-        GROUP, case.entry_id, plan.plan_id, plan.symbol, fields["symbol"], plan.kind.value,
+        GROUP, case.entry_id, plan.plan_id, plan.symbol, symbol, plan.kind.value,
         "1" if plan.execute else "0", _millis(plan.at), _judged_so_far(plan, limits),
         server_since_ms,
         limits.max_queue_age_sec, limits.max_plan_age_sec, limits.symbol_cooldown_sec,
         limits.max_exec_per_5min, limits.max_exec_per_hour, limits.max_opens_per_5min_total,
         settings.permit_ttl_sec, DECISION_TTL_SEC, BLOCK_TTL_SEC, LEDGER_KEEP_SEC,
         settings.events_maxlen, settings.actor, msgspec.json.encode(plan.symbol),
-        settings.encoding, len(static), *static, *encoded,
+        settings.encoding, len(encoded), *encoded, "verdict", "", "reason", "", *static, *_TO_FIND,
     ]  # fmt: skip
 
 
@@ -120,12 +128,12 @@ def _judged_so_far(plan: Plan, limits: Limits) -> str:
     return static_reason(facts, limits) or ""
 
 
-def _outcome(reply: Any) -> Outcome | errors.WireError:
+def _outcome(reply: Any, static: Flat) -> Outcome | errors.WireError:
     if isinstance(reply, Exception):
         return reply_error(reply)
     verdict, reason, *rest = (text(part) for part in reply)
     if not rest:
         return Outcome(Verdict(verdict), Reason(reason))
-    found = dict(zip(rest[2::2], rest[3::2], strict=True))
-    facts = {name: found[name] for name, _ in DECISION_DYNAMIC} if found else {}
-    return Outcome(Verdict(verdict), Reason(reason), float(rest[0]), rest[1] == "1", facts)
+    facts = dict(zip(_DYNAMIC, rest[2:], strict=True)) if rest[2:] else {}
+    known = dict(zip(static[::2], static[1::2], strict=True))
+    return Outcome(Verdict(verdict), Reason(reason), float(rest[0]), rest[1] == "1", facts, known)

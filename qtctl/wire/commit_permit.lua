@@ -13,6 +13,7 @@ local SYMBOLS_AT = 9
 
 local group, entry_id, plan_id, symbol, symbol_stored, kind =
   ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local opens = kind == 'open'
 local execute, plan_at_ms, static_reason = ARGV[7] == '1', tonumber(ARGV[8]), ARGV[9]
 local server_since_ms = tonumber(ARGV[10])
 local max_queue_age, max_plan_age, cooldown =
@@ -22,9 +23,12 @@ local per_5min, per_hour, total_per_5min =
 local permit_ttl, decision_ttl, block_ttl, ledger_ttl =
   tonumber(ARGV[17]), tonumber(ARGV[18]), tonumber(ARGV[19]), tonumber(ARGV[20])
 local maxlen, actor, block_symbol, encoding = ARGV[21], ARGV[22], ARGV[23], ARGV[24]
-local static_count = tonumber(ARGV[25])
-local STATIC_FROM = 26
-local PERMIT_FROM = STATIC_FROM + static_count
+local permit_count = tonumber(ARGV[25])
+local PERMIT_FROM = 26
+-- The record begins here: verdict and reason and at its end the dynamic facts
+-- still lack their values.
+local RECORD_FROM = PERMIT_FROM + permit_count
+local DYNAMIC_FROM = #ARGV - 21
 
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -37,26 +41,35 @@ end
 
 -- Read and type-check every key before the first write ------------------------------------------
 
-local expected = {
-  [DECISION] = 'hash', [LEDGER] = 'zset', [TOTAL] = 'zset', [PERMITS] = 'zset',
-  [EVENTS] = 'stream', [PLANS] = 'stream', [BLOCK] = 'string',
-}
-for i = 1, 8 do
-  local key = KEYS[i]
+local wrong_key, wrong_type
+local function check(key, wanted, or_that)
   local found = type_of(key)
-  local fits = found == 'none' or found == expected[key]
-    -- A close has nothing to do with the rates: a broken ledger must not trap it.
-    or (kind == 'close' and (key == LEDGER or key == TOTAL))
-  if key == PERMIT then
-    fits = found == 'none' or found == 'string' or found == 'hash'
+  if found ~= 'none' and found ~= wanted and found ~= or_that then
+    wrong_key, wrong_type = key, found
   end
-  if not fits then
-    return redis.error_reply('WRONGTYPE ' .. key .. ' holds a ' .. found)
-  end
+  return found
 end
 
-local permit_there = redis.call('EXISTS', PERMIT) == 1
-local old = redis.call('HMGET', DECISION, 'verdict', 'entry_id', 'symbol', 'kind')
+-- Most plans are new: one call then tells that none of their own keys is there.
+local known = redis.call('EXISTS', DECISION, PERMIT, BLOCK) > 0
+local permit_there = known and check(PERMIT, 'string', 'hash') ~= 'none'
+if known then
+  check(DECISION, 'hash')
+  check(BLOCK, 'string')
+end
+-- A close has nothing to do with the rates: a broken ledger must not trap it.
+local opened_before = opens and check(LEDGER, 'zset') ~= 'none'
+if opens then
+  check(TOTAL, 'zset')
+end
+check(PERMITS, 'zset')
+check(EVENTS, 'stream')
+check(PLANS, 'stream')
+if wrong_key then
+  return redis.error_reply('WRONGTYPE ' .. wrong_key .. ' holds a ' .. wrong_type)
+end
+
+local old = known and redis.call('HMGET', DECISION, 'verdict', 'entry_id', 'symbol', 'kind') or {}
 
 local function ack()
   redis.call('XACK', PLANS, group, entry_id)
@@ -123,21 +136,22 @@ end
 
 local queued_ms = tonumber(string.match(entry_id, '^(%d+)-'))
 local queue_age_ms = now_ms - queued_ms
-local opens = kind == 'open'
 -- The server's uptime is in whole seconds: a second's grace, or its own first entries would fall.
 local before_server = queued_ms < server_since_ms - 1000
 local plan_age_ms = plan_at_ms and (now_ms - plan_at_ms)
 
 local last_open_at, last_open_age_ms, opens_5min, opens_1h, opens_total = '', nil, 0, 0, 0
-if opens then
+local five_min_ago, hour_ago = '(' .. sec(now_ms - 300000), '(' .. sec(now_ms - 3600000)
+if opened_before then
   local last = redis.call('ZREVRANGE', LEDGER, 0, 0, 'WITHSCORES')
   if last[2] then
     local at_ms = math.floor(tonumber(last[2]) * 1000 + 0.5)
     last_open_at, last_open_age_ms = string.format('%d', math.floor(at_ms / 1000)), now_ms - at_ms
   end
-  local five_min_ago, hour_ago = '(' .. sec(now_ms - 300000), '(' .. sec(now_ms - 3600000)
   opens_5min = redis.call('ZCOUNT', LEDGER, five_min_ago, '+inf')
   opens_1h = redis.call('ZCOUNT', LEDGER, hour_ago, '+inf')
+end
+if opens then
   opens_total = redis.call('ZCOUNT', TOTAL, five_min_ago, '+inf')
 end
 
@@ -166,29 +180,26 @@ local reason = judge()
 local verdict = reason == 'ok' and 'permitted' or 'blocked'
 local now = sec(now_ms)
 local dynamic = {
-  'decided_at', now,
-  'plan_age_sec', plan_age_ms and sec(plan_age_ms) or '',
-  'queue_age_sec', sec(queue_age_ms),
-  'kill_key', kill_key,
-  'kill_value', kill_value,
-  'queued_before_server', before_server and '1' or '0',
-  'last_open_at', last_open_at,
-  'last_open_age_sec', last_open_age_ms and sec(last_open_age_ms) or '',
-  'opens_5min', opens and tostring(opens_5min) or '',
-  'opens_1h', opens and tostring(opens_1h) or '',
-  'opens_total_5min', opens and tostring(opens_total) or '',
+  now,
+  plan_age_ms and sec(plan_age_ms) or '',
+  sec(queue_age_ms),
+  kill_key,
+  kill_value,
+  before_server and '1' or '0',
+  last_open_at,
+  last_open_age_ms and sec(last_open_age_ms) or '',
+  opens and tostring(opens_5min) or '',
+  opens and tostring(opens_1h) or '',
+  opens and tostring(opens_total) or '',
 }
 
 -- Writes: decision, ledger, permit, event, and XACK last ----------------------------------------
 
-local record = {'verdict', verdict, 'reason', reason}
-for i = STATIC_FROM, PERMIT_FROM - 1 do
-  record[#record + 1] = ARGV[i]
-end
+ARGV[RECORD_FROM + 1], ARGV[RECORD_FROM + 3] = verdict, reason
 for i = 1, #dynamic do
-  record[#record + 1] = dynamic[i]
+  ARGV[DYNAMIC_FROM + 2 * i - 1] = dynamic[i]
 end
-redis.call('HSET', DECISION, unpack(record))
+redis.call('HSET', DECISION, unpack(ARGV, RECORD_FROM))
 redis.call('EXPIRE', DECISION, decision_ttl)
 
 if verdict == 'permitted' then
@@ -202,10 +213,12 @@ if verdict == 'permitted' then
   end
   redis.call('ZADD', PERMITS, sec(now_ms + permit_ttl * 1000), plan_id)
   redis.call('ZREMRANGEBYSCORE', PERMITS, '-inf', now)
-  redis.call('DEL', BLOCK)
+  if known then
+    redis.call('DEL', BLOCK)
+  end
   if encoding == 'hash' then
     local fields = {}
-    for i = PERMIT_FROM, #ARGV, 2 do
+    for i = PERMIT_FROM, RECORD_FROM - 1, 2 do
       fields[#fields + 1] = ARGV[i]
       fields[#fields + 1] = ARGV[i] == 'created_at' and now or ARGV[i + 1]
     end

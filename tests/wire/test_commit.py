@@ -281,9 +281,15 @@ def test_a_denied_command_never_leads_to_two_permits(
     store: Store, limited: Any, command: str
 ) -> None:
     """A script that stops midway keeps what it wrote: the permit may be lost, never doubled."""
+    judge(store, fields(plan_id="before"))
+    store.run("DEL", "quantum:governor:ledger_total")
+    store.run("ZADD", "quantum:governor:ledger:BTCUSDT", 1, "before")  # Long ago.
+    blocked = fields(kill_score="0.9")
+    judge(store, blocked)
     entry = fields()
     entry_id = queue(store, entry)
-    store.run("SET", "quantum:kill", "0")  # Or GET would not be needed.
+    # What is not there need not be asked: a kill key, a ledger and a block are.
+    store.run("SET", "quantum:kill", "0")
     outcome = judge(limited("~*", f"-{command}"), entry, again=entry_id)
     issued = 0
     if permit(store) is not None:

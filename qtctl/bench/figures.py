@@ -1,0 +1,50 @@
+"""One figure: what was measured, beside what, and the target."""
+
+import statistics
+from collections.abc import Sequence
+
+import msgspec
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Several rounds of the same: the median, the least and the most."""
+
+    median: float
+    least: float
+    most: float
+    rounds: int
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """A target and how it was met.
+
+    value is compared with target: at most it, or at least it where `at_least`. unit: `x` for a
+    ratio, else `ms`, `MB`. measured and beside are what a ratio is made of, with their unit.
+    """
+
+    suite: str
+    what: str
+    value: float
+    target: float
+    unit: str = "x"
+    at_least: bool = False
+    measured: Spread | None = None
+    beside: Spread | None = None
+    measured_unit: str = "ms"
+    note: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Was the target met."""
+        return self.value >= self.target if self.at_least else self.value <= self.target
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """The median of some rounds and how far they lie apart."""
+    return Spread(statistics.median(values), min(values), max(values), len(values))
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The value under which so many percent lie."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]

@@ -1,0 +1,113 @@
+"""Permits per second beside the wire floor and beside a naive governor."""
+
+from collections.abc import Iterator, Sequence
+
+from qtctl import clock
+from qtctl.bench import naive
+from qtctl.bench.figures import Figure, spread
+from qtctl.bench.recording import Floor, recording
+from qtctl.bench.stage import PACE_SEC, Stage, score, symbols
+from qtctl.services.governor import Governor
+from qtctl.settings import Governor as Settings
+from qtctl.wire.keys import DECISION, GROUP, PERMIT, Keys
+from qtctl.wire.pipe import Command
+from qtctl.wire.records import pairs, text
+from qtctl.wire.store import Store
+
+PLANS, NAIVE_PLANS = 5_000, 500
+NO_LIMIT = 1_000_000_000
+
+
+def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
+    """The figures of the governor, as they come: every gate on, every plan gets its permit."""
+    ours, floors, naives = [], [], []
+    for place in range(rounds):
+        took, floor = _round(stage, f"R{place}x")
+        ours.append(took / PLANS * 1e6)
+        floors.append(floor / PLANS * 1e6)
+    for place in range(min(rounds, 3)):
+        naives.append(_naive(stage, f"N{place}x") / NAIVE_PLANS * 1e6)
+    mine, beside, plain = spread(ours), spread(floors), spread(naives)
+    yield Figure("governor", "permits, naive beside ours", plain.median / mine.median, 15,
+                 at_least=True, measured=mine, beside=plain, measured_unit="µs each",
+                 note=f"{1e6 / mine.median:,.0f} permits a second, naive {1e6 / plain.median:,.0f}"
+                 )  # fmt: skip
+    yield Figure("governor", "permits, beside the wire floor", mine.median / beside.median, 3,
+                 measured=mine, beside=beside, measured_unit="µs each",
+                 note=f"floor {1e6 / beside.median:,.0f} permits a second")  # fmt: skip
+
+
+def _round(stage: Stage, head: str) -> tuple[float, float]:
+    """Seconds for the plans by the governor, and by what it sends, on the same plans again."""
+    names = symbols(PLANS, head)
+    entries = _queue(stage, names, GROUP)
+    with recording(stage.directory, stage.url) as recorder:
+        _serve(recorder.url)
+    commands = list(recorder.commands)
+    assert _permits(stage) == PLANS, "each plan has a permit"
+    _queue(stage, names, GROUP, entries)
+    floor = Floor(stage.url, commands)
+    clock.sleep(PACE_SEC)
+    wire = floor.run()
+    floor.close()
+    assert _permits(stage) == PLANS, "the floor did the same work"
+    _queue(stage, names, GROUP)
+    clock.sleep(PACE_SEC)
+    took = _serve(stage.url)
+    assert _permits(stage) == PLANS
+    return took, wire
+
+
+def _serve(url: str) -> float:
+    settings = Settings(
+        name="bench", max_queue_age_sec=3600, max_plan_age_sec=3600,
+        max_opens_per_5min_total=NO_LIMIT,
+    )  # fmt: skip
+    governor = Governor(Store(url, Keys(), timeout_sec=60.0), settings, allow_eviction=False)
+    governor.open(clock.now())
+    begun = clock.monotonic()
+    governor.once(clock.now())
+    took = clock.monotonic() - begun
+    governor.close()
+    return took
+
+
+def _naive(stage: Stage, head: str) -> float:
+    _queue(stage, symbols(10, head), GROUP)
+    _serve(stage.url)
+    store = stage.store()
+    name = symbols(10, head)[0]
+    record = pairs(store.run("HGETALL", store.keys.at(DECISION, f"plan-{name}")))
+    permit = text(store.run("GET", store.keys.at(PERMIT, f"plan-{name}")))
+    store.close()
+    _queue(stage, symbols(NAIVE_PLANS, head), "naive")
+    clock.sleep(PACE_SEC)
+    return naive.governor(stage.url, NAIVE_PLANS, record, permit)
+
+
+def _queue(
+    stage: Stage, names: Sequence[str], group: str, entries: Sequence[str] | None = None
+) -> list[str]:
+    """An empty keyspace but for a plan and a score for each symbol; the ids of the entries."""
+    stage.empty()
+    store = stage.store()
+    store.run("XGROUP", "CREATE", store.keys.plans, group, "0", "MKSTREAM")
+    now = int(clock.now())
+    store.batch([score(store, name, "0.2", now) for name in names])
+    commands: list[Command] = [
+        ("XADD", store.keys.plans, entries[place] if entries else "*", "plan_id", f"plan-{name}",
+         "symbol", name, "action", "OPEN_PROPOSED", "decision", "EXECUTE", "kill_score", "0.1",
+         "side", "BUY", "qty", "0.01", "price", "5000", "reduceOnly", "false", "timestamp", now,
+         "source", "bench")
+        for place, name in enumerate(names)
+    ]  # fmt: skip
+    ids = [text(each) for each in store.batch(commands)]
+    store.close()
+    return ids
+
+
+def _permits(stage: Stage) -> int:
+    store = stage.store()
+    count: int = store.run("ZCARD", store.keys.permits)
+    store.close()
+    return count

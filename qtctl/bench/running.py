@@ -1,0 +1,25 @@
+"""The suites by name, each on a stage of its own."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from qtctl.bench import allocation, governor, latency, memory, startup
+from qtctl.bench.figures import Figure
+from qtctl.bench.stage import Stage, stage
+
+ON_A_SERVER: Mapping[str, Callable[[Stage, int], Iterator[Figure]]] = {
+    "allocation": allocation.measure,
+    "governor": governor.measure,
+    "latency": latency.measure,
+    "memory": memory.measure,
+}
+
+
+def figures(suites: Sequence[str], url: str | None, rounds: int) -> Iterator[Figure]:
+    """Each figure as it is measured. url: of a server that holds nothing of ours; None: a private
+    one for each suite. Errors: RefusedError, RedisUnreachable."""
+    for name in suites:
+        if name == "startup":
+            yield from startup.measure(rounds)
+            continue
+        with stage(url) as on:
+            yield from ON_A_SERVER[name](on, rounds)

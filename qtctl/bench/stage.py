@@ -1,0 +1,94 @@
+"""Where it is measured: a private server, or one that is named and holds nothing of ours."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from qtctl import clock
+from qtctl.errors import RefusedError
+from qtctl.wire.embedded import temporary
+from qtctl.wire.keys import EFFICIENCY, TARGET, Keys
+from qtctl.wire.pipe import Command
+from qtctl.wire.store import Store
+
+PACE_SEC = 0.3
+"""A pause before each round: a loop is idle between passes, and an idle machine wakes slowly."""
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """A server and a folder for sockets."""
+
+    url: str
+    directory: Path
+    private: bool
+
+    def store(self) -> Store:
+        """A connection of its own."""
+        return Store(self.url, Keys(), timeout_sec=60.0)
+
+    def empty(self) -> None:
+        """Take away all that was measured with."""
+        store = self.store()
+        if self.private:
+            store.run("FLUSHALL")
+        else:
+            for pattern in (f"{store.keys.prefix}*", f"{FOREIGN}*"):
+                found = list(store.scan_keys(pattern))
+                store.batch([("UNLINK", key) for key in found])
+        store.close()
+
+
+FOREIGN = "qtctl-bench:foreign:"
+
+
+@contextlib.contextmanager
+def stage(url: str | None) -> Iterator[Stage]:
+    """A private server for the length of a `with`, or the one named.
+
+    Errors: RefusedError where that holds any key of ours.
+    """
+    if url is None:
+        with temporary() as server:
+            yield Stage(server.url, server.directory, True)
+        return
+    with tempfile.TemporaryDirectory(prefix="qtctl-bench-") as directory:
+        named = Stage(url, Path(directory), False)
+        store = named.store()
+        found = next(store.scan_keys(f"{store.keys.prefix}*"), None)
+        store.close()
+        if found is not None:
+            raise RefusedError(
+                f"{found} is there: a bench wants a Redis that holds nothing of ours"
+            )
+        try:
+            yield named
+        finally:
+            named.empty()
+
+
+def symbols(count: int, head: str = "S") -> list[str]:
+    """So many names."""
+    return [f"{head}{number:06d}USDT" for number in range(count)]
+
+
+def put_targets(store: Store, names: Sequence[str]) -> None:
+    """A target and a good score for each, as upstream writes them."""
+    now = int(clock.now())
+    commands: list[Command] = []
+    for place, name in enumerate(names):
+        commands.append(
+            ("HSET", store.keys.at(TARGET, name), "target_usd", f"{1000 + place % 777}.5",
+             "weight", "0.01", "cluster_id", "3", "regime", "calm", "confidence", "0.9",
+             "timestamp", now, "mode", "live")
+        )  # fmt: skip
+        commands.append(score(store, name, f"0.{place % 89 + 10}", now))
+    store.batch(commands)
+
+
+def score(store: Store, name: str, value: str, at: int) -> Command:
+    """One score, as upstream writes it."""
+    return ("HSET", store.keys.at(EFFICIENCY, name), "efficiency_score", value,
+            "confidence", "0.9", "ts", at, "mode", "live", "version", "1")  # fmt: skip

@@ -1,0 +1,52 @@
+"""What a command costs before it does anything, beside the imports that it can't do without."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+from qtctl import clock
+from qtctl.bench.figures import Figure, spread
+from qtctl.bench.stage import stage
+
+STARTS = 3
+"""Starts in a round."""
+HELP = ("import typer", 1.8)
+READS = ("import typer, rich.table, redis", 1.4)
+
+
+def measure(rounds: int) -> Iterator[Figure]:
+    """The figures of startup: in turns, so that a slow minute is slow for both."""
+    with stage(None) as on:
+        reading = ("permit", "list", "--redis-url", on.url)
+        for what, arguments, (imports, most) in (
+            ("--help", ("--help",), HELP),
+            ("permit list", reading, READS),
+        ):
+            ours, bare = [], []
+            for _ in range(rounds * STARTS):
+                bare.append(_took([sys.executable, "-c", imports]))
+                ours.append(_took([*_qtctl(), *arguments]))
+            measured, beside = spread(ours), spread(bare)
+            yield Figure("startup", f"qtctl {what}, beside python -c '{imports}'",
+                         measured.median / beside.median, most, measured=measured,
+                         beside=beside)  # fmt: skip
+
+
+def _qtctl() -> list[str]:
+    """The installed command where it stands beside this Python."""
+    script = os.path.join(os.path.dirname(sys.executable), "qtctl")  # noqa: PTH118, PTH120
+    return [script] if os.access(script, os.X_OK) else [sys.executable, "-m", "qtctl"]
+
+
+def _took(command: Sequence[str]) -> float:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("QTCTL_")}
+    environ["QTCTL_CONFIG"] = os.devnull
+    begun = clock.monotonic()
+    with contextlib.suppress(subprocess.CalledProcessError):
+        subprocess.run(
+            command, env=environ, check=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    return (clock.monotonic() - begun) * 1000

@@ -1,0 +1,136 @@
+"""The bench runs, on small numbers; its floor does the loop's own work; its verdict is honest."""
+
+import json
+
+import pytest
+
+from qtctl import clock
+from qtctl.bench import allocation, governor, latency, naive, running, startup
+from qtctl.bench.figures import Figure, percentile, spread
+from qtctl.bench.recording import Floor, recording
+from qtctl.bench.stage import Stage, put_targets, stage, symbols
+from qtctl.services.allocation import AllocationLoop
+from qtctl.settings import Allocation
+from qtctl.wire.embedded import Embedded
+from qtctl.wire.keys import Keys
+from qtctl.wire.store import Store
+from tests.support.cli import Cli
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few of everything."""
+    monkeypatch.setattr(allocation, "SMALL", 40)
+    monkeypatch.setattr(allocation, "LARGE", 80)
+    monkeypatch.setattr(allocation, "NAIVE_SYMBOLS", 20)
+    monkeypatch.setattr(allocation, "FOREIGN_KEYS", 50_000)
+    monkeypatch.setattr(allocation, "FOREIGN_PASSES", 2)
+    monkeypatch.setattr(allocation, "PACE_SEC", 0.0)
+    monkeypatch.setattr(governor, "PLANS", 30)
+    monkeypatch.setattr(governor, "NAIVE_PLANS", 10)
+    monkeypatch.setattr(governor, "PACE_SEC", 0.0)
+
+
+@pytest.fixture
+def on(server: Embedded, redis_url: str) -> Stage:
+    return Stage(redis_url, server.directory, True)
+
+
+@pytest.mark.usefixtures("small")
+def test_every_figure_of_the_loops_is_measured_beside_its_floor(
+    redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for suite, count in (("allocation", 4), ("governor", 2)):
+        said = Cli(redis_url, capsys)("bench", suite, "--rounds", "1", "-o", "json")
+        assert said.code in (0, 1), said
+        rows = json.loads(said.out)
+        assert len(rows) == count
+        for row in rows:
+            assert row["measured"]["median"] > 0
+            assert row["beside"]["median"] > 0
+            met = (
+                row["value"] >= row["target"] if row["at_least"] else row["value"] <= row["target"]
+            )
+            assert row["ok"] == met
+        assert said.code == (0 if all(row["ok"] for row in rows) else 1)
+    store = Store(redis_url, Keys())
+    assert store.run("DBSIZE") == 0, "what it measured with is gone"
+    store.close()
+
+
+def test_the_floor_sends_what_the_loop_sends_and_the_server_does_it_again(
+    on: Stage, store: Store
+) -> None:
+    put_targets(store, symbols(30))
+    with recording(on.directory, on.url) as recorder:
+        loop = AllocationLoop(Store(recorder.url, Keys()), Allocation(name="bench"))
+        loop.open(clock.now())
+        loop.step(clock.now())
+        loop.close()
+    stream = store.keys.proposed_stream
+    assert store.run("XLEN", stream) == 30
+    floor = Floor(on.url, recorder.commands)
+    assert floor.run() > 0
+    floor.close()
+    assert store.run("XLEN", stream) == 60
+
+
+def test_the_naive_loop_does_the_same_work(on: Stage, store: Store) -> None:
+    names = symbols(5)
+    put_targets(store, names)
+    naive.allocation(on.url, names)
+    theirs = {key: store.run("HGETALL", key) for key in store.scan_keys("*:proposed:*")}
+    loop = AllocationLoop(Store(on.url, Keys()), Allocation(name="bench"))
+    loop.open(clock.now())
+    loop.step(clock.now())
+    loop.close()
+    for key, fields in theirs.items():
+        assert fields[2:10] == store.run("HGETALL", key)[2:10]
+
+
+def test_a_server_with_our_keys_on_it_is_refused(
+    redis_url: str, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.run("SET", "quantum:kill", "0")
+    said = Cli(redis_url, capsys)("bench", "governor")
+    assert said.code == 4
+    assert "quantum:kill is there" in said.err
+    assert store.run("GET", "quantum:kill") == b"0"
+
+
+def test_an_unknown_suite_is_a_usage_error_that_names_them(
+    redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = Cli(redis_url, capsys)("bench", "nope")
+    assert said.code == 2
+    assert "allocation, governor, latency, memory, startup, all" in said.err
+
+
+def test_a_figure_knows_whether_its_target_was_met() -> None:
+    assert Figure("s", "w", 2.0, 2.5).ok
+    assert not Figure("s", "w", 3.0, 2.5).ok
+    assert Figure("s", "w", 15.0, 15, at_least=True).ok
+    assert not Figure("s", "w", 14.9, 15, at_least=True).ok
+
+
+def test_a_spread_and_a_percentile_are_what_they_are_called() -> None:
+    assert spread([3.0, 1.0, 2.0]).median == 2.0
+    assert percentile(list(range(100)), 99) == 99
+    assert percentile([5.0], 50) == 5.0
+
+
+def test_latency_and_startup_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "RATE", 50)
+    monkeypatch.setattr(latency, "SECONDS", 1)
+    monkeypatch.setattr(latency, "SYMBOLS", 20)
+    monkeypatch.setattr(startup, "STARTS", 1)
+    found = list(running.figures(("latency", "startup"), None, 1))
+    assert [each.suite for each in found] == ["latency"] * 3 + ["startup"] * 2
+    assert all(each.value > 0 for each in found)
+
+
+def test_a_private_stage_leaves_nothing() -> None:
+    with stage(None) as on:
+        directory = on.directory
+        assert directory.exists()
+    assert not directory.exists()
