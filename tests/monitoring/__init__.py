@@ -1,0 +1,1 @@
+"""What watches the services: rules, dashboards, runbooks, on a real Prometheus."""
