@@ -10,7 +10,7 @@ import typer
 from qtctl.cli.columns import text
 from qtctl.cli.env import Env
 from qtctl.cli.frame import command, group
-from qtctl.cli.render import Fields, emit, emit_one
+from qtctl.cli.render import Fields, Lines, Rows, emit, emit_one
 from qtctl.errors import UsageError
 
 app = group(
@@ -19,6 +19,7 @@ app = group(
     default="show",
     examples="""
     qtctl config show governor
+    qtctl config diff
     qtctl config check --config /etc/quantum/qtctl.toml
     qtctl config import-env /etc/quantum/p32.env > qtctl.toml
     """,
@@ -30,6 +31,27 @@ SETTINGS = (
     text("from", "origin", fold=True),
 )
 OVERRULED = text("instead of", lambda row: _told_overruled(row), fold=True, drop=1)
+ABOUT = (
+    text("setting", "key"),
+    text("value", "value", fold=True),
+    text("from", "origin", fold=True),
+    text("default", "default", fold=True),
+    text("allowed", "allowed", fold=True),
+    text("what it does", "description", fold=True),
+)
+ELSEWHERE = (
+    text("--set", lambda row: f"{row['key']}=VALUE"),
+    text("environment", "variables"),
+    text("file", lambda row: "[{}] {}".format(*row["key"].split("."))),
+)
+STRONGER = (text("value", "value", fold=True), text("from", "origin", fold=True))
+DIFFERENCES = (
+    text("setting", "key"),
+    text("here", "here", fold=True),
+    text("there", "there", fold=True),
+    text("instance", "instance"),
+    text("here from", "origin", fold=True, drop=1),
+)
 CHECKED = (
     text("file", lambda checked: checked["file"] or "none"),
     text("redis", "redis"),
@@ -48,12 +70,13 @@ def show(
 ) -> None:
     """Settings in force: the value of each, and the file, variable or option it comes from.
 
-    Passwords are never shown. -o toml prints a file that gives the same settings.
+    Of one setting all there is to know: what was overruled, what it does, what is allowed. Passwords
+    are never shown. -o toml prints a file that gives the same settings.
 
     Examples:
         qtctl config show
         qtctl config show governor redis.url
-        qtctl --set governor.min_conf=0.7 config show governor.min_conf
+        qtctl config show governor.min_conf
         qtctl config show -o toml
     """
     rows = [row for row in _rows(env) if not keys or _is_asked(row["key"], keys)]
@@ -62,9 +85,39 @@ def show(
             raise UsageError(f"KEY {key!r} is no setting and no section: see qtctl config show")
     if env.output == "toml":
         sys.stdout.write(_toml(env, rows))
+    elif env.output == "table" and [row["key"] for row in rows] == keys:
+        _explain(env, rows[0])
     else:
         any_overruled = any(row["overruled"] for row in rows)
         emit(env, rows, (*SETTINGS, OVERRULED) if any_overruled else SETTINGS)
+
+
+@command(app)
+def diff(
+    env: Env,
+    service: Annotated[
+        str | None,
+        typer.Argument(metavar="SERVICE", help="allocation or governor. Default: both."),
+    ] = None,
+) -> None:
+    """Compare this shell's settings with those that the running services say they run with.
+
+    0 where they are the same, 1 where one differs or no service runs. A record has the settings of
+    its own service alone: not [redis], [safety] and [logging].
+
+    Examples:
+        qtctl config diff
+        qtctl config diff governor -o json
+        qtctl config diff --config new.toml
+    """
+    from qtctl.cli import config_diff
+
+    found = config_diff.compared(env, service)
+    emit(env, found.rows, DIFFERENCES)
+    for line in found.said:
+        env.say(line)
+    if not found.same:
+        raise typer.Exit(1)
 
 
 @command(app)
@@ -127,7 +180,8 @@ def import_env(
 def _rows(env: Env) -> list[dict[str, Any]]:
     """Every setting, in the order of the template, with passwords masked.
 
-    key, value, origin, and overruled: what weaker sources said, the weakest first.
+    key, value, origin; overruled: what weaker sources said, the weakest first; default, allowed,
+    description; variables: its names in the environment, the strongest first.
     """
     from qtctl.settings import fields, public
 
@@ -145,9 +199,25 @@ def _rows(env: Env) -> list[dict[str, Any]]:
                 {"origin": origin, "value": value}
                 for origin, value in loaded.overruled.get(field.path, ())
             ],
+            "default": field.default,
+            "allowed": field.expected,
+            "description": field.description,
+            "variables": [field.variable, *field.env],
         }
         for field in fields()
     ]
+
+
+def _explain(env: Env, row: Mapping[str, Any]) -> None:
+    """All about one setting, on a page."""
+    overruled = list(reversed(row["overruled"]))
+    emit_one(
+        env,
+        row,
+        Fields(ABOUT),
+        Rows(overruled, STRONGER, "Overruled, the strongest first"),
+        Lines(ELSEWHERE, "Where it can be set, the strongest first"),
+    )
 
 
 def _password_of_url(env: Env) -> str | None:

@@ -15,7 +15,7 @@ from qtctl.wire import store
 from qtctl.wire.plan_queue import Entry
 
 COMMIT = "commit_permit"
-DECIDES = "redis.call('HSET', DECISION, unpack(record))"
+DECIDES = "redis.call('HSET', DECISION, unpack(ARGV, RECORD_FROM))"
 JUDGES = "local permit_there = "
 TELLS = "event(verdict, reason)\n-- Last"
 
