@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo proof test check coverage soak format docs picture clean
+.PHONY: install demo proof test check coverage soak bench format docs picture clean
 
 install: $(STAMP)
 
@@ -36,6 +36,10 @@ coverage: $(STAMP)
 # 20,000 plans while everything is killed, some eight minutes; ends with 1 on any breach.
 soak: $(STAMP)
 	$(BIN)/python -m tests.soak $(ARGS)
+
+# Every target with its figure; some minutes, on a machine that has nothing else to do.
+bench: $(STAMP)
+	@$(BIN)/qtctl bench all $(ARGS)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

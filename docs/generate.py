@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from docs.commands import commands_page
 from docs.monitoring_tables import with_tables
 from docs.scenario_table import with_scenarios
+from docs.settings_tables import with_settings
 from qtctl.wire.contract import filled
 
 DOCS = Path(__file__).parent
@@ -16,6 +18,9 @@ def main() -> None:
     page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
     page = DOCS / "proofs.md"
     page.write_text(with_scenarios(page.read_text(encoding="utf-8")), encoding="utf-8")
+    page = DOCS / "configuration.md"
+    page.write_text(with_settings(page.read_text(encoding="utf-8")), encoding="utf-8")
+    (DOCS / "cli.md").write_text(commands_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("qtctl.cli.serve", "Run the allocation loop, the governor, or both."),
     "inject": ("qtctl.cli.inject", "Synthetic scores, targets and plans."),
     "tail": ("qtctl.cli.tail", "Last entries of a stream: proposed, plans, events, rejected."),
+    "status": ("qtctl.cli.status", "How everything stands, on one screen."),
+    "top": ("qtctl.cli.top", "The same, live, with permits and symbols."),
     "permit": ("qtctl.cli.permit", "Permits with the time they have left; take one."),
     "halt": ("qtctl.cli.halt", "Stop opens at once, or everything; never asks."),
     "resume": ("qtctl.cli.resume", "Take a halt back; asks, and needs a reason."),
@@ -40,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "target": ("qtctl.cli.target", "Live targets beside their proposals."),
     "eff": ("qtctl.cli.eff", "Efficiency scores, and what they count as."),
     "config": ("qtctl.cli.config", "Settings in force, and where each comes from."),
+    "completion": ("qtctl.cli.completion", "Completion for bash, zsh and fish."),
     "deploy": ("qtctl.cli.deploy", "Install the services on this host and start them."),
     "rollback": ("qtctl.cli.rollback", "Put back what was there before a deployment."),
 }

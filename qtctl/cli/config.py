@@ -40,7 +40,7 @@ ABOUT = (
     text("what it does", "description", fold=True),
 )
 ELSEWHERE = (
-    text("--set", lambda row: f"{row['key']}=VALUE"),
+    text("option", lambda row: _options(row["key"])),
     text("environment", "variables"),
     text("file", lambda row: "[{}] {}".format(*row["key"].split("."))),
 )
@@ -70,8 +70,8 @@ def show(
 ) -> None:
     """Settings in force: the value of each, and the file, variable or option it comes from.
 
-    Of one setting all there is to know: what was overruled, what it does, what is allowed. Passwords
-    are never shown. -o toml prints a file that gives the same settings.
+    Of one setting all there is to know: what was overruled, what it does, what is allowed.
+    Passwords are never shown. -o toml prints a file that gives the same settings.
 
     Examples:
         qtctl config show
@@ -227,6 +227,10 @@ def _password_of_url(env: Env) -> str | None:
         return None
     origin = env.loaded.origins["redis.url"]
     return f"{origin} (seen by everybody: ps)" if origin.startswith("--") else origin
+
+
+def _options(key: str) -> str:
+    return f"--set {key}=VALUE" + (", --redis-url URL" if key == "redis.url" else "")
 
 
 def _is_asked(key: str, asked: Sequence[str]) -> bool:

@@ -26,7 +26,7 @@ def arity(params: Iterable[Any]) -> dict[str, bool]:
     }
 
 
-def _takes_next(token: str, options: Mapping[str, bool]) -> bool | None:
+def takes_next(token: str, options: Mapping[str, bool]) -> bool | None:
     """Whether the argument behind an option is its value; None for an option not known."""
     name, equals, _ = token.partition("=")
     if name in options:
@@ -59,7 +59,7 @@ def shield_numbers(args: Sequence[str], options: Mapping[str, bool]) -> list[str
             values.append(token)
         else:
             ahead.append(token)
-            if _takes_next(token, options):
+            if takes_next(token, options):
                 ahead += [value for value in (next(rest, None),) if value is not None]
     if not any(_NEGATIVE.match(value) for value in values):
         return list(args)
@@ -76,10 +76,10 @@ def with_default(
     """
     at = 0
     while at < len(args) and args[at].startswith("-"):
-        takes_next = _takes_next(args[at], options)
-        if takes_next is None:
+        valued = takes_next(args[at], options)
+        if valued is None:
             break
-        at += 2 if takes_next else 1
+        at += 2 if valued else 1
     named = at < len(args) and not args[at].startswith("-")
     if named or not set(args[at:]).isdisjoint(names):
         return list(args)
@@ -144,7 +144,7 @@ def _names_command(args: Sequence[str], options: Mapping[str, bool]) -> bool:
     for token in rest:
         if not token.startswith("-"):
             return True
-        if _takes_next(token, options):
+        if takes_next(token, options):
             next(rest, None)
     return False
 

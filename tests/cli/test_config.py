@@ -29,7 +29,10 @@ def test_show_names_value_and_origin_of_every_setting(capsys: Captured, file: Pa
     environ = {"P31_STALE_SEC": "300"}
     args = ("show", "-o", "json", "--config", str(file), "--set", "governor.permit_ttl_sec=30")
     rows = {row["key"]: row for row in json.loads(shown(capsys, *args, environ=environ))}
-    assert set(rows["governor.min_conf"]) == {"key", "value", "origin", "overruled"}
+    assert set(rows["governor.min_conf"]) == {
+        *("key", "value", "origin", "overruled"),
+        *("default", "allowed", "description", "variables"),
+    }
     assert rows["governor.min_conf"]["value"] == 0.7
     assert str(file) in rows["governor.min_conf"]["origin"]
     assert rows["allocation.stale_sec"]["value"] == 300
@@ -45,7 +48,35 @@ def test_show_tells_what_a_value_overrules(capsys: Captured, file: Path) -> None
     row = json.loads(shown(capsys, *args, "-o", "json", environ=environ))[0]
     assert row["value"] == 0.8
     assert row["overruled"] == [{"origin": f"file {file}", "value": "0.7"}]
-    assert f"0.7 (file {file})" in shown(capsys, *args, environ=environ)
+    table = ("show", "governor", "--config", str(file))
+    assert f"0.7 (file {file})" in shown(capsys, *table, environ=environ)
+
+
+def test_show_of_one_setting_is_all_there_is_to_know(capsys: Captured, file: Path) -> None:
+    args = ("show", "governor.min_conf", "--config", str(file), "--set", "governor.min_conf=0.9")
+    out = shown(capsys, *args, environ={"P31_MIN_CONF": "0.8"})
+    about, overruled, where = out.split("\n\n")
+    fields = dict(line.split(maxsplit=1) for line in about.splitlines())
+    assert fields["value"] == "0.9"
+    assert fields["from"] == "--set"
+    assert fields["default"] == "0.65"
+    assert fields["allowed"] == "a number, 0 to 1"
+    assert "gives no hint" in about
+    assert [line.split(maxsplit=1) for line in overruled.splitlines()[2:]] == [
+        ["0.8", "environment P31_MIN_CONF"],
+        ["0.7", f"file {file}"],
+    ]
+    assert "QTCTL_GOVERNOR_MIN_CONF, P31_MIN_CONF" in where
+
+
+def test_show_of_the_url_hides_the_passwords_of_all_sources(capsys: Captured, file: Path) -> None:
+    more = ("--config", str(file), "--set", "redis.url=redis://:quiet@prod-2/0")
+    for output in ("table", "json"):
+        out = shown(capsys, "show", "redis.url", "-o", output, *more)
+        assert "prod-1" in out
+        assert "prod-2" in out
+        assert "hush" not in out
+        assert "quiet" not in out
 
 
 def test_a_masked_password_in_toml_is_told(capsys: Captured, file: Path) -> None:

@@ -1,0 +1,108 @@
+"""`qtctl status`: one screen, and what its exit code says."""
+
+import pytest
+
+from qtctl.wire.store import Store
+from tests.support.cli import Cli, hosting
+from tests.support.plans import fields
+from tests.support.processes import until
+
+KEYS = {
+    "": ["ok", "where", "at", "services", "redis", "kill_switch", "plans", "group", "permits"],
+    "redis": ["url", "name", "version", "role", "up_s", "may_evict"],
+    "kill_switch": ["mode", "told", "keys"],
+    "plans": ["per_minute", "decided_per_minute", "permitted", "blocked", "since_s", "cut",
+              "blocks"],
+    "group": ["lag", "pending", "stuck", "consumers"],
+    "permits": ["open", "next_ttl_s", "without_ttl"],
+}  # fmt: skip
+SERVICE = ["service", "name", "state", "last_pass_age_s", "up_s", "version", "host", "metrics"]
+
+
+@pytest.fixture
+def cli(redis_url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(redis_url, capsys)
+
+
+def send(store: Store, **changes: str) -> None:
+    flat = [part for pair in fields(**changes).items() for part in pair]
+    store.run("XADD", store.keys.plans, "*", *flat)
+
+
+def test_all_is_well_is_0_and_the_document_is_as_described(
+    cli: Cli, store: Store, redis_url: str
+) -> None:
+    with hosting(redis_url), hosting(redis_url, "allocation"):
+        send(store, plan_id="p1")
+        send(store, plan_id="p2", kill_score="0.9")
+        until(lambda: cli("status", "-o", "json").json["plans"]["blocked"])
+        found = cli.ok("status", "-o", "json").json
+    assert list(found) == KEYS[""]
+    for part in list(KEYS)[1:]:
+        assert list(found[part]) == KEYS[part]
+    assert [list(row) for row in found["services"]] == [SERVICE, SERVICE]
+    assert found["plans"]["blocks"] == {"kill_score_critical": 1}
+    assert found["plans"]["permitted"] == 1
+    assert found["plans"]["per_minute"] == pytest.approx(0.4)
+    assert found["permits"]["open"] == 1
+    assert 0 < found["permits"]["next_ttl_s"] <= 60
+    assert found["kill_switch"] == {"mode": "normal", "told": "normal", "keys": []}
+
+
+def test_a_service_that_is_not_there_is_named_and_is_1(cli: Cli, redis_url: str) -> None:
+    with hosting(redis_url):
+        said = cli("status")
+    assert said.code == 1
+    assert "NOT RUNNING" in said.out
+    (row,) = (line for line in said.out.splitlines() if line.startswith("allocation"))
+    assert "NOT RUNNING" in row
+
+
+def test_nothing_at_all_is_told_and_no_error(cli: Cli) -> None:
+    said = cli("status")
+    assert said.code == 1
+    assert said.out.count("NOT RUNNING") == 2
+    assert "no governor has run on this Redis" in said.out
+    assert "none open" in said.out
+
+
+def test_a_service_that_finishes_no_pass_is_late(cli: Cli, store: Store) -> None:
+    record = store.keys.service("governor", "stuck")
+    at = store.now_ms() // 1000
+    store.run("HSET", record, "started_at", at - 900, "last_pass_at", at - 300, "settings", "{}")
+    said = cli("status", "-o", "json")
+    (row,) = (row for row in said.json["services"] if row["service"] == "governor")
+    assert row["state"].startswith("LATE: no pass for 5 min")
+
+
+def test_what_is_stopped_is_told_with_who_and_why_and_is_1(
+    cli: Cli, store: Store, redis_url: str
+) -> None:
+    with hosting(redis_url), hosting(redis_url, "allocation"):
+        cli.ok("halt", "--reason", "a drill")
+        said = cli("status", "-o", "json")
+        assert said.code == 1
+        assert said.json["kill_switch"]["mode"] == "reduce_only"
+        (key,) = said.json["kill_switch"]["keys"]
+        assert (key["key"], key["why"]) == ("quantum:governor:halt", "a drill")
+        page = cli("status")
+    assert "a drill" in page.out
+    assert "HALTED" not in page.err, "once is enough"
+
+
+def test_a_lag_that_redis_does_not_know_is_unknown(cli: Cli, store: Store) -> None:
+    for name in ("a", "b", "c"):
+        send(store, plan_id=name)
+    first = store.run("XRANGE", store.keys.plans, "-", "+", "COUNT", 1)[0][0]
+    store.run("XGROUP", "CREATE", store.keys.plans, "governor", first)
+    store.run("XDEL", store.keys.plans, store.run("XRANGE", store.keys.plans, "-", "+")[1][0])
+    assert cli("status", "-o", "json").json["group"]["lag"] is None
+    assert "lag unknown" in cli("status").out
+
+
+def test_text_from_redis_is_no_control_sequence(cli: Cli, store: Store) -> None:
+    record = store.keys.service("governor", "x")
+    store.run("HSET", record, "version", "\x1b[2J[red]", "metrics", "\x1b]0;t\x07")
+    said = cli("status")
+    assert "\x1b" not in said.out + said.err
+    assert "[red]" in said.out
