@@ -11,24 +11,26 @@ _ENDS = frozenset(";|&()<>\n")
 class Typed(NamedTuple):
     """words: those before the cursor as the shell would take them, without expansions; the last is
     the one being typed. replaced: the part of the last that bash replaces begins behind so many of
-    its characters. quoted: a quote is open there. plain: nothing in it has a meaning to the shell
-    that is not known here."""
+    its characters. quoted: a quote is open there. mixed: a quote was closed in it, which bash and
+    readline see differently. ended: the command ends before, or what is typed is the file of a
+    redirection."""
 
     words: list[str]
     replaced: int
     quoted: bool
-    plain: bool
+    mixed: bool
+    ended: bool
 
 
 def typed(line: str, breaks: str) -> Typed:
     """Reads a line up to the cursor. breaks: COMP_WORDBREAKS, where bash begins what it replaces,
     also in the middle of a word."""
     words, word, begun = [], "", False
-    quote, replaced, plain = "", 0, True
+    quote, replaced, mixed, ended = "", 0, False, False
     rest = iter(line)
     for char in rest:
         if quote and char == quote:
-            quote = ""
+            quote, mixed = "", True
         elif quote == "'":
             word += char
         elif char == "\\":
@@ -37,20 +39,19 @@ def typed(line: str, breaks: str) -> Typed:
             word += following if not quote or following in '"\\$`' else char + following
             begun = True
         elif quote:
-            plain = plain and char not in "$`"
             word += char
         elif char in "'\"":
             quote, begun, replaced = char, True, len(word)
         elif char in " \t":
             if begun:
                 words.append(word)
-            word, begun, replaced = "", False, 0
+            word, begun, replaced, mixed = "", False, 0, False
         else:
-            plain = plain and char not in "$`" and char not in _ENDS
+            ended = ended or char in _ENDS
             word, begun = word + char, True
             if char in breaks:
                 replaced = len(word)
-    return Typed([*words, word], replaced, bool(quote), plain)
+    return Typed([*words, word], replaced, bool(quote), mixed, ended)
 
 
 def put(value: str, into: Typed) -> str | None:
@@ -60,10 +61,13 @@ def put(value: str, into: Typed) -> str | None:
     for one word and carries nothing out. Within quotes that would be another value: only plain
     ones can go there.
     """
-    if not value.startswith(into.words[-1]):
+    if into.mixed or not value.startswith(into.words[-1]):
         return None
     rest = value[into.replaced :]
     if into.quoted:
-        return rest if all(char.isalnum() or char in PLAIN for char in rest) else None
-    quoted = "".join(char if char.isalnum() or char in PLAIN else f"\\{char}" for char in rest)
-    return quoted
+        return rest if all(_is_plain(char) for char in rest) else None
+    return "".join(char if _is_plain(char) else f"\\{char}" for char in rest)
+
+
+def _is_plain(char: str) -> bool:
+    return char.isalnum() or char in PLAIN

@@ -45,8 +45,9 @@ class Place(NamedTuple):
     only_values: bool
 
 
-def answer(words: Sequence[str], environ: Mapping[str, str]) -> Answer:
-    """What may follow; words: all behind `qtctl`, the last being typed. Errors: any."""
+def answer(words: Sequence[str], env: Env) -> Answer:
+    """What may follow; words: all behind `qtctl`, the last being typed. env: whence the options are
+    that do not stand among them."""
     from qtctl.cli.app import root
 
     *before, current = words
@@ -54,9 +55,9 @@ def answer(words: Sequence[str], environ: Mapping[str, str]) -> Answer:
     if place is None:
         return NOTHING
     if not place.only_values and current.startswith("-"):
-        return _option(place, current, environ)
+        return _option(place, current, env)
     if place.at is not None:
-        return _value(place, place.at, current, environ)
+        return _value(place, place.at, current, env)
     return _kept(_commands(place), current)
 
 
@@ -118,7 +119,7 @@ def _commands(place: Place) -> Iterator[Option]:
             yield name, command.short_help or (command.help or "").partition("\n\n")[0]
 
 
-def _option(place: Place, current: str, environ: Mapping[str, str]) -> Answer:
+def _option(place: Place, current: str, env: Env) -> Answer:
     """The spellings of the options, or the value in `--option=value`."""
     params = place.command.get_params(place.context)
     name, equals, value = current.partition("=")
@@ -126,7 +127,7 @@ def _option(place: Place, current: str, environ: Mapping[str, str]) -> Answer:
         option = _named(params, name)
         if option is None or option.is_flag:
             return NOTHING
-        found = _value(place, option, value, environ)
+        found = _value(place, option, value, env)
         return Answer(found.kind, [(f"{name}={value}", help) for value, help in found.options])
     options = (param for param in params if isinstance(param, TyperOption) and not param.hidden)
     spellings = (
@@ -138,7 +139,7 @@ def _option(place: Place, current: str, environ: Mapping[str, str]) -> Answer:
     return _kept(spellings, current)
 
 
-def _value(place: Place, param: Any, current: str, environ: Mapping[str, str]) -> Answer:
+def _value(place: Place, param: Any, current: str, env: Env) -> Answer:
     """The value of an argument or of an option."""
     metavar = param.metavar or ""
     path = place.context.command_path.removeprefix("qtctl ")
@@ -153,7 +154,7 @@ def _value(place: Place, param: Any, current: str, environ: Mapping[str, str]) -
         choices = metavar.split("|")
         return _kept(((word, "") for word in choices), current) if len(choices) > 1 else NOTHING
     look = NAMES.get((path, metavar)) or NAMES.get(("", metavar))
-    return NOTHING if look is None else _names(place.found, look, current, environ)
+    return NOTHING if look is None else _names(place.found, look, current, env)
 
 
 def _kept(options: Iterator[Option], current: str) -> Answer:
@@ -220,26 +221,24 @@ def _groups(store: "Store", head: str) -> list[str]:
     return groups.group_names(store, store.keys.plans)
 
 
-def _names(
-    given: Mapping[str, Sequence[str]], look: Look, head: str, environ: Mapping[str, str]
-) -> Answer:
+def _names(given: Mapping[str, Sequence[str]], look: Look, head: str, env: Env) -> Answer:
     """What Redis has, by the options that stand on the line; nothing where it takes too long.
 
     Asked in a thread of its own: to find out that a host is not there can take long, and can't be
     interrupted.
     """
     found: list[str] = []
+    asked = Env(
+        redis_url=given.get("redis_url", (env.redis_url,))[-1],
+        config=given.get("config", (env.config,))[-1],
+        sets=(*env.sets, *given.get("sets", ()), *WAIT),
+        environ=env.environ,
+        tell_warnings=False,
+    )
 
     def ask() -> None:
-        env = Env(
-            redis_url=_last(given, "redis_url"),
-            config=_last(given, "config"),
-            sets=(*given.get("sets", ()), *WAIT),
-            environ=environ,
-            tell_warnings=False,
-        )
         # Whatever is wrong: the command itself will tell, when it is run.
-        with suppress(Exception), env.store(notice=False) as store:
+        with suppress(Exception), asked.store(notice=False) as store:
             found.extend(look(store, head))
 
     asking = threading.Thread(target=ask, daemon=True)
@@ -247,11 +246,6 @@ def _names(
     asking.join(PATIENCE_SEC)
     names = [name for name in list(found) if name.startswith(head) and _can_be_typed(name)]
     return Answer("words", [(name, "") for name in names])
-
-
-def _last(given: Mapping[str, Sequence[str]], name: str) -> str | None:
-    values = given.get(name)
-    return values[-1] if values else None
 
 
 def _can_be_typed(name: str) -> bool:

@@ -80,16 +80,16 @@ def _lines(env: Env, shell: str, words: list[str]) -> list[str]:
     from qtctl.cli import command_line, completing
 
     if shell != "bash":
-        found = completing.answer(words, env.environ)
+        found = completing.answer(words, env)
         return [
             found.kind,
             *(f"{value}\t{help}" if help else value for value, help in found.options),
         ]
     line, breaks = words
     typed = command_line.typed(line, breaks)
-    if not typed.plain:
+    if typed.ended:
         return ["files"]
-    found = completing.answer(typed.words[1:], env.environ)
+    found = completing.answer(typed.words[1:], env)
     put = (command_line.put(value, typed) for value, _ in found.options)
     return [found.kind, *(value for value in put if value is not None)]
 

@@ -11,9 +11,10 @@ from qtctl.cli.env import Env
 from qtctl.cli.frame import command, group
 from qtctl.cli.guards import DryRun, Force
 from qtctl.cli.render import Rows, emit, emit_one
-from qtctl.errors import NotFoundError, RefusedError, UsageError
+from qtctl.errors import NotFoundError, RefusedError, UsageError, WireError
 
 if TYPE_CHECKING:
+    from qtctl.cli.recovering import Recovered
     from qtctl.wire.groups import Pending
     from qtctl.wire.queue_inspection import Group
     from qtctl.wire.store import Store
@@ -31,15 +32,25 @@ app = group(
 
 STUCK_SEC = 60.0
 """What is pending and untouched for so long is held by nobody who lives."""
-ALIVE_SEC = 60.0
-"""A consumer of another group that asked for something within this is alive."""
+STUCK_MOST = 1_000
+"""Stuck entries are counted up to here."""
+_START = "Start a governor: systemctl start quantum-governor, or qtctl serve governor"
+_NOT_BY_ITSELF = (
+    "A governor that lives takes over by itself after 5 s; why it did not, 'qtctl doctor' and its "
+    "log tell."
+)
 
 GROUPS = (
     text("stream", "stream", drop=1),
     text("group", "group"),
     text("lag", lambda row: "unknown" if row["lag"] is None else f"{row['lag']:,}", right=True),
     number("pending", "pending"),
-    number("stuck", "stuck", style=lambda stuck: "red" if stuck else ""),
+    text(
+        "stuck",
+        lambda row: f"{row['stuck']:,}{'+' if row['stuck'] == STUCK_MOST else ''}",
+        right=True,
+        style=lambda stuck: "" if stuck == "0" else "red",
+    ),
     age("oldest stuck", "stuck_s", drop=2),
     number("consumers", lambda row: len(row["consumers"])),
 )
@@ -77,13 +88,31 @@ def list_groups(env: Env, stream: Stream = None) -> None:
         qtctl group list --stream plans -o json
     """
     with env.store() as store:
-        found = rows(store, _streams(store, stream))
+        found, unread = _looked(env, store, stream)
+    _list(env, found, unread)
+    if unread:
+        raise typer.Exit(1)
+
+
+def _looked(env: Env, store: "Store", stream: str | None) -> tuple[list[dict[str, Any]], bool]:
+    """The rows, and whether a stream could not be looked at: one hides no other."""
+    found: list[dict[str, Any]] = []
+    unread = False
+    for key in _streams(store, stream):
+        try:
+            found += rows(store, key)
+        except WireError as problem:
+            env.warn(str(problem))
+            unread = True
+    return found, unread
+
+
+def _list(env: Env, found: list[dict[str, Any]], unread: bool) -> None:
     if env.output != "table":
         emit(env, found, GROUPS)
         return
-    if not found:
+    if not found and not unread:
         env.say("No groups: no service has run here, and nobody else reads the streams.")
-        return
     consumers = [
         {"group": each["group"], **consumer} for each in found for consumer in each["consumers"]
     ]
@@ -113,19 +142,17 @@ def recover(
         qtctl group recover
         qtctl group recover apply_layer --force
     """
+    from qtctl.cli import recovering
+
     with env.store() as store:
-        key, group_name = _target(store, name, stream)
-        _refuse_others(env, group_name, key, store, force)
+        key, group_name = _target(store, name, stream, or_governors=True)
+        is_ours = _refuse_others(group_name, key, store, force)
         env.say(f"{env.where()} recover the group {group_name} of {key}")
-        done = _recovered(store, key, group_name, dry_run=dry_run)
-        left = [] if dry_run else _stuck(store, key, group_name)
-    _tell(env, done, "Nothing is stuck.", dry_run=dry_run)
-    if left:
-        env.say(f"{len(left)} entries stay stuck: nobody lives who could take them. {_START}")
+        found = recovering.recover(store, key, group_name, dry_run=dry_run)
+    _tell(env, found.done, "" if found.stuck or found.trimmed else "Nothing is stuck.", dry_run)
+    _tell_rest(env, found, is_ours)
+    if found.stuck:
         raise typer.Exit(1)
-
-
-_START = "Start a governor: systemctl start quantum-governor, or qtctl serve governor"
 
 
 @command(app)
@@ -145,16 +172,16 @@ def prune(
         qtctl group prune --dry-run
         qtctl group prune --idle 10m
     """
+    from qtctl.cli.recovering import did
     from qtctl.wire import groups
 
     idle_sec = values.duration(idle, "--idle", 1, 30 * 86_400)
     with env.store() as store:
         key, group_name = _target(store, name, stream)
-        _refuse_others(env, group_name, key, store, force)
+        _refuse_others(group_name, key, store, force)
         env.say(f"{env.where()} prune the group {group_name} of {key}")
         if dry_run:
-            found = rows(store, [key])
-            mine = next(each for each in found if each["group"] == group_name)
+            mine = next(each for each in rows(store, key) if each["group"] == group_name)
             gone = [
                 each["consumer"]
                 for each in mine["consumers"]
@@ -162,19 +189,18 @@ def prune(
             ]
         else:
             gone = groups.remove_idle(store, key, group_name, idle_sec)
-    done = [_did(group_name, "remove", consumer, 0) for consumer in gone]
-    _tell(env, done, f"No consumer without entries is idle for {idle}.", dry_run=dry_run)
+    done = [did(group_name, "remove", consumer) for consumer in gone]
+    _tell(env, done, f"No consumer without entries is idle for {idle}.", dry_run)
 
 
-def rows(store: "Store", streams: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a group; its consumers in it."""
+def rows(store: "Store", stream: str) -> list[dict[str, Any]]:
+    """One row a group of a stream; its consumers in it."""
     from qtctl.wire import groups, queue_inspection
 
     out = []
-    for stream in streams:
-        for found in queue_inspection.groups(store, stream, int(STUCK_SEC * 1000)):
-            held = groups.pending(store, stream, found.name) if found.pending else []
-            out.append(_row(stream, found, held))
+    for found in queue_inspection.groups(store, stream, int(STUCK_SEC * 1000)):
+        held = groups.pending(store, stream, found.name) if found.pending else []
+        out.append(_row(stream, found, held))
     return out
 
 
@@ -219,78 +245,49 @@ def _streams(store: "Store", word: str | None) -> list[str]:
     return [known[word]]
 
 
-def _target(store: "Store", name: str | None, stream: str | None) -> tuple[str, str]:
-    """The stream and the group that are meant. Errors: NotFoundError for a group that is not."""
+def _target(
+    store: "Store", name: str | None, stream: str | None, *, or_governors: bool = False
+) -> tuple[str, str]:
+    """The stream and the group that are meant. or_governors: theirs, also where it is gone.
+
+    Errors: NotFoundError for a group that is not there.
+    """
     from qtctl.wire.groups import group_names
     from qtctl.wire.keys import GROUP
 
     (key,) = _streams(store, stream or "plans")
     wanted = name or GROUP
     there = group_names(store, key)
-    if wanted not in there and not (wanted == GROUP and key == store.keys.plans):
+    is_ours = wanted == GROUP and key == store.keys.plans
+    if wanted not in there and not (or_governors and is_ours):
         told = ", ".join(there) or "none"
         raise NotFoundError(f"no group {wanted} on {key}; there: {told}")
     return key, wanted
 
 
-def _refuse_others(env: Env, name: str, key: str, store: "Store", force: bool) -> None:
+def _refuse_others(name: str, key: str, store: "Store", force: bool) -> bool:
+    """Whether it is the governors' group. Errors: RefusedError where it is not, without force."""
     from qtctl.wire.keys import GROUP
 
-    if not force and (name != GROUP or key != store.keys.plans):
+    is_ours = name == GROUP and key == store.keys.plans
+    if not is_ours and not force:
         raise RefusedError(
             f"the group {name} of {key} is another system's: ask its owner first, or --force"
         )
+    return is_ours
 
 
-def _recovered(store: "Store", key: str, name: str, *, dry_run: bool) -> list[dict[str, Any]]:
-    from qtctl.wire import groups
-    from qtctl.wire.keys import GROUP
-    from qtctl.wire.plan_queue import PlanQueue
-
-    if name not in groups.group_names(store, key):
-        if not dry_run:
-            PlanQueue(store, store, "").ensure_group()
-        return [_did(GROUP, "create, from an hour ago", "", 0)]
-    stuck = _stuck(store, key, name)
-    to = _living(store, key, name) if stuck else None
-    if to is None:
-        return []
-    theirs = [entry for entry in stuck if entry.consumer != to]
-    moved = len(theirs) if dry_run else groups.hand_over(store, key, name, theirs, to, STUCK_SEC)
-    return [_did(name, "hand over", to, moved)] if moved else []
-
-
-def _stuck(store: "Store", key: str, name: str) -> "list[Pending]":
-    from qtctl.wire import groups
-
-    living = _living(store, key, name)
-    return [
-        entry
-        for entry in groups.pending(store, key, name)
-        if entry.idle_sec >= STUCK_SEC and entry.consumer != living
-    ]
-
-
-def _living(store: "Store", key: str, name: str) -> str | None:
-    """A consumer that lives: a governor with a record, elsewhere the one that asked last."""
-    from qtctl.wire import presence_log, queue_inspection
-    from qtctl.wire.keys import GROUP
-
-    if name == GROUP and key == store.keys.plans:
-        running = presence_log.running(store, "governor")
-        return running[0].name if running else None
-    for found in queue_inspection.groups(store, key, int(STUCK_SEC * 1000)):
-        if found.name == name and found.consumers:
-            latest = min(found.consumers, key=lambda each: each.idle_sec)
-            return latest.name if latest.idle_sec < ALIVE_SEC else None
-    return None
-
-
-def _did(name: str, did: str, consumer: str, entries: int) -> dict[str, Any]:
-    return {"group": name, "did": did, "consumer": consumer, "entries": entries}
-
-
-def _tell(env: Env, done: Sequence[dict[str, Any]], empty: str, *, dry_run: bool) -> None:
+def _tell(env: Env, done: Sequence[dict[str, Any]], empty: str, dry_run: bool) -> None:
     emit(env, done, DONE, empty=empty)
     if dry_run and done:
         env.say("--dry-run: nothing was done.")
+
+
+def _tell_rest(env: Env, found: "Recovered", is_ours: bool) -> None:
+    if found.trimmed:
+        env.say(f"{found.trimmed:,} are not in the stream any more: trimmed, and lost.")
+    if is_ours and any(row["entries"] for row in found.done):
+        env.say(_NOT_BY_ITSELF)
+    if found.stuck:
+        start = _START if is_ours else "Start one of its consumers."
+        env.say(f"{found.stuck:,} entries stay stuck: nobody lives who could take them. {start}")

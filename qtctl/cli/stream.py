@@ -32,13 +32,13 @@ def _counted(value: Any) -> Any:
 LISTED = (
     text("stream", "stream"),
     number("entries", "length"),
-    age("first", "first_age_s", drop=2),
+    age("first", "first_age_s", drop=3),
     age("last", "last_age_s"),
     number("minutes kept", "minutes_kept", places=1, drop=1),
-    number("a minute", "per_minute", places=1, drop=3),
+    number("a minute", "per_minute", places=1, drop=2),
     text("last minute", lambda row: _counted(row["last_minute"]), right=True),
-    text("problem", "problem", fold=True, style="red"),
 )
+PROBLEM = text("problem", "problem", fold=True, style="red")
 
 
 @command(app, "list")
@@ -52,7 +52,9 @@ def list_streams(env: Env) -> None:
         qtctl stream list -o ndjson
     """
     with env.store() as store:
-        emit(env, rows(store), LISTED)
+        found = rows(store)
+    any_problem = any(row["problem"] for row in found)
+    emit(env, found, (*LISTED, PROBLEM) if any_problem else LISTED)
 
 
 def rows(store: "Store") -> list[dict[str, Any]]:

@@ -4,7 +4,8 @@ How a group stands is queue_inspection.py. Source: section 3 of the specificatio
 that made `group list` necessary (a lag of NULL taken for 0, entries that dead consumers held).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -28,7 +29,31 @@ class Pending(msgspec.Struct, frozen=True):
 
 def pending(store: Store, stream: str, group: str) -> list[Pending]:
     """The oldest LOOKED_AT of what a group holds. Errors: RedisUnreachable, WireError."""
-    reply = store.run("XPENDING", stream, group, "-", "+", LOOKED_AT)
+    return _pending(store.run("XPENDING", stream, group, "-", "+", LOOKED_AT))
+
+
+def stuck(store: Store, stream: str, group: str, idle_sec: float) -> Iterator[list[Pending]]:
+    """All that a group holds and nobody has touched for so long, LOOKED_AT at a time, the oldest
+    first. Errors: RedisUnreachable, WireError."""
+    after = "-"
+    while True:
+        idle_ms = int(idle_sec * 1000)
+        reply = store.run("XPENDING", stream, group, "IDLE", idle_ms, after, "+", LOOKED_AT)
+        page = _pending(reply)
+        if page:
+            yield page
+        if len(page) < LOOKED_AT:
+            return
+        after = f"({page[-1].id}"
+
+
+def still_there(store: Store, stream: str, ids: Sequence[str]) -> set[str]:
+    """Those of these entries that are in the stream: what is pending may be trimmed from it."""
+    replies = store.batch([("XRANGE", stream, id_, id_) for id_ in ids])
+    return {id_ for id_, reply in zip(ids, replies, strict=True) if reply and not is_error(reply)}
+
+
+def _pending(reply: Sequence[Any]) -> list[Pending]:
     return [
         Pending(text(id_), text(consumer), int(idle) / 1000, int(deliveries))
         for id_, consumer, idle, deliveries in reply

@@ -3,7 +3,7 @@ over and never lost."""
 
 import pytest
 
-from qtctl.cli import group
+from qtctl.cli import recovering
 from qtctl.wire.keys import GROUP
 from qtctl.wire.store import Store
 from tests.support.cli import Cli, hosting
@@ -98,10 +98,39 @@ def test_what_the_dead_hold_stays_where_nobody_lives_and_is_served_where_one_doe
     assert decision(store, "dead-0")["plan_id"] == "dead-0"
 
 
+def test_1782_entries_of_a_dead_consumer_are_handed_over_to_the_last(
+    cli: Cli, store: Store
+) -> None:
+    give(store, GROUP, "dead", 1_782)
+    assert "1,000+" in cli.ok("group", "list").out
+    said = cli("group", "recover", "--dry-run")
+    assert (said.code, said.out) == (1, "")
+    assert "1,782 entries stay stuck" in said.err
+    store.run("HSET", store.keys.service("governor", "here"), "host", "h")
+    dry = cli.ok("group", "recover", "--dry-run", "-o", "json").json
+    assert [row["entries"] for row in dry] == [1_782]
+    assert held(store, GROUP) == {"dead": 1_782}
+    said = cli.ok("group", "recover")
+    assert "qtctl doctor" in said.err
+    assert held(store, GROUP) == {"here": 1_782}
+
+
+def test_what_was_trimmed_while_it_was_pending_is_told_and_left_to_the_living(
+    cli: Cli, store: Store
+) -> None:
+    ids = give(store, GROUP, "dead", 3)
+    store.run("XDEL", store.keys.plans, *ids[:2])
+    store.run("HSET", store.keys.service("governor", "here"), "host", "h")
+    said = cli.ok("group", "recover", "-o", "json")
+    assert [row["entries"] for row in said.json] == [1]
+    assert "2 are not in the stream any more" in said.err
+    assert held(store, GROUP) == {"dead": 2, "here": 1}
+
+
 def test_another_systems_group_is_refused_unless_forced(
     cli: Cli, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group, "ALIVE_SEC", 1.0)
+    monkeypatch.setattr(recovering, "ALIVE_SEC", 1.0)
     give(store, APPLY, "dead", 2)
     for command in ("recover", "prune"):
         said = cli("group", command, APPLY)
@@ -150,6 +179,8 @@ def test_prune_removes_the_idle_and_empty_and_nobody_who_holds_anything(
     ("line", "code", "part"),
     [
         ("group recover nope", 1, "no group nope on quantum:stream:apply.plan; there: none"),
+        ("group prune", 1, "no group governor on quantum:stream:apply.plan; there: none"),
+        ("group prune --dry-run", 1, "no group governor"),
         ("group list --stream x", 2, "is none of plans, proposed, events, rejected"),
         ("group prune --idle soon", 2, "--idle"),
     ],
@@ -158,6 +189,28 @@ def test_what_makes_no_sense_is_told(cli: Cli, line: str, code: int, part: str) 
     said = cli(*line.split())
     assert said.code == code
     assert part in said.err
+
+
+def test_a_stream_that_is_none_hides_no_group_of_another(cli: Cli, store: Store) -> None:
+    give(store, GROUP, "dead", 1)
+    store.run("SET", store.keys.events, "a string")
+    said = cli("group", "list", "-o", "json")
+    assert said.code == 1
+    assert [row["group"] for row in said.json] == [GROUP]
+    assert "governor.events: WRONGTYPE" in said.err
+    assert cli.ok("group", "list", "--stream", "plans").err == ""
+
+
+def test_names_of_groups_and_consumers_are_data(cli: Cli, store: Store) -> None:
+    evil = "dead\x1b[2J\n[red]\u202e"
+    give(store, evil, evil, 1)
+    out = cli.ok("group", "list").out
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert "dead\\x1b[2J\\x0a[red]\\u202e" in out
+    (row,) = cli.ok("group", "list", "-o", "json").json
+    assert (row["group"], row["consumers"][0]["consumer"]) == (evil, evil)
+    assert "\x1b" not in cli("group", "recover", evil).err
 
 
 def test_streams_are_listed_with_their_growth(cli: Cli, store: Store) -> None:

@@ -236,6 +236,9 @@ LOOKS = (
     "tail rejected -o ndjson", "plan list --what-if max_exec_per_hour=5",
     "plan show p1 --what-if kill_score_critical=0", "why BTCUSDT", "why ETHUSDT -o json",
     "group list", "stream list",
+    "completion answer zsh plan show p", "completion answer zsh permit show p",
+    "completion answer zsh why B", "completion answer zsh resume B",
+    "completion answer zsh group prune g",
 )  # fmt: skip
 
 

@@ -5,7 +5,10 @@ function __qtctl_complete
     set -l name (string replace -r '^~/' "$HOME/" -- $words[1])
     set -l lines (command $name completion answer fish -- $words[2..] "$current" 2>/dev/null </dev/null)
     if test "$lines[1]" = files
-        __fish_complete_path "$current"
+        set -l head (string match -r -- '^--[^=]*=' $current)
+        for path in (__fish_complete_path (string replace -- "$head" '' $current))
+            printf '%s\n' "$head"$path
+        end
     else
         printf '%s\n' $lines[2..]
     end
