@@ -12,7 +12,8 @@ from qtctl.errors import QtctlError, RefusedError
 BIN = "/usr/local/bin/qtctl"
 """Where the units find qtctl."""
 CONFIG_FILES = ("qtctl.toml", "allocation-target.env", "governor.env")
-_HIDDEN = ("/tmp", "/var/tmp")
+HIDDEN = ("/tmp", "/var/tmp")
+"""A service has folders of its own under these names."""
 _HOMES = ("/home", "/root", "/run/user")
 _UNUSABLE = frozenset(" \t\n\r:\\'\"%")
 
@@ -41,16 +42,17 @@ def lines() -> frozenset[str]:
     return frozenset(line for text in (*texts, *unit_texts().values()) for line in text.split("\n"))
 
 
-def program() -> Path:
+def program(*, staged: bool = False) -> Path:
     """The qtctl of this installation, which is what the services will run.
 
-    Errors: RefusedError where there is none, or the services could not see it.
+    Errors: RefusedError where there is none, or the services could not see it; where it is only
+    staged, whoever moves the files on answers for that.
     """
     path = Path(sys.prefix) / "bin" / "qtctl"
     if not path.is_file():
         raise RefusedError(f"{path} is not there: install qtctl with pip into {sys.prefix}")
     for needed in _needed():
-        if any(_below(needed, hidden) for hidden in _HIDDEN):
+        if not staged and any(_below(needed, hidden) for hidden in HIDDEN):
             raise RefusedError(
                 f"qtctl runs from {needed}, and a service has a /tmp of its own: install it "
                 "elsewhere (python3 -m venv /opt/qtctl)"
@@ -65,7 +67,7 @@ def program() -> Path:
 
 def owner_warning() -> str | None:
     """What root should know before it runs a program that somebody else can change."""
-    path = program().resolve()
+    path = program(staged=True).resolve()
     try:
         owner = path.stat().st_uid
         name = pwd.getpwuid(owner).pw_name

@@ -158,7 +158,7 @@ def _wanted(host: Host, now: View, choices: Choices) -> tuple[dict[str, State], 
             wanted[path] = State("file", dropin.encode(), mode=0o644, owner=root)
         elif now.read(path) != ABSENT:
             wanted[path] = ABSENT
-    program = packaged.program()
+    program = packaged.program(staged=not host.live)
     if program.resolve() != host.place(packaged.BIN) and str(program) != packaged.BIN:
         wanted[packaged.BIN] = State("link", target=str(program), owner=root)
     return wanted, kept

@@ -12,8 +12,10 @@ from qtctl.wire.keys import DECISION, DECISION_TTL_SEC, EFFICIENCY, PERMIT, TARG
 from qtctl.wire.records import pairs, text
 from qtctl.wire.store import Store
 
-MOST = 100
-"""Names that are offered: more are not read through by anybody."""
+MOST = 500
+"""Names that are offered."""
+ENOUGH = 2 * MOST
+"""A SCAN that has found so many ends: which of them are offered hardly matters."""
 RECENT = 500
 """Entries of a stream, or members of the index, that are looked at."""
 COUNT = 5_000
@@ -47,8 +49,13 @@ def permits(store: Store, head: str) -> list[str]:
 def symbols(store: Store, head: str) -> list[str]:
     """Symbols with a target or a score, as far as a short SCAN finds them; sorted."""
     until = clock.monotonic() + LOOK_SEC
-    found = {*_scanned(store, TARGET, head, until), *_scanned(store, EFFICIENCY, head, until)}
-    return sorted(found)[:MOST]
+    found: set[str] = set()
+    for spec in (TARGET, EFFICIENCY):
+        for name in _scanned(store, spec, head, until):
+            found.add(name)
+            if len(found) >= ENOUGH:
+                return _spread(sorted(found))
+    return _spread(sorted(found))
 
 
 def halted(store: Store, head: str) -> list[str]:
@@ -72,6 +79,14 @@ def _scanned(store: Store, spec: KeySpec, head: str, until: float | None = None)
                 yield name
         if cursor == b"0" or clock.monotonic() > until:
             return
+
+
+def _spread(names: list[str]) -> list[str]:
+    """MOST of them, the first and the last among them: a shell types for its user what all names
+    have in common, and the first few alone would have too much."""
+    if len(names) <= MOST:
+        return names
+    return [names[place * (len(names) - 1) // (MOST - 1)] for place in range(MOST)]
 
 
 def _first(names: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qtctl.cli.app import run
-from qtctl.deploy import planning, systemctl
+from qtctl.deploy import packaged, planning, systemctl
 from tests.support.cli import NO_FILE, Said
 
 ETC = Path(__file__).parents[2] / "etc"
@@ -130,6 +130,8 @@ class Live(Staging):
         monkeypatch.setattr(systemctl, "BOOTED", self.state)
         monkeypatch.setattr(systemctl, "_POLL_SEC", 0.01)
         monkeypatch.setattr(os, "geteuid", lambda: 0)
+        # These tests may themselves run from there.
+        monkeypatch.setattr(packaged, "HIDDEN", ())
         monkeypatch.setattr(planning, "USER", pwd.getpwuid(os.getuid()).pw_name)
 
     def options(self) -> Sequence[str]:
