@@ -4,12 +4,14 @@ Source: section 1 of the specification, "A symbol is 1 to 64 characters …".
 """
 
 import hashlib
+import re
 import unicodedata
 
 MAX_CHARS = 64
 MAX_STORED_BYTES = 64
 """Longer values would push the decision hash out of Redis's compact encoding."""
 _GLOBS = frozenset("*?[]{}")
+_plain = re.compile(r"[0-9A-Za-z_.:/@+-]*").fullmatch
 FOREIGN_PLAN_IDS = ("p33:", "p26:")
 """`permit:p33:*` and `permit:p26:*` belong to other systems."""
 
@@ -33,8 +35,8 @@ def _name_problem(text: str) -> str | None:
         return "is empty"
     if len(text) > MAX_CHARS:
         return f"is longer than {MAX_CHARS} characters"
-    # The common case, one C call: letters and digits of any script.
-    if text.isalnum():
+    # The common cases, in one call: letters and digits of any script, or what ids are made of.
+    if text.isalnum() or _plain(text):
         return None
     for char in text:
         if char.isspace():
@@ -49,6 +51,8 @@ def _name_problem(text: str) -> str | None:
 def stored(text: str) -> str:
     """The form in which a decision keeps a text: itself, or where it is over 64 bytes of UTF-8
     its beginning and a digest of the whole, so that two different texts stay different."""
+    if len(text) <= MAX_STORED_BYTES and text.isascii():
+        return text
     raw = text.encode("utf-8", "backslashreplace")
     if len(raw) <= MAX_STORED_BYTES:
         return raw.decode("utf-8")

@@ -146,6 +146,8 @@ def asked(fields: Mapping[str, str], rules: PlanRules) -> Kind | None:
 def _check_open(fields: Mapping[str, str], rules: PlanRules) -> None:
     """What only an open must satisfy: risk reduction is never trapped by what it does not need."""
     for name, value in fields.items():
+        if value.isascii() and name.isascii() and len(value) <= MAX_FIELD_CHARS:
+            continue  # The common case: nothing of what follows.
         _once(fields, name)
         if len(value) > MAX_FIELD_CHARS:
             raise _BadField(f"{name[:40]} is longer than {MAX_FIELD_CHARS} characters")

@@ -16,7 +16,7 @@ from qtctl.domain.plans import Plan, PlanRules, Unreadable
 from qtctl.domain.readings import MISSING, Efficiency, assess
 from qtctl.domain.reasons import SKIPPED_DECISIONS, EffReason, Reason, Verdict
 from qtctl.errors import WireError
-from qtctl.logs import log_batch
+from qtctl.logs import Line, log_batch
 from qtctl.services.metrics import OTHER, GovernorMetrics
 from qtctl.services.troubles import Troubles
 from qtctl.wire import scores
@@ -136,14 +136,16 @@ class Judging:
             )
             for entry, plan in readable
         ]
-        outcomes = commit(self._store, cases, self._rules.commit, server_since_ms)
-        failed, lines = [], []
-        for case, outcome in zip(cases, outcomes, strict=True):
+        failed: list[str] = []
+        lines: list[Line] = []
+        told = decisions_log.isEnabledFor(logging.INFO)
+        # The server is still at the next plans while these are counted.
+        for case, outcome in commit(self._store, cases, self._rules.commit, server_since_ms):
             if isinstance(outcome, WireError):
                 failed.append(self._refused(case.entry_id, outcome))
                 continue
             self._count(case, outcome)
-            if outcome.verdict is not Verdict.REPLAY and outcome.verdict is not Verdict.SKIPPED:
+            if told and outcome.verdict in (Verdict.PERMITTED, Verdict.BLOCKED):
                 lines.append((f"plan {outcome.verdict.value}", _line(case, outcome)))
         log_batch(decisions_log, logging.INFO, lines)
         return failed
@@ -191,17 +193,13 @@ class Judging:
             return
         symbol = metrics.symbol(plan.symbol)
         if outcome.facts:
-            for gate in lacking_input(_static_facts(plan), self._rules.limits):
-                metrics.gate_skipped.labels(gate).inc()
+            metrics.lacked(lacking_input(_static_facts(plan), self._rules.limits))
         if outcome.verdict is Verdict.BLOCKED:
             metrics.block.labels(symbol, outcome.reason.value).inc()
             if plan.execute:
                 metrics.refused.labels(plan.kind.value, outcome.reason.value).inc()
             return
-        metrics.allow.labels(symbol).inc()
-        metrics.eff_apply.labels(case.hint.action.value, case.hint.efficiency.reason.value).inc()
-        metrics.eff_factor.labels(symbol).set(case.hint.factor)
-        metrics.plan_to_permit.observe(max(0.0, float(outcome.facts["queue_age_sec"])))
+        metrics.permitted(symbol, case.hint, float(outcome.facts["queue_age_sec"]))
 
 
 def _static_facts(plan: Plan) -> Facts:
@@ -218,7 +216,7 @@ def _static_facts(plan: Plan) -> Facts:
 
 def _line(case: Case, outcome: Outcome) -> dict[str, str]:
     """The audit line of a decision: what a person looks for first, then everything else."""
-    known = outcome.static
+    known = dict(zip(outcome.static[::2], outcome.static[1::2], strict=True))
     first = {
         "plan_id": case.plan.plan_id,
         "symbol": case.plan.symbol,

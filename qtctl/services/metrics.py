@@ -6,6 +6,7 @@ specification, a plan_id is never a label, and symbols are capped.
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from qtctl import clock
 from qtctl.domain.allocation import Proposal
-from qtctl.domain.downsize import EffAction
+from qtctl.domain.downsize import EffAction, Hint
 from qtctl.domain.gates import Facts, Limits, lacking_input
 from qtctl.domain.reasons import CLOSE_REASONS, SKIPPED_DECISIONS, EffReason, Kind, Reason
 
@@ -197,6 +198,23 @@ class GovernorMetrics:
         self._symbols: set[str] = set()
         self._max_symbols = max_symbols
         self.lag.set(math.nan)
+        # Looking a series up by its labels costs more than counting it.
+        self._allow_of = cache(self.allow.labels)
+        self._eff_factor_of = cache(self.eff_factor.labels)
+        self._eff_apply_of = cache(self.eff_apply.labels)
+        self._gate_skipped_of = cache(self.gate_skipped.labels)
+
+    def permitted(self, symbol: str, hint: Hint, queue_age_sec: float) -> None:
+        """A permit was issued. symbol: its label."""
+        self._allow_of(symbol).inc()
+        self._eff_factor_of(symbol).set(hint.factor)
+        self._eff_apply_of(hint.action, hint.efficiency.reason).inc()
+        self.plan_to_permit.observe(max(0.0, queue_age_sec))
+
+    def lacked(self, gates: Iterable[str]) -> None:
+        """These gates passed a plan for want of input."""
+        for gate in gates:
+            self._gate_skipped_of(gate).inc()
 
     def symbol(self, symbol: str) -> str:
         """The label of a symbol that a plan claims: itself, or `other` once there are too many."""

@@ -11,19 +11,20 @@ local DECISION, PERMIT, BLOCK, LEDGER, TOTAL, PERMITS, EVENTS, PLANS =
 -- The hash of stopped symbols, and behind it the kill keys.
 local SYMBOLS_AT = 9
 
-local group, entry_id, plan_id, symbol, symbol_stored, kind =
-  ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local opens = kind == 'open'
-local execute, plan_at_ms, static_reason = ARGV[7] == '1', tonumber(ARGV[8]), ARGV[9]
-local server_since_ms = tonumber(ARGV[10])
+-- The same for every plan, and then its own.
+local group, server_since_ms = ARGV[1], tonumber(ARGV[2])
 local max_queue_age, max_plan_age, cooldown =
-  tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+  tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local per_5min, per_hour, total_per_5min =
-  tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16])
+  tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local permit_ttl, decision_ttl, block_ttl, ledger_ttl =
-  tonumber(ARGV[17]), tonumber(ARGV[18]), tonumber(ARGV[19]), tonumber(ARGV[20])
-local maxlen, actor, block_symbol, encoding = ARGV[21], ARGV[22], ARGV[23], ARGV[24]
-local permit_count = tonumber(ARGV[25])
+  tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local maxlen, actor, encoding = ARGV[13], ARGV[14], ARGV[15]
+local entry_id, plan_id, symbol, symbol_stored, kind =
+  ARGV[16], ARGV[17], ARGV[18], ARGV[19], ARGV[20]
+local opens = kind == 'open'
+local execute, plan_at_ms, static_reason = ARGV[21] == '1', tonumber(ARGV[22]), ARGV[23]
+local block_symbol, permit_count = ARGV[24], tonumber(ARGV[25])
 local PERMIT_FROM = 26
 -- The record begins here: verdict and reason and at its end the dynamic facts
 -- still lack their values.

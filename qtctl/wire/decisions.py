@@ -14,7 +14,7 @@ from qtctl.domain.gates import Facts, Limits
 from qtctl.domain.names import MAX_STORED_BYTES, stored
 from qtctl.domain.plans import Plan, PlanRules
 from qtctl.domain.reasons import Kind
-from qtctl.wire.records import HINT, Field
+from qtctl.wire.records import HINT, Field, Flat, flat
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -50,15 +50,11 @@ def _eff_age(case: Case) -> str:
     return "" if age is None else _compact(numbers.millis(age))
 
 
-def _of_hint(field: Field[Hint]) -> Field[Case]:
-    return Field(field.name, field.holds, lambda case: field.text(case.hint))
-
-
-DECISION_STATIC: tuple[Field[Case], ...] = (
+_OF_PLAN: tuple[Field[Case], ...] = (
     Field("plan_id", "the plan_id", lambda c: stored(c.plan.plan_id)),
     Field("entry_id", "of the stream entry that was judged", lambda c: c.entry_id),
     Field("symbol", "the symbol", lambda c: stored(c.plan.symbol)),
-    Field("kind", "open or close", lambda c: c.plan.kind.value),
+    Field("kind", "open or close", lambda c: c.plan.kind),
     Field("action", "as sent", lambda c: stored(c.plan.action)),
     Field("side", "as sent", lambda c: stored(c.plan.side)),
     Field("qty", "number, empty if unknown", lambda c: _exact(c.plan.qty)),
@@ -66,7 +62,8 @@ DECISION_STATIC: tuple[Field[Case], ...] = (
     Field("source", "as sent", lambda c: stored(c.plan.source)),
     Field("kill_score", "0 to 1, all its digits", lambda c: _exact(c.plan.kill_score)),
     Field("notional_usd", "abs(qty) × price, USD", _notional),
-    *(_of_hint(field) for field in HINT),
+)
+_OF_CASE: tuple[Field[Case], ...] = (
     Field("eff_age_sec", "age of the score when it was read", _eff_age),
     Field("deliveries", "how often the group delivered the entry", lambda c: str(c.deliveries)),
     Field("attempts", "how often this governor tried it", lambda c: str(c.attempts)),
@@ -74,7 +71,12 @@ DECISION_STATIC: tuple[Field[Case], ...] = (
     Field("version", "of qtctl", lambda c: c.version),
     Field("limits", "digest: governor:limits:{digest}", lambda c: c.limits),
 )
-"""What Python writes into a decision."""
+
+
+def static_fields(case: Case, hint: Flat) -> Flat:
+    """What Python writes into a decision. hint: the flat fields of HINT."""
+    return flat(_OF_PLAN, case) + hint + flat(_OF_CASE, case)
+
 
 DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (
     ("decided_at", "epoch seconds with milliseconds, the server's clock"),
@@ -95,7 +97,9 @@ DECISION_HEAD = (("verdict", "permitted or blocked"), ("reason", "ok, or the gat
 DECISION_LATER = (("withdrawn_at", "when a conflicting plan or halt took the permit back"),)
 DECISION_FIELDS: tuple[tuple[str, str], ...] = (
     *DECISION_HEAD,
-    *((field.name, field.holds) for field in DECISION_STATIC),
+    *((field.name, field.holds) for field in _OF_PLAN),
+    *((field.name, field.holds) for field in HINT),
+    *((field.name, field.holds) for field in _OF_CASE),
     *DECISION_DYNAMIC,
     *DECISION_LATER,
 )

@@ -9,29 +9,22 @@ from typing import Any
 import msgspec
 
 from qtctl.domain import numbers
-from qtctl.domain.downsize import Hint
 from qtctl.domain.plans import Plan
-from qtctl.wire.records import HINT, Flat, flag, flat, pairs
+from qtctl.wire.records import Flat, flag, pairs
 
 
-class Permit(msgspec.Struct, frozen=True):
-    """A permit about to be written; created_at comes from the server's clock in the atomic step."""
-
-    plan: Plan
-    hint: Hint
-
-
-PermitField = tuple[str, str, Callable[[Permit], Any]]
+PermitField = tuple[str, str, Callable[[Plan], Any]]
 """Name, what it holds, and its JSON value."""
 
 PERMIT_HEAD: tuple[PermitField, ...] = (
     ("granted", "true", lambda p: True),
-    ("symbol", "the symbol", lambda p: p.plan.symbol),
-    ("decision", "EXECUTE", lambda p: p.plan.decision),
-    ("computed_qty", "number, the plan's qty, else 0", lambda p: p.plan.qty or 0.0),
-    ("computed_notional", "number, USD, else 0", lambda p: _finite(p.plan.notional_usd)),
+    ("symbol", "the symbol", lambda p: p.symbol),
+    ("decision", "EXECUTE", lambda p: p.decision),
+    ("computed_qty", "number, the plan's qty, else 0", lambda p: p.qty or 0.0),
+    ("computed_notional", "number, USD, else 0", lambda p: _finite(p.notional_usd)),
 )
 PERMIT_CREATED = ("created_at", "epoch seconds with milliseconds, the server's clock")
+_CREATED = b',"created_at":'
 PERMIT_TAIL: tuple[PermitField, ...] = (("consumed", "false", lambda p: False),)
 
 
@@ -39,24 +32,24 @@ def _finite(value: float | None) -> float:
     return value if value is not None and abs(value) < float("inf") else 0.0
 
 
-def permit_json(permit: Permit) -> tuple[str, str]:
-    """The JSON of a permit in two halves, around the value of created_at."""
-    head = {name: value(permit) for name, _, value in PERMIT_HEAD}
-    tail = {name: value(permit) for name, _, value in PERMIT_TAIL}
-    tail |= {field.name: field.text(permit.hint) for field in HINT}
-    before = msgspec.json.encode(head).decode()[:-1] + ',"created_at":'
-    return before, "," + msgspec.json.encode(tail).decode()[1:]
+def permit_json(plan: Plan, hint: Flat) -> tuple[bytes, bytes]:
+    """The JSON of a permit in two halves, around the value of created_at, which comes from the
+    server's clock in the atomic step. hint: the flat fields of HINT."""
+    head = {name: value(plan) for name, _, value in PERMIT_HEAD}
+    tail = {name: value(plan) for name, _, value in PERMIT_TAIL}
+    tail |= zip(hint[::2], hint[1::2], strict=True)
+    return msgspec.json.encode(head)[:-1] + _CREATED, b"," + msgspec.json.encode(tail)[1:]
 
 
-def permit_hash(permit: Permit) -> Flat:
+def permit_hash(plan: Plan, hint: Flat) -> Flat:
     """The same as flat fields for HSET, created_at empty; flags are 0 and 1."""
     out: Flat = []
     for name, _, value in PERMIT_HEAD:
-        out += [name, _hash_text(value(permit))]
+        out += [name, _hash_text(value(plan))]
     out += [PERMIT_CREATED[0], ""]
     for name, _, value in PERMIT_TAIL:
-        out += [name, _hash_text(value(permit))]
-    return out + flat(HINT, permit.hint)
+        out += [name, _hash_text(value(plan))]
+    return out + hint
 
 
 def _hash_text(value: Any) -> str:

@@ -42,8 +42,7 @@ class Entry(msgspec.Struct, frozen=True):
     def fields(self) -> dict[str, str]:
         """Its fields, decoded with `surrogateescape`; one that is there twice with different values
         is GIVEN_TWICE."""
-        raw = self.raw or ()
-        decoded = [part.decode("utf-8", "surrogateescape") for part in raw]
+        decoded = [part.decode("utf-8", "surrogateescape") for part in self.raw or ()]
         found = dict(zip(decoded[::2], decoded[1::2], strict=True))
         if len(found) * 2 != len(decoded):
             for name, value in zip(decoded[::2], decoded[1::2], strict=True):

@@ -35,19 +35,21 @@ Flat = list[str]
 
 def flat(fields: Iterable[Field[T]], source: T) -> Flat:
     """The fields of one record, in their order."""
-    out: Flat = []
-    for field in fields:
-        out.append(field.name)
-        out.append(field.text(source))
-    return out
+    return [part for field in fields for part in (field.name, field.text(source))]
 
 
 def body(fields: Sequence[Field[T]], source: T) -> bytes:
     """The same as it stands in a command on the wire (RESP): packed once, sent twice."""
-    return packed(flat(fields, source)).partition(b"\n")[2]
+    return packed_words(flat(fields, source))
 
 
-def packed(words: Sequence[str], more: int = 0) -> bytes:
+def packed_words(words: Sequence[str | bytes | int]) -> bytes:
+    """Words as they stand within a command."""
+    whole: bytes = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]
+    return whole.partition(b"\n")[2]
+
+
+def packed(words: Sequence[str | bytes | int], more: int = 0) -> bytes:
     """A command as it stands on the wire, of which so many more words follow."""
     whole: bytes = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]
     if not more:
@@ -92,7 +94,7 @@ PROPOSAL: tuple[Field[Proposal], ...] = (
     Field(
         "reason",
         "ok, missing_eff, stale_eff, low_conf or redis_error",
-        lambda p: p.efficiency.reason.value,
+        lambda p: p.efficiency.reason,
     ),
     Field("mode", "always shadow", lambda p: "shadow"),
 )
@@ -102,11 +104,11 @@ HINT: tuple[Field[Hint], ...] = (
     Field("eff_confidence", "0 to 1, empty if unknown", lambda h: _confidence(h.efficiency)),
     Field("eff_stale", "0 or 1", lambda h: flag(h.efficiency.stale)),
     Field("eff_factor", "what to multiply a cap with", lambda h: numbers.four(h.factor)),
-    Field("eff_action", "NONE or DOWNSIZE, never a block", lambda h: h.action.value),
+    Field("eff_action", "NONE or DOWNSIZE, never a block", lambda h: h.action),
     Field(
         "eff_reason",
         "ok, missing_eff, stale_eff, low_conf or redis_error",
-        lambda h: h.efficiency.reason.value,
+        lambda h: h.efficiency.reason,
     ),
     Field("downsize_factor", "= eff_factor", lambda h: numbers.four(h.factor)),
     Field("extra_cooldown_sec", "seconds, a hint", lambda h: str(h.extra_cooldown_sec)),

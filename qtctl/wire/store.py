@@ -5,10 +5,13 @@ What the commands mean is next door: scores.py, proposals.py, plan_queue.py, com
 
 import hashlib
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
+from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -23,9 +26,10 @@ from qtctl.wire.records import text
 
 BATCH = 500
 """Commands sent at once: large enough to hide the round trip, small enough to bound memory."""
-CALLS, CALLS_AHEAD = 25, 100
-"""Calls of a script sent at once, and those whose replies may be on their way."""
+CALLS, CALLS_AHEAD = 25, 4
+"""Calls of a script sent at once, and so many times as many may be on their way."""
 SCAN_COUNT = 1_000
+_place = itemgetter(0)
 _INCLUDE = re.compile(r"^-- include: (\w+)\n", re.MULTILINE)
 
 
@@ -148,33 +152,44 @@ class Store:
         return self._raised(reply)
 
     def scripts(self, name: str, calls: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
-        """The replies to many calls of one script (keys, arguments).
+        """The replies to many calls of one script (keys, arguments), in their order.
 
-        They are sent as they are made: the server carries out the first while the next are still
-        being put together. A server that does not know the script (restarted, flushed) is taught
-        it and asked again: such a call did nothing. Errors as in batch.
+        Errors as in batch.
         """
-        commands: list[Command] = []
-        replies: list[Any] = []
+        commands = (("EVALSHA", digest(name), len(keys), *keys, *args) for keys, args in calls)
+        return [reply for _, reply in sorted(self.calls(name, commands), key=_place)]
+
+    def calls(self, name: str, commands: Iterable[Command]) -> Iterator[tuple[int, Any]]:
+        """The replies to many calls of one script, each with the place of its call, as they come.
+
+        The server carries out the first calls while the next are still being put together and
+        the replies to the last are looked at. A server that does not know the script (restarted,
+        flushed) is taught it and asked again: such a call did nothing. Errors as in batch.
+        """
+        unknown: list[tuple[int, Command]] = []
+        ahead: deque[list[tuple[int, Command]]] = deque()
+
+        def known(pipe: Pipe) -> Iterator[tuple[int, Any]]:
+            for call, reply in zip(ahead.popleft(), pipe.receive(), strict=True):
+                if isinstance(reply, NoScriptError):
+                    unknown.append(call)
+                else:
+                    yield call[0], reply
+
         with self.pipe() as pipe:
-            for call in calls:
-                keys, args = call
-                commands.append(("EVALSHA", digest(name), len(keys), *keys, *args))
-                if len(commands) % CALLS == 0:
-                    pipe.send(commands[-CALLS:])
-                    if len(commands) > CALLS_AHEAD:
-                        replies += pipe.receive()
-            if len(commands) % CALLS:
-                pipe.send(commands[-(len(commands) % CALLS) :])
-            while len(replies) < len(commands):
-                replies += pipe.receive()
-        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            numbered = enumerate(commands)
+            while chunk := list(islice(numbered, CALLS)):
+                pipe.send([command for _, command in chunk])
+                ahead.append(chunk)
+                if len(ahead) > CALLS_AHEAD:
+                    yield from known(pipe)
+            while ahead:
+                yield from known(pipe)
         if unknown:
             self.run("SCRIPT", "LOAD", source(name))
-            again = self.batch([commands[i] for i in unknown])
-            for i, reply in zip(unknown, again, strict=True):
-                replies[i] = reply
-        return replies
+            replies = self.batch([command for _, command in unknown])
+            for (place, _), reply in zip(unknown, replies, strict=True):
+                yield place, reply
 
     def script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """One call of a script. Errors: RedisUnreachable, WireError."""

@@ -70,7 +70,7 @@ def judge(
     """Queues an entry (or takes the id of one that is there) and runs the atomic step on it."""
     queued = again or queue(store, entry, entry_id)
     step = settings(store, limits, encoding)
-    (outcome,) = commit(store, [case(read(entry), queued)], step, since_ms)
+    ((_, outcome),) = commit(store, [case(read(entry), queued)], step, since_ms)
     return outcome
 
 

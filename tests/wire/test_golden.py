@@ -31,7 +31,7 @@ def _commit(store: Store, encoding: str) -> str:
     entry_id = plans.queue(store, entry)
     case = plans.case(plans.read(entry), entry_id, LOW)
     step = plans.settings(store, encoding=encoding)
-    (outcome,) = commit.commit(store, [case], step, 0)
+    ((_, outcome),) = commit.commit(store, [case], step, 0)
     assert isinstance(outcome, commit.Outcome)
     return entry_id
 
