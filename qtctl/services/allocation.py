@@ -6,6 +6,7 @@ Source: section 2 of the specification.
 import logging
 import math
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from qtctl import clock
@@ -66,7 +67,7 @@ class AllocationLoop:
         started = clock.monotonic()
         self._due = started + self._settings.interval_sec
         symbols, bad_keys = self._symbols.look()
-        found = _Found(now, self._rules, bad_keys)
+        found = _Found(now, self._rules, bad_keys, self.metrics.shows(len(symbols)))
         bad_writes = passes.run(
             self._store,
             symbols,
@@ -74,7 +75,6 @@ class AllocationLoop:
             maxlen=max(self._settings.stream_maxlen, 3 * len(symbols)),
             ttl_sec=self._settings.propose_key_ttl_sec,
         )
-        made = found.proposals
         for kind, troubles, bad in (
             ("efficiency", self._scores_bad, found.bad_scores),
             ("target", self._targets_bad, found.bad_targets),
@@ -83,9 +83,10 @@ class AllocationLoop:
             troubles.update(bad)
             self.metrics.errors.labels(kind).inc(len(bad))
         self._presence.beat(now, f"{self.metrics_addr}:{self.metrics_port}")
-        self.metrics.passed(made, now, clock.monotonic() - started)
-        log.debug("pass", extra={"fields": {"symbols": len(made)}})
-        return len(made)
+        self.metrics.passed(found.reasons, found.kept, now, clock.monotonic() - started)
+        count = found.reasons.total()
+        log.debug("pass", extra={"fields": {"symbols": count}})
+        return count
 
     def once(self, now: float) -> bool:
         """One pass; True: nothing is left to do."""
@@ -113,9 +114,12 @@ class AllocationLoop:
 class _Found:
     """What one pass finds and decides, chunk by chunk."""
 
-    def __init__(self, now: float, rules: AllocationRules, bad_keys: Mapping[str, str]) -> None:
-        self._now, self._rules = now, rules
-        self.proposals: list[Proposal] = []
+    def __init__(
+        self, now: float, rules: AllocationRules, bad_keys: Mapping[str, str], keep: bool
+    ) -> None:
+        self._now, self._rules, self._keep = now, rules, keep
+        self.reasons: Counter[EffReason] = Counter()
+        self.kept: list[Proposal] = []
         self.bad_scores: dict[str, str] = {}
         self.bad_targets = dict(bad_keys)
 
@@ -143,5 +147,8 @@ class _Found:
                 made.append(proposal)
             else:
                 self.bad_targets[symbol.target_key] = "target_usd is too large"
-        self.proposals += made
+        self.reasons.update([proposal.efficiency.reason for proposal in made])
+        if self._keep:
+            # What is not kept is used up again at once: memory that is still in the cache.
+            self.kept += made
         return made

@@ -5,7 +5,7 @@ specification, a plan_id is never a label, and symbols are capped.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from prometheus_client import (
@@ -83,19 +83,24 @@ class AllocationMetrics:
         self._per_symbol = _PerSymbol(max_symbols)
         self.registry.register(self._per_symbol)
 
-    def passed(self, proposals: Sequence[Proposal], now: float, seconds: float) -> None:
-        """A pass is over; now in epoch seconds."""
+    def shows(self, symbols: int) -> bool:
+        """Would so many symbols have series of their own."""
+        return symbols <= self._per_symbol.most
+
+    def passed(
+        self, reasons: Mapping[EffReason, int], shown: Sequence[Proposal], now: float,
+        seconds: float,
+    ) -> None:  # fmt: skip
+        """A pass is over: its proposals by reason, and those to be shown one by one (none where
+        there are too many); now in epoch seconds."""
+        count = sum(reasons.values())
         self.loops.inc()
         self.duration.observe(seconds)
-        self.symbols.set(len(proposals))
+        self.symbols.set(count)
         self.last_success.set(now)
-        self._per_symbol.last = proposals
-        counts: dict[str, int] = {}
-        for proposal in proposals:
-            reason = proposal.efficiency.reason.value
-            counts[reason] = counts.get(reason, 0) + 1
-        for reason, count in counts.items():
-            self.proposed.labels(reason).inc(count)
+        self._per_symbol.last = (shown, count)
+        for reason, times in reasons.items():
+            self.proposed.labels(reason).inc(times)
 
 
 class _PerSymbol(Collector):
@@ -103,14 +108,13 @@ class _PerSymbol(Collector):
     its score series when the score goes."""
 
     def __init__(self, max_symbols: int) -> None:
-        self.last: Sequence[Proposal] = ()
-        self._max = max_symbols
+        self.last: tuple[Sequence[Proposal], int] = ((), 0)
+        self.most = max_symbols
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        last = self.last  # One pass: the loop may put the next in its place meanwhile.
-        left_out = len(last) if len(last) > self._max else 0
-        if left_out:
-            last = ()
+        # One pass: the loop may put the next in its place meanwhile.
+        last, count = self.last
+        left_out = count - len(last)
         multiplier = GaugeMetricFamily(
             "p29_shadow_multiplier", "Multiplier of the last pass", labels=["symbol"]
         )

@@ -18,9 +18,9 @@ from qtctl.wire.scores import Reading
 from qtctl.wire.store import Store
 from qtctl.wire.symbols import Symbol
 
-CHUNK = 250
-"""Symbols read at once, and written in one MULTI: it holds the server up for a millisecond."""
-AHEAD = 2
+CHUNK = 100
+"""Symbols read at once, and written at once: it holds the server up for half a millisecond."""
+AHEAD = 4
 """Chunks whose replies may be on their way while one is decided on."""
 
 Decide = Callable[[Sequence[Symbol], Sequence[Reading], Sequence[Reading]], list[Proposal]]
@@ -89,15 +89,23 @@ class _Pass:
         self._due.append(settled)
 
     def _write(self, made: list[Proposal]) -> None:
-        if made:
-            commands = proposals.commands(self._store, made, self._maxlen, self._ttl_sec)
-            self._pipe.send(commands, atomic=True)
-            self._due.append(partial(self._have_written, made))
-
-    def _have_written(self, made: list[Proposal]) -> None:
-        try:
-            replies = self._pipe.receive()
-        except ResponseError:
-            self.refused.append(made)
+        if not made:
             return
-        self.problems |= proposals.problems(self._store, made, replies)
+        commands = proposals.commands(self._store, made, self._maxlen, self._ttl_sec)
+        size = proposals.SYMBOLS_PER_MULTI
+        multis = [made[start : start + size] for start in range(0, len(made), size)]
+        at = 0
+        for multi in multis:
+            to = at + len(multi) * proposals.PER_SYMBOL
+            self._pipe.send(commands[at:to], atomic=True, hold=to < len(commands))
+            at = to
+        self._due.append(partial(self._have_written, multis))
+
+    def _have_written(self, multis: Sequence[list[Proposal]]) -> None:
+        for made in multis:
+            try:
+                replies = self._pipe.receive()
+            except ResponseError:
+                self.refused.append(made)
+            else:
+                self.problems |= proposals.problems(self._store, made, replies)

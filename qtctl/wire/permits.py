@@ -12,7 +12,6 @@ from qtctl.domain import numbers
 from qtctl.domain.plans import Plan
 from qtctl.wire.records import Flat, flag, pairs
 
-
 PermitField = tuple[str, str, Callable[[Plan], Any]]
 """Name, what it holds, and its JSON value."""
 

@@ -30,17 +30,24 @@ class Pipe:
         assert connection is not None, "made with single_connection_client"
         self._connection = connection
         self._due: deque[tuple[int, bool]] = deque()
+        self._held: list[bytes] = []
         self._reader: Any = None
 
-    def send(self, commands: Sequence[Command], *, atomic: bool = False) -> None:
-        """Send them, in a MULTI where atomic; their replies come later."""
+    def send(
+        self, commands: Sequence[Command], *, atomic: bool = False, hold: bool = False
+    ) -> None:
+        """Send them, in a MULTI where atomic; their replies come later. hold: together with the
+        next ones, in one write."""
         packed = b"".join(
             [each if isinstance(each, bytes) else hiredis.pack_command(each) for each in commands]
         )
         if atomic:
             packed = _MULTI + packed + _EXEC
-        self._connection.send_packed_command([packed])
+        self._held.append(packed)
         self._due.append((len(commands), atomic))
+        if not hold:
+            self._connection.send_packed_command([b"".join(self._held)])
+            self._held.clear()
 
     def receive(self) -> list[Any]:
         """The replies to the oldest ones that were sent; an error stands as an exception.

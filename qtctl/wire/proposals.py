@@ -13,11 +13,12 @@ from qtctl.wire.connect import is_error, reply_error
 from qtctl.wire.keys import PROPOSED
 from qtctl.wire.pipe import Command
 from qtctl.wire.records import PROPOSAL, body, packed
-from qtctl.wire.store import BATCH, Store
+from qtctl.wire.store import Store
 
-_PER_SYMBOL = 3
-SYMBOLS_PER_MULTI = BATCH // _PER_SYMBOL
-"""A hash and its lifetime stand in one MULTI: whole symbols to a batch."""
+PER_SYMBOL = 3
+SYMBOLS_PER_MULTI = 10
+"""A hash and its lifetime stand in one MULTI: whole symbols to each. A large one costs the server
+more: what it queues is freed all at once."""
 
 
 def write(
@@ -36,9 +37,9 @@ def write(
 def commands(
     store: Store, proposals: Sequence[Proposal], maxlen: int, ttl_sec: int
 ) -> list[Command]:
-    """What writes these, for one MULTI: three commands for each, in their order."""
+    """What writes these: PER_SYMBOL commands for each, in their order."""
     stream, ttl = store.keys.proposed_stream, str(ttl_sec)
-    # Trimming is work for the server; once in a MULTI bounds the stream as well.
+    # Trimming is work for the server; once for all of these bounds the stream as well.
     added, trimmed = ("XADD", stream, "*"), ("XADD", stream, "MAXLEN", "~", str(maxlen), "*")
     words = 2 * len(PROPOSAL)
     add, trim = packed(added, words), packed(trimmed, words)
@@ -57,8 +58,8 @@ def problems(store: Store, proposals: Sequence[Proposal], replies: Sequence[Any]
     found: dict[str, str] = {}
     for place, reply in enumerate(replies):
         if is_error(reply):
-            symbol = proposals[place // _PER_SYMBOL].symbol
-            added = place % _PER_SYMBOL == 0
+            symbol = proposals[place // PER_SYMBOL].symbol
+            added = place % PER_SYMBOL == 0
             key = store.keys.proposed_stream if added else store.keys.at(PROPOSED, symbol)
             found[key] = str(reply_error(reply))
     return found
