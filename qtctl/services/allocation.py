@@ -66,6 +66,7 @@ class AllocationLoop:
         """One pass over all symbols; how many got a proposal."""
         started = clock.monotonic()
         self._due = started + self._settings.interval_sec
+        self._store.confirm()
         symbols, bad_keys = self._symbols.look()
         found = _Found(now, self._rules, bad_keys, self.metrics.shows(len(symbols)))
         bad_writes = passes.run(

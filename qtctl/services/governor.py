@@ -160,6 +160,7 @@ class Governor:
     def _look(self) -> None:
         """Once a second: the server, the group, what others left lying."""
         before, looked = self.not_ready(), self._looked
+        self._store.confirm()
         self._watch.note(self._store.server())
         kills = kill_switch.level(self._store, self._settings.kill_keys)
         self.metrics.kill_level.set(kills)

@@ -9,24 +9,30 @@ from qtctl.settings.envfile import read_envfile
 from qtctl.settings.importing import import_env
 from qtctl.settings.loading import Loaded, load
 from qtctl.settings.model import Allocation, Governor, Logging, Redis, Safety, Settings
-from qtctl.settings.urls import display_url, mask_url
+from qtctl.settings.nodes import CLUSTER, SENTINEL, Nodes, nodes_of
+from qtctl.settings.urls import display_url, hash_tag, mask_url
 from qtctl.settings.writing import digest, public, template, to_toml
 
 __all__ = [
+    "CLUSTER",
+    "SENTINEL",
     "Allocation",
     "FieldInfo",
     "Governor",
     "Loaded",
     "Logging",
+    "Nodes",
     "Redis",
     "Safety",
     "Settings",
     "digest",
     "display_url",
     "fields",
+    "hash_tag",
     "import_env",
     "load",
     "mask_url",
+    "nodes_of",
     "public",
     "read_envfile",
     "template",

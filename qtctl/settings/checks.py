@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 from qtctl.errors import ConfigError
 from qtctl.settings.model import STREAMS, Governor, Settings
-from qtctl.settings.urls import CLUSTER, hash_tag, scheme_of
+from qtctl.settings.nodes import CLUSTER
+from qtctl.settings.urls import hash_tag, scheme_of
 from qtctl.settings.values import shown
 
 Told = Callable[[str], str]

@@ -6,11 +6,13 @@ Source: section 5 of the specification ("Redis URLs", "REDIS_HOST, REDIS_PORT an
 import re
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from qtctl.settings.nodes import CLUSTER, SENTINEL, nodes_of
+
 MASK = "***"
 EMBEDDED = "embedded:"
-CLUSTER = "redis+cluster"
+_PASSWORDS = ("password", "sentinel_password")
 _PLAIN = ("redis", "rediss")
-_KNOWN = (*_PLAIN, "unix", "redis+sentinel", CLUSTER)
+_KNOWN = (*_PLAIN, "unix", SENTINEL, CLUSTER)
 _USER = re.compile(r"[\w.%~+-]*")
 """A user name that is certainly no piece of a password."""
 _SECRET = re.compile(r"pass|pw|secret|token|auth|cred", re.IGNORECASE)
@@ -51,7 +53,7 @@ def has_password(url: str) -> bool:
     login = place.rpartition("@")[0] or query.rpartition("@")[0]
     options = (part.partition("=") for part in query.split("&"))
     return bool(login.partition(":")[2]) or any(
-        unquote(name) == "password" and value for name, _, value in options
+        unquote(name) in _PASSWORDS and value for name, _, value in options
     )
 
 
@@ -62,7 +64,9 @@ def without_password(url: str) -> str:
     login, at, host = place.rpartition("@")
     user = login.partition(":")[0]
     options = [
-        part for part in query.split("&") if part and unquote(part.partition("=")[0]) != "password"
+        part
+        for part in query.split("&")
+        if part and unquote(part.partition("=")[0]) not in _PASSWORDS
     ]
     kept = f"{user}{at}{host}" if user else host
     return head + mark + kept + (option_mark + "&".join(options) if options else "")
@@ -81,6 +85,10 @@ def url_problem(url: str) -> str | None:
     scheme = scheme_of(url)
     if scheme not in _KNOWN:
         return f"expected {', '.join(f'{known}://' for known in _KNOWN)} or {EMBEDDED}"
+    try:
+        nodes_of(url)
+    except ValueError as problem:
+        return str(problem)
     if scheme not in _PLAIN:
         return None
     try:

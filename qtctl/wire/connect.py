@@ -13,20 +13,26 @@ import msgspec
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
+    BusyLoadingError,
+    ClusterCrossSlotError,
+    ClusterDownError,
     ConnectionError,
     NoPermissionError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
     TimeoutError,
+    TryAgainError,
 )
 from redis.retry import Retry
 
 from qtctl import errors
 from qtctl.settings import display_url
 
-SUPPORTED = ("redis://", "rediss://", "unix://")
+PLAIN = ("redis://", "rediss://", "unix://")
 _TLS_HINTS = {
     "CERTIFICATE_VERIFY_FAILED": "see [redis] tls_ca_file, and whether the host is in it",
     "CERTIFICATE_REQUIRED": "it wants a client's certificate: [redis] tls_cert_file, tls_key_file",
@@ -41,6 +47,8 @@ _TLS_HINTS = {
 """What to do about a failure of TLS, by the word that OpenSSL has for it."""
 
 
+_ELSEWHERE = (AskError, TryAgainError, ClusterDownError, ReadOnlyError, BusyLoadingError)
+"""MOVED, ASK, TRYAGAIN, CLUSTERDOWN, MASTERDOWN, READONLY, LOADING."""
 _NOT_IN_A_SCRIPT = ("ACL failure in script", "The user executing the script can't")
 """How Valkey and Redis say NOPERM to a command of a script, without that word."""
 
@@ -95,10 +103,10 @@ def connect(
     the wait for each reply: a blocking read needs more than its block time.
     Errors: ConfigError where the URL, or what access names, can't be used.
     """
-    if not url.startswith(SUPPORTED):
+    if not url.startswith(PLAIN):
         raise errors.ConfigError(
-            f"[redis] url {display_url(url)!r}: this version speaks {', '.join(SUPPORTED)} "
-            "and embedded:"
+            f"[redis] url {display_url(url)!r} names no single server; here it must be one: "
+            f"{', '.join(PLAIN)}"
         )
     try:
         pool = redis.ConnectionPool.from_url(
@@ -150,13 +158,29 @@ def translated(url: str) -> Iterator[None]:
 
 def reply_error(problem: Exception, key: str = "") -> errors.WireError:
     """The error that a reply stands for; key is named where the reply does not."""
-    text = _short(problem)
+    text = _short(problem) + _kind_hint(problem)
     where = f"{key}: " if key else ""
     if isinstance(problem, NoPermissionError) or any(word in text for word in _NOT_IN_A_SCRIPT):
         return errors.NoPermissionError(f"{where}{text}")
     if text.startswith("WRONGTYPE"):
         return errors.WrongTypeError(f"{where}{text}")
     return errors.ServerRefusedError(f"{where}{text}")
+
+
+def is_elsewhere(problem: Exception) -> bool:
+    """Does this reply say that another server is the primary (of these keys) now, or soon."""
+    if isinstance(problem, _ELSEWHERE):
+        return True
+    return isinstance(problem, ResponseError) and str(problem).startswith("UNBLOCKED")
+
+
+def _kind_hint(problem: Exception) -> str:
+    """Where the URL is for a plain server, and what answers is none."""
+    if isinstance(problem, (AskError, ClusterCrossSlotError)):
+        return " (a node of a cluster: use a redis+cluster:// URL)"
+    if "unknown command" in str(problem):
+        return " (is it a sentinel? Use redis+sentinel://host:port/service)"
+    return ""
 
 
 def _over(context: ssl.SSLContext) -> type[redis.SSLConnection]:

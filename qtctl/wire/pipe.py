@@ -11,6 +11,8 @@ import hiredis
 import redis
 from redis.exceptions import ResponseError
 
+from qtctl.wire.connect import is_elsewhere
+
 Command = tuple[Any, ...] | bytes
 """A command as words, or as it stands on the wire (`records.py` packs what is written often)."""
 _MULTI, _EXEC = hiredis.pack_command(("MULTI",)), hiredis.pack_command(("EXEC",))
@@ -25,12 +27,15 @@ class Pipe:
     Not thread safe. Errors: those of redis and of the socket, after which nothing is known.
     """
 
-    def __init__(self, client: "redis.Redis") -> None:
+    def __init__(self, client: "redis.Redis", *, roams: bool = False) -> None:
+        """roams: a reply that says that another server is the primary now ends it all."""
         connection: Any = client.connection
         assert connection is not None, "made with single_connection_client"
         self._connection = connection
         self._due: deque[tuple[int, bool]] = deque()
         self._held: list[bytes] = []
+        self._roams = roams
+        self._elsewhere: Exception | None = None
         self._reader: Any = None
 
     def send(
@@ -73,10 +78,9 @@ class Pipe:
     def _replies(self, count: int) -> list[Any]:
         reader = self._reader
         if reader is None:
-            parser = self._connection._parser
             reader = self._reader = hiredis.Reader(
                 protocolError=redis.InvalidResponse,
-                replyError=parser.parse_error,
+                replyError=self._error,
                 notEnoughData=_INCOMPLETE,
             )
         socket = self._connection._sock
@@ -93,4 +97,12 @@ class Pipe:
             if not data:
                 raise redis.ConnectionError("Connection closed by server.")
             reader.feed(data)
+        if self._elsewhere is not None:
+            raise redis.ConnectionError(str(self._elsewhere)) from self._elsewhere
         return replies
+
+    def _error(self, said: str) -> Exception:
+        problem: Exception = self._connection._parser.parse_error(said)
+        if self._roams and is_elsewhere(problem):
+            self._elsewhere = problem
+        return problem

@@ -19,9 +19,11 @@ import redis
 from redis.exceptions import NoScriptError
 
 from qtctl import errors
-from qtctl.wire.connect import NO_ACCESS, Access, connect, translated
+from qtctl.settings import display_url, nodes_of
+from qtctl.wire.connect import NO_ACCESS, Access, connect, is_elsewhere, translated
 from qtctl.wire.keys import Keys, KeySpec
 from qtctl.wire.pipe import Command, Pipe
+from qtctl.wire.primary import Finder, Place
 from qtctl.wire.records import text
 
 BATCH = 500
@@ -80,6 +82,9 @@ class Store:
         self._timeouts = (connect_timeout_sec, timeout_sec)
         self._access = access
         self._client: redis.Redis | None = None
+        nodes = nodes_of(url)
+        self._finder = None if nodes is None else Finder(url, nodes, keys.prefix, access)
+        self._at = Place("", 0), url
 
     @property
     def connected(self) -> bool:
@@ -135,7 +140,7 @@ class Store:
         Errors: RedisUnreachable, WireError where a MULTI was refused.
         """
         with self._guarded():
-            pipe = Pipe(self._connected())
+            pipe = Pipe(self._connected(), roams=self._finder is not None)
             try:
                 yield pipe
                 pipe.drain()
@@ -228,7 +233,7 @@ class Store:
         )
         now_ms = self.now_ms()
         name = "valkey" if "valkey_version" in info else "redis"
-        return Server(
+        found = Server(
             name=name,
             version=info.get(f"{name}_version", "?"),
             run_id=info.get("run_id", ""),
@@ -240,33 +245,64 @@ class Store:
             maxmemory=int(info.get("maxmemory", 0)),
             policy=info.get("maxmemory_policy", "noeviction"),
         )
+        if self._finder is not None and found.role != "master":
+            self.close()
+            raise errors.RedisUnreachable(f"{display_url(self._at[1])} is a {found.role} now")
+        return found
+
+    def confirm(self) -> None:
+        """Is this still the primary, where Sentinel may have made another one: an isolated one
+        does not know, and takes writes that will be lost.
+
+        Costs a plain server nothing. Errors: RedisUnreachable where there is another by now.
+        """
+        if self._finder is None or self._client is None:
+            return
+        now = self._finder.moved(self._at[0])
+        if now is not None:
+            self.close()
+            raise errors.RedisUnreachable(
+                f"{display_url(self._at[1])} is not the primary any more: {now.host}:{now.port} is"
+            )
 
     def _raised(self, reply: Any) -> Any:
         if isinstance(reply, Exception):
-            with translated(self.url):
+            with translated(self._at[1]):
                 raise reply
         return reply
 
     def _connected(self) -> redis.Redis:
         if self._client is None:
+            if self._finder is not None:
+                place = self._finder.find()
+                self._at = place, self._finder.url(place)
             connect_timeout, timeout = self._timeouts
             self._client = connect(
-                self.url,
+                self._at[1],
                 connect_timeout_sec=connect_timeout,
                 timeout_sec=timeout,
                 access=self._access,
             )
             self.generation += 1
+            if self._finder is not None and self._client.execute_command("ROLE")[0] != b"master":  # type: ignore[no-untyped-call]
+                raise redis.ConnectionError("it is a replica: the failover is not over")
         return self._client
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
         """After a broken connection nothing is known about the next: start it from scratch."""
         try:
-            with translated(self.url):
-                yield
+            with translated(self._at[1]):
+                try:
+                    yield
+                except redis.RedisError as problem:
+                    if self._finder is None or not is_elsewhere(problem):
+                        raise
+                    raise redis.ConnectionError(str(problem)) from problem
         except errors.RedisUnreachable:
             self.close()
+            if self._finder is not None:
+                self._finder.doubt()
             raise
 
 

@@ -1,0 +1,133 @@
+"""Where the primary is: asked of Sentinel, or of the nodes of a cluster.
+
+All keys of ours share one hash tag, hence one slot, hence one node: on a cluster too a single plain
+connection to one server is all there is, and whatever moves (a failover, a slot) is found by asking
+again. Source: section 5 of the specification ("Redis URLs").
+"""
+
+from collections import deque
+from typing import Any
+
+import msgspec
+from redis.crc import key_slot
+
+from qtctl import clock
+from qtctl.errors import RedisUnreachable, ServerRefusedError, WireError
+from qtctl.settings import SENTINEL, Nodes, display_url, hash_tag
+from qtctl.wire.connect import Access, connect, translated
+from qtctl.wire.records import text
+
+_ASK_SEC = 0.5
+"""A node that takes longer is passed over: another knows the same."""
+_SILENT_SEC = 5.0
+"""After nobody answered whether the primary is still the same, so long nobody is asked."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Host and port of a server."""
+
+    host: str
+    port: int
+
+
+class Finder:
+    """Finds the primary by the nodes of a URL; one per connection, not thread safe."""
+
+    def __init__(self, url: str, nodes: Nodes, prefix: str, access: Access) -> None:
+        self._url = display_url(url)
+        self._nodes = nodes
+        self._slot: int = key_slot(hash_tag(prefix).encode())
+        self._access = access
+        self._sentinels = nodes.scheme == SENTINEL
+        self._ask = deque(Place(*node) for node in nodes.nodes)
+        self._quiet_until = float("-inf")
+
+    def find(self) -> Place:
+        """The primary as the first that answers knows it. Errors: RedisUnreachable with what each
+        of them said."""
+        said: list[str] = []
+        for _ in range(len(self._ask)):
+            asked = self._ask[0]
+            try:
+                place = self._asked(asked)
+            except (RedisUnreachable, WireError) as problem:
+                said.append(str(problem))
+                self._ask.rotate(-1)
+            else:
+                self._quiet_until = float("-inf")
+                return place
+        raise RedisUnreachable(f"no primary by {self._url}: {'; '.join(said)}")
+
+    def url(self, place: Place) -> str:
+        """The plain URL of a server."""
+        return self._nodes.url(place.host, place.port)
+
+    def doubt(self) -> None:
+        """What the last one said was wrong, or is not so any more: ask another the next time."""
+        self._ask.rotate(-1)
+
+    def moved(self, place: Place) -> Place | None:
+        """Another server that is the primary by now, None where that is not known.
+
+        An isolated primary takes writes until its clients notice: so it is asked of a sentinel
+        again and again. A node of a cluster that is cut off refuses by itself.
+        """
+        if not self._sentinels or clock.monotonic() < self._quiet_until:
+            return None
+        try:
+            found = self._asked(self._ask[0])
+        except (RedisUnreachable, WireError):
+            self._ask.rotate(-1)
+            self._quiet_until = clock.monotonic() + _SILENT_SEC
+            return None
+        return None if found == place else found
+
+    def _asked(self, node: Place) -> Place:
+        """Where this node says that the primary is. Errors: RedisUnreachable, WireError."""
+        command = (
+            ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._nodes.service)
+            if self._sentinels
+            else ("CLUSTER", "SLOTS")
+        )
+        try:
+            reply = self._run(node, *command)
+        except ServerRefusedError as problem:
+            raise self._refused(node, str(problem)) from problem
+        if self._sentinels:
+            if reply is None:
+                raise self._refused(node, f"knows no service {self._nodes.service!r}")
+            return Place(text(reply[0]), int(reply[1]))
+        return self._owner(node, reply)
+
+    def _owner(self, node: Place, slots: Any) -> Place:
+        for first, last, primary, *_ in slots:
+            self._learn(text(primary[0] or b""), int(primary[1]))
+            if first <= self._slot <= last:
+                # Without a name of its own it is the one that was asked.
+                host = text(primary[0] or b"")
+                return Place(node.host if host in ("", "?") else host, int(primary[1]))
+        raise self._refused(node, f"knows no owner of slot {self._slot}; is the cluster whole?")
+
+    def _learn(self, host: str, port: int) -> None:
+        place = Place(host, port)
+        if host not in ("", "?") and place not in self._ask and len(self._ask) < 100:
+            self._ask.append(place)
+
+    def _refused(self, node: Place, said: str) -> ServerRefusedError:
+        if "unknown command" in said or "cluster support disabled" in said:
+            said = "is no sentinel" if self._sentinels else "is no node of a cluster"
+        return ServerRefusedError(f"{node.host}:{node.port} {said}")
+
+    def _run(self, node: Place, *command: Any) -> Any:
+        url = self._nodes.asked(node.host, node.port)
+        # The login of the settings is for the servers; sentinels have one in the URL, or none.
+        access = Access() if self._sentinels else self._access
+        with translated(url):
+            client = connect(
+                url, connect_timeout_sec=_ASK_SEC, timeout_sec=_ASK_SEC, access=access
+            )
+            try:
+                return client.execute_command(*command)  # type: ignore[no-untyped-call]
+            finally:
+                client.close()
+                client.connection_pool.disconnect()
