@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,7 +108,10 @@ def _look(env: Env, root: Path, *, live: bool, store: Any, scan: int, problem: s
     except ConfigError:
         words = Words(own_words(env.redis_url, env.config, env.sets))
         return Look(None, Settings(), problem=problem, words=words, **about)
-    url = store.url if store is not None else loaded.settings.redis.url
+    url = loaded.settings.redis.url
+    if store is not None:
+        with suppress(RedisUnreachable):
+            url = store.server_url()
     words = words_of(loaded, url, env.redis_url, env.config, env.sets)
     return Look(
         store,

@@ -6,6 +6,7 @@ import msgspec
 
 from qtctl.doctor import (
     configuration,
+    failover,
     kills,
     permits,
     publishers,
@@ -32,6 +33,8 @@ CHECKS = (
     Check("redis.reachable", server.reachable),
     Check("redis.version", server.version),
     Check("redis.role", server.role),
+    Check("redis.nodes", failover.nodes),
+    Check("redis.replicas", failover.replicas),
     Check("redis.eviction", server.eviction),
     Check("redis.memory", server.memory),
     Check("redis.persistence", server.persistence),

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
-from qtctl.settings import Loaded, Redis
+from qtctl.settings import Loaded, Redis, nodes_of
 from qtctl.settings.secrets import PASSWORD
 from qtctl.settings.urls import has_password, without_password
 
@@ -41,6 +41,9 @@ def joined(program: str, words: Sequence[str]) -> str:
 
 def is_local(url: str) -> bool:
     """Is the server of a URL on this host."""
+    nodes = nodes_of(url)
+    if nodes is not None:
+        return any(host in _LOCAL for host, _ in nodes.nodes)
     parts = urlsplit(url)
     return parts.scheme == "unix" or parts.hostname in _LOCAL
 
@@ -71,7 +74,9 @@ def own_words(redis_url: str | None, config: str | None, sets: Sequence[str]) ->
 
 
 def _redis_cli(loaded: Loaded, url: str) -> str:
-    redis = loaded.settings.redis
+    redis, nodes = loaded.settings.redis, nodes_of(url)
+    if nodes is not None:
+        url = nodes.asked(*nodes.nodes[0])  # Nobody answered: so one of those that were asked.
     parts = urlsplit(url)
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     words = ["redis-cli", *_place(parts.scheme, url, options)]

@@ -82,6 +82,19 @@ class Finder:
             return None
         return None if found == place else found
 
+    def troubles(self, place: Place) -> list[str]:
+        """Each node that can't be asked, or names another primary than this."""
+        said: list[str] = []
+        for node in list(self._ask):
+            try:
+                found = self._asked(node)
+            except (RedisUnreachable, WireError) as problem:
+                said.append(str(problem))
+            else:
+                if found != place:
+                    said.append(f"{node.host}:{node.port} names {found.host}:{found.port}")
+        return said
+
     def _asked(self, node: Place) -> Place:
         """Where this node says that the primary is. Errors: RedisUnreachable, WireError."""
         command = (
@@ -123,9 +136,7 @@ class Finder:
         # The login of the settings is for the servers; sentinels have one in the URL, or none.
         access = Access() if self._sentinels else self._access
         with translated(url):
-            client = connect(
-                url, connect_timeout_sec=_ASK_SEC, timeout_sec=_ASK_SEC, access=access
-            )
+            client = connect(url, connect_timeout_sec=_ASK_SEC, timeout_sec=_ASK_SEC, access=access)
             try:
                 return client.execute_command(*command)  # type: ignore[no-untyped-call]
             finally:

@@ -86,6 +86,14 @@ class Store:
         self._finder = None if nodes is None else Finder(url, nodes, keys.prefix, access)
         self._at = Place("", 0), url
 
+    def server_url(self) -> str:
+        """The plain URL of the server, where the URL only leads to it. Errors: RedisUnreachable,
+        but for a plain server, which is not asked."""
+        if self._finder is not None:
+            with self._guarded():
+                self._connected()
+        return self._at[1]
+
     @property
     def connected(self) -> bool:
         """Does a connection stand, as far as is known."""
@@ -264,6 +272,10 @@ class Store:
             raise errors.RedisUnreachable(
                 f"{display_url(self._at[1])} is not the primary any more: {now.host}:{now.port} is"
             )
+
+    def silent_nodes(self) -> list[str] | None:
+        """What is wrong with those of whom the primary is asked; None for a plain server."""
+        return None if self._finder is None else self._finder.troubles(self._at[0])
 
     def _raised(self, reply: Any) -> Any:
         if isinstance(reply, Exception):

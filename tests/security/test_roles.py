@@ -29,8 +29,8 @@ NO_RATES = (
     "governor.max_exec_per_5min=0",
     "governor.max_exec_per_hour=0",
 )
-SPARE = {"select", "ping"}
-"""For a database other than 0, and to see whether anybody is there."""
+SPARE = {"select", "ping", "role", "cluster|slots"}
+"""For a database other than 0, to see whether anybody is there, and to find the primary."""
 TAKE = """
 local held = redis.call('GET', KEYS[1])
 if held then redis.call('DEL', KEYS[1]) end

@@ -38,7 +38,7 @@ class Node:
     def __init__(self, guard: Guard, name: str, port: int, lines: Sequence[str]) -> None:
         self.name, self.port = name, port
         self._guard = guard
-        self._lines = [f"port {port}", "bind 127.0.0.1", 'save ""', *lines]
+        self._lines = [f"port {port}", "bind 127.0.0.1", 'save ""', "appendonly yes", *lines]
         self.directory = guard.directory / name
         self._popen: subprocess.Popen[bytes] | None = None
 
@@ -142,7 +142,9 @@ def sentinels(replicas: int = 2) -> Iterator[Nodes]:
         for sentinel in asked:
             sentinel.start("--sentinel")
         hosts = ",".join(f"127.0.0.1:{each.port}" for each in asked)
-        nodes = Nodes("sentinel", f"redis+sentinel://{hosts}/{SERVICE}/0", "quantum:", servers, asked)
+        nodes = Nodes(
+            "sentinel", f"redis+sentinel://{hosts}/{SERVICE}/0", "quantum:", servers, asked
+        )
         try:
             until(lambda: all(_knows(each, replicas) for each in asked), 20, "sentinels to agree")
             yield nodes
