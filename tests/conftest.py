@@ -40,3 +40,11 @@ def store(redis_url: str) -> Iterator[Store]:
     store = Store(redis_url, Keys())
     yield store
     store.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How long the loops took to find another primary: seen in every run."""
+    for report in terminalreporter.stats.get("passed", ()):
+        for name, value in report.user_properties:
+            if name == "recovery":
+                terminalreporter.write_line(f"recovery, {value}")

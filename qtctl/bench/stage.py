@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from qtctl import clock
-from qtctl.errors import RefusedError
+from qtctl.errors import RefusedError, UsageError
+from qtctl.settings import display_url, nodes_of
 from qtctl.wire.embedded import temporary
 from qtctl.wire.keys import EFFICIENCY, TARGET, Keys
 from qtctl.wire.pipe import Command
@@ -48,12 +49,14 @@ FOREIGN = "qtctl-bench:foreign:"
 def stage(url: str | None) -> Iterator[Stage]:
     """A private server for the length of a `with`, or the one named.
 
-    Errors: RefusedError where that holds any key of ours.
+    Errors: RefusedError where that holds any key of ours, UsageError where it is none.
     """
     if url is None:
         with temporary() as server:
             yield Stage(server.url, server.directory, True)
         return
+    if nodes_of(url) is not None:
+        raise UsageError(f"bench measures one server: {display_url(url)} names several")
     with tempfile.TemporaryDirectory(prefix="qtctl-bench-") as directory:
         named = Stage(url, Path(directory), False)
         store = named.store()

@@ -177,7 +177,9 @@ def _server(found: "Status", env: Env) -> dict[str, Any]:
         "name": None if server is None else server.name,
         "version": None if server is None else server.version,
         "role": None if server is None else server.role,
-        "up_s": None if server is None else round(found.now - server.started_ms / 1000, 3),
+        "up_s": None
+        if server is None
+        else max(0.0, round(found.now - server.started_ms / 1000, 3)),
         "may_evict": None if server is None else server.may_evict,
     }
 

@@ -8,6 +8,7 @@ import logging
 from qtctl.wire.store import Server
 
 log = logging.getLogger("qtctl.governor")
+GRACE_MS = 1_000
 
 
 class ServerWatch:
@@ -25,7 +26,7 @@ class ServerWatch:
         if known is None:
             # Promoted, and perhaps just now: we were not there to see it. What is lost by that
             # is only what was queued before we came.
-            self.since_ms = server.now_ms if server.promoted else server.started_ms
+            self.since_ms = server.now_ms if server.promoted else _start(server)
         elif (known.run_id, known.replication_id) != (server.run_id, server.replication_id):
             self.since_ms = max(self.since_ms, _trusted_since(known, server))
         self._server = server
@@ -53,8 +54,15 @@ class ServerWatch:
         return None
 
 
+def _start(server: Server) -> int:
+    """Its start, with a second's grace: it is known as the end of its second, and its own first
+    entries must not fall. A promotion has none: what was decided just before may be lost."""
+    return server.started_ms - GRACE_MS
+
+
 def _trusted_since(known: Server, server: Server) -> int:
-    if server.run_id != known.run_id and server.started_ms > known.now_ms:
-        return server.started_ms  # It started after we last saw the other one.
+    restarted = server.run_id != known.run_id and server.started_ms > known.now_ms
+    if restarted and not server.promoted:
+        return _start(server)  # It started after we last saw the other one.
     log.warning("another primary answers: opens queued before now are quarantined")
     return server.now_ms  # It was there before: promoted, at the latest now.

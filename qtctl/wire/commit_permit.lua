@@ -138,8 +138,7 @@ end
 
 local queued_ms = tonumber(string.match(entry_id, '^(%d+)-'))
 local queue_age_ms = now_ms - queued_ms
--- The server's uptime is in whole seconds: a second's grace, or its own first entries would fall.
-local before_server = queued_ms < server_since_ms - 1000
+local before_server = queued_ms < server_since_ms
 local plan_age_ms = plan_at_ms and (now_ms - plan_at_ms)
 
 local last_open_at, last_open_age_ms, opens_5min, opens_1h, opens_total = '', nil, 0, 0, 0

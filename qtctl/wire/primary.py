@@ -6,7 +6,8 @@ again. Source: section 5 of the specification ("Redis URLs").
 """
 
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 from redis.crc import key_slot
@@ -17,6 +18,7 @@ from qtctl.settings import SENTINEL, Nodes, display_url, hash_tag
 from qtctl.wire.connect import Access, connect, translated
 from qtctl.wire.records import text
 
+T = TypeVar("T")
 _ASK_SEC = 0.5
 """A node that takes longer is passed over: another knows the same."""
 _SILENT_SEC = 5.0
@@ -42,20 +44,25 @@ class Finder:
         self._ask = deque(Place(*node) for node in nodes.nodes)
         self._quiet_until = float("-inf")
 
-    def find(self) -> Place:
-        """The primary as the first that answers knows it. Errors: RedisUnreachable with what each
-        of them said."""
-        said: list[str] = []
+    def find(self, connect_to: Callable[[Place], T]) -> T:
+        """What connect_to makes of the primary. The nodes are asked one after the other, for in a
+        failover not all know of it at once: until a server that is named will do.
+
+        Errors: RedisUnreachable with what each of them said, and each server that they named.
+        """
+        said: dict[str, None] = {}
+        refused: set[Place] = set()
         for _ in range(len(self._ask)):
-            asked = self._ask[0]
             try:
-                place = self._asked(asked)
+                place = self._asked(self._ask[0])
+                if place not in refused:
+                    refused.add(place)
+                    found = connect_to(place)
+                    self._quiet_until = float("-inf")
+                    return found
             except (RedisUnreachable, WireError) as problem:
-                said.append(str(problem))
-                self._ask.rotate(-1)
-            else:
-                self._quiet_until = float("-inf")
-                return place
+                said[str(problem)] = None
+            self._ask.rotate(-1)
         raise RedisUnreachable(f"no primary by {self._url}: {'; '.join(said)}")
 
     def url(self, place: Place) -> str:

@@ -6,7 +6,7 @@ What the commands mean is next door: scores.py, proposals.py, plan_queue.py, com
 import hashlib
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
@@ -38,9 +38,9 @@ _INCLUDE = re.compile(r"^-- include: (\w+)\n", re.MULTILINE)
 class Server(msgspec.Struct, frozen=True):
     """What the server that answers says of itself (INFO).
 
-    now_ms and started_ms are on its own clock, epoch milliseconds; its uptime has whole seconds,
-    so started_ms may be up to a second late. promoted: it was a replica before, nobody knows
-    until when.
+    now_ms and started_ms are on its own clock, epoch milliseconds. It tells its start to the
+    second: started_ms is the end of that second, never early. promoted: it was a replica before,
+    nobody knows until when.
     """
 
     name: str
@@ -249,7 +249,7 @@ class Store:
             promoted=info.get("master_replid2", "").strip("0") != "",
             role=info.get("role", ""),
             now_ms=now_ms,
-            started_ms=now_ms - int(info.get("uptime_in_seconds", 0)) * 1000,
+            started_ms=_started_ms(info, now_ms),
             maxmemory=int(info.get("maxmemory", 0)),
             policy=info.get("maxmemory_policy", "noeviction"),
         )
@@ -285,20 +285,35 @@ class Store:
 
     def _connected(self) -> redis.Redis:
         if self._client is None:
-            if self._finder is not None:
-                place = self._finder.find()
-                self._at = place, self._finder.url(place)
-            connect_timeout, timeout = self._timeouts
-            self._client = connect(
-                self._at[1],
-                connect_timeout_sec=connect_timeout,
-                timeout_sec=timeout,
-                access=self._access,
-            )
+            if self._finder is None:
+                self._client = self._client_to(self.url)
+            else:
+                self._client = self._finder.find(self._primary)
             self.generation += 1
-            if self._finder is not None and self._client.execute_command("ROLE")[0] != b"master":  # type: ignore[no-untyped-call]
-                raise redis.ConnectionError("it is a replica: the failover is not over")
         return self._client
+
+    def _client_to(self, url: str) -> redis.Redis:
+        connect_timeout, timeout = self._timeouts
+        return connect(
+            url, connect_timeout_sec=connect_timeout, timeout_sec=timeout, access=self._access
+        )
+
+    def _primary(self, place: Place) -> redis.Redis:
+        """A client to a server that says itself that it is one. Errors: RedisUnreachable,
+        WireError."""
+        assert self._finder is not None
+        url = self._finder.url(place)
+        with translated(url):
+            client = self._client_to(url)
+            try:
+                role = client.execute_command("ROLE")[0]  # type: ignore[no-untyped-call]
+                if role != b"master":
+                    raise redis.ConnectionError("it is a replica: the failover is not over")
+            except BaseException:
+                client.close()
+                raise
+        self._at = place, url
+        return client
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -316,6 +331,12 @@ class Store:
             if self._finder is not None:
                 self._finder.doubt()
             raise
+
+
+def _started_ms(info: Mapping[str, str], now_ms: int) -> int:
+    """Its uptime is the second of its own cached clock less the second of its start."""
+    cached_us = int(info.get("server_time_usec", now_ms * 1000))
+    return (cached_us // 1_000_000 - int(info.get("uptime_in_seconds", 0)) + 1) * 1000
 
 
 @cache

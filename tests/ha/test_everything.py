@@ -22,7 +22,8 @@ LOOKS = (
     "group list", "stream list", "config show", "completion answer zsh plan show p",
 )  # fmt: skip
 ACTS = (
-    "permit take p2", "inject eff SOLUSDT 0.2", "inject target SOLUSDT 500", "inject plan SOLUSDT --wait 5",
+    "permit take p2", "inject eff SOLUSDT 0.2", "inject target SOLUSDT 500",
+    "inject plan SOLUSDT --wait 5",
     "halt SOLUSDT --reason test", "resume SOLUSDT --reason test --yes", "halt --reason test",
     "resume --reason test --yes", "group recover", "group prune governor",
     "inject clear",

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from qtctl import clock
 from qtctl.services import governor as governor_module
@@ -13,6 +14,7 @@ from qtctl.services.governor import Governor
 from qtctl.services.server_watch import ServerWatch
 from qtctl.services.troubles import MAX_KNOWN, Troubles
 from qtctl.settings import Governor as GovernorSettings
+from qtctl.wire.embedded import temporary
 from qtctl.wire.keys import DECISION, EFFICIENCY, TRIES
 from qtctl.wire.store import Server, Store
 from tests.services.helpers import governor, metric, send, serve_all
@@ -135,10 +137,38 @@ def test_a_governor_that_finds_a_promoted_server_trusts_it_from_now_on() -> None
     """It may have died with the old primary: nobody told it what was decided there."""
     watch = ServerWatch(allow_eviction=False)
     watch.note(SERVER)
-    assert watch.since_ms == SERVER.started_ms
+    assert watch.since_ms == SERVER.started_ms - 1_000
     watch = ServerWatch(allow_eviction=False)
     watch.note(Server("redis", "7", "run", "repl", True, "master", 50_000, 10_000, 0, "noeviction"))
     assert watch.since_ms == 50_000
+
+
+def seen_after(server: Server) -> int:
+    watch = ServerWatch(allow_eviction=False)
+    watch.note(SERVER)
+    watch.note(server)
+    return watch.since_ms
+
+
+def test_a_restart_has_a_seconds_grace_and_a_failover_has_none() -> None:
+    """A plan that was decided right before a failover may have lost its decision."""
+    restarted = replace(SERVER, run_id="new", started_ms=52_000, now_ms=53_000)
+    assert seen_after(restarted) == 51_000
+    assert seen_after(replace(restarted, promoted=True)) == 53_000
+    was_there_before = replace(SERVER, run_id="new", started_ms=40_000, now_ms=53_000)
+    assert seen_after(was_there_before) == 53_000
+
+
+def test_the_start_of_a_server_is_known_to_the_second_and_never_early(store: Store) -> None:
+    """Its uptime counts the seconds of a cached clock: taken from the exact time it would be a
+    second early, and plans that were queued before the start would pass."""
+    with temporary() as young:
+        begun = time.time()
+        late = [Store(young.url, store.keys).server().started_ms / 1000 - begun for _ in range(3)]
+        time.sleep(0.7)
+        late += [Store(young.url, store.keys).server().started_ms / 1000 - begun]
+    assert all(-0.5 < seconds <= 1.0 for seconds in late), late
+    assert max(late) - min(late) == 0
 
 
 def test_troubles_of_ever_new_symbols_are_not_remembered_for_ever() -> None:

@@ -1,12 +1,10 @@
-"""Real nodes from the embedded server's binary: a primary with replicas and sentinels, a cluster."""
+"""Real nodes from the embedded server's binary: replicas and sentinels, or a cluster."""
 
 import contextlib
 import shutil
 import socket
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from qtctl.wire.connect import connect
