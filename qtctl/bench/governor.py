@@ -40,18 +40,18 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
 def _round(stage: Stage, head: str) -> tuple[float, float]:
     """Seconds for the plans by the governor, and by what it sends, on the same plans again."""
     names = symbols(PLANS, head)
-    entries = _queue(stage, names, GROUP)
+    entries = queue(stage, names, GROUP)
     with recording(stage.directory, stage.url) as recorder:
         _serve(recorder.url)
     commands = list(recorder.commands)
     assert _permits(stage) == PLANS, "each plan has a permit"
-    _queue(stage, names, GROUP, entries)
+    queue(stage, names, GROUP, entries)
     floor = Floor(stage.url, commands)
     clock.sleep(PACE_SEC)
     wire = floor.run()
     floor.close()
     assert _permits(stage) == PLANS, "the floor did the same work"
-    _queue(stage, names, GROUP)
+    queue(stage, names, GROUP)
     clock.sleep(PACE_SEC)
     took = _serve(stage.url)
     assert _permits(stage) == PLANS
@@ -73,25 +73,32 @@ def _serve(url: str) -> float:
 
 
 def _naive(stage: Stage, head: str) -> float:
-    _queue(stage, symbols(10, head), GROUP)
+    queue(stage, symbols(10, head), GROUP)
     _serve(stage.url)
     store = stage.store()
     name = symbols(10, head)[0]
     record = pairs(store.run("HGETALL", store.keys.at(DECISION, f"plan-{name}")))
     permit = text(store.run("GET", store.keys.at(PERMIT, f"plan-{name}")))
     store.close()
-    _queue(stage, symbols(NAIVE_PLANS, head), "naive")
+    queue(stage, symbols(NAIVE_PLANS, head), "naive")
     clock.sleep(PACE_SEC)
     return naive.governor(stage.url, NAIVE_PLANS, record, permit)
 
 
-def _queue(
-    stage: Stage, names: Sequence[str], group: str, entries: Sequence[str] | None = None
+def queue(
+    stage: Stage,
+    names: Sequence[str],
+    group: str,
+    entries: Sequence[str] | None = None,
+    *,
+    keep: bool = False,
 ) -> list[str]:
-    """An empty keyspace but for a plan and a score for each symbol; the ids of the entries."""
-    stage.empty()
+    """A plan and a score for each symbol, and nothing else but what is kept; the ids of the
+    entries."""
     store = stage.store()
-    store.run("XGROUP", "CREATE", store.keys.plans, group, "0", "MKSTREAM")
+    if not keep:
+        stage.empty()
+        store.run("XGROUP", "CREATE", store.keys.plans, group, "0", "MKSTREAM")
     now = int(clock.now())
     store.batch([score(store, name, "0.2", now) for name in names])
     commands: list[Command] = [

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from qtctl.bench import allocation, governor, latency, memory, startup
+from qtctl.bench import allocation, governor, governors, latency, memory, startup
 from qtctl.bench.figures import Figure
 from qtctl.bench.stage import Stage, stage
 
 ON_A_SERVER: Mapping[str, Callable[[Stage, int], Iterator[Figure]]] = {
     "allocation": allocation.measure,
     "governor": governor.measure,
+    "governors": governors.measure,
     "latency": latency.measure,
     "memory": memory.measure,
 }

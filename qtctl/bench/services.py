@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,14 @@ class Served:
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
+
+    def pause(self) -> None:
+        """It does nothing more until `go_on`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Go on where it was paused."""
+        self._process.send_signal(signal.SIGCONT)
 
     def resident_mb(self) -> float:
         """What it holds in memory now, in MB."""

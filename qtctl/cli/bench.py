@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = new_app("bench")
 
-ALL = ("allocation", "governor", "latency", "memory", "startup")
+ALL = ("allocation", "governor", "governors", "latency", "memory", "startup")
 
 
 def _style(value: Any) -> str:
@@ -41,7 +41,8 @@ JSON = ("suite", "what", "value", "unit", "target", "at_least", "ok", "measured"
 def bench(
     env: Env,
     suite: Annotated[
-        str, typer.Argument(help="allocation, governor, latency, memory, startup or all.")
+        str,
+        typer.Argument(help="allocation, governor, governors, latency, memory, startup or all."),
     ],
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="Rounds of each.")] = 5,
 ) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from qtctl import clock
-from qtctl.bench import allocation, governor, latency, naive, running, startup
+from qtctl.bench import allocation, governor, governors, latency, naive, running, startup
 from qtctl.bench.figures import Figure, percentile, spread
 from qtctl.bench.recording import Floor, recording
 from qtctl.bench.stage import Stage, put_targets, stage, symbols
@@ -103,7 +103,7 @@ def test_an_unknown_suite_is_a_usage_error_that_names_them(
 ) -> None:
     said = Cli(redis_url, capsys)("bench", "nope")
     assert said.code == 2
-    assert "allocation, governor, latency, memory, startup, all" in said.err
+    assert "allocation, governor, governors, latency, memory, startup, all" in said.err
 
 
 def test_a_figure_knows_whether_its_target_was_met() -> None:
@@ -134,3 +134,14 @@ def test_a_private_stage_leaves_nothing() -> None:
         directory = on.directory
         assert directory.exists()
     assert not directory.exists()
+
+
+def test_two_governors_share_the_plans_and_decide_each_once(
+    on: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(governors, "PLANS", 2_000)
+    monkeypatch.setattr(governors, "MOST", 2)
+    (figure,) = governors.measure(on, 1)
+    assert figure.measured is not None
+    assert figure.measured.median > 0
+    assert figure.note.startswith("by their number: 1: ")

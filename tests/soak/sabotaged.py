@@ -57,15 +57,15 @@ def sabotage(how: str) -> None:
 
 
 def _end_after(count: int) -> None:
-    honest = store.Store.scripts
+    honest = store.Store.calls
     left = itertools.count(count, -1)
 
-    def mortal(*args: Any) -> list[Any]:
+    def mortal(*args: Any) -> Any:
         if next(left) == 0:
             os._exit(70)
         return honest(*args)
 
-    store.Store.scripts = mortal  # type: ignore[assignment, method-assign]
+    store.Store.calls = mortal  # type: ignore[assignment, method-assign]
 
 
 def _acknowledge_first() -> None:

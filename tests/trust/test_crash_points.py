@@ -239,7 +239,7 @@ def test_a_permit_that_no_decision_guards_is_seen(
         return script.replace("redis.call('XACK', PLANS, group, entry_id)", "")
 
     def unguarded(where: Store, cases: Any, *rest: Any) -> Any:
-        outcomes = commit(where, cases, *rest)
+        outcomes = list(commit(where, cases, *rest))
         where.run("XACK", where.keys.plans, "governor", *[case.entry_id for case in cases])
         return outcomes
 

@@ -1,0 +1,96 @@
+"""What a pass and a plan cost, counted and not timed: commands, writes to the socket, calls.
+
+The limits are a tenth over what it was when they were set (docs/performance.md). Who has to raise
+one should know why.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import redis.connection
+
+from qtctl import clock
+from qtctl.bench.governor import NO_LIMIT, queue
+from qtctl.bench.stage import Stage, put_targets, symbols
+from qtctl.services.allocation import AllocationLoop
+from qtctl.services.governor import Governor
+from qtctl.settings import Allocation
+from qtctl.settings import Governor as GovernorSettings
+from qtctl.wire.keys import GROUP, Keys
+from qtctl.wire.store import Store
+
+COUNT = 1_000
+
+
+class Cost:
+    """Per symbol or plan: calls in Python (of C functions too), commands on the server (those of a
+    script too); and writes to the socket in all."""
+
+    def __init__(self, run: Callable[[], Any], store: Store, patch: pytest.MonkeyPatch) -> None:
+        self.calls = 0.0
+        self.writes = 0
+        send = redis.connection.AbstractConnection.send_packed_command
+
+        def counted(connection: Any, *args: Any, **options: Any) -> None:
+            self.writes += 1
+            send(connection, *args, **options)
+
+        patch.setattr(redis.connection.AbstractConnection, "send_packed_command", counted)
+        before = _commands(store)
+        sys.setprofile(self._count)
+        try:
+            run()
+        finally:
+            sys.setprofile(None)
+        patch.undo()
+        self.calls /= COUNT
+        self.commands = (_commands(store) - before) / COUNT
+
+    def _count(self, frame: FrameType, event: str, arg: object) -> None:
+        if event in ("call", "c_call"):
+            self.calls += 1
+
+
+def _commands(store: Store) -> int:
+    stats = store.run("INFO", "commandstats").decode()
+    return sum(
+        int(line.partition("calls=")[2].partition(",")[0])
+        for line in stats.splitlines()
+        if line.startswith("cmdstat_") and not line.startswith("cmdstat_info")
+    )
+
+
+def test_a_pass_of_the_allocation_loop(
+    redis_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_targets(store, symbols(COUNT))
+    loop = AllocationLoop(Store(redis_url, Keys()), Allocation(name="guard"))
+    loop.open(clock.now())
+    assert loop.step(clock.now()) == COUNT
+    cost = Cost(lambda: loop.step(clock.now()), store, monkeypatch)
+    loop.close()
+    assert cost.calls < 155, "Python per symbol"
+    assert cost.commands < 5.5, "two reads, three writes, a tenth of a MULTI"
+    assert cost.writes < 30, "one to read and one to write a chunk"
+
+
+def test_a_plan_of_the_governor(
+    redis_url: str, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    queue(Stage(redis_url, tmp_path, True), symbols(COUNT, "G"), GROUP)
+    settings = GovernorSettings(
+        name="guard", max_queue_age_sec=3600, max_plan_age_sec=3600,
+        max_opens_per_5min_total=NO_LIMIT,
+    )  # fmt: skip
+    governor = Governor(Store(redis_url, Keys()), settings, allow_eviction=False)
+    governor.open(clock.now())
+    cost = Cost(lambda: governor.once(clock.now()), store, monkeypatch)
+    governor.close()
+    assert store.run("ZCARD", store.keys.permits) == COUNT
+    assert cost.calls < 545, "Python per plan"
+    assert cost.commands < 28, "in the atomic step and around it"
+    assert cost.writes < 62, "one for 25 plans, and a few for the batch"
