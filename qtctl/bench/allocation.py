@@ -1,21 +1,24 @@
 """One pass of the allocation loop beside its wire floor and beside a naive loop."""
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 from qtctl import clock
 from qtctl.bench import naive
-from qtctl.bench.figures import Figure, spread
+from qtctl.bench.figures import Figure, Spread, spread
 from qtctl.bench.recording import Floor, recording
-from qtctl.bench.stage import FOREIGN, PACE_SEC, Stage, put_targets, symbols
+from qtctl.bench.stage import FOREIGN, PACE_SEC, Stage, another, put_targets, symbols
 from qtctl.services.allocation import AllocationLoop
 from qtctl.settings import Allocation
 from qtctl.wire.keys import Keys
 from qtctl.wire.store import Store
+from qtctl.wire.symbols import SPREAD
 
 SMALL, LARGE = 10_000, 100_000
 NAIVE_SYMBOLS = 2_000
 FOREIGN_KEYS = 1_000_000
 FOREIGN_PASSES = 10
+MANY_ROUNDS = 9
 
 
 def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
@@ -41,38 +44,68 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
     yield Figure("allocation", "10,000 symbols, naive beside ours",
                  plain.median / small.median, 12, at_least=True, measured=small, beside=plain,
                  note=f"naive: {NAIVE_SYMBOLS:,}, × {SMALL // NAIVE_SYMBOLS}")  # fmt: skip
-    put_targets(store, names[SMALL:])
-    while loop.step(clock.now()) < LARGE:
-        pass  # They are found over several passes.
-    passes = [_paced(lambda: _pass(loop)) * 1000 for _ in range(max(3, rounds // 2))]
-    large = spread(passes)
-    yield Figure("allocation", "100,000 symbols, beside 10,000", large.median / small.median, 11,
-                 measured=large, beside=small)  # fmt: skip
-    loop.close()
-    # Afresh: a keyspace that has just shrunk is still being put in order by the server.
-    stage.empty()
-    put_targets(store, names[:SMALL])
-    loop = _loop(stage.url)
-    yield _foreign(stage, store, loop)
+
+    def grow(place: Store) -> None:
+        put_targets(place, names[SMALL:])
+
+    few, many = _compared(stage, loop, names[:SMALL], grow, max(rounds, MANY_ROUNDS))
+    yield Figure("allocation", "100,000 symbols, beside 10,000", many.median / few.median, 11,
+                 measured=many, beside=few)  # fmt: skip
+    if not stage.private:
+        # Afresh: a keyspace that has just shrunk is still being put in order by the server.
+        stage.empty()
+        put_targets(store, names[:SMALL])
+        loop = _loop(stage.url)
+    alone, crowded = _compared(stage, loop, names[:SMALL], _crowd, FOREIGN_PASSES)
+    yield Figure("allocation", "1,000,000 foreign keys, beside none",
+                 crowded.mean / alone.median, 1.5, measured=crowded, beside=alone,
+                 note=f"mean of {FOREIGN_PASSES} passes")  # fmt: skip
     loop.close()
     store.close()
 
 
-def _foreign(stage: Stage, store: Store, loop: AllocationLoop) -> Figure:
-    """The same pass without and with a million keys of others in the keyspace."""
-    without = spread([_paced(lambda: _pass(loop)) * 1000 for _ in range(FOREIGN_PASSES)])
+def _compared(
+    stage: Stage,
+    loop: AllocationLoop,
+    names: Sequence[str],
+    change: Callable[[Store], None],
+    rounds: int,
+) -> tuple[Spread, Spread]:
+    """Passes over these symbols as they are, and after a change, in ms.
+
+    In turns, on a second server: what else the machine does meanwhile slows both. On a server that
+    was named the ones come after the others.
+    """
+    if not stage.private:
+        before = [_paced(lambda: _pass(loop)) * 1000 for _ in range(rounds)]
+        store = stage.store()
+        change(store)
+        store.close()
+        _settle(loop)
+        return spread(before), spread([_paced(lambda: _pass(loop)) * 1000 for _ in range(rounds)])
+    before, after = [], []
+    with another() as other, contextlib.closing(other.store()) as store:
+        put_targets(store, names)
+        change(store)
+        changed = _loop(other.url)
+        _settle(changed)
+        for _ in range(rounds):
+            before.append(_paced(lambda: _pass(loop)) * 1000)
+            after.append(_paced(lambda: _pass(changed)) * 1000)
+        changed.close()
+    return spread(before), spread(after)
+
+
+def _settle(loop: AllocationLoop) -> None:
+    """In a large keyspace symbols are found over several passes."""
+    for _ in range(SPREAD + 1):
+        _pass(loop)
+
+
+def _crowd(store: Store) -> None:
+    """A million keys of others."""
     for start in range(0, FOREIGN_KEYS, 50_000):
         store.batch([("SET", f"{FOREIGN}{number}", 1) for number in range(start, start + 50_000)])
-    _pass(loop)
-    took = [_paced(lambda: _pass(loop)) * 1000 for _ in range(FOREIGN_PASSES)]
-    found = spread(took)
-    if stage.private:
-        for start in range(0, FOREIGN_KEYS, 50_000):
-            keys = [f"{FOREIGN}{number}" for number in range(start, start + 50_000)]
-            store.batch([("UNLINK", *keys[at : at + 1_000]) for at in range(0, len(keys), 1_000)])
-    mean = sum(took) / len(took)
-    return Figure("allocation", "1,000,000 foreign keys, beside none", mean / without.median, 1.5,
-                  measured=found, beside=without, note=f"{FOREIGN_PASSES} passes")  # fmt: skip
 
 
 def _commands(stage: Stage) -> list[bytes]:

@@ -7,9 +7,10 @@ import msgspec
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Several rounds of the same: the median, the least and the most."""
+    """Several rounds of the same: the median, the mean, the least and the most."""
 
     median: float
+    mean: float
     least: float
     most: float
     rounds: int
@@ -41,7 +42,9 @@ class Figure(msgspec.Struct, frozen=True):
 
 def spread(values: Sequence[float]) -> Spread:
     """The median of some rounds and how far they lie apart."""
-    return Spread(statistics.median(values), min(values), max(values), len(values))
+    return Spread(
+        statistics.median(values), statistics.fmean(values), min(values), max(values), len(values)
+    )
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -52,8 +52,8 @@ def stage(url: str | None) -> Iterator[Stage]:
     Errors: RefusedError where that holds any key of ours, UsageError where it is none.
     """
     if url is None:
-        with temporary() as server:
-            yield Stage(server.url, server.directory, True)
+        with another() as private:
+            yield private
         return
     if nodes_of(url) is not None:
         raise UsageError(f"bench measures one server: {display_url(url)} names several")
@@ -70,6 +70,13 @@ def stage(url: str | None) -> Iterator[Stage]:
             yield named
         finally:
             named.empty()
+
+
+@contextlib.contextmanager
+def another() -> Iterator[Stage]:
+    """One more private server."""
+    with temporary() as server:
+        yield Stage(server.url, server.directory, True)
 
 
 def symbols(count: int, head: str = "S") -> list[str]:

@@ -120,13 +120,18 @@ class PlanQueue:
         return self._claim_from != "0-0"
 
     def abandoned(self, idle_ms: int, count: int) -> list[Entry]:
-        """What other consumers left lying for so long, now ours; the cursor is carried on."""
+        """What other consumers left lying for so long, now ours; the cursor is carried on.
+
+        Those that were trimmed from the stream meanwhile are pending no more; they are told all
+        the same. (Redis 6.2 leaves them pending, and does not name them.)
+        """
         reply = self.store.run(
             "XAUTOCLAIM", self._stream, GROUP, self._consumer,
             idle_ms, self._claim_from, "COUNT", count,
         )  # fmt: skip
         self._claim_from = text(reply[0])
-        return self._with_deliveries([entry for entry in reply[1] if entry is not None])
+        claimed = self._with_deliveries([entry for entry in reply[1] if entry is not None])
+        return claimed + [Entry(text(id_), None) for gone in reply[2:] for id_ in gone]
 
     def _with_deliveries(self, found: Sequence[Any]) -> list[Entry]:
         if not found:

@@ -16,7 +16,7 @@ from qtctl.wire.records import PROPOSAL, body, packed
 from qtctl.wire.store import Store
 
 PER_SYMBOL = 3
-SYMBOLS_PER_MULTI = 10
+SYMBOLS_PER_MULTI = 5
 """A hash and its lifetime stand in one MULTI: whole symbols to each. A large one costs the server
 more: what it queues is freed all at once."""
 

@@ -88,7 +88,8 @@ class Symbols:
         known = self._known
         if len(known) > 2 * len(keys) + COUNT:
             known.clear()
-        for raw in keys:
+        # In order, so that what a pass goes through lies side by side in memory.
+        for raw in sorted(keys):
             if raw not in known:
                 known[raw] = self._read(raw)
             entry = known[raw]
@@ -96,7 +97,6 @@ class Symbols:
                 symbols.append(entry)
             elif entry is not None:
                 bad[text(raw)] = entry
-        symbols.sort(key=lambda symbol: symbol.name)
         return symbols, bad
 
     def _read(self, raw: bytes) -> Symbol | str | None:

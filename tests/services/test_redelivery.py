@@ -14,7 +14,7 @@ from qtctl.wire import plan_queue
 from qtctl.wire.keys import GROUP
 from qtctl.wire.records import pairs, text
 from qtctl.wire.store import Store
-from tests.services.helpers import governor, send
+from tests.services.helpers import governor, metric, send
 from tests.support.plans import decision, fields, pending, permit
 
 Wrapped = Callable[..., Any]
@@ -214,3 +214,22 @@ def test_several_governors_share_a_group_and_no_plan_gets_two_permits(store: Sto
     assert len(duplicates) == plans
     actors = {event["actor"] for event in told}
     assert len(actors) >= 2, "one governor did everything: nothing was shared"
+
+
+def test_what_was_trimmed_while_a_dead_consumer_held_it_is_counted(store: Store) -> None:
+    """XAUTOCLAIM lets it go by itself, and names it in its third reply."""
+    store.run("XGROUP", "CREATE", store.keys.plans, GROUP, "0", "MKSTREAM")
+    send(store, fields(plan_id="gone"))
+    send(store, fields(plan_id="there"))
+    store.run("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", store.keys.plans, ">")
+    # As long ago as it takes to be dead.
+    for row in store.run("XPENDING", store.keys.plans, GROUP, "-", "+", 10):
+        store.run("XCLAIM", store.keys.plans, GROUP, "dead", 0, row[0], "IDLE", 60_000, "JUSTID")
+    store.run("XTRIM", store.keys.plans, "MAXLEN", "1")
+    gov = governor(store)
+    gov.open(clock.now())
+    assert passes(gov, 3) == 0
+    assert permit(store, "there") is not None
+    assert pending(store) == []
+    assert metric(gov, "p32_errors_total", kind="trimmed") == 1
+    gov.close()
