@@ -6,7 +6,7 @@ again. Source: section 5 of the specification ("Redis URLs").
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,7 +16,7 @@ from qtctl import clock
 from qtctl.errors import RedisUnreachable, ServerRefusedError, WireError
 from qtctl.settings import SENTINEL, Nodes, display_url, hash_tag
 from qtctl.wire.connect import Access, connect, translated
-from qtctl.wire.records import text
+from qtctl.wire.records import pairs, text
 
 T = TypeVar("T")
 _ASK_SEC = 0.5
@@ -32,6 +32,13 @@ class Place(msgspec.Struct, frozen=True):
     port: int
 
 
+class _Answer(msgspec.Struct, frozen=True):
+    """The primary as a node knows it; epoch: of the last failover that it has heard of."""
+
+    place: Place
+    epoch: int
+
+
 class Finder:
     """Finds the primary by the nodes of a URL; one per connection, not thread safe."""
 
@@ -45,24 +52,19 @@ class Finder:
         self._quiet_until = float("-inf")
 
     def find(self, connect_to: Callable[[Place], T]) -> T:
-        """What connect_to makes of the primary. The nodes are asked one after the other, for in a
-        failover not all know of it at once: until a server that is named will do.
+        """What connect_to makes of the primary: of the first server that will do, of those named.
 
-        Errors: RedisUnreachable with what each of them said, and each server that they named.
+        Errors: RedisUnreachable with what each node said, and each server that was named.
         """
         said: dict[str, None] = {}
-        refused: set[Place] = set()
-        for _ in range(len(self._ask)):
+        for place in self._named(said):
             try:
-                place = self._asked(self._ask[0])
-                if place not in refused:
-                    refused.add(place)
-                    found = connect_to(place)
-                    self._quiet_until = float("-inf")
-                    return found
+                found = connect_to(place)
             except (RedisUnreachable, WireError) as problem:
                 said[str(problem)] = None
-            self._ask.rotate(-1)
+            else:
+                self._quiet_until = float("-inf")
+                return found
         raise RedisUnreachable(f"no primary by {self._url}: {'; '.join(said)}")
 
     def url(self, place: Place) -> str:
@@ -81,20 +83,23 @@ class Finder:
         """
         if not self._sentinels or clock.monotonic() < self._quiet_until:
             return None
+        self._ask.rotate(-1)
         try:
-            found = self._asked(self._ask[0])
+            if self._asked(self._ask[0]).place == place:
+                return None
         except (RedisUnreachable, WireError):
-            self._ask.rotate(-1)
             self._quiet_until = clock.monotonic() + _SILENT_SEC
             return None
-        return None if found == place else found
+        # It may be the one that is behind: the others are heard as well.
+        now = next(self._named({}), None)
+        return None if now == place else now
 
     def troubles(self, place: Place) -> list[str]:
         """Each node that can't be asked, or names another primary than this."""
         said: list[str] = []
         for node in list(self._ask):
             try:
-                found = self._asked(node)
+                found = self._asked(node).place
             except (RedisUnreachable, WireError) as problem:
                 said.append(str(problem))
             else:
@@ -102,22 +107,44 @@ class Finder:
                     said.append(f"{node.host}:{node.port} names {found.host}:{found.port}")
         return said
 
-    def _asked(self, node: Place) -> Place:
+    def _named(self, said: dict[str, None]) -> Iterator[Place]:
+        """The servers that the nodes name, each once, the best founded first; `said`: what is
+        wrong with nodes.
+
+        Of sentinels a majority is heard, and the latest failover that one of them knows of
+        counts: one that is cut off, or has not heard yet, names a primary that was replaced.
+        """
+        answers: list[_Answer] = []
+        enough = len(self._ask) // 2 + 1 if self._sentinels else 1
+        tried: set[Place] = set()
+        nodes = list(self._ask)
+        for asked, node in enumerate(nodes, 1):
+            try:
+                answers.append(self._asked(node))
+            except (RedisUnreachable, WireError) as problem:
+                said[str(problem)] = None
+                self._ask.remove(node)
+                self._ask.append(node)
+            if len(answers) >= enough or asked == len(nodes):
+                for answer in sorted(answers, key=lambda it: -it.epoch):
+                    if answer.place not in tried:
+                        tried.add(answer.place)
+                        yield answer.place
+
+    def _asked(self, node: Place) -> "_Answer":
         """Where this node says that the primary is. Errors: RedisUnreachable, WireError."""
         command = (
-            ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._nodes.service)
-            if self._sentinels
-            else ("CLUSTER", "SLOTS")
+            ("SENTINEL", "MASTER", self._nodes.service) if self._sentinels else ("CLUSTER", "SLOTS")
         )
         try:
             reply = self._run(node, *command)
         except ServerRefusedError as problem:
             raise self._refused(node, str(problem)) from problem
         if self._sentinels:
-            if reply is None:
-                raise self._refused(node, f"knows no service {self._nodes.service!r}")
-            return Place(text(reply[0]), int(reply[1]))
-        return self._owner(node, reply)
+            known = pairs(reply)
+            place = Place(known["ip"], int(known["port"]))
+            return _Answer(place, int(known.get("config-epoch", 0)))
+        return _Answer(self._owner(node, reply), 0)
 
     def _owner(self, node: Place, slots: Any) -> Place:
         for first, last, primary, *_ in slots:
@@ -136,6 +163,8 @@ class Finder:
     def _refused(self, node: Place, said: str) -> ServerRefusedError:
         if "unknown command" in said or "cluster support disabled" in said:
             said = "is no sentinel" if self._sentinels else "is no node of a cluster"
+        elif self._sentinels and "No such master" in said:
+            said = f"knows no service {self._nodes.service!r}"
         return ServerRefusedError(f"{node.host}:{node.port} {said}")
 
     def _run(self, node: Place, *command: Any) -> Any:

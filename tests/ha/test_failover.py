@@ -131,6 +131,29 @@ def test_an_isolated_primary_is_left_although_it_answers(record_property: Report
         store.close()
 
 
+def test_a_sentinel_that_is_behind_is_not_believed() -> None:
+    """It names a primary that was replaced, and that still takes itself for one."""
+    with sentinels(replicas=1) as nodes:
+        old, stale = nodes.primary(), nodes.asked[0]
+        new = next(each for each in nodes.servers if each is not old)
+        nodes.asked[1].run("SENTINEL", "FAILOVER", SERVICE)
+        until(lambda: all(_names(each) == new.port for each in nodes.asked), 15, "the failover")
+        stale.run("SENTINEL", "REMOVE", SERVICE)
+        stale.run("SENTINEL", "MONITOR", SERVICE, "127.0.0.1", str(old.port), "2")
+        old.run("REPLICAOF", "NO", "ONE")
+        store = Store(nodes.url, nodes.keys)
+        assert nodes.url.partition("://")[2].startswith(f"127.0.0.1:{stale.port},")
+        assert store.server_url().endswith(f":{new.port}/0")
+        for _ in nodes.asked:
+            store.confirm()  # Each of them is asked in its turn.
+        assert (_names(stale), old.run("ROLE")[0]) == (old.port, b"master"), "it was so all along"
+        store.close()
+
+
+def _names(sentinel: Node) -> int:
+    return int(sentinel.run("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)[1])
+
+
 def _offset(node: Node) -> int:
     found = node.run("INFO", "replication").decode()
     lines = dict(line.split(":", 1) for line in found.split() if ":" in line)

@@ -3,6 +3,7 @@
 import pytest
 
 from qtctl.errors import RedisUnreachable, ServerRefusedError, UsageError
+from qtctl.wire.connect import Access
 from qtctl.wire.embedded import temporary
 from qtctl.wire.keys import Keys
 from qtctl.wire.store import Store
@@ -46,6 +47,33 @@ def test_a_sentinel_that_knows_another_service_or_a_dead_primary() -> None:
         with pytest.raises(ServerRefusedError, match=r"is it a sentinel\? Use redis\+sentinel"):
             Store(f"redis://{at}", Keys()).run("TIME")
         node.kill()
+
+
+def test_servers_and_sentinels_each_have_a_login_of_their_own() -> None:
+    server, sentinel = free_ports(2)
+    with guarded() as guard:
+        primary = Node(guard, "server", server, ["user ops on >pw ~* &* +@all", "user default off"])
+        asked = Node(
+            guard, "sentinel", sentinel,
+            [f"sentinel monitor {SERVICE} 127.0.0.1 {server} 1", "requirepass other",
+             f"sentinel auth-user {SERVICE} ops", f"sentinel auth-pass {SERVICE} pw"],
+        )  # fmt: skip
+        primary.start(login="ops:pw@")
+        asked.start("--sentinel", login=":other@")
+        at = f"127.0.0.1:{sentinel}/{SERVICE}"
+        keys = Keys()
+        store = Store(f"redis+sentinel://ops:pw@{at}?sentinel_password=other", keys)
+        assert store.run("PING") == b"PONG"
+        store.close()
+        access = Access(username="ops", password=lambda: "pw")
+        store = Store(f"redis+sentinel://{at}?sentinel_password=other", keys, access=access)
+        assert store.run("ACL", "WHOAMI") == b"ops"
+        store.close()
+        assert "refuses the login" in refused(f"redis+sentinel://ops:pw@{at}")
+        said = refused(f"redis+sentinel://ops:no@{at}?sentinel_password=other")
+        assert f"redis://ops@127.0.0.1:{server}/0 refuses the login" in said
+        primary.kill()
+        asked.kill()
 
 
 def test_a_bench_measures_one_server(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,13 +35,15 @@ class Node:
 
     def __init__(self, guard: Guard, name: str, port: int, lines: Sequence[str]) -> None:
         self.name, self.port = name, port
-        self._guard = guard
+        self._guard, self._login = guard, ""
         self._lines = [f"port {port}", "bind 127.0.0.1", 'save ""', "appendonly yes", *lines]
         self.directory = guard.directory / name
         self._popen: subprocess.Popen[bytes] | None = None
 
-    def start(self, *options: str) -> None:
-        """Start it afresh; a file that it keeps (append-only, nodes.conf) is read."""
+    def start(self, *options: str, login: str = "") -> None:
+        """Start it afresh; a file that it keeps (append-only, nodes.conf) is read. login: what is
+        needed from now on, as in a URL."""
+        self._login = login or self._login
         self.directory.mkdir(exist_ok=True)
         config = self.directory / "node.conf"
         if not config.exists():  # A sentinel writes into its own.
@@ -57,7 +59,7 @@ class Node:
     def run(self, *command: Any) -> Any:
         """One command, on a connection of its own."""
         client = connect(
-            f"redis://127.0.0.1:{self.port}", connect_timeout_sec=2.0, timeout_sec=10.0
+            f"redis://{self._login}127.0.0.1:{self.port}", connect_timeout_sec=2.0, timeout_sec=10.0
         )
         try:
             return client.execute_command(*command)
