@@ -1,6 +1,6 @@
 """`qtctl permit`: permits with the time they have left, and the reference consumer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -145,8 +145,12 @@ def rows(store: "Store") -> list[dict[str, Any]]:
     """One row a permit, the next to expire first."""
     from qtctl.wire import permit_book
 
-    held = sorted(permit_book.listed(store), key=lambda permit: permit.ttl_sec or -1)
-    return [_row(permit) for permit in held]
+    return rows_of(permit_book.listed(store))
+
+
+def rows_of(held: "Sequence[Held]") -> list[dict[str, Any]]:
+    """The same of permits that were read."""
+    return [_row(permit) for permit in sorted(held, key=lambda permit: permit.ttl_sec or -1)]
 
 
 def _row(permit: "Held") -> dict[str, Any]:

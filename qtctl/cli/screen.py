@@ -1,13 +1,14 @@
 """A whole terminal for a live view: drawn without flicker, and given back as it was.
 
-Lines are written over the old ones from the top left; nothing is cleared first. However it ends
-(a key, Ctrl-C, SIGTERM, an error), the terminal's modes, its cursor and its screen come back.
+Only lines that changed are sent, each written over the old one; nothing is cleared first. However
+it ends (a key, Ctrl-C, SIGTERM, an error), the terminal's modes, its cursor and its screen come
+back; while it is stopped by Ctrl-Z they do, too.
 """
 
 import contextlib
 import os
+import re
 import select
-import shutil
 import signal
 import sys
 import termios
@@ -17,11 +18,19 @@ from types import FrameType
 from typing import Any
 
 LEAST_COLUMNS, LEAST_LINES = 60, 15
-_ENTER = "\x1b[?1049h\x1b[?25l"
-_LEAVE = "\x1b[?25h\x1b[?1049l"
-_HOME, _TO_END_OF_LINE, _TO_END = "\x1b[H", "\x1b[K", "\x1b[J"
+# The other screen, no cursor, no wrapping: a line that is a cell too long must not push the rest.
+_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?1049l"
+_TO_END = "\x1b[J"
 _ESCAPE_SEC = 0.05
 """What comes so soon behind an escape is the rest of an arrow key."""
+_SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O[@-~])")
+_NAMED = {
+    b"\x1b[A": "up", b"\x1bOA": "up", b"\x1b[B": "down", b"\x1bOB": "down",
+    b"\x1b[5~": "page up", b"\x1b[6~": "page down",
+    b"\x1b[H": "home", b"\x1bOH": "home", b"\x1b[1~": "home",
+    b"\x1b[F": "end", b"\x1bOF": "end", b"\x1b[4~": "end",
+}  # fmt: skip
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def usable(environ: Mapping[str, str]) -> bool:
@@ -30,8 +39,18 @@ def usable(environ: Mapping[str, str]) -> bool:
         return False
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    columns, lines = shutil.get_terminal_size()
+    columns, lines = _size()
     return columns >= LEAST_COLUMNS and lines >= LEAST_LINES
+
+
+def _size() -> tuple[int, int]:
+    """Columns and lines as the terminal has them; what COLUMNS says does not change with it."""
+    try:
+        found = os.get_terminal_size(sys.stdout.fileno())
+    except (OSError, ValueError):
+        return 0, 0
+    # A terminal that does not know its size (a serial line) says 0.
+    return found.columns or 80, found.lines or 24
 
 
 class Screen:
@@ -40,39 +59,67 @@ class Screen:
     def __init__(self) -> None:
         self._input = sys.stdin.fileno()
         self._before: list[Any] = termios.tcgetattr(self._input)
+        self._drawn: list[str] = []
+        self._drawn_size = (0, 0)
+        self._typed = b""
+        self._woken, self._waker = os.pipe()
+        for end in (self._woken, self._waker):
+            os.set_blocking(end, False)
 
     @property
     def size(self) -> tuple[int, int]:
         """Columns and lines, as they are now."""
-        found = shutil.get_terminal_size()
-        return found.columns, found.lines
+        return _size()
 
     def draw(self, lines: Sequence[str]) -> None:
-        """These lines from the top, as many as there is room for, in one write."""
-        room = self.size[1]
-        body = f"{_TO_END_OF_LINE}\r\n".join(lines[:room])
-        self._write(f"{_HOME}{body}{_TO_END_OF_LINE}{_TO_END}")
+        """These lines from the top, as many as there is room for, in one write. Each takes the
+        whole width: what was there before is written over."""
+        if self.size != self._drawn_size:
+            self._drawn, self._drawn_size = [], self.size
+        shown = list(lines[: self._drawn_size[1]])
+        old = self._drawn + [""] * (len(shown) - len(self._drawn))
+        out = [
+            f"\x1b[{place};1H{line}"
+            for place, (line, before) in enumerate(zip(shown, old, strict=False), 1)
+            if line != before
+        ]
+        if len(shown) < len(self._drawn):
+            out.append(f"\x1b[{len(shown) + 1};1H{_TO_END}")
+        self._drawn = shown
+        if out:
+            self._write("".join(out))
+
+    def forget(self) -> None:
+        """Draw everything the next time: something else may have written there."""
+        self._drawn_size = (0, 0)
 
     def key(self, wait_sec: float) -> str:
-        """The next key, "" if none comes in time or it is none of the plain ones."""
-        ready, _, _ = select.select([self._input], [], [], max(0.0, wait_sec))
-        if not ready:
-            return ""
-        raw = os.read(self._input, 1)
-        if raw == b"":
-            raise EOFError
-        if raw == b"\x1b":
-            if select.select([self._input], [], [], _ESCAPE_SEC)[0]:
-                os.read(self._input, 16)
+        """The next key: a character, `escape` or a name such as `page down`. "" if none comes in
+        time, if it is none of those, or if somebody called `wake`. SystemExit where the terminal
+        has gone."""
+        if not self._typed:
+            ready, _, _ = select.select([self._input, self._woken], [], [], max(0.0, wait_sec))
+            if self._woken in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._woken, 4096)
+            if self._input not in ready:
                 return ""
-            return "escape"
-        if raw[0] >= 0xC0:  # The rest of a character of several bytes.
-            raw += os.read(self._input, 3)
-        return raw.decode("utf-8", "ignore")
+            self._take_in()
+        if self._typed == b"\x1b" and select.select([self._input], [], [], _ESCAPE_SEC)[0]:
+            self._take_in()
+        key, self._typed = decode(self._typed)
+        return key
+
+    def wake(self) -> None:
+        """Ends the wait for a key, from any thread or signal handler."""
+        with contextlib.suppress(BlockingIOError):  # It is awake as it is.
+            os.write(self._waker, b".")
 
     def take(self) -> None:
         """Make the terminal ours."""
+        self._before = termios.tcgetattr(self._input)
         tty.setcbreak(self._input, termios.TCSADRAIN)
+        self.forget()
         self._write(_ENTER)
 
     def give_back(self) -> None:
@@ -80,9 +127,32 @@ class Screen:
         self._write(_LEAVE)
         termios.tcsetattr(self._input, termios.TCSADRAIN, self._before)
 
+    def _take_in(self) -> None:
+        try:
+            raw = os.read(self._input, 1024)
+        except OSError:
+            raw = b""
+        if raw == b"":
+            raise SystemExit(128 + signal.SIGHUP)
+        self._typed += raw
+
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def decode(typed: bytes) -> tuple[str, bytes]:
+    """The first key of what was typed ("" for one that means nothing), and the rest."""
+    found = _SEQUENCE.match(typed)
+    if found is not None:
+        return _NAMED.get(found[0], ""), typed[found.end() :]
+    if typed.startswith(b"\x1b"):
+        return "escape", typed[1:]
+    # A character has up to four bytes; one that is not whole, or is none, means nothing.
+    for length in range(1, 5):
+        with contextlib.suppress(UnicodeDecodeError):
+            return typed[:length].decode(), typed[length:]
+    return "", typed[1:]
 
 
 @contextlib.contextmanager
@@ -97,14 +167,21 @@ def taken() -> Iterator[Screen]:
         screen.give_back()
         os.kill(os.getpid(), signal.SIGSTOP)
         screen.take()  # Somebody said `fg`.
+        screen.wake()
 
-    handlers = {signal.SIGTERM: end, signal.SIGHUP: end, signal.SIGTSTP: stop}
+    def resized(_: int, __: FrameType | None) -> None:
+        screen.wake()
+
+    handlers = {signal.SIGTSTP: stop, signal.SIGWINCH: resized, **dict.fromkeys(_ENDING, end)}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    screen.take()
     try:
+        screen.take()
         yield screen
     finally:
+        # A second Ctrl-C must not come between.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *handlers})
         with contextlib.suppress(OSError, termios.error):  # The terminal itself may be gone.
             screen.give_back()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)

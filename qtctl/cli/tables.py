@@ -65,7 +65,7 @@ def print_fields(env: Env, record: Any, columns: Sequence[Column]) -> None:
     """One object, a line for each column: its title, then its value."""
     cells = [column.cell(record, env.utc) for column in columns]
     if not on_terminal(env):
-        width = max((_cells(column.title) for column in columns), default=0)
+        width = max((cells_of(column.title) for column in columns), default=0)
         lines = (
             f"{_pad(column.title, width)}{' ' * GAP}{cell}\n"
             for column, cell in zip(columns, cells, strict=True)
@@ -87,7 +87,7 @@ def print_unbroken(env: Env, record: Any, columns: Sequence[Column]) -> None:
     """One object, a line for each column, none of them broken: the terminal wraps it."""
     terminal = console(env) if on_terminal(env) else None
     title = Column("", "", lambda value, utc: "")
-    width = max((_cells(column.title) for column in columns), default=0)
+    width = max((cells_of(column.title) for column in columns), default=0)
     for column in columns:
         cells = [column.title, column.cell(record, env.utc)]
         print_line(terminal, [title, column], [width, 0], cells, ["bold", column.style_of(record)])
@@ -153,16 +153,17 @@ def _print_rich_table(
 
 def _natural_widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:
     """A header may break between words, a cell needs its whole length."""
-    words = [max(_cells(word) for word in column.title.split(" ")) for column in columns]
+    words = [max(cells_of(word) for word in column.title.split(" ")) for column in columns]
     for row in cells:
-        words = [max(width, _cells(cell)) for width, cell in zip(words, row, strict=True)]
+        words = [max(width, cells_of(cell)) for width, cell in zip(words, row, strict=True)]
     return [max(column.width, width) for column, width in zip(columns, words, strict=True)]
 
 
 def line_widths(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> list[int]:
     """The width of each column of plain lines, headers included."""
     return [
-        max(column.width, *(_cells(line[i]) for line in lines)) for i, column in enumerate(columns)
+        max(column.width, *(cells_of(line[i]) for line in lines))
+        for i, column in enumerate(columns)
     ]
 
 
@@ -201,7 +202,7 @@ def _write_lines(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> N
     sys.stdout.write("".join(f"{plain_line(columns, widths, line)}\n" for line in lines))
 
 
-def _cells(text: str) -> int:
+def cells_of(text: str) -> int:
     """Cells of a terminal that a text takes; wide characters take two."""
     if text.isascii():
         return len(text)
@@ -211,5 +212,5 @@ def _cells(text: str) -> int:
 
 
 def _pad(text: str, width: int, right: bool = False) -> str:
-    blanks = " " * (width - _cells(text))
+    blanks = " " * (width - cells_of(text))
     return blanks + text if right else text + blanks

@@ -73,7 +73,8 @@ def rows(store: "Store", wanted: Sequence[str]) -> list[dict[str, Any]]:
     from qtctl.wire import overview
 
     now = store.now_ms() / 1000
-    found = [_row(symbol, now) for symbol in overview.symbols(store, wanted)]
+    read = overview.symbols(store, wanted) if wanted else overview.targets(store)
+    found = [_row(symbol, now) for symbol in read]
     return sorted(found, key=lambda row: (-abs(row["change_pct"] or 0.0), row["symbol"]))
 
 

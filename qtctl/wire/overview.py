@@ -47,6 +47,17 @@ def symbols(store: Store, wanted: Sequence[str] = ()) -> list[Symbol]:
     ]
 
 
+def targets(store: Store) -> list[Symbol]:
+    """Every symbol with a live target, in order; the scores are not read."""
+    names = store.scan(TARGET)
+    columns = [_hashes(store, spec, names) for spec in (TARGET, PROPOSED)]
+    return [
+        Symbol(name, target, Found(None, None), proposal)
+        for name, target, proposal in zip(names, *columns, strict=True)
+        if target.fields is not None
+    ]
+
+
 def scores(store: Store, wanted: Sequence[str] = ()) -> list[tuple[str, Found]]:
     """Every symbol with an efficiency score, or those wanted that have one; in order."""
     names = list(wanted) or store.scan(EFFICIENCY)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from qtctl.wire.connect import is_error
+from qtctl.wire.keys import SERVICE
 from qtctl.wire.records import pairs
 from qtctl.wire.store import Store
 
@@ -37,14 +38,27 @@ def running(store: Store, service: str) -> list[Running]:
     return named(store, service, sorted(names))
 
 
+def names(store: Store, services: Sequence[str]) -> list[tuple[str, str]]:
+    """(service, name) of every record of these kinds, in their order, then by name. One SCAN."""
+    found = set()
+    head = store.keys.service("", "")[:-1]
+    for key in store.scan_keys(store.keys.pattern(SERVICE)):
+        service, colon, name = key.removeprefix(head).partition(":")
+        if colon and key.startswith(head) and service in services:
+            found.add((service, name))
+    return sorted(found, key=lambda each: (services.index(each[0]), each[1]))
+
+
 def named(store: Store, service: str, names: Sequence[str]) -> list[Running]:
     """Those of these names that are alive, in their order."""
     replies = store.batch([("HGETALL", store.keys.service(service, name)) for name in names])
-    return [
-        _running(service, name, pairs(reply))
-        for name, reply in zip(names, replies, strict=True)
-        if not is_error(reply) and reply
-    ]
+    found = map(of_reply, [service] * len(names), names, replies)
+    return [each for each in found if each is not None]
+
+
+def of_reply(service: str, name: str, reply: Any) -> Running | None:
+    """A record from the reply to HGETALL; None where there is none (any more)."""
+    return None if is_error(reply) or not reply else _running(service, name, pairs(reply))
 
 
 def _running(service: str, name: str, fields: dict[str, str]) -> Running:

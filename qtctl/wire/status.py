@@ -1,27 +1,39 @@
-"""All that one screen about the two loops needs, in a handful of round trips.
+"""All that one screen about the two loops needs: read at once, and read again for what is new only.
 
-Nothing is scanned but the service records; streams are read back over a bounded window.
+Nothing is scanned but the names of the service records, and those rarely where the keyspace is
+large; streams are read back over a bounded window.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import msgspec
 
+from qtctl import clock
 from qtctl.errors import WireError
+from qtctl.settings import Settings
 from qtctl.wire import kill_switch, permit_book, presence_log, queue_inspection, streams
+from qtctl.wire.connect import is_error
+from qtctl.wire.effective import of_running
+from qtctl.wire.keys import GROUP
 from qtctl.wire.kill_switch import KillKey
 from qtctl.wire.permit_book import Held
 from qtctl.wire.presence_log import Running
 from qtctl.wire.queue_inspection import Group
-from qtctl.wire.records import text
-from qtctl.wire.store import Server, Store
+from qtctl.wire.store import Server, Store, server_of
+from qtctl.wire.streams import StreamEntry
+
+T = TypeVar("T")
 
 SERVICES = ("allocation", "governor")
 RATE_SEC = 300.0
 """Plans per minute are the average of so long."""
 MOST_EVENTS = 10_000
+"""Of each stream so many entries are looked at, the newest."""
 STUCK_MS = 60_000
+REST_TIMES = 20
+"""New service records are looked for again after so many times what the last SCAN took."""
 
 
 class KillKeys(msgspec.Struct, frozen=True):
@@ -32,7 +44,8 @@ class KillKeys(msgspec.Struct, frozen=True):
 
 class Lately(msgspec.Struct, frozen=True):
     """What the events say. since: from when on (epoch seconds); cut: a cap left out older ones.
-    per_minute: plans decided a minute, over the last five; blocks: reason to count."""
+    per_minute: plans decided a minute, over the last five; blocks: reason to count, the most
+    frequent first."""
 
     since: float
     cut: bool
@@ -44,75 +57,164 @@ class Lately(msgspec.Struct, frozen=True):
 
 class Status(msgspec.Struct, frozen=True):
     """now: the server's clock, epoch seconds. server: None where this user may not ask (INFO).
-    group: the governors' own, None where it is not there. proposed: symbols of the last pass, by
-    the stream; None where that can't be told."""
+    group: the governors' own, None where it is not there. plans_per_minute: entries on the plan
+    stream, over the last five minutes (or as far back as MOST_EVENTS go).
+    problems: what could not be read, and why, by `group`, `permits`, `plans` or `events`."""
 
     now: float
     server: Server | None
     services: tuple[Running, ...]
+    kill: tuple[KillKey, ...]
     group: Group | None
     permits: tuple[Held, ...]
-    kill: tuple[KillKey, ...]
-    plans_per_minute: float | None
+    plans_per_minute: float
     lately: Lately
+    problems: dict[str, str]
 
 
-def read(store: Store, kill_keys: Sequence[str], since_sec: float) -> Status:
-    """How everything stands now. Errors: RedisUnreachable, WireError."""
-    now = store.now_ms() / 1000
-    services = tuple(
-        found for service in SERVICES for found in presence_log.running(store, service)
-    )
-    return Status(
-        now=now,
-        server=_server(store),
-        services=services,
-        group=_group(store),
-        permits=tuple(permit_book.listed(store)),
-        kill=tuple(kill_switch.read(store, kill_keys)),
-        plans_per_minute=_plans_per_minute(store, now),
-        lately=_lately(store, now, since_sec),
-    )
+class Watch:
+    """How everything stands, asked once or again and again. A connection made anew starts it
+    afresh: another server may answer."""
+
+    def __init__(self, store: Store, settings: Settings, since_sec: float) -> None:
+        self._store = store
+        self._settings = settings
+        self._since_sec = since_sec
+        self._generation = -1
+        self._forget()
+
+    def read(self) -> Status:
+        """One look, in half a dozen round trips. Errors: RedisUnreachable, WireError."""
+        now = self._store.now_ms() / 1000
+        if self._store.generation != self._generation:
+            self._forget()
+            self._generation = self._store.generation
+        server, services = self._records(now)
+        governors = [each for each in services if each.service == "governor"]
+        own, _ = of_running(governors, "governor", self._settings, KillKeys)
+        self._problems.clear()
+        no_events: tuple[list[tuple[float, str, str]], float | None] = ([], None)
+        return Status(
+            now=now,
+            server=server,
+            services=services,
+            kill=tuple(kill_switch.read(self._store, own.kill_keys)),
+            group=self._part("group", self._group, None),
+            permits=tuple(self._part("permits", lambda: permit_book.listed(self._store), [])),
+            plans_per_minute=self._part("plans", lambda: self._plans_per_minute(now), 0.0),
+            lately=_lately(
+                *self._part("events", lambda: self._events.read(self._store, now), no_events),
+                now,
+                self._since_sec,
+            ),
+            problems=dict(self._problems),
+        )
+
+    def _forget(self) -> None:
+        self._names: list[tuple[str, str]] = []
+        self._names_due = 0.0
+        self._problems: dict[str, str] = {}
+        keys = self._store.keys
+        self._plans = _Recent(keys.plans, RATE_SEC, lambda entry: streams.time_of(entry.id))
+        self._events = _Recent(keys.events, self._since_sec, _event)
+
+    def _part(self, name: str, read: Callable[[], T], otherwise: T) -> T:
+        """One part of it; what can't be read is told in its place and costs no other its own."""
+        try:
+            return read()
+        except WireError as problem:
+            self._problems[name] = str(problem)
+            return otherwise
+
+    def _records(self, now: float) -> tuple[Server | None, tuple[Running, ...]]:
+        """The server, and the services that have a record."""
+        begun = clock.monotonic()
+        if begun >= self._names_due:
+            self._names = presence_log.names(self._store, SERVICES)
+            ended = clock.monotonic()
+            self._names_due = ended + REST_TIMES * (ended - begun)
+        records = [("HGETALL", self._store.keys.service(*each)) for each in self._names]
+        info, *replies = self._store.batch([("INFO",), *records])
+        found = [
+            presence_log.of_reply(service, name, reply)
+            for (service, name), reply in zip(self._names, replies, strict=True)
+        ]
+        if None in found:
+            self._names_due = 0.0  # One ended; another may have come instead.
+        return (
+            None if is_error(info) else server_of(info, int(now * 1000)),
+            tuple(each for each in found if each is not None),
+        )
+
+    def _group(self) -> Group | None:
+        found = queue_inspection.groups(self._store, self._store.keys.plans, STUCK_MS)
+        return next((each for each in found if each.name == GROUP), None)
+
+    def _plans_per_minute(self, now: float) -> float:
+        times, back_to = self._plans.read(self._store, now)
+        return _per_minute(len(times), now, back_to, RATE_SEC)
 
 
-def _server(store: Store) -> Server | None:
-    try:
-        return store.server()
-    except WireError:
-        return None
+class _Recent(Generic[T]):
+    """What a stream got over the last so many seconds, the newest MOST_EVENTS of it; of each entry
+    what `pick` makes of it."""
+
+    def __init__(self, stream: str, keep_sec: float, pick: Callable[[StreamEntry], T]) -> None:
+        self._stream = stream
+        self._keep_sec = keep_sec
+        self._pick = pick
+        self._kept: deque[tuple[float, T]] = deque()
+        self._last = ""
+        self._back_to: float | None = None
+
+    def read(self, store: Store, now: float) -> tuple[list[T], float | None]:
+        """Oldest first; and the time where a cap cut it off, None where it goes back all the way.
+
+        Errors: RedisUnreachable, WireError.
+        """
+        begin = now - self._keep_sec
+        new = streams.since(store, self._stream, begin, MOST_EVENTS, after=self._last)
+        if new.back_to is not None:
+            self._kept.clear()
+            self._back_to = new.back_to
+        for entry in reversed(new.entries):
+            self._kept.append((streams.time_of(entry.id), self._pick(entry)))
+        if new.entries:
+            self._last = new.entries[0].id
+        while len(self._kept) > MOST_EVENTS:
+            self._kept.popleft()
+            self._back_to = self._kept[0][0]
+        while self._kept and self._kept[0][0] < begin:
+            self._kept.popleft()
+        if self._back_to is not None and self._back_to < begin:
+            self._back_to = None
+        return [picked for _, picked in self._kept], self._back_to
 
 
-def _group(store: Store) -> Group | None:
-    from qtctl.wire.keys import GROUP
-
-    found = queue_inspection.groups(store, store.keys.plans, STUCK_MS)
-    return next((each for each in found if each.name == GROUP), None)
-
-
-def _plans_per_minute(store: Store, now: float) -> float | None:
-    """Entries on the plan stream, averaged; None where there are too many to count."""
-    window = streams.since(store, store.keys.plans, now - RATE_SEC, MOST_EVENTS)
-    return None if window.back_to is not None else len(window.entries) * 60 / RATE_SEC
+def _event(entry: StreamEntry) -> tuple[float, str, str]:
+    """When it was, what, and why."""
+    fields = entry.fields
+    return streams.time_of(entry.id), fields.get("event", ""), fields.get("reason", "")[:64]
 
 
-def _lately(store: Store, now: float, since_sec: float) -> Lately:
-    window = streams.since(store, store.keys.events, now - since_sec, MOST_EVENTS)
-    kinds: Counter[str] = Counter()
-    blocks: Counter[str] = Counter()
-    fresh = 0
-    for entry in window.entries:
-        event = entry.fields.get("event", "")
-        if event not in ("permitted", "blocked"):
-            continue
-        kinds[event] += 1
-        fresh += streams.time_of(entry.id) >= now - RATE_SEC
-        if event == "blocked":
-            blocks[text(entry.fields.get("reason", ""))] += 1
+def _lately(
+    events: Sequence[tuple[float, str, str]], back_to: float | None, now: float, since_sec: float
+) -> Lately:
+    kinds = Counter(event for _, event, _ in events)
+    blocks = Counter(reason for _, event, reason in events if event == "blocked")
+    span = min(RATE_SEC, since_sec)
+    fresh = sum(event in ("permitted", "blocked") and at >= now - span for at, event, _ in events)
     return Lately(
-        since=window.back_to or now - since_sec,
-        cut=window.back_to is not None,
+        since=back_to or now - since_sec,
+        cut=back_to is not None,
         permitted=kinds["permitted"],
         blocked=kinds["blocked"],
-        per_minute=fresh * 60 / min(RATE_SEC, since_sec),
+        per_minute=_per_minute(fresh, now, back_to, span),
         blocks=dict(blocks.most_common()),
     )
+
+
+def _per_minute(count: int, now: float, back_to: float | None, span: float) -> float:
+    """The average of a window, or of as much of it as a cap left."""
+    seconds = span if back_to is None else min(span, max(now - back_to, 0.001))
+    return count * 60 / seconds

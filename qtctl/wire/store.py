@@ -236,23 +236,7 @@ class Store:
 
     def server(self) -> Server:
         """Who answers, since when, and whether it may evict."""
-        info = dict(
-            line.split(":", 1) for line in text(self.run("INFO")).splitlines() if ":" in line
-        )
-        now_ms = self.now_ms()
-        name = "valkey" if "valkey_version" in info else "redis"
-        found = Server(
-            name=name,
-            version=info.get(f"{name}_version", "?"),
-            run_id=info.get("run_id", ""),
-            replication_id=info.get("master_replid", ""),
-            promoted=info.get("master_replid2", "").strip("0") != "",
-            role=info.get("role", ""),
-            now_ms=now_ms,
-            started_ms=_started_ms(info, now_ms),
-            maxmemory=int(info.get("maxmemory", 0)),
-            policy=info.get("maxmemory_policy", "noeviction"),
-        )
+        found = server_of(self.run("INFO"), self.now_ms())
         if self._finder is not None and found.role != "master":
             self.close()
             raise errors.RedisUnreachable(f"{display_url(self._at[1])} is a {found.role} now")
@@ -331,6 +315,24 @@ class Store:
             if self._finder is not None:
                 self._finder.doubt()
             raise
+
+
+def server_of(info: Any, now_ms: int) -> Server:
+    """The same from a reply to INFO and the server's clock."""
+    found = dict(line.split(":", 1) for line in text(info).splitlines() if ":" in line)
+    name = "valkey" if "valkey_version" in found else "redis"
+    return Server(
+        name=name,
+        version=found.get(f"{name}_version", "?"),
+        run_id=found.get("run_id", ""),
+        replication_id=found.get("master_replid", ""),
+        promoted=found.get("master_replid2", "").strip("0") != "",
+        role=found.get("role", ""),
+        now_ms=now_ms,
+        started_ms=_started_ms(found, now_ms),
+        maxmemory=int(found.get("maxmemory", 0)),
+        policy=found.get("maxmemory_policy", "noeviction"),
+    )
 
 
 def _started_ms(info: Mapping[str, str], now_ms: int) -> int:

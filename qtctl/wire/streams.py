@@ -51,13 +51,15 @@ class Window(msgspec.Struct, frozen=True):
     back_to: float | None
 
 
-def since(store: Store, stream: str, at: float, cap: int, page: int = PAGE) -> Window:
-    """What was added since a time (epoch seconds), the newest `cap` of it.
+def since(
+    store: Store, stream: str, at: float, cap: int, page: int = PAGE, after: str = ""
+) -> Window:
+    """What was added since a time (epoch seconds), or after an entry, the newest `cap` of it.
 
     Empty where there is no such stream. Errors: RedisUnreachable; WrongTypeError naming the key.
     """
     found: list[StreamEntry] = []
-    before, start = "+", str(max(0, int(at * 1000)))
+    before, start = "+", f"({after}" if after else str(max(0, int(at * 1000)))
     while len(found) < cap:
         count = min(page, cap - len(found))
         try:

@@ -389,7 +389,7 @@ def test_a_table_keeps_its_ids_and_numbers_whole_at_any_width(width: int) -> Non
     shown = "\n".join(lines)
     assert LONG_ID in shown
     assert "12,345.60" in shown
-    assert all(tables._cells(line) <= width for line in lines if "No room" not in line)
+    assert all(tables.cells_of(line) <= width for line in lines if "No room" not in line)
     assert ("No room for:" in shown) == (80 <= width <= 120)
     assert ("───" in shown) == (width >= 80)
 

@@ -1,14 +1,20 @@
 """`qtctl status`: one screen, and what its exit code says."""
 
+import signal
+
 import pytest
 
+from qtctl.settings import Settings
+from qtctl.wire import status
+from qtctl.wire.status import Watch
 from qtctl.wire.store import Store
 from tests.support.cli import Cli, hosting
 from tests.support.plans import fields
-from tests.support.processes import until
+from tests.support.processes import qtctl, until
 
 KEYS = {
-    "": ["ok", "where", "at", "services", "redis", "kill_switch", "plans", "group", "permits"],
+    "": ["ok", "where", "at", "services", "redis", "kill_switch", "plans", "group", "permits",
+         "problems"],
     "redis": ["url", "name", "version", "role", "up_s", "may_evict"],
     "kill_switch": ["mode", "told", "keys"],
     "plans": ["per_minute", "decided_per_minute", "permitted", "blocked", "since_s", "cut",
@@ -16,7 +22,17 @@ KEYS = {
     "group": ["lag", "pending", "stuck", "consumers"],
     "permits": ["open", "next_ttl_s", "without_ttl"],
 }  # fmt: skip
-SERVICE = ["service", "name", "state", "last_pass_age_s", "up_s", "version", "host", "metrics"]
+SERVICE = [
+    "service",
+    "name",
+    "state",
+    "detail",
+    "last_pass_age_s",
+    "up_s",
+    "version",
+    "host",
+    "metrics",
+]
 
 
 @pytest.fixture
@@ -72,7 +88,9 @@ def test_a_service_that_finishes_no_pass_is_late(cli: Cli, store: Store) -> None
     store.run("HSET", record, "started_at", at - 900, "last_pass_at", at - 300, "settings", "{}")
     said = cli("status", "-o", "json")
     (row,) = (row for row in said.json["services"] if row["service"] == "governor")
-    assert row["state"].startswith("LATE: no pass for 5 min")
+    assert row["state"] == "late"
+    assert row["detail"].startswith("no pass for 5 min")
+    assert "LATE: no pass for 5 min" in cli("status").out
 
 
 def test_what_is_stopped_is_told_with_who_and_why_and_is_1(
@@ -106,3 +124,48 @@ def test_text_from_redis_is_no_control_sequence(cli: Cli, store: Store) -> None:
     said = cli("status")
     assert "\x1b" not in said.out + said.err
     assert "[red]" in said.out
+
+
+def test_a_service_is_asked_whether_it_is_ready(cli: Cli, redis_url: str) -> None:
+    def state() -> str:
+        rows = cli("status", "-o", "json").json["services"]
+        (row,) = (row for row in rows if row["service"] == "governor")
+        return str(row["state"])
+
+    options = ("--redis-url", redis_url, "--set", "governor.metrics_port=0")
+    with qtctl("serve", "governor", *options) as child:
+        until(lambda: state() == "ready", what="it to be ready")
+        child.signal(signal.SIGSTOP)
+        assert state() == "silent"
+        assert "NO ANSWER: no answer in time from" in cli("status").out
+        child.signal(signal.SIGCONT)
+
+
+def test_looks_again_and_again_add_up_to_the_same_as_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "MOST_EVENTS", 5)
+    watch = Watch(store, Settings(), 3600)
+
+    def tell(count: int) -> None:
+        for _ in range(count):
+            store.run("XADD", store.keys.events, "*", "event", "blocked", "reason", "r")
+
+    for count, blocked, cut in ((2, 2, False), (2, 4, False), (2, 5, True), (9, 5, True)):
+        tell(count)
+        lately, fresh = watch.read().lately, Watch(store, Settings(), 3600).read().lately
+        assert (lately.blocked, lately.cut) == (blocked, cut)
+        assert (fresh.blocked, fresh.cut) == (blocked, cut)
+        assert lately.blocks == fresh.blocks
+    store.run("DEL", store.keys.events)
+    store.close()  # Another server may answer from now on.
+    tell(1)
+    assert watch.read().lately.blocked == 1
+
+
+def test_what_cant_be_read_is_told_in_its_place(cli: Cli, store: Store) -> None:
+    store.run("SET", store.keys.events, "x")
+    found = cli("status", "-o", "json").json
+    assert "events" in found["problems"]
+    assert found["permits"]["open"] == 0
+    assert found["ok"] is False

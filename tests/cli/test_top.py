@@ -12,8 +12,11 @@ from typing import Any
 import pexpect
 import pytest
 
-from qtctl.cli import top
-from qtctl.cli.env import Env
+from qtctl.cli.drawing import ansi
+from qtctl.cli.overall import KillSwitch, Overall, Permits, Plans, Redis, Service
+from qtctl.cli.screen import decode
+from qtctl.cli.top_view import SORTS, View, frame, summary
+from qtctl.cli.watching import Seen
 from qtctl.wire.embedded import Embedded
 from qtctl.wire.keys import Keys
 from qtctl.wire.store import Store
@@ -55,6 +58,15 @@ def modes(text: str) -> str:
     return found
 
 
+def redrawn(child: Any) -> str:
+    """The whole screen, drawn anew."""
+    child.send("\x0c")
+    child.expect_exact("\x1b[1;1H")
+    child.expect_exact("q quit")
+    found: str = child.before
+    return found
+
+
 @pytest.mark.parametrize(
     ("end", "code"), [("q", 0), ("\x03", 130), (signal.SIGTERM, 143)], ids=["q", "ctrl-c", "term"]
 )
@@ -80,10 +92,11 @@ def test_the_terminal_is_given_back_as_it_was(
 
 def test_nothing_is_cleared_before_it_is_drawn_again(store: Store, redis_url: str) -> None:
     put(store, "BTCUSDT")
-    with terminal(redis_url, "--interval", "0.1s", "-n", "5") as child:
+    with terminal(redis_url, "--interval", "0.1s", "-n", "15") as child:
         child.expect_exact("END")
         drawn = child.before
-    assert drawn.count("\x1b[H") == 5
+    assert drawn.count("q quit") == 1, "only what changed is sent"
+    assert drawn.count("\x1b[1;1H") > 1, "the time did"
     assert "\x1b[2J" not in drawn
     assert "\x1b[3J" not in drawn
 
@@ -95,15 +108,14 @@ def test_keys_sort_filter_pause_and_help(store: Store, redis_url: str) -> None:
         child.send("s")
         child.expect_exact("s sort: symbol")
         child.send("/bbb\r")
-        child.expect_exact("filter (bbb)")
-        child.expect_exact("\x1b[H")
-        child.expect_exact("q quit")
-        assert "AAAUSDT" not in child.before
-        assert "BBBUSDT" in child.before
+        child.expect_exact("filter: bbb ")
+        shown = redrawn(child)
+        assert "AAAUSDT" not in shown
+        assert "BBBUSDT" in shown
         child.send("p")
         child.expect_exact("PAUSED")
         child.send("p?")
-        child.expect_exact("sort by the next of")
+        child.expect_exact("sort symbols by the next of")
         child.send("q")
         child.expect("CODE 0")
 
@@ -117,16 +129,10 @@ def test_redis_may_go_and_come_back(tmp_path: Path) -> None:
         with terminal(server.url, "--interval", "0.2s") as child:
             child.expect_exact("BTCUSDT")
             server.stop()
-            child.expect_exact("no Redis at")
-            child.expect_exact("BTCUSDT")  # What was seen last stays.
+            child.expect_exact("NO ANSWER for")
+            assert "BTCUSDT" in redrawn(child), "what was seen last stays"
             server = Embedded.start(tmp_path / "s", appendonly=True)
-            for _ in range(100):
-                child.expect_exact("\x1b[H")
-                child.expect_exact("kill switch")
-                if "no Redis" not in child.before:
-                    break
-            else:
-                pytest.fail("it does not come back")
+            until(lambda: "NO ANSWER" not in redrawn(child), what="it to come back")
             child.send("q")
             child.expect("CODE 0")
     finally:
@@ -179,7 +185,7 @@ def test_on_a_pipe_it_prints_lines_and_permits_as_they_come(
         store.run("XADD", store.keys.plans, "*", *flat)
         until(lambda: store.run("EXISTS", "quantum:permit:p1"))
         said = Cli(redis_url, capsys).ok("top", "-n", "3", "--interval", "0.1s")
-    assert said.out.count("qtctl top · ") == 3
+    assert said.out.count("kill switch normal") == 3
     assert said.out.count("permit p1 ") == 1, "told once"
     assert "\x1b" not in said.out
 
@@ -193,44 +199,81 @@ def test_without_redis_it_is_exit_3(capsys: pytest.CaptureFixture[str]) -> None:
 HOSTILE = "\x1b[2J[red]\u202eX"
 
 
+def seen(**changes: Any) -> Seen:
+    """A look at nothing, but for the changes."""
+    overall = Overall(
+        ok=False, where=HOSTILE, at=1_700_000_000.0,
+        services=[Service("governor", HOSTILE, "not_ready", HOSTILE, 1.0, 2.0, HOSTILE, "h", "m")],
+        redis=Redis(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1.0, may_evict=True),
+        kill_switch=KillSwitch("halted", HOSTILE, []),
+        plans=Plans(0.0, 0.0, 0, 1, 60.0, cut=False, blocks={HOSTILE: 1}),
+        group=None, permits=Permits(0, None, 0), problems={"group": HOSTILE},
+    )  # fmt: skip
+    return Seen(**({"overall": overall, "permits": [], "symbols": [], "at": 0.0} | changes))
+
+
 def test_what_comes_from_redis_steers_nothing() -> None:
-    env = Env(environ=NO_FILE)
     row = {"symbol": HOSTILE, "base_target": HOSTILE, "proposed_target": "1", "change_pct": None,
-           "eff_score": HOSTILE, "reason": HOSTILE}  # fmt: skip
-    view = top.View(
-        symbols=[row],
-        permits=[{"plan_id": HOSTILE, "symbol": HOSTILE, "ttl_s": 5, "eff_action": HOSTILE}],
-        problem=HOSTILE,
-        away_since=0.0,
-    )
-    for width, height in ((60, 15), (80, 24), (160, 50)):
-        lines = top.frame(env, view, width, height)
-        assert len(lines) == height
-        drawn = "\n".join(lines)
-        assert "\x1b[2J" not in drawn
-        assert "\u202e" not in drawn
-        assert "[red]" in drawn
+           "eff_score": HOSTILE, "reason": HOSTILE, "target_age_s": None}  # fmt: skip
+    permit = {"plan_id": HOSTILE, "symbol": HOSTILE, "ttl_s": 5, "eff_action": HOSTILE,
+              "eff_factor": HOSTILE, "computed_notional": HOSTILE}  # fmt: skip
+    for away in ({}, {"problem": HOSTILE, "away_since": 0.0}):
+        found = seen(symbols=[row], permits=[permit], **away)
+        for width, height in ((60, 15), (80, 24), (160, 50)):
+            lines = [ansi(each, True) for each in frame(View(), found, 1.0, width, height, True)]
+            assert len(lines) == height
+            drawn = "\n".join(lines)
+            assert "\x1b[2J" not in drawn
+            assert "\u202e" not in drawn
+            assert "[red]" in drawn
+        assert "\x1b" not in summary(found, 1.0, True)
 
 
 def test_the_filter_is_typed_and_taken_away() -> None:
-    view = top.View()
+    view = View()
     for key in ("/", "b", "t", "x", "\x7f", "\r"):
-        assert top.pressed(view, key)
+        assert view.pressed(key)
     assert (view.wanted, view.typing) == ("bt", False)
-    assert top.pressed(view, "escape")
+    assert view.pressed("escape")
     assert view.wanted == ""
-    assert top.pressed(view, "/")
-    assert top.pressed(view, "q"), "a letter of the filter"
+    assert view.pressed("/")
+    assert view.pressed("q"), "a letter of the filter"
     assert view.wanted == "q"
-    assert top.pressed(view, "escape")
-    assert not top.pressed(view, "q")
+    assert view.pressed("escape")
+    assert not view.pressed("q")
 
 
 def test_sorting_goes_round() -> None:
-    view = top.View()
-    seen = []
-    for _ in range(len(top.SORTS)):
-        seen.append(view.sort)
-        top.pressed(view, "s")
-    assert seen == list(top.SORTS)
+    view = View()
+    sorts = []
+    for _ in range(len(SORTS)):
+        sorts.append(view.sort)
+        view.pressed("s")
+    assert sorts == list(SORTS)
     assert view.sort == "change"
+
+
+def test_a_permit_runs_out_also_while_nobody_answers() -> None:
+    permit = {"plan_id": "p1", "symbol": "S", "ttl_s": 3.0, "eff_action": "NONE",
+              "eff_factor": "1", "computed_notional": 1.0}  # fmt: skip
+    found = seen(permits=[permit], problem="gone", away_since=0.0)
+
+    def shown(now: float) -> str:
+        return "\n".join(ansi(each, False) for each in frame(View(), found, now, 80, 24, True))
+
+    assert "p1" in shown(2.0)
+    assert "p1" not in shown(3.5)
+
+
+@pytest.mark.parametrize(
+    ("typed", "key", "rest"),
+    [
+        (b"qx", "q", b"x"), (b"\x1b[A", "up", b""), (b"\x1bOB!", "down", b"!"),
+        (b"\x1b[6~", "page down", b""), (b"\x1b[15~q", "", b"q"), (b"\x1b", "escape", b""),
+        ("é".encode() + b"z", "é", b"z"), (b"\xffz", "", b"z"), (b"\x1b[1;5C", "", b""),
+    ],
+    ids=["letter", "up", "down", "page down", "a key without a meaning", "escape", "two bytes",
+         "no character", "with a modifier"],
+)  # fmt: skip
+def test_keys_are_told_from_what_a_terminal_sends(typed: bytes, key: str, rest: bytes) -> None:
+    assert decode(typed) == (key, rest)
