@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
@@ -153,6 +154,8 @@ def _value(place: Place, param: Any, current: str, env: Env) -> Answer:
     if isinstance(param, TyperOption):
         choices = metavar.split("|")
         return _kept(((word, "") for word in choices), current) if len(choices) > 1 else NOTHING
+    if (path, metavar) == DEPLOYMENT:
+        return _kept(((id, "") for id in _deployments(place.found)), current)
     look = NAMES.get((path, metavar)) or NAMES.get(("", metavar))
     return NOTHING if look is None else _names(place.found, look, current, env)
 
@@ -184,6 +187,18 @@ def _limits(current: str) -> Answer:
     from qtctl.domain.what_if import LIMIT_NAMES
 
     return Answer("open", _kept(((f"{name}=", "") for name in LIMIT_NAMES), current).options)
+
+
+def _deployments(given: Mapping[str, Sequence[str]]) -> list[str]:
+    """What was deployed on this host, the newest first; nothing where that may not be read."""
+    from qtctl.deploy.host import Host
+    from qtctl.deploy.records import Records
+
+    root = given.get("root", ("/",))[-1]
+    with suppress(Exception):
+        records = Records(Host(Path(root), live="root" not in given)).all()
+        return [record.id for record in reversed(records)]
+    return []
 
 
 # Names in Redis --------------------------------------------------------------------------------
@@ -260,6 +275,15 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("tail", "STREAM"): ("proposed", "plans", "events", "rejected"),
     ("", "STREAM"): ("plans", "proposed", "events", "rejected"),
     ("proof", "STEP"): ("step1", "step2", "all"),
+    ("bench", "SUITE"): (
+        "allocation",
+        "governor",
+        "governors",
+        "latency",
+        "memory",
+        "startup",
+        "all",
+    ),
     ("inject plan", "SIDE"): ("BUY", "SELL"),
 }
 """Fixed words, by the command ("" is any) and the metavar of the argument or option."""
@@ -268,6 +292,7 @@ SETTINGS: dict[str, Callable[[str], Answer]] = {
     "SECTION.KEY=VALUE": _assignments,
     "KEY=VALUE": _limits,
 }
+DEPLOYMENT = ("rollback", "ID")
 NAMES: dict[tuple[str, str], Look] = {
     ("resume", "SYMBOL"): _halted,
     ("", "SYMBOL"): _symbols,

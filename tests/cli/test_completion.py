@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from typer.core import TyperArgument
 
 from qtctl.cli import command_line, completing
-from qtctl.cli.app import root
+from qtctl.cli.app import root, run
 from qtctl.cli.env import Env
 from qtctl.wire import candidates
 from qtctl.wire.keys import EFFICIENCY, PERMIT, TARGET
@@ -28,8 +28,8 @@ from tests.support.processes import QTCTL
 
 BREAKS = " \t\n\"'@><=;|&(:"
 """COMP_WORDBREAKS as bash has it."""
-NOT_ASKED = {"SCORE", "USD", "FILE", "SUITE"}
-"""Arguments that are numbers, files or rare words. rollback's ID is on the host."""
+NOT_ASKED = {"SCORE", "USD", "FILE"}
+"""Arguments that are numbers, files or rare words."""
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_hidden_commands_are_not_offered() -> None:
 
 def test_every_argument_of_every_command_has_something_to_offer() -> None:
     """A new one needs a line in completing.py, or stands in NOT_ASKED."""
-    known = {*completing.WORDS, *completing.NAMES}
+    known = {*completing.WORDS, *completing.NAMES, completing.DEPLOYMENT}
     silent = [
         (path, param.metavar)
         for path, command in leaves(root(), "")
@@ -104,7 +104,7 @@ def test_every_argument_of_every_command_has_something_to_offer() -> None:
         and not {(path, param.metavar), ("", param.metavar)} & known
         and param.metavar not in {*NOT_ASKED, *completing.SETTINGS}
     ]
-    assert silent == [("rollback", "ID")]
+    assert silent == []
 
 
 def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -112,6 +112,13 @@ def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield from leaves(command.get_command(None, name), f"{path} {name}".strip())
     if not hasattr(command, "commands"):
         yield path, command
+
+
+def test_deployments_of_a_staging_folder_are_offered(tmp_path: Path) -> None:
+    assert offered("rollback", "--root", str(tmp_path), "") == []
+    assert run(["deploy", "--root", str(tmp_path), "--yes"], NO_FILE) == 0
+    (kept,) = offered("rollback", "--root", str(tmp_path), "2")
+    assert kept.startswith("20")
 
 
 # Names in Redis --------------------------------------------------------------------------------
