@@ -21,8 +21,9 @@ from qtctl.wire.records import pairs, text
 T = TypeVar("T")
 _ASK_SEC = 0.5
 """A node that takes longer is passed over: another knows the same."""
-_SILENT_SEC = 5.0
-"""After nobody answered whether the primary is still the same, so long nobody is asked."""
+_SILENT_SEC = 30.0
+"""A sentinel that did not answer is not asked again for so long whether all is as it was: waiting
+for it holds up plans."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ class Finder:
         self._access = access
         self._sentinels = nodes.scheme == SENTINEL
         self._ask = deque(Place(*node) for node in nodes.nodes)
-        self._quiet_until = float("-inf")
+        self._silent_until: dict[Place, float] = {}
 
     def find(self, connect_to: Callable[[Place], T]) -> T:
         """What connect_to makes of the primary: of the first server that will do, of those named.
@@ -63,7 +64,6 @@ class Finder:
             except (RedisUnreachable, WireError) as problem:
                 said[str(problem)] = None
             else:
-                self._quiet_until = float("-inf")
                 return found
         raise RedisUnreachable(f"no primary by {self._url}: {'; '.join(said)}")
 
@@ -81,18 +81,26 @@ class Finder:
         An isolated primary takes writes until its clients notice: so it is asked of a sentinel
         again and again. A node of a cluster that is cut off refuses by itself.
         """
-        if not self._sentinels or clock.monotonic() < self._quiet_until:
+        asked = self._next_sentinel()
+        if asked is None:
             return None
-        self._ask.rotate(-1)
         try:
-            if self._asked(self._ask[0]).place == place:
+            if self._asked(asked).place == place:
                 return None
         except (RedisUnreachable, WireError):
-            self._quiet_until = clock.monotonic() + _SILENT_SEC
+            self._silent_until[asked] = clock.monotonic() + _SILENT_SEC
             return None
         # It may be the one that is behind: the others are heard as well.
         now = next(self._named({}), None)
         return None if now == place else now
+
+    def _next_sentinel(self) -> Place | None:
+        """Each in its turn, but for those that did not answer lately; None where none is left."""
+        for _ in range(len(self._ask) if self._sentinels else 0):
+            self._ask.rotate(-1)
+            if self._silent_until.get(self._ask[0], 0.0) <= clock.monotonic():
+                return self._ask[0]
+        return None
 
     def troubles(self, place: Place) -> list[str]:
         """Each node that can't be asked, or names another primary than this."""
