@@ -65,6 +65,9 @@ def permit(store: Store, actor: Actor) -> tuple[list[Check], str] | None:
     While trading is halted there is no permit; the hint is in the decision, and is proven there.
     """
     key = store.keys.at(PERMIT, actor.plan_id)
+    # The decision first: where it is there, so is the permit, unless somebody took it. The other
+    # way round a permit that comes in between would not be looked at.
+    decision = by_id(store, [actor.plan_id]).get(actor.plan_id)
     held = one(store, actor.plan_id)
     if held is not None and held.fields is not None:
         ttl = held.ttl_sec
@@ -76,7 +79,6 @@ def permit(store: Store, actor: Actor) -> tuple[list[Check], str] | None:
             *_hint(key, actor, held.fields),
             holds(f"{key} lifetime", "up to 60 s", lives, ttl is not None and 0 < ttl <= 60),
         ], ""
-    decision = by_id(store, [actor.plan_id]).get(actor.plan_id)
     if decision is None:
         return None
     where = f"the decision on {actor.plan_id}"

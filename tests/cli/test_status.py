@@ -34,6 +34,8 @@ SERVICE = [
     "metrics",
 ]
 
+NO_PORTS = ("governor.metrics_port=0", "allocation.metrics_port=0")
+
 
 @pytest.fixture
 def cli(redis_url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
@@ -48,7 +50,10 @@ def send(store: Store, **changes: str) -> None:
 def test_all_is_well_is_0_and_the_document_is_as_described(
     cli: Cli, store: Store, redis_url: str
 ) -> None:
-    with hosting(redis_url), hosting(redis_url, "allocation"):
+    with (
+        hosting(redis_url, "governor", *NO_PORTS),
+        hosting(redis_url, "allocation", *NO_PORTS),
+    ):
         send(store, plan_id="p1")
         send(store, plan_id="p2", kill_score="0.9")
         until(lambda: cli("status", "-o", "json").json["plans"]["blocked"])

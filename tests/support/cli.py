@@ -85,8 +85,7 @@ def _unlog() -> None:
 @contextlib.contextmanager
 def hosting(url: str, service: str = "governor", *sets: str) -> Iterator[Service]:
     """A service in a thread, its record in Redis written, for the length of a `with`."""
-    names = ("allocation.interval_sec=0.1", "governor.name=test", "allocation.name=test",
-             "governor.metrics_port=0", "allocation.metrics_port=0")  # fmt: skip
+    names = ("allocation.interval_sec=0.1", "governor.name=test", "allocation.name=test")
     settings = load(config=None, environ=NO_FILE, sets=(*names, *sets)).settings
     made: Service
     if service == "governor":
