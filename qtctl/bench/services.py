@@ -17,7 +17,7 @@ START_SEC = 30.0
 
 
 class Served:
-    """A running process and its memory."""
+    """A running process, its memory and its share of the cores."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
@@ -36,6 +36,11 @@ class Served:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) / 1024
         raise QtctlError("its memory can't be read from /proc")
+
+    def cpu_sec(self) -> float:
+        """What it has used of the cores so far, in seconds."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager

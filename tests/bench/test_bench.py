@@ -1,6 +1,7 @@
 """The bench runs, on small numbers; its floor does the loop's own work; its verdict is honest."""
 
 import json
+import re
 
 import pytest
 
@@ -144,4 +145,12 @@ def test_two_governors_share_the_plans_and_decide_each_once(
     (figure,) = governors.measure(on, 1)
     assert figure.measured is not None
     assert figure.measured.median > 0
-    assert figure.note.startswith("by their number: 1: ")
+    assert re.match(r"by their number: 1: [\d,]+ \([\d.]+ of \d+ cores\), 2: ", figure.note)
+
+
+def test_a_second_governor_must_bring_something_where_there_is_room_for_it() -> None:
+    room = governors.Round(rate=9_000.0, server_cores=0.6, governors_cores=1.5)
+    assert governors.target(room, 8) == governors.GROWS > 1
+    assert governors.target(room, 2) == governors.STANDS, "the cores are the limit"
+    server = governors.Round(rate=9_000.0, server_cores=0.95, governors_cores=1.5)
+    assert governors.target(server, 8) == governors.STANDS, "the server is the limit"
