@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from qtctl.cli import halted, human
 from qtctl.cli.env import Env
@@ -49,9 +50,11 @@ class Service:
 
 @dataclass(frozen=True)
 class Redis:
-    """All but url None where this user may not ask (INFO)."""
+    """primary: host:port of the server that answers, where the URL names several; else None. The
+    others are None where this user may not ask (INFO)."""
 
     url: str
+    primary: str | None
     name: str | None
     version: str | None
     role: str | None
@@ -199,13 +202,16 @@ def _missing(service: str) -> Service:
 
 
 def _redis(env: Env, found: "Status") -> Redis:
+    _, _, at = urlsplit(found.server_url).netloc.rpartition("@")
+    primary = None if found.server_url == env.settings.redis.url else at
     server = found.server
     if server is None:
-        return Redis(env.where(), None, None, None, None, None)
+        return Redis(env.where(), primary, None, None, None, None, None)
     up_s = max(0.0, round(found.now - server.started_ms / 1000, 3))
     return Redis(
-        env.where(), server.name, server.version, server.role, up_s, may_evict=server.may_evict
-    )
+        env.where(), primary, server.name, server.version, server.role, up_s,
+        may_evict=server.may_evict,
+    )  # fmt: skip
 
 
 def _kill_switch(stopped: "Sequence[KillKey]", utc: bool) -> KillSwitch:

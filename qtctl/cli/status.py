@@ -98,12 +98,18 @@ def _blocked_since(found: Plans) -> str:
 
 def redis(found: Redis) -> str:
     """Where it is, what it is, and what is wrong with it."""
+    return f"{found.url} {server(found)}"
+
+
+def server(found: Redis) -> str:
+    """The server that answers, behind a URL that is told already."""
+    at = "" if found.primary is None else f"at {found.primary} "
     if found.version is None:
-        return f"{found.url} (this user may not ask for more)"
+        return f"{at}(this user may not ask for more)"
     evicts = "; MAY EVICT DECISIONS: set maxmemory-policy noeviction" if found.may_evict else ""
     role = "" if found.role == "master" else f"; {str(found.role).upper()}, NOT A PRIMARY"
     up = human.span(found.up_s)
-    return f"{found.url} {found.name} {found.version}, up {up}{role}{evicts}"
+    return f"{at}{found.name} {found.version}, up {up}{role}{evicts}"
 
 
 def kill_switch(found: Overall) -> str:

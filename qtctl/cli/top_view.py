@@ -240,9 +240,10 @@ def _head(found: Overall, height: int) -> list[Line]:
         well = sum(it.well for it in left)
         lines.append(_told("", f"and {len(left)} more, {well} of them well"))
     evicts, role = found.redis.may_evict, found.redis.role
-    if height >= 30 or evicts or role not in ("master", None):
-        odd = evicts or role not in ("master", None)
-        lines.append(_told("redis", status.redis(found.redis), "bold red" if odd else ""))
+    odd = evicts or role not in ("master", None)
+    if height >= 30 or odd or found.redis.primary is not None:
+        # The URL stands in the first line.
+        lines.append(_told("redis", status.server(found.redis), "bold red" if odd else ""))
     blocks = ", ".join(f"{count:,} {reason}" for reason, count in found.plans.blocks.items())
     return [
         *lines,

@@ -56,12 +56,14 @@ class Lately(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """now: the server's clock, epoch seconds. server: None where this user may not ask (INFO).
+    """now: the server's clock, epoch seconds. server_url: of the one server that answers, where the
+    URL only leads to it too. server: None where this user may not ask (INFO).
     group: the governors' own, None where it is not there. plans_per_minute: entries on the plan
     stream, over the last five minutes (or as far back as MOST_EVENTS go).
     problems: what could not be read, and why, by `group`, `permits`, `plans` or `events`."""
 
     now: float
+    server_url: str
     server: Server | None
     services: tuple[Running, ...]
     kill: tuple[KillKey, ...]
@@ -96,6 +98,7 @@ class Watch:
         no_events: tuple[list[tuple[float, str, str]], float | None] = ([], None)
         return Status(
             now=now,
+            server_url=self._store.server_url(),
             server=server,
             services=services,
             kill=tuple(kill_switch.read(self._store, own.kill_keys)),

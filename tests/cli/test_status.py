@@ -15,7 +15,7 @@ from tests.support.processes import qtctl, until
 KEYS = {
     "": ["ok", "where", "at", "services", "redis", "kill_switch", "plans", "group", "permits",
          "problems"],
-    "redis": ["url", "name", "version", "role", "up_s", "may_evict"],
+    "redis": ["url", "primary", "name", "version", "role", "up_s", "may_evict"],
     "kill_switch": ["mode", "told", "keys"],
     "plans": ["per_minute", "decided_per_minute", "permitted", "blocked", "since_s", "cut",
               "blocks"],

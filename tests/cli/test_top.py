@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,7 @@ def seen(**changes: Any) -> Seen:
     overall = Overall(
         ok=False, where=HOSTILE, at=1_700_000_000.0,
         services=[Service("governor", HOSTILE, "not_ready", HOSTILE, 1.0, 2.0, HOSTILE, "h", "m")],
-        redis=Redis(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1.0, may_evict=True),
+        redis=Redis(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1.0, may_evict=True),
         kill_switch=KillSwitch("halted", HOSTILE, []),
         plans=Plans(0.0, 0.0, 0, 1, 60.0, cut=False, blocks={HOSTILE: 1}),
         group=None, permits=Permits(0, None, 0), problems={"group": HOSTILE},
@@ -227,6 +228,14 @@ def test_what_comes_from_redis_steers_nothing() -> None:
             assert "\u202e" not in drawn
             assert "[red]" in drawn
         assert "\x1b" not in summary(found, 1.0, True)
+
+
+def test_behind_a_url_that_names_several_the_one_that_answers_is_seen() -> None:
+    for primary, lines in (("10.0.0.2:6379", 1), (None, 0)):
+        server = Redis("url", primary, "valkey", "9.1.0", "master", 60.0, may_evict=False)
+        found = seen(overall=replace(seen().overall, redis=server))
+        drawn = [ansi(each, True) for each in frame(View(), found, 1.0, 80, 24, True)]
+        assert sum("at 10.0.0.2:6379 valkey 9.1.0, up 60 s" in line for line in drawn) == lines
 
 
 def test_the_filter_is_typed_and_taken_away() -> None:

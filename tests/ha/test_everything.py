@@ -52,6 +52,8 @@ def test_both_loops_every_command_and_the_proofs(
         found = run("doctor", "-o", "json", *prefix)
         wrong = [each for each in found.json if each["level"] in ("wrong", "unknown")]
         assert wrong == [], wrong
+        primary = f"127.0.0.1:{nodes.primary().port}"
+        assert run("status", "-o", "json", *prefix).json["redis"]["primary"] == primary
         assert display_url(nodes.url) in run("halt", "--dry-run", *prefix).err
         store.close()
         with qtctl("proof", "all", "--live", "--yes", "-o", "json", *nodes.options) as proof:
