@@ -9,17 +9,20 @@ from datetime import UTC, datetime
 
 # No `+`, no underscores, no hex, no nan. Blanks around it are trimmed. No two runs of digits may
 # meet without something between them: a megabyte of digits and an `x` would then take hours.
-_NUMBER = re.compile(r"[ \t\r\n]*-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\r\n]*")
+_NUMBER = re.compile(
+    r"[ \t\r\n]*-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\r\n]*"
+).fullmatch
+_FINITE = math.isfinite
 _MS_FROM = 1e11
 """A time above this is in milliseconds: 1e11 s is the year 5138."""
 
 
 def number(text: str) -> float | None:
     """The number that a text stands for, or None. -0 is 0."""
-    if _NUMBER.fullmatch(text) is None:
+    if _NUMBER(text) is None:
         return None
     value = float(text)
-    return value + 0.0 if math.isfinite(value) else None
+    return value + 0.0 if _FINITE(value) else None
 
 
 def ratio(text: str) -> float | None:

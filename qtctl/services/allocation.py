@@ -18,6 +18,7 @@ from qtctl.services.presence import Presence, host_name
 from qtctl.services.troubles import Troubles
 from qtctl.settings import Allocation, digest, public
 from qtctl.wire import passes
+from qtctl.wire.keys import EFFICIENCY, TARGET, Keys
 from qtctl.wire.scores import Reading
 from qtctl.wire.store import Store
 from qtctl.wire.symbols import Symbol, Symbols
@@ -68,7 +69,8 @@ class AllocationLoop:
         self._due = started + self._settings.interval_sec
         self._store.confirm()
         symbols, bad_keys = self._symbols.look()
-        found = _Found(now, self._rules, bad_keys, self.metrics.shows(len(symbols)))
+        keep = self.metrics.shows(len(symbols))
+        found = _Found(now, self._rules, self._store.keys, bad_keys, keep)
         bad_writes = passes.run(
             self._store,
             symbols,
@@ -116,9 +118,14 @@ class _Found:
     """What one pass finds and decides, chunk by chunk."""
 
     def __init__(
-        self, now: float, rules: AllocationRules, bad_keys: Mapping[str, str], keep: bool
+        self,
+        now: float,
+        rules: AllocationRules,
+        keys: Keys,
+        bad_keys: Mapping[str, str],
+        keep: bool,
     ) -> None:
-        self._now, self._rules, self._keep = now, rules, keep
+        self._now, self._rules, self._keep, self._at = now, rules, keep, keys.at
         self.reasons: Counter[EffReason] = Counter()
         self.kept: list[Proposal] = []
         self.bad_scores: dict[str, str] = {}
@@ -138,16 +145,16 @@ class _Found:
                 continue  # It went since it was seen.
             base = target_usd(target)
             if isinstance(base, Unusable):
-                self.bad_targets[symbol.target_key] = base.problem
+                self.bad_targets[self._at(TARGET, symbol.name)] = base.problem
                 continue
             efficiency = assess(raw, now, rules.stale_sec, rules.min_conf)
             if efficiency.reason is EffReason.UNUSABLE:
-                self.bad_scores[symbol.efficiency_key] = efficiency.problem
+                self.bad_scores[self._at(EFFICIENCY, symbol.name)] = efficiency.problem
             proposal = propose(symbol.name, base, efficiency, now, rules)
             if math.isfinite(proposal.proposed_usd):
                 made.append(proposal)
             else:
-                self.bad_targets[symbol.target_key] = "target_usd is too large"
+                self.bad_targets[self._at(TARGET, symbol.name)] = "target_usd is too large"
         self.reasons.update([proposal.efficiency.reason for proposal in made])
         if self._keep:
             # What is not kept is used up again at once: memory that is still in the cache.

@@ -25,7 +25,7 @@ from qtctl.wire.keys import (
     PERMIT,
 )
 from qtctl.wire.permits import permit_hash, permit_json
-from qtctl.wire.records import HINT, Flat, flat, packed, packed_words, text
+from qtctl.wire.records import HINT, Flat, packed, packed_words, text
 from qtctl.wire.store import Store, digest
 
 _FAR_MS = 9_000_000_000_000_000
@@ -95,7 +95,7 @@ def _calls(
     arguments = _shared_arguments(settings, server_since_ms)
     same = packed_words([*shared, *arguments])
     for case in cases:
-        plan, hint = case.plan, flat(HINT, case.hint)
+        plan, hint = case.plan, HINT.flat(case.hint)
         static = static_fields(case, hint)
         statics.append(static)
         own = _own_arguments(case, static, settings.limits, encode(plan, hint))

@@ -14,7 +14,7 @@ from qtctl.domain.gates import Facts, Limits
 from qtctl.domain.names import MAX_STORED_BYTES, stored
 from qtctl.domain.plans import Plan, PlanRules
 from qtctl.domain.reasons import Kind
-from qtctl.wire.records import HINT, Field, Flat, flat
+from qtctl.wire.records import HINT, Field, Flat, Record
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ def _eff_age(case: Case) -> str:
     return "" if age is None else _compact(numbers.millis(age))
 
 
-_OF_PLAN: tuple[Field[Case], ...] = (
+_OF_PLAN: Record[Case] = Record(
     Field("plan_id", "the plan_id", lambda c: stored(c.plan.plan_id)),
     Field("entry_id", "of the stream entry that was judged", lambda c: c.entry_id),
     Field("symbol", "the symbol", lambda c: stored(c.plan.symbol)),
@@ -63,7 +63,7 @@ _OF_PLAN: tuple[Field[Case], ...] = (
     Field("kill_score", "0 to 1, all its digits", lambda c: _exact(c.plan.kill_score)),
     Field("notional_usd", "abs(qty) × price, USD", _notional),
 )
-_OF_CASE: tuple[Field[Case], ...] = (
+_OF_CASE: Record[Case] = Record(
     Field("eff_age_sec", "age of the score when it was read", _eff_age),
     Field("deliveries", "how often the group delivered the entry", lambda c: str(c.deliveries)),
     Field("attempts", "how often this governor tried it", lambda c: str(c.attempts)),
@@ -75,7 +75,7 @@ _OF_CASE: tuple[Field[Case], ...] = (
 
 def static_fields(case: Case, hint: Flat) -> Flat:
     """What Python writes into a decision. hint: the flat fields of HINT."""
-    return flat(_OF_PLAN, case) + hint + flat(_OF_CASE, case)
+    return _OF_PLAN.flat(case) + hint + _OF_CASE.flat(case)
 
 
 DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (

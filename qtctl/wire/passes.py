@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from qtctl.domain.allocation import Proposal
 from qtctl.domain.readings import EFF_FIELDS, TARGET_FIELDS
 from qtctl.wire import proposals, scores
+from qtctl.wire.keys import EFFICIENCY, TARGET
 from qtctl.wire.pipe import Pipe
 from qtctl.wire.scores import Reading
 from qtctl.wire.store import Store
@@ -34,7 +35,7 @@ def run(
 
     One symbol's trouble never costs another its proposal. Errors: RedisUnreachable.
     """
-    with store.pipe() as pipe:
+    with store.pipe(decoded=True) as pipe:
         going = _Pass(store, pipe, decide, maxlen, ttl_sec)
         for start in range(0, len(symbols), CHUNK):
             going.read(symbols[start : start + CHUNK])
@@ -62,8 +63,8 @@ class _Pass:
 
     def read(self, symbols: Sequence[Symbol]) -> None:
         self._pipe.send(
-            scores.ask_targets([symbol.target_key for symbol in symbols])
-            + scores.ask_efficiencies([symbol.efficiency_key for symbol in symbols])
+            [symbol.ask_target for symbol in symbols]
+            + [symbol.ask_efficiency for symbol in symbols]
         )
         self._due.append(partial(self._have_read, symbols))
 
@@ -76,8 +77,9 @@ class _Pass:
         if not unsure and not unsure_targets:
             self._write(self._decide(symbols, targets, efficiencies))
             return
-        keys = [symbols[i].target_key for i in unsure_targets]
-        keys += [symbols[i].efficiency_key for i in unsure]
+        at = self._store.keys.at
+        keys = [at(TARGET, symbols[i].name) for i in unsure_targets]
+        keys += [at(EFFICIENCY, symbols[i].name) for i in unsure]
         self._pipe.send(scores.ask_existence(keys))
 
         def settled() -> None:

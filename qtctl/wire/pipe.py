@@ -27,14 +27,17 @@ class Pipe:
     Not thread safe. Errors: those of redis and of the socket, after which nothing is known.
     """
 
-    def __init__(self, client: "redis.Redis", *, roams: bool = False) -> None:
-        """roams: a reply that says that another server is the primary now ends it all."""
+    def __init__(
+        self, client: "redis.Redis", *, roams: bool = False, decoded: bool = False
+    ) -> None:
+        """roams: a reply that says that another server is the primary now ends it all. decoded:
+        replies are text, as `records.text` makes it, instead of bytes."""
         connection: Any = client.connection
         assert connection is not None, "made with single_connection_client"
         self._connection = connection
         self._due: deque[tuple[int, bool]] = deque()
         self._held: list[bytes] = []
-        self._roams = roams
+        self._roams, self._decoded = roams, decoded
         self._elsewhere: Exception | None = None
         self._reader: Any = None
 
@@ -82,6 +85,8 @@ class Pipe:
                 protocolError=redis.InvalidResponse,
                 replyError=self._error,
                 notEnoughData=_INCOMPLETE,
+                encoding="utf-8" if self._decoded else None,
+                errors="backslashreplace",
             )
         socket = self._connection._sock
         replies: list[Any] = []

@@ -12,7 +12,7 @@ from qtctl.domain.allocation import Proposal
 from qtctl.wire.connect import is_error, reply_error
 from qtctl.wire.keys import PROPOSED
 from qtctl.wire.pipe import Command
-from qtctl.wire.records import PROPOSAL, body, packed
+from qtctl.wire.records import PROPOSAL, packed, packed_words
 from qtctl.wire.store import Store
 
 PER_SYMBOL = 3
@@ -38,18 +38,20 @@ def commands(
     store: Store, proposals: Sequence[Proposal], maxlen: int, ttl_sec: int
 ) -> list[Command]:
     """What writes these: PER_SYMBOL commands for each, in their order."""
-    stream, ttl = store.keys.proposed_stream, str(ttl_sec)
+    keys, words = store.keys, 2 * len(PROPOSAL)
+    stream = keys.proposed_stream
     # Trimming is work for the server; once for all of these bounds the stream as well.
-    added, trimmed = ("XADD", stream, "*"), ("XADD", stream, "MAXLEN", "~", str(maxlen), "*")
-    words = 2 * len(PROPOSAL)
-    add, trim = packed(added, words), packed(trimmed, words)
+    add = packed(("XADD", stream, "MAXLEN", "~", str(maxlen), "*"), words)
+    then = packed(("XADD", stream, "*"), words)
+    hset, expire = packed(("HSET",), 1 + words), packed(("EXPIRE",), 2)
+    ttl = packed_words((ttl_sec,))
     out: list[Command] = []
     for proposal in proposals:
-        fields = body(PROPOSAL, proposal)
-        key = store.keys.at(PROPOSED, proposal.symbol)
-        out.append((trim if not out else add) + fields)
-        out.append(packed(("HSET", key), words) + fields)
-        out.append(packed(("EXPIRE", key, ttl)))
+        # Packed once, sent twice.
+        fields = packed_words(PROPOSAL.flat(proposal))
+        key = packed_words((keys.at(PROPOSED, proposal.symbol),))
+        out += (add + fields, hset + key + fields, expire + key + ttl)
+        add = then
     return out
 
 

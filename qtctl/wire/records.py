@@ -7,7 +7,7 @@ Bytes from Redis are decoded here, once: `backslashreplace`, so that a bad byte 
 never raises.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import hiredis
@@ -33,14 +33,26 @@ Flat = list[str]
 """name, value, name, value, …: as HSET and XADD take them."""
 
 
-def flat(fields: Iterable[Field[T]], source: T) -> Flat:
-    """The fields of one record, in their order."""
-    return [part for field in fields for part in (field.name, field.text(source))]
+class Record(Generic[T]):
+    """The fields of a record, in their order."""
 
+    def __init__(self, *fields: Field[T]) -> None:
+        self._fields = fields
+        # Written for every symbol and plan: only what differs is made anew.
+        self._words = [part for field in fields for part in (field.name, "")]
+        self._texts = [field.text for field in fields]
 
-def body(fields: Sequence[Field[T]], source: T) -> bytes:
-    """The same as it stands in a command on the wire (RESP): packed once, sent twice."""
-    return packed_words(flat(fields, source))
+    def __iter__(self) -> Iterator[Field[T]]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def flat(self, source: T) -> Flat:
+        """One record: name, value, …"""
+        words = self._words.copy()
+        words[1::2] = [text(source) for text in self._texts]
+        return words
 
 
 def packed_words(words: Sequence[str | bytes | int]) -> bytes:
@@ -82,7 +94,7 @@ def flag(value: bool) -> str:
     return "1" if value else "0"
 
 
-PROPOSAL: tuple[Field[Proposal], ...] = (
+PROPOSAL: Record[Proposal] = Record(
     Field("ts_epoch", "time of the pass, epoch seconds", lambda p: str(p.ts_epoch)),
     Field("symbol", "the symbol", lambda p: p.symbol),
     Field("base_target", "the live target, USD", lambda p: numbers.usd(p.base_usd)),
@@ -99,7 +111,7 @@ PROPOSAL: tuple[Field[Proposal], ...] = (
     Field("mode", "always shadow", lambda p: "shadow"),
 )
 
-HINT: tuple[Field[Hint], ...] = (
+HINT: Record[Hint] = Record(
     Field("eff_score", "0 to 1, empty if unknown", lambda h: _score(h.efficiency)),
     Field("eff_confidence", "0 to 1, empty if unknown", lambda h: _confidence(h.efficiency)),
     Field("eff_stale", "0 or 1", lambda h: flag(h.efficiency.stale)),

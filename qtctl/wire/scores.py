@@ -10,7 +10,7 @@ from qtctl.domain.readings import EFF_FIELDS, TARGET_FIELDS, Unusable
 from qtctl.wire.connect import is_error, reply_error
 from qtctl.wire.keys import EFFICIENCY
 from qtctl.wire.pipe import Command
-from qtctl.wire.records import text
+from qtctl.wire.records import packed
 from qtctl.wire.store import Store
 
 Reading = dict[str, str] | Unusable | None
@@ -20,21 +20,22 @@ Reading = dict[str, str] | Unusable | None
 def efficiencies(store: Store, symbols: Sequence[str]) -> list[Reading]:
     """The efficiency hashes of these symbols, in their order; other fields are not read."""
     keys = [store.keys.at(EFFICIENCY, symbol) for symbol in symbols]
-    found = readings(store.batch(ask_efficiencies(keys)), EFF_FIELDS)
+    asked = [ask_efficiency(key) for key in keys]
+    found = readings(store.batch(asked, decoded=True), EFF_FIELDS)
     unsure = [place for place, reading in enumerate(found) if reading == {}]
     there = store.batch(ask_existence([keys[place] for place in unsure]))
     settle(found, unsure, there)
     return found
 
 
-def ask_targets(keys: Sequence[str]) -> list[Command]:
-    """What reads these target hashes."""
-    return [("HMGET", key, *TARGET_FIELDS) for key in keys]
+def ask_target(key: str) -> bytes:
+    """What reads a target hash, as it stands on the wire."""
+    return packed(("HMGET", key, *TARGET_FIELDS))
 
 
-def ask_efficiencies(keys: Sequence[str]) -> list[Command]:
-    """What reads these efficiency hashes."""
-    return [("HMGET", key, *EFF_FIELDS) for key in keys]
+def ask_efficiency(key: str) -> bytes:
+    """What reads an efficiency hash, as it stands on the wire."""
+    return packed(("HMGET", key, *EFF_FIELDS))
 
 
 def ask_existence(keys: Sequence[str]) -> list[Command]:
@@ -43,7 +44,7 @@ def ask_existence(keys: Sequence[str]) -> list[Command]:
 
 
 def readings(replies: Sequence[Any], fields: Sequence[str]) -> list[Reading]:
-    """What the replies stand for; where no field was there, {} stands until `settle`."""
+    """What the decoded replies stand for; where no field was there, {} stands until `settle`."""
     out: list[Reading] = []
     for reply in replies:
         if is_error(reply):
@@ -51,7 +52,7 @@ def readings(replies: Sequence[Any], fields: Sequence[str]) -> list[Reading]:
         else:
             out.append(
                 {
-                    name: text(value)
+                    name: value
                     for name, value in zip(fields, reply, strict=True)
                     if value is not None
                 }

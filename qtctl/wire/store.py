@@ -126,13 +126,16 @@ class Store:
         with self._guarded():
             return self._connected().execute_command(*command)  # type: ignore[no-untyped-call]
 
-    def batch(self, commands: Sequence[Command], *, atomic: bool = False) -> list[Any]:
+    def batch(
+        self, commands: Sequence[Command], *, atomic: bool = False, decoded: bool = False
+    ) -> list[Any]:
         """The replies to many commands; an error reply stands in its place as an exception.
 
-        Sent in chunks of BATCH; with `atomic` each chunk is a MULTI. Errors: RedisUnreachable.
+        Sent in chunks of BATCH; with `atomic` each chunk is a MULTI. decoded: text for bytes.
+        Errors: RedisUnreachable.
         """
         replies: list[Any] = []
-        with self.pipe() as pipe:
+        with self.pipe(decoded=decoded) as pipe:
             for start in range(0, len(commands), BATCH):
                 pipe.send(commands[start : start + BATCH], atomic=atomic)
                 if start:
@@ -142,13 +145,13 @@ class Store:
         return replies
 
     @contextmanager
-    def pipe(self) -> Iterator[Pipe]:
+    def pipe(self, *, decoded: bool = False) -> Iterator[Pipe]:
         """Commands sent ahead of their replies; at the end none is left unanswered.
 
         Errors: RedisUnreachable, WireError where a MULTI was refused.
         """
         with self._guarded():
-            pipe = Pipe(self._connected(), roams=self._finder is not None)
+            pipe = Pipe(self._connected(), roams=self._finder is not None, decoded=decoded)
             try:
                 yield pipe
                 pipe.drain()

@@ -6,6 +6,7 @@ Source: section 1 of the specification ("Symbols come from a SCAN that full-matc
 import msgspec
 
 from qtctl.domain.names import symbol_problem
+from qtctl.wire import scores
 from qtctl.wire.keys import EFFICIENCY, TARGET
 from qtctl.wire.records import text
 from qtctl.wire.store import Store
@@ -19,11 +20,11 @@ COUNT = 5_000
 
 
 class Symbol(msgspec.Struct, frozen=True, gc=False):
-    """A symbol with the keys that a pass reads."""
+    """A symbol and what each pass reads of it, as it stands on the wire."""
 
     name: str
-    target_key: str
-    efficiency_key: str
+    ask_target: bytes
+    ask_efficiency: bytes
 
 
 class Symbols:
@@ -104,6 +105,7 @@ class Symbols:
         keys, key = self._store.keys, text(raw)
         name = keys.name(TARGET, key)
         if name is not None:
-            return Symbol(name, key, keys.at(EFFICIENCY, name))
+            ask_efficiency = scores.ask_efficiency(keys.at(EFFICIENCY, name))
+            return Symbol(name, scores.ask_target(key), ask_efficiency)
         rest = key[len(self._head) :]
         return None if ":" in rest else f"its symbol {symbol_problem(rest)}"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qtctl.domain.allocation import AllocationRules, multiplier, propose
 from qtctl.domain.readings import MISSING, Efficiency, Unusable, assess, target_usd
 from qtctl.domain.reasons import EffReason
-from qtctl.wire.records import PROPOSAL, flat
+from qtctl.wire.records import PROPOSAL
 from tests.domain.vectors import cases, load
 
 scores = st.floats(0, 1)
@@ -30,7 +30,7 @@ def test_golden_case(case: dict[str, Any]) -> None:
     base = target_usd(case["target"])
     assert isinstance(base, float)
     proposal = propose("BTCUSDT", base, efficiency, case["now"], rules)
-    written = flat(PROPOSAL, proposal)
+    written = PROPOSAL.flat(proposal)
     assert list(zip(written[::2], written[1::2], strict=True)) == list(case["expect"].items())
 
 
@@ -75,8 +75,7 @@ def test_nothing_unreadable_ever_changes_a_target(raw: Any, now: float, rules: A
 @given(raws, st.floats(1e9, 2e9), rules)
 def test_same_inputs_give_the_same_bytes(raw: Any, now: float, rules: Any) -> None:
     first, second = (
-        flat(
-            PROPOSAL,
+        PROPOSAL.flat(
             propose("X", 7.5, assess(raw, now, rules.stale_sec, rules.min_conf), now, rules),
         )
         for _ in range(2)

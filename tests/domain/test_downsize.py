@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qtctl.domain.downsize import DownsizeRules, EffAction, hint
 from qtctl.domain.readings import Efficiency, assess
 from qtctl.domain.reasons import EffReason
-from qtctl.wire.records import HINT, flat
+from qtctl.wire.records import HINT
 from tests.domain.vectors import cases, load
 
 
@@ -17,7 +17,7 @@ from tests.domain.vectors import cases, load
 def test_golden_case(case: dict[str, Any]) -> None:
     rules = DownsizeRules(**(load("downsize")["defaults"] | case["settings"]))
     efficiency = assess(case["efficiency"], case["now"], rules.eff_ttl_sec, rules.min_conf)
-    written = flat(HINT, hint(efficiency, rules))
+    written = HINT.flat(hint(efficiency, rules))
     assert list(zip(written[::2], written[1::2], strict=True)) == list(case["expect"].items())
 
 
