@@ -1,11 +1,12 @@
 """One pass of the allocation loop beside its wire floor and beside a naive loop."""
 
 import contextlib
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 from qtctl import clock
 from qtctl.bench import naive
-from qtctl.bench.figures import Figure, Spread, spread
+from qtctl.bench.figures import Figure, ratio, spread
 from qtctl.bench.recording import Floor, recording
 from qtctl.bench.stage import FOREIGN, PACE_SEC, Stage, another, put_targets, symbols
 from qtctl.services.allocation import AllocationLoop
@@ -18,7 +19,7 @@ SMALL, LARGE = 10_000, 100_000
 NAIVE_SYMBOLS = 2_000
 FOREIGN_KEYS = 1_000_000
 FOREIGN_PASSES = 10
-MANY_ROUNDS = 9
+MANY_ROUNDS = 15
 
 
 def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
@@ -33,24 +34,23 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
     for _ in range(rounds):
         floors.append(_paced(floor.run) * 1000)
         passes.append(_paced(lambda: _pass(loop)) * 1000)
-    for _ in range(min(rounds, 3)):
         took = naive.allocation(stage.url, names[:NAIVE_SYMBOLS])
         naives.append(took * SMALL / NAIVE_SYMBOLS * 1000)
     floor.close()
-    small, beside, plain = spread(passes), spread(floors), spread(naives)
+    small = spread(passes)
     yield Figure("allocation", "10,000 symbols, beside the wire floor",
-                 small.median / beside.median, 2.5, measured=small, beside=beside,
+                 ratio(passes, floors), 2.5, measured=small, beside=spread(floors),
                  note=f"{len(commands):,} commands")  # fmt: skip
     yield Figure("allocation", "10,000 symbols, naive beside ours",
-                 plain.median / small.median, 12, at_least=True, measured=small, beside=plain,
+                 ratio(naives, passes), 12, at_least=True, measured=small, beside=spread(naives),
                  note=f"naive: {NAIVE_SYMBOLS:,}, × {SMALL // NAIVE_SYMBOLS}")  # fmt: skip
 
     def grow(place: Store) -> None:
         put_targets(place, names[SMALL:])
 
     few, many = _compared(stage, loop, names[:SMALL], grow, max(rounds, MANY_ROUNDS))
-    yield Figure("allocation", "100,000 symbols, beside 10,000", many.median / few.median, 11,
-                 measured=many, beside=few)  # fmt: skip
+    yield Figure("allocation", "100,000 symbols, beside 10,000", ratio(many, few), 11,
+                 measured=spread(many), beside=spread(few))  # fmt: skip
     if not stage.private:
         # Afresh: a keyspace that has just shrunk is still being put in order by the server.
         stage.empty()
@@ -58,8 +58,9 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
         loop = _loop(stage.url)
     alone, crowded = _compared(stage, loop, names[:SMALL], _crowd, FOREIGN_PASSES)
     yield Figure("allocation", "1,000,000 foreign keys, beside none",
-                 crowded.mean / alone.median, 1.5, measured=crowded, beside=alone,
-                 note=f"mean of {FOREIGN_PASSES} passes")  # fmt: skip
+                 statistics.fmean(crowded) / statistics.fmean(alone), 1.5,
+                 measured=spread(crowded), beside=spread(alone),
+                 note=f"means of {FOREIGN_PASSES} passes")  # fmt: skip
     loop.close()
     store.close()
 
@@ -70,7 +71,7 @@ def _compared(
     names: Sequence[str],
     change: Callable[[Store], None],
     rounds: int,
-) -> tuple[Spread, Spread]:
+) -> tuple[list[float], list[float]]:
     """Passes over these symbols as they are, and after a change, in ms.
 
     In turns, on a second server: what else the machine does meanwhile slows both. On a server that
@@ -82,7 +83,7 @@ def _compared(
         change(store)
         store.close()
         _settle(loop)
-        return spread(before), spread([_paced(lambda: _pass(loop)) * 1000 for _ in range(rounds)])
+        return before, [_paced(lambda: _pass(loop)) * 1000 for _ in range(rounds)]
     before, after = [], []
     with another() as other, contextlib.closing(other.store()) as store:
         put_targets(store, names)
@@ -93,7 +94,7 @@ def _compared(
             before.append(_paced(lambda: _pass(loop)) * 1000)
             after.append(_paced(lambda: _pass(changed)) * 1000)
         changed.close()
-    return spread(before), spread(after)
+    return before, after
 
 
 def _settle(loop: AllocationLoop) -> None:

@@ -20,7 +20,8 @@ class Figure(msgspec.Struct, frozen=True):
     """A target and how it was met.
 
     value is compared with target: at most it, or at least it where `at_least`. unit: `x` for a
-    ratio, else `ms`, `MB`. measured and beside are what a ratio is made of, with their unit.
+    ratio, else `ms`, `MB`. measured and beside are what a ratio was made of, round by round, with
+    their unit.
     """
 
     suite: str
@@ -45,6 +46,12 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(
         statistics.median(values), statistics.fmean(values), min(values), max(values), len(values)
     )
+
+
+def ratio(ours: Sequence[float], beside: Sequence[float]) -> float:
+    """The median of the ratios round by round: of one round both have what else the machine does
+    meanwhile, and it goes from fast to slow and back."""
+    return statistics.median(mine / other for mine, other in zip(ours, beside, strict=True))
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from qtctl import clock
 from qtctl.bench import naive
-from qtctl.bench.figures import Figure, spread
+from qtctl.bench.figures import Figure, ratio, spread
 from qtctl.bench.recording import Floor, recording
 from qtctl.bench.stage import PACE_SEC, Stage, score, symbols
 from qtctl.services.governor import Governor
@@ -25,14 +25,13 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
         took, floor = _round(stage, f"R{place}x")
         ours.append(took / PLANS * 1e6)
         floors.append(floor / PLANS * 1e6)
-    for place in range(min(rounds, 3)):
         naives.append(_naive(stage, f"N{place}x") / NAIVE_PLANS * 1e6)
     mine, beside, plain = spread(ours), spread(floors), spread(naives)
-    yield Figure("governor", "permits, naive beside ours", plain.median / mine.median, 15,
+    yield Figure("governor", "permits, naive beside ours", ratio(naives, ours), 15,
                  at_least=True, measured=mine, beside=plain, measured_unit="µs each",
                  note=f"{1e6 / mine.median:,.0f} permits a second, naive {1e6 / plain.median:,.0f}"
                  )  # fmt: skip
-    yield Figure("governor", "permits, beside the wire floor", mine.median / beside.median, 3,
+    yield Figure("governor", "permits, beside the wire floor", ratio(ours, floors), 3,
                  measured=mine, beside=beside, measured_unit="µs each",
                  note=f"floor {1e6 / beside.median:,.0f} permits a second")  # fmt: skip
 

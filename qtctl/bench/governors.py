@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from qtctl import clock
-from qtctl.bench.figures import Figure, spread
+from qtctl.bench.figures import Figure, ratio, spread
 from qtctl.bench.governor import NO_LIMIT, queue
 from qtctl.bench.services import Served, served
 from qtctl.bench.stage import PACE_SEC, Stage, symbols
@@ -56,15 +56,15 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
     for place in range(min(rounds, 3)):
         for count, found in curve.items():
             found.append(_round(stage, count, f"G{count}{place}x"))
-    rates = {count: spread([each.rate for each in found]) for count, found in curve.items()}
+    rates = {count: [each.rate for each in found] for count, found in curve.items()}
     cores = _cores()
     told = ", ".join(
-        f"{count}: {rates[count].median:,.0f} ({_median(found).cores:.1f} of {cores} cores)"
+        f"{count}: {_median(found).rate:,.0f} ({_median(found).cores:.1f} of {cores} cores)"
         for count, found in curve.items()
     )
     yield Figure("governors", "permits a second, two governors beside one",
-                 rates[2].median / rates[1].median, target(_median(curve[2]), cores),
-                 at_least=True, measured=rates[2], beside=rates[1], measured_unit="permits/s",
+                 ratio(rates[2], rates[1]), target(_median(curve[2]), cores), at_least=True,
+                 measured=spread(rates[2]), beside=spread(rates[1]), measured_unit="permits/s",
                  note=f"by their number: {told}")  # fmt: skip
 
 

@@ -6,7 +6,7 @@ The permit is seen by its event, which the same atomic step writes: a reader wai
 from collections.abc import Iterator
 
 from qtctl import clock
-from qtctl.bench.figures import Figure, percentile, spread
+from qtctl.bench.figures import Figure, percentile, ratio, spread
 from qtctl.bench.services import served
 from qtctl.bench.stage import Stage, put_targets, score, symbols
 from qtctl.wire.records import pairs, text
@@ -27,11 +27,10 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
             took = _plans(stage, f"r{place}", RATE * SECONDS)
             halves["p50"].append(percentile(took, 50))
             halves["p99"].append(percentile(took, 99))
-    ping = spread(halves["ping"])
     for name, most in (("p50", 6.0), ("p99", 15.0)):
-        found = spread(halves[name])
         yield Figure("latency", f"plan to permit at {RATE} a second, {name}, beside PING",
-                     found.median / ping.median, most, measured=found, beside=ping)  # fmt: skip
+                     ratio(halves[name], halves["ping"]), most, measured=spread(halves[name]),
+                     beside=spread(halves["ping"]))  # fmt: skip
     stage.empty()
     store = stage.store()
     put_targets(store, symbols(SYMBOLS))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from qtctl import clock
-from qtctl.bench.figures import Figure, spread
+from qtctl.bench.figures import Figure, ratio, spread
 from qtctl.bench.stage import stage
 
 STARTS = 3
@@ -28,10 +28,9 @@ def measure(rounds: int) -> Iterator[Figure]:
             for _ in range(rounds * STARTS):
                 bare.append(_took([sys.executable, "-c", imports]))
                 ours.append(_took([*_qtctl(), *arguments]))
-            measured, beside = spread(ours), spread(bare)
             yield Figure("startup", f"qtctl {what}, beside python -c '{imports}'",
-                         measured.median / beside.median, most, measured=measured,
-                         beside=beside)  # fmt: skip
+                         ratio(ours, bare), most, measured=spread(ours),
+                         beside=spread(bare))  # fmt: skip
 
 
 def _qtctl() -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from qtctl import clock
 from qtctl.bench import allocation, governor, governors, latency, naive, running, startup
-from qtctl.bench.figures import Figure, percentile, spread
+from qtctl.bench.figures import Figure, percentile, ratio, spread
 from qtctl.bench.recording import Floor, recording
 from qtctl.bench.stage import Stage, put_targets, stage, symbols
 from qtctl.services.allocation import AllocationLoop
@@ -116,6 +116,7 @@ def test_a_figure_knows_whether_its_target_was_met() -> None:
 
 def test_a_spread_and_a_percentile_are_what_they_are_called() -> None:
     assert spread([3.0, 1.0, 2.0]).median == 2.0
+    assert ratio([2.0, 6.0, 40.0], [1.0, 2.0, 4.0]) == 3.0, "round by round"
     assert percentile(list(range(100)), 99) == 99
     assert percentile([5.0], 50) == 5.0
 

@@ -73,7 +73,7 @@ def test_a_pass_of_the_allocation_loop(
     assert loop.step(clock.now()) == COUNT
     cost = Cost(lambda: loop.step(clock.now()), store, monkeypatch)
     loop.close()
-    assert cost.calls < 155, "Python per symbol"
+    assert cost.calls < 132, "Python per symbol"
     assert cost.commands < 5.8, "two reads, three writes, a fifth of a MULTI"
     assert cost.writes < 30, "one to read and one to write a chunk"
 
@@ -91,6 +91,6 @@ def test_a_plan_of_the_governor(
     cost = Cost(lambda: governor.once(clock.now()), store, monkeypatch)
     governor.close()
     assert store.run("ZCARD", store.keys.permits) == COUNT
-    assert cost.calls < 545, "Python per plan"
+    assert cost.calls < 540, "Python per plan"
     assert cost.commands < 28, "in the atomic step and around it"
     assert cost.writes < 62, "one for 25 plans, and a few for the batch"
