@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from qtctl.wire.embedded import Embedded, temporary
-from qtctl.wire.keys import Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import Embedded, temporary
+from qtctl.wire.schema.keys import Keys
 
 # Settings of whoever runs the tests are not what is tested; children inherit the environment.
 _SETTINGS = ("QTCTL_", "GOV_", "P31_", "REDIS_", "METRICS_")

@@ -11,9 +11,9 @@ from qtctl.bench.recording import Floor, recording
 from qtctl.bench.stage import FOREIGN, PACE_SEC, Stage, another, put_targets, symbols
 from qtctl.services.allocation import AllocationLoop
 from qtctl.settings import Allocation
-from qtctl.wire.keys import Keys
-from qtctl.wire.store import Store
-from qtctl.wire.symbols import SPREAD
+from qtctl.wire.allocation.symbols import SPREAD
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import Keys
 
 SMALL, LARGE = 10_000, 100_000
 NAIVE_SYMBOLS = 2_000

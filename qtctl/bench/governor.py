@@ -9,10 +9,10 @@ from qtctl.bench.recording import Floor, recording
 from qtctl.bench.stage import PACE_SEC, Stage, score, symbols
 from qtctl.services.governor import Governor
 from qtctl.settings import Governor as Settings
-from qtctl.wire.keys import DECISION, GROUP, PERMIT, Keys
-from qtctl.wire.pipe import Command
-from qtctl.wire.records import pairs, text
-from qtctl.wire.store import Store
+from qtctl.wire.client.pipe import Command
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import DECISION, GROUP, PERMIT, Keys
+from qtctl.wire.schema.records import pairs, text
 
 PLANS, NAIVE_PLANS = 5_000, 500
 NO_LIMIT = 1_000_000_000

@@ -13,9 +13,9 @@ from qtctl.bench.governor import NO_LIMIT, queue
 from qtctl.bench.services import Served, served
 from qtctl.bench.stage import PACE_SEC, Stage, symbols
 from qtctl.errors import QtctlError
-from qtctl.wire.inspection import info
-from qtctl.wire.keys import DECISION, GROUP
-from qtctl.wire.records import pairs, text
+from qtctl.wire.queries.keyspace import info
+from qtctl.wire.schema.keys import DECISION, GROUP
+from qtctl.wire.schema.records import pairs, text
 
 PLANS = 10_000
 MOST = 4

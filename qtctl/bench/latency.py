@@ -9,7 +9,7 @@ from qtctl import clock
 from qtctl.bench.figures import Figure, percentile, ratio, spread
 from qtctl.bench.services import served
 from qtctl.bench.stage import Stage, put_targets, score, symbols
-from qtctl.wire.records import pairs, text
+from qtctl.wire.schema.records import pairs, text
 
 RATE = 100
 SECONDS = 5

@@ -6,7 +6,7 @@ from qtctl import clock
 from qtctl.bench.figures import Figure
 from qtctl.bench.services import served
 from qtctl.bench.stage import Stage, put_targets, symbols
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
 
 FEW, MANY = 1_000, 100_000
 HOUR = 360

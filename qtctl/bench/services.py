@@ -11,7 +11,7 @@ from pathlib import Path
 from qtctl import clock
 from qtctl.bench.stage import Stage
 from qtctl.errors import QtctlError
-from qtctl.wire.keys import SERVICE
+from qtctl.wire.schema.keys import SERVICE
 
 START_SEC = 30.0
 

@@ -10,10 +10,10 @@ import msgspec
 from qtctl import clock
 from qtctl.errors import RefusedError, UsageError
 from qtctl.settings import display_url, nodes_of
-from qtctl.wire.embedded import temporary
-from qtctl.wire.keys import EFFICIENCY, TARGET, Keys
-from qtctl.wire.pipe import Command
-from qtctl.wire.store import Store
+from qtctl.wire.client.pipe import Command
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import temporary
+from qtctl.wire.schema.keys import EFFICIENCY, TARGET, Keys
 
 PACE_SEC = 0.3
 """A pause before each round: a loop is idle between passes, and an idle machine wakes slowly."""

@@ -13,7 +13,7 @@ from qtctl.cli.env import Env
 from qtctl.cli.parsing import arity, takes_next
 
 if TYPE_CHECKING:
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
 
 Option = tuple[str, str]
 """What may be typed, and what it is in a few words (or "")."""
@@ -207,31 +207,31 @@ Look = Callable[["Store", str], list[str]]
 
 
 def _plans(store: "Store", head: str) -> list[str]:
-    from qtctl.wire import candidates
+    from qtctl.wire.queries import completion
 
-    return candidates.plan_ids(store, head)
+    return completion.plan_ids(store, head)
 
 
 def _permits(store: "Store", head: str) -> list[str]:
-    from qtctl.wire import candidates
+    from qtctl.wire.queries import completion
 
-    return candidates.permits(store, head)
+    return completion.permits(store, head)
 
 
 def _symbols(store: "Store", head: str) -> list[str]:
-    from qtctl.wire import candidates
+    from qtctl.wire.queries import completion
 
-    return candidates.symbols(store, head)
+    return completion.symbols(store, head)
 
 
 def _halted(store: "Store", head: str) -> list[str]:
-    from qtctl.wire import candidates
+    from qtctl.wire.queries import completion
 
-    return candidates.halted(store, head)
+    return completion.halted(store, head)
 
 
 def _groups(store: "Store", head: str) -> list[str]:
-    from qtctl.wire import groups
+    from qtctl.wire.queries import groups
 
     return groups.group_names(store, store.keys.plans)
 

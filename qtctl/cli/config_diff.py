@@ -8,7 +8,7 @@ from qtctl.cli.env import Env
 from qtctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from qtctl.wire.presence_log import Running
+    from qtctl.wire.queries.services import Running
 
 SERVICES = ("allocation", "governor")
 HINT = (
@@ -32,7 +32,7 @@ def compared(env: Env, service: str | None) -> Compared:
     With one named the shell's METRICS_PORT counts as that service would count it.
     Errors: UsageError for no such service; RedisUnreachable, WireError, ConfigError.
     """
-    from qtctl.wire import presence_log
+    from qtctl.wire.queries import services
 
     if service is not None:
         if service not in SERVICES:
@@ -40,7 +40,7 @@ def compared(env: Env, service: str | None) -> Compared:
         env.service = service
     wanted = (service,) if service else SERVICES
     with env.store() as store:
-        running = {name: presence_log.running(store, name) for name in wanted}
+        running = {name: services.running(store, name) for name in wanted}
     alive = [each for name in wanted for each in running[name]]
     rows = [row for each in alive for row in _differences(env, each)]
     said = [f"No {name} runs on {env.where()}." for name in wanted if not running[name]]

@@ -17,7 +17,7 @@ from qtctl.errors import QtctlError
 
 if TYPE_CHECKING:
     from qtctl.services.base import Service
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
 
 app = new_app("demo")
 
@@ -54,7 +54,7 @@ def demo(env: Env) -> None:
     import logging
 
     from qtctl.supervisor import logs
-    from qtctl.wire.embedded import temporary
+    from qtctl.wire.private_server.embedded import temporary
 
     # Nobody's settings: the demo shows the same everywhere.
     own = Env(env.output, env.utc, env.debug, config=os.devnull, environ=_display(env),
@@ -117,8 +117,8 @@ def _proposed(store: "Store") -> bool:
 
 def _settled(store: "Store") -> bool:
     """Has the group read and acknowledged all that was sent."""
-    from qtctl.wire.plan_queue import group_state
-    from qtctl.wire.records import text as decoded
+    from qtctl.wire.governor.plan_queue import group_state
+    from qtctl.wire.schema.records import text as decoded
 
     state = group_state(store)
     newest = store.run("XREVRANGE", store.keys.plans, "+", "-", "COUNT", 1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtctl.domain.reasons import Reason
 
 if TYPE_CHECKING:
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
 
 Send = Callable[["Store"], None]
 
@@ -38,7 +38,7 @@ ABOUT_ANOTHER = (Reason.DUPLICATE_PLAN, Reason.PLAN_CONFLICT)
 
 def scores_and_targets(store: "Store") -> None:
     """What upstream would have written."""
-    from qtctl.wire.keys import EFFICIENCY, TARGET
+    from qtctl.wire.schema.keys import EFFICIENCY, TARGET
 
     now = store.now_ms() // 1000
     commands: list[tuple[Any, ...]] = []
@@ -78,7 +78,7 @@ def _plan(plan_id: str, symbol: str, **more: str) -> Send:
 
 def _kill(value: str) -> Send:
     def send(store: "Store") -> None:
-        from qtctl.wire.keys import KILL
+        from qtctl.wire.schema.keys import KILL
 
         store.run("SET", store.keys.prefix + KILL.template, value)
 

@@ -15,8 +15,8 @@ from qtctl.cli.target import reason_style
 if TYPE_CHECKING:
     from qtctl.domain.allocation import AllocationRules
     from qtctl.domain.downsize import DownsizeRules
-    from qtctl.wire.overview import Found
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
+    from qtctl.wire.queries.targets import Found
 
 app = group(
     "eff",
@@ -50,8 +50,8 @@ def list_scores(
         qtctl eff list
         qtctl eff list BTCUSDT -o json
     """
-    from qtctl.wire import effective
-    from qtctl.wire.keys import EFFICIENCY
+    from qtctl.wire.queries import rules_in_force
+    from qtctl.wire.schema.keys import EFFICIENCY
 
     wanted = values.symbols(symbols)
     with env.store() as store:
@@ -59,8 +59,8 @@ def list_scores(
         upstream = f"No scores: is P3.1 writing {store.keys.pattern(EFFICIENCY)} ?"
         emit(env, found, LISTED, empty="No scores of these symbols." if wanted else upstream)
         if env.output == "table" and found:
-            rules, whence = effective.allocation_rules(store, env.settings)
-            downsize, governor = effective.downsize_rules(store, env.settings)
+            rules, whence = rules_in_force.allocation_rules(store, env.settings)
+            downsize, governor = rules_in_force.downsize_rules(store, env.settings)
             env.say(
                 f"Allocation: confidence from {rules.min_conf:g}, age to {rules.stale_sec:g} s, "
                 f"limits {whence}."
@@ -73,14 +73,13 @@ def list_scores(
 
 def rows(env: Env, store: "Store", wanted: Sequence[str]) -> list[dict[str, Any]]:
     """One row a score, by symbol."""
-    from qtctl.wire import effective, overview
+    from qtctl.wire.queries import rules_in_force, targets
 
     now = store.now_ms() / 1000
-    rules, _ = effective.allocation_rules(store, env.settings)
-    downsize, _ = effective.downsize_rules(store, env.settings)
+    rules, _ = rules_in_force.allocation_rules(store, env.settings)
+    downsize, _ = rules_in_force.downsize_rules(store, env.settings)
     return [
-        _row(symbol, found, now, rules, downsize)
-        for symbol, found in overview.scores(store, wanted)
+        _row(symbol, found, now, rules, downsize) for symbol, found in targets.scores(store, wanted)
     ]
 
 

@@ -18,9 +18,9 @@ EMBEDDED = "embedded:"
 if TYPE_CHECKING:
     # Only for the checker: settings import msgspec, which costs a third of the time of --help.
     from qtctl.settings import Loaded, Settings
-    from qtctl.wire.connect import Access
-    from qtctl.wire.keys import Keys
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.connect import Access
+    from qtctl.wire.client.store import Store
+    from qtctl.wire.schema.keys import Keys
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Env:
             return
         self._halt_asked_at = now
         from qtctl.cli.halted import notice
-        from qtctl.wire import kill_switch
+        from qtctl.wire.control import kill_switch
 
         try:
             rows = kill_switch.read(store, self.settings.governor.kill_keys)
@@ -132,7 +132,7 @@ class Env:
 
     def keys(self) -> "Keys":
         """The names of keys and streams by the settings."""
-        from qtctl.wire.keys import Keys
+        from qtctl.wire.schema.keys import Keys
 
         settings = self.settings
         return Keys(
@@ -148,8 +148,8 @@ class Env:
 
         Errors: ConfigError where a file with the password or a certificate can't be read.
         """
-        from qtctl.wire.connect import NO_ACCESS
-        from qtctl.wire.store import Store
+        from qtctl.wire.client.connect import NO_ACCESS
+        from qtctl.wire.client.store import Store
 
         redis = self.settings.redis
         # The login is for the server of the settings, and for no private one.
@@ -165,7 +165,7 @@ class Env:
 
     def access(self) -> "Access":
         """Who we are to the server of the settings; nothing is read yet."""
-        from qtctl.wire.connect import Access
+        from qtctl.wire.client.connect import Access
 
         redis, password = self.settings.redis, self.loaded.password
         return Access(
@@ -185,7 +185,7 @@ class Env:
         url = self.settings.redis.url
         if url != EMBEDDED:
             return url
-        from qtctl.wire import embedded
+        from qtctl.wire.private_server import embedded
 
         directory = embedded.state_directory(self.environ)
         running = embedded.running(directory)
@@ -211,7 +211,7 @@ def _is_private(url: str) -> bool:
         return False
     from urllib.parse import unquote, urlsplit
 
-    from qtctl.wire.server_process import SERVER_LOCK, SOCKET
+    from qtctl.wire.private_server.process import SERVER_LOCK, SOCKET
 
     socket = Path(unquote(urlsplit(url).path))
     return socket.name == SOCKET and socket.with_name(SERVER_LOCK).exists()

@@ -15,9 +15,9 @@ from qtctl.errors import NotFoundError, RefusedError, UsageError, WireError
 
 if TYPE_CHECKING:
     from qtctl.cli.recovering import Recovered
-    from qtctl.wire.groups import Pending
+    from qtctl.wire.client.store import Store
+    from qtctl.wire.queries.groups import Pending
     from qtctl.wire.queue_inspection import Group
-    from qtctl.wire.store import Store
 
 app = group(
     "group",
@@ -173,7 +173,7 @@ def prune(
         qtctl group prune --idle 10m
     """
     from qtctl.cli.recovering import did
-    from qtctl.wire import groups
+    from qtctl.wire.queries import groups
 
     idle_sec = values.duration(idle, "--idle", 1, 30 * 86_400)
     with env.store() as store:
@@ -195,7 +195,8 @@ def prune(
 
 def rows(store: "Store", stream: str) -> list[dict[str, Any]]:
     """One row a group of a stream; its consumers in it."""
-    from qtctl.wire import groups, queue_inspection
+    from qtctl.wire import queue_inspection
+    from qtctl.wire.queries import groups
 
     out = []
     for found in queue_inspection.groups(store, stream, int(STUCK_SEC * 1000)):
@@ -252,8 +253,8 @@ def _target(
 
     Errors: NotFoundError for a group that is not there.
     """
-    from qtctl.wire.groups import group_names
-    from qtctl.wire.keys import GROUP
+    from qtctl.wire.queries.groups import group_names
+    from qtctl.wire.schema.keys import GROUP
 
     (key,) = _streams(store, stream or "plans")
     wanted = name or GROUP
@@ -267,7 +268,7 @@ def _target(
 
 def _refuse_others(name: str, key: str, store: "Store", force: bool) -> bool:
     """Whether it is the governors' group. Errors: RefusedError where it is not, without force."""
-    from qtctl.wire.keys import GROUP
+    from qtctl.wire.schema.keys import GROUP
 
     is_ours = name == GROUP and key == store.keys.plans
     if not is_ours and not force:

@@ -8,7 +8,7 @@ from qtctl.errors import RefusedError
 
 if TYPE_CHECKING:
     from qtctl.cli.env import Env
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
 
 Force = Annotated[bool, typer.Option("--force", help="Override a refusal.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Answer every question with yes.")]
@@ -21,8 +21,8 @@ def refuse_other_groups(store: "Store", what: str, force: bool) -> None:
 
     Errors: RefusedError naming the groups, unless forced.
     """
-    from qtctl.wire.keys import GROUP
-    from qtctl.wire.streams import other_groups
+    from qtctl.wire.queries.streams import other_groups
+    from qtctl.wire.schema.keys import GROUP
 
     groups = other_groups(store, GROUP)
     if groups and not force:

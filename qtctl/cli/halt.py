@@ -13,9 +13,9 @@ from qtctl.errors import QtctlError, RedisUnreachable, UsageError, WireError
 from qtctl.text import escape
 
 if TYPE_CHECKING:
-    from qtctl.wire.halting import Order, Report
-    from qtctl.wire.kill_switch import KillKey
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
+    from qtctl.wire.control.halt import Order, Report
+    from qtctl.wire.control.kill_switch import KillKey
 
 app = new_app("halt")
 
@@ -63,7 +63,7 @@ def halt(
 
 def ordered(env: Env, symbol: str | None, reason: str) -> "Order":
     """What is asked for, and by whom. Errors: UsageError, ConfigError."""
-    from qtctl.wire.halting import Order
+    from qtctl.wire.control.halt import Order
 
     # An argument may hold bytes that are no text, and Redis takes text; a reason is one line.
     why = " ".join(reason.encode("utf-8", "backslashreplace").decode().split())
@@ -76,17 +76,17 @@ def ordered(env: Env, symbol: str | None, reason: str) -> "Order":
 
 
 def _halted(env: Env, store: "Store", order: "Order", everything: bool, dry_run: bool) -> "Report":
-    from qtctl.wire import halting
+    from qtctl.wire.control import halt
 
     of = f" of {order.symbol}" if order.symbol else ""
     env.say(f"{env.where()} halt {'opens and closes' if everything else 'opens'}{of}")
     try:
-        first = None if dry_run else halting.stop(store, order, everything)
+        first = None if dry_run else halt.stop(store, order, everything)
     except WireError as refused:
         # The same class: NOPERM, no memory, a replica that takes no writes.
         raise type(refused)(f"nothing is stopped: {refused}. Else {BY_SYSTEMD}") from refused
     try:
-        return halting.follow_up(store, order, everything, first)
+        return halt.follow_up(store, order, everything, first)
     except QtctlError as problem:
         if first is None:
             raise
@@ -97,7 +97,7 @@ def _halted(env: Env, store: "Store", order: "Order", everything: bool, dry_run:
 
 def _warn(env: Env, store: "Store", order: "Order", report: "Report") -> None:
     """What an operator must know beside the one line."""
-    from qtctl.wire.halting import is_known
+    from qtctl.wire.control.halt import is_known
 
     for problem in report.problems:
         env.warn(f"the stop stands, but its record or event could not be written: {problem}")
@@ -119,7 +119,7 @@ def _tell(env: Env, order: "Order", everything: bool, dry_run: bool, report: "Re
     import sys
 
     from qtctl.settings import display_url
-    from qtctl.wire.kill_switch import strictest
+    from qtctl.wire.control.kill_switch import strictest
 
     where = display_url(env.settings.redis.url)
     row = strictest(report.rows, order.symbol or None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtctl.cli import human
 
 if TYPE_CHECKING:
-    from qtctl.wire.kill_switch import HaltRecord, KillKey
+    from qtctl.wire.control.kill_switch import HaltRecord, KillKey
 
 MAX_WHY_CHARS = 200
 """A reason is a sentence: it stands in every command's notice."""

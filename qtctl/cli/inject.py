@@ -15,9 +15,9 @@ from qtctl.cli.render import emit, emit_one
 from qtctl.errors import NotFoundError, RefusedError
 
 if TYPE_CHECKING:
-    from qtctl.wire.injection import InTheWay
-    from qtctl.wire.keys import KeySpec
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
+    from qtctl.wire.control.injection import InTheWay
+    from qtctl.wire.schema.keys import KeySpec
 
 app = group(
     "inject",
@@ -56,7 +56,7 @@ def eff(
         qtctl inject eff BTCUSDT 0.9 --confidence 0.5
         qtctl inject eff BTCUSDT 0.9 --age 700
     """
-    from qtctl.wire.keys import EFFICIENCY
+    from qtctl.wire.schema.keys import EFFICIENCY
 
     symbol = values.symbol(symbol)
     fields = {
@@ -89,7 +89,7 @@ def target(
         qtctl inject target BTCUSDT 1000
         qtctl inject target BTCUSDT 2500 --ttl 5m
     """
-    from qtctl.wire.keys import TARGET
+    from qtctl.wire.schema.keys import TARGET
 
     symbol = values.symbol(symbol)
     fields = {
@@ -173,7 +173,7 @@ def clear(env: Env, dry_run: DryRun = False) -> None:
         qtctl inject clear
         qtctl inject clear --dry-run
     """
-    from qtctl.wire import injection
+    from qtctl.wire.control import injection
 
     with env.store() as store:
         env.say(f"{env.where()} clear what was injected")
@@ -193,7 +193,7 @@ def _cover(
     force: bool,
     dry_run: bool,
 ) -> None:
-    from qtctl.wire import injection
+    from qtctl.wire.control import injection
 
     ttl_sec = int(values.duration(ttl, "--ttl", 1, MAX_TTL_SEC))
     key = store.keys.at(spec, symbol)
@@ -235,9 +235,10 @@ def _listed(fields: Mapping[str, str]) -> str:
 
 
 def _send(env: Env, store: "Store", entry: Mapping[str, str], wait_sec: float | None) -> None:
-    from qtctl.wire import effective, injection, verdicts
+    from qtctl.wire.control import injection
+    from qtctl.wire.queries import rules_in_force, verdicts
 
-    rules, _ = effective.plan_rules(store, env.settings)
+    rules, _ = rules_in_force.plan_rules(store, env.settings)
     entry_id = injection.send_plan(store, entry)
     typer.echo(entry["plan_id"])
     if wait_sec is None:

@@ -13,9 +13,9 @@ from qtctl.cli import halted, human
 from qtctl.cli.env import Env
 
 if TYPE_CHECKING:
-    from qtctl.wire.kill_switch import KillKey
-    from qtctl.wire.presence_log import Running
-    from qtctl.wire.status import Status
+    from qtctl.wire.control.kill_switch import KillKey
+    from qtctl.wire.queries.services import Running
+    from qtctl.wire.queries.status import Status
 
 LATE_PASSES, GRACE_SEC = 3, 10.0
 """A service whose last pass is older than so many intervals and so many seconds is late."""
@@ -140,7 +140,7 @@ class Overall:
 
 def of(env: Env, found: "Status") -> Overall:
     """What was read, as it is told; services on this host are asked whether they are ready."""
-    from qtctl.wire.status import SERVICES
+    from qtctl.wire.queries.status import SERVICES
 
     services: list[Service] = []
     for service in SERVICES:

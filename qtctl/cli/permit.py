@@ -14,8 +14,8 @@ from qtctl.cli.render import Fields, emit, emit_one
 from qtctl.errors import NotFoundError, WireError
 
 if TYPE_CHECKING:
-    from qtctl.wire.permit_book import Held
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
+    from qtctl.wire.queries.permits import Held
 
 app = group(
     "permit",
@@ -99,11 +99,11 @@ def show(env: Env, plan_id: Annotated[str, typer.Argument(metavar="ID")]) -> Non
         qtctl permit show p1
         qtctl permit show p1 -o json
     """
-    from qtctl.wire import permit_book
+    from qtctl.wire.queries import permits
 
     values.plan_id(plan_id)
     with env.store() as store:
-        held = permit_book.one(store, plan_id)
+        held = permits.one(store, plan_id)
         if held is None:
             raise NotFoundError(_why_none(env, store, plan_id))
         if held.fields is None:
@@ -128,14 +128,14 @@ def take(
         qtctl permit take p1
         qtctl permit take p1 --cap 150
     """
-    from qtctl.wire import permit_book
+    from qtctl.wire.queries import permits
 
     values.plan_id(plan_id)
     cap_usd = None if cap is None else values.number(cap, "--cap", 0)
     with env.store() as store:
         env.say(f"{env.where()} take the permit of {plan_id}")
         refuse_other_groups(store, "its consumer waits for this permit", force)
-        fields = permit_book.take(store, plan_id)
+        fields = permits.take(store, plan_id)
         if fields is None:
             raise NotFoundError(_why_none(env, store, plan_id))
         emit_one(env, _adjusted(plan_id, fields, cap_usd), Fields(TAKEN))
@@ -143,9 +143,9 @@ def take(
 
 def rows(store: "Store") -> list[dict[str, Any]]:
     """One row a permit, the next to expire first."""
-    from qtctl.wire import permit_book
+    from qtctl.wire.queries import permits
 
-    return rows_of(permit_book.listed(store))
+    return rows_of(permits.listed(store))
 
 
 def rows_of(held: "Sequence[Held]") -> list[dict[str, Any]]:
@@ -175,9 +175,9 @@ def _adjusted(plan_id: str, fields: Mapping[str, Any], cap_usd: float | None) ->
 
 def _why_none(env: Env, store: "Store", plan_id: str) -> str:
     """No permit: was it taken, did it run out, was it never given."""
-    from qtctl.wire import decision_log
+    from qtctl.wire.queries import decisions
 
-    decision = decision_log.by_id(store, [plan_id]).get(plan_id)
+    decision = decisions.by_id(store, [plan_id]).get(plan_id)
     if decision is None:
         return f"no permit for {plan_id}: no decision about it either (see 'qtctl tail plans')"
     at = human.moment(decision.get("decided_at", ""), env.utc)

@@ -16,7 +16,7 @@ from qtctl.errors import NotFoundError, UsageError
 if TYPE_CHECKING:
     from qtctl.domain.gates import Judgement, Limits
     from qtctl.domain.what_if import Again, Changes
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
 
 app = group(
     "plan",
@@ -150,9 +150,9 @@ def _emit_again(env: Env, rows: list[dict[str, Any]], all_: bool) -> None:
 
 def rows(store: "Store") -> list[dict[str, str]]:
     """One row a decision, the latest first."""
-    from qtctl.wire import decision_log
+    from qtctl.wire.queries import decisions
 
-    return decision_log.every(store)
+    return decisions.every(store)
 
 
 def show(
@@ -168,12 +168,12 @@ def show(
         qtctl plan explain p1 -o json
         qtctl plan show p1 --what-if max_exec_per_hour=5 --what-if symbol_cooldown_sec=30
     """
-    from qtctl.wire import decision_log
+    from qtctl.wire.queries import decisions
 
     values.plan_id(plan_id)
     changes = what_if.changes_asked(given)
     with env.store() as store:
-        decision = decision_log.by_id(store, [plan_id]).get(plan_id)
+        decision = decisions.by_id(store, [plan_id]).get(plan_id)
         if decision is None:
             raise NotFoundError(
                 f"no decision about {plan_id} (they are kept for 24 h): "
@@ -194,7 +194,7 @@ def _emit_shown(
     again: "Again | None",
 ) -> None:
     from qtctl.domain.gates import judge
-    from qtctl.wire.decisions import facts_of
+    from qtctl.wire.schema.decision import facts_of
 
     gates = _gates(judge(facts_of(decision), limits))
     kind = decision.get("kind", "")
@@ -232,11 +232,11 @@ command(app, "explain", hidden=True)(show)
 def _limits(env: Env, store: "Store", decision: Mapping[str, str]) -> "tuple[Limits, str]":
     """The limits that it was judged by; where they are forgotten, the running governor's, or the
     settings of this shell."""
-    from qtctl.wire import decision_log
-    from qtctl.wire.effective import governor_limits
+    from qtctl.wire.queries import decisions
+    from qtctl.wire.queries.rules_in_force import governor_limits
 
     digest = decision.get("limits", "")
-    limits = decision_log.limits(store, digest)
+    limits = decisions.limits(store, digest)
     if limits is not None:
         return limits, f"as judged by ({digest})"
     found, whence = governor_limits(store, env.settings)

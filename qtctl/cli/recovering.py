@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtctl.cli.group import STUCK_SEC
-from qtctl.wire import groups, presence_log, queue_inspection
-from qtctl.wire.keys import GROUP
-from qtctl.wire.plan_queue import PlanQueue
+from qtctl.wire import queue_inspection
+from qtctl.wire.governor.plan_queue import PlanQueue
+from qtctl.wire.queries import groups, services
+from qtctl.wire.schema.keys import GROUP
 
 if TYPE_CHECKING:
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
 
 ALIVE_SEC = 60.0
 """A consumer of another group that asked for something within this is alive."""
@@ -58,7 +59,7 @@ def did(group: str, what: str, consumer: str = "", entries: int = 0) -> dict[str
 def _living(store: "Store", stream: str, group: str) -> str | None:
     """A consumer that lives: a governor with a record, elsewhere the one that asked last."""
     if group == GROUP and stream == store.keys.plans:
-        running = presence_log.running(store, "governor")
+        running = services.running(store, "governor")
         return running[0].name if running else None
     for found in queue_inspection.groups(store, stream, int(STUCK_SEC * 1000)):
         if found.name == group and found.consumers:

@@ -14,9 +14,9 @@ from qtctl.errors import NotFoundError, RefusedError, UsageError
 from qtctl.text import escape
 
 if TYPE_CHECKING:
-    from qtctl.wire.halting import Order, Resumed
-    from qtctl.wire.kill_switch import KillKey
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
+    from qtctl.wire.control.halt import Order, Resumed
+    from qtctl.wire.control.kill_switch import KillKey
 
 app = new_app("resume")
 
@@ -42,7 +42,7 @@ def resume(
         qtctl resume BTCUSDT --reason "feed repaired" --yes
         qtctl resume --reason "exchange is back" --dry-run
     """
-    from qtctl.wire import kill_switch
+    from qtctl.wire.control import kill_switch
 
     order = ordered(env, symbol, reason)
     if not order.why:
@@ -66,11 +66,11 @@ def _resumed(
     env: Env, store: "Store", order: "Order", force: bool, *, dry_run: bool
 ) -> "tuple[list[Resumed], str]":
     """Errors: RefusedError naming the key that is in the way, NotFoundError where nothing is."""
-    from qtctl.wire import halting, kill_switch
+    from qtctl.wire.control import halt, kill_switch
 
-    done = halting.resume(store, order, forced=force, dry_run=dry_run)
-    if isinstance(done, halting.Refused):
-        own = done.key == store.keys.prefix + halting.own_name(order.names)
+    done = halt.resume(store, order, forced=force, dry_run=dry_run)
+    if isinstance(done, halt.Refused):
+        own = done.key == store.keys.prefix + halt.own_name(order.names)
         how = (
             "--force takes it back"
             if own
@@ -104,7 +104,7 @@ def _tell(
     import sys
 
     from qtctl.settings import display_url
-    from qtctl.wire.kill_switch import strictest
+    from qtctl.wire.control.kill_switch import strictest
 
     where = display_url(env.settings.redis.url)
     still = None if dry_run else strictest(rows, order.symbol or None)

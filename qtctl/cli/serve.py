@@ -15,7 +15,7 @@ from qtctl.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from qtctl.services.base import Service
-    from qtctl.wire.embedded import Embedded
+    from qtctl.wire.private_server.embedded import Embedded
 
 app = new_app("serve")
 log = logging.getLogger("qtctl.serve")
@@ -75,7 +75,7 @@ def _explicit_urls(env: Env) -> list[str]:
 
 
 def _private_server(env: Env) -> "Embedded":
-    from qtctl.wire import embedded
+    from qtctl.wire.private_server import embedded
 
     return embedded.serve_embedded(embedded.state_directory(env.environ))
 

@@ -72,7 +72,7 @@ def status(
         qtctl status -o json
     """
     from qtctl.cli import overall
-    from qtctl.wire.status import Watch
+    from qtctl.wire.queries.status import Watch
 
     since_sec = values.duration(since, "--since", 60, 86_400)
     # The notice of a halt would say the same twice.

@@ -8,8 +8,8 @@ from qtctl.cli.frame import command, group
 from qtctl.cli.render import emit
 
 if TYPE_CHECKING:
+    from qtctl.wire.client.store import Store
     from qtctl.wire.queue_inspection import StreamState
-    from qtctl.wire.store import Store
 
 app = group(
     "stream",
@@ -59,7 +59,8 @@ def list_streams(env: Env) -> None:
 
 def rows(store: "Store") -> list[dict[str, Any]]:
     """One row a stream."""
-    from qtctl.wire import groups, queue_inspection
+    from qtctl.wire import queue_inspection
+    from qtctl.wire.queries import groups
 
     keys = store.keys
     names = [keys.plans, keys.proposed_stream, keys.events, keys.rejected]

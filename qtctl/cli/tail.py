@@ -15,9 +15,9 @@ from qtctl.cli.target import reason_style
 from qtctl.errors import RedisUnreachable, UsageError
 
 if TYPE_CHECKING:
-    from qtctl.wire.store import Store
-    from qtctl.wire.streams import Follower, StreamEntry
-    from qtctl.wire.verdicts import Seen
+    from qtctl.wire.client.store import Store
+    from qtctl.wire.queries.streams import Follower, StreamEntry
+    from qtctl.wire.queries.verdicts import Seen
 
 app = new_app("tail")
 
@@ -130,7 +130,7 @@ def last_rows(
     is_wanted: "Callable[[StreamEntry], bool]" = lambda entry: True,
 ) -> list[dict[str, str]]:
     """The last entries of a stream as rows, oldest first."""
-    from qtctl.wire import streams
+    from qtctl.wire.queries import streams
 
     entries = streams.last(store, _name(store, stream), count, is_wanted)
     return _rows(env, store, stream, entries)
@@ -158,15 +158,15 @@ def _rows(
 
 
 def _verdicts(env: Env, store: "Store", entries: "Sequence[StreamEntry]") -> "list[Seen]":
-    from qtctl.wire import effective, verdicts
+    from qtctl.wire.queries import rules_in_force, verdicts
 
-    return verdicts.of_entries(store, entries, effective.plan_rules(store, env.settings)[0])
+    return verdicts.of_entries(store, entries, rules_in_force.plan_rules(store, env.settings)[0])
 
 
 def _follow(
     env: Env, store: "Store", stream: str, count: int, is_wanted: "Callable[[StreamEntry], bool]"
 ) -> None:
-    from qtctl.wire import streams
+    from qtctl.wire.queries import streams
 
     name = _name(store, stream)
     out = Stream(env, COLUMNS[stream])

@@ -12,8 +12,8 @@ from qtctl.cli.frame import command, group
 from qtctl.cli.render import emit
 
 if TYPE_CHECKING:
-    from qtctl.wire.overview import Symbol
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
+    from qtctl.wire.queries.targets import Symbol
 
 app = group(
     "target",
@@ -55,8 +55,8 @@ def list_targets(
         qtctl target list BTCUSDT ETHUSDT
         qtctl target -o json
     """
-    from qtctl.wire.effective import allocation_rules
-    from qtctl.wire.keys import TARGET
+    from qtctl.wire.queries.rules_in_force import allocation_rules
+    from qtctl.wire.schema.keys import TARGET
 
     wanted = values.symbols(symbols)
     with env.store() as store:
@@ -70,10 +70,10 @@ def list_targets(
 
 def rows(store: "Store", wanted: Sequence[str]) -> list[dict[str, Any]]:
     """One row a symbol, the widest change first."""
-    from qtctl.wire import overview
+    from qtctl.wire.queries import targets
 
     now = store.now_ms() / 1000
-    read = overview.symbols(store, wanted) if wanted else overview.targets(store)
+    read = targets.symbols(store, wanted) if wanted else targets.targets(store)
     found = [_row(symbol, now) for symbol in read]
     return sorted(found, key=lambda row: (-abs(row["change_pct"] or 0.0), row["symbol"]))
 

@@ -13,7 +13,7 @@ from qtctl.cli.overall import Overall
 from qtctl.errors import RedisUnreachable, WireError
 
 if TYPE_CHECKING:
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
 
 Row = dict[str, Any]
 
@@ -44,7 +44,7 @@ class Looker:
     """
 
     def __init__(self, env: Env, store: "Store", *, symbols: bool = True) -> None:
-        from qtctl.wire.status import Watch
+        from qtctl.wire.queries.status import Watch
 
         self._env = env
         self._store = store

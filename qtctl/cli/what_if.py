@@ -12,7 +12,7 @@ from qtctl.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     from qtctl.domain.gates import Limits
     from qtctl.domain.what_if import Again, Changes
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
 
 WhatIf = Annotated[
     list[str] | None,
@@ -71,16 +71,16 @@ def judged_again(
     store: "Store", decisions: Sequence[Mapping[str, str]], changes: "Changes"
 ) -> "list[Again]":
     """Each of these records judged again, in their order."""
-    from qtctl.wire import decision_log
+    from qtctl.wire.queries.decisions import limits_by_digest
 
-    known = decision_log.limits_by_digest(store, (row.get("limits", "") for row in decisions))
+    known = limits_by_digest(store, (row.get("limits", "") for row in decisions))
     return [again_of(row, known[row.get("limits", "")], changes) for row in decisions]
 
 
 def again_of(decision: Mapping[str, str], limits: "Limits | None", changes: "Changes") -> "Again":
     """One record judged again; limits are those it was judged by, None where forgotten."""
     from qtctl.domain.what_if import Recorded, again
-    from qtctl.wire.decisions import facts_of, unrecorded
+    from qtctl.wire.schema.decision import facts_of, unrecorded
 
     verdict, reason = decision.get("verdict", ""), decision.get("reason", "")
     return again(

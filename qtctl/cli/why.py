@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qtctl.cli.why_facts import Answer
     from qtctl.cli.why_said import Told
     from qtctl.domain.why import Facts
-    from qtctl.wire.store import Store
+    from qtctl.wire.client.store import Store
 
 app = new_app("why")
 
@@ -90,7 +90,7 @@ def _unknown(store: "Store", symbol: str, since_sec: float) -> str:
     """Nothing is known of it: the nearest that is."""
     import difflib
 
-    from qtctl.wire.keys import TARGET
+    from qtctl.wire.schema.keys import TARGET
 
     known = {name.upper(): name for name in store.scan(TARGET)}
     near = difflib.get_close_matches(symbol.upper(), known, n=1, cutoff=0.7)
@@ -107,7 +107,7 @@ def _unknown(store: "Store", symbol: str, since_sec: float) -> str:
 def _record(env: Env, store: "Store", answer: "Answer") -> dict[str, Any]:
     from qtctl.cli.why_said import Told
     from qtctl.domain.why import causes
-    from qtctl.wire.keys import TARGET
+    from qtctl.wire.schema.keys import TARGET
 
     facts = answer.facts
     utc = env.utc or env.output != "table"

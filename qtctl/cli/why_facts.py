@@ -15,10 +15,10 @@ from qtctl.domain.why import Alive, Facts, Target
 from qtctl.errors import WireError
 
 if TYPE_CHECKING:
-    from qtctl.wire.overview import Found
-    from qtctl.wire.presence_log import Running
-    from qtctl.wire.store import Store
-    from qtctl.wire.why import Lately
+    from qtctl.wire.client.store import Store
+    from qtctl.wire.queries.diagnosis import Lately
+    from qtctl.wire.queries.services import Running
+    from qtctl.wire.queries.targets import Found
 
 LATELY_SEC = 60.0
 """A plan that was judged since then shows that a governor is ready."""
@@ -43,31 +43,31 @@ class _Own(msgspec.Struct, frozen=True):
 
 def answer(env: Env, store: "Store", symbol: str, since_sec: float) -> Answer | None:
     """All that the answer about a symbol rests on; None where nothing is known of it."""
-    from qtctl.wire import decision_log, overview, presence_log, why
-    from qtctl.wire.effective import of_running
+    from qtctl.wire.queries import decisions, diagnosis, services, targets
+    from qtctl.wire.queries.rules_in_force import of_running
 
     now = store.now_ms() / 1000
-    alive = presence_log.running(store, "governor")
+    alive = services.running(store, "governor")
     rules, _ = of_running(alive, "governor", env.settings, PlanRules)
     limits, _ = of_running(alive, "governor", env.settings, Limits)
     downsize, _ = of_running(alive, "governor", env.settings, DownsizeRules)
     own, _ = of_running(alive, "governor", env.settings, _Own)
     # Without a governor nobody knows with what lifetime the last permits were issued.
     ttl_sec = own.permit_ttl_sec if alive else 0.0
-    lately = why.lately(store, symbol, now - since_sec, now, rules, ttl_sec)
-    found = overview.symbols(store, [symbol])
+    lately = diagnosis.lately(store, symbol, now - since_sec, now, rules, ttl_sec)
+    found = targets.symbols(store, [symbol])
     known = found[0] if found else None
     if known is None and not lately.plans:
         return None
     judged_by = None
     if lately.decision is not None:
-        judged_by = decision_log.limits(store, lately.decision.get("limits", ""))
+        judged_by = decisions.limits(store, lately.decision.get("limits", ""))
     facts = Facts(
         symbol=symbol,
         now=now,
         since_sec=since_sec,
         target=Target() if known is None else _target(known.target, now),
-        kill=why.kill(store, own.kill_keys, symbol),
+        kill=diagnosis.kill(store, own.kill_keys, symbol),
         governors=tuple(
             Alive(it.name, it.version, it.host, max(0.0, now - it.last_pass_at)) for it in alive
         ),
@@ -80,8 +80,8 @@ def answer(env: Env, store: "Store", symbol: str, since_sec: float) -> Answer | 
         looked_back_sec=None if lately.back_to is None else now - lately.back_to,
         nameless=lately.nameless,
         record=lately.decision or {},
-        check=why.failed_check(lately.decision, judged_by),
-        passes_at=why.passes_at(store, symbol, limits, now),
+        check=diagnosis.failed_check(lately.decision, judged_by),
+        passes_at=diagnosis.passes_at(store, symbol, limits, now),
         permits=lately.permits,
     )
     score = None if known is None else known.efficiency.fields

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from qtctl.doctor.findings import Finding, ok, unknown, warning, wrong
 from qtctl.doctor.looking import Look
 from qtctl.settings import Governor
-from qtctl.wire import kill_switch
-from qtctl.wire.connect import is_error
-from qtctl.wire.kill_switch import KillKey, Mode
+from qtctl.wire.client.connect import is_error
+from qtctl.wire.control import kill_switch
+from qtctl.wire.control.kill_switch import KillKey, Mode
 
 Findings = Iterator[Finding]
 

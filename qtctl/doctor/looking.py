@@ -12,14 +12,14 @@ from qtctl.doctor.hosts import Installed
 from qtctl.doctor.words import Words
 from qtctl.errors import WireError
 from qtctl.settings import Settings
-from qtctl.wire import inspection
-from qtctl.wire.inspection import PermitKey, Sweep
-from qtctl.wire.keys import EFFICIENCY, PERMIT, SERVICE, TARGET
-from qtctl.wire.overview import Symbol, symbols
-from qtctl.wire.presence_log import Running, named, running
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries import keyspace
+from qtctl.wire.queries.keyspace import PermitKey, Sweep
+from qtctl.wire.queries.services import Running, named, running
+from qtctl.wire.queries.streams import StreamEntry, last
+from qtctl.wire.queries.targets import Symbol, symbols
 from qtctl.wire.queue_inspection import Group, StreamState, groups, streams
-from qtctl.wire.store import Store
-from qtctl.wire.streams import StreamEntry, last
+from qtctl.wire.schema.keys import EFFICIENCY, PERMIT, SERVICE, TARGET
 
 SERVICES = ("allocation", "governor")
 PLANS_LOOKED_AT = 500
@@ -90,7 +90,7 @@ class Look:
     @cached_property
     def info(self) -> dict[str, str]:
         """INFO, by field."""
-        return inspection.info(self.store)
+        return keyspace.info(self.store)
 
     @cached_property
     def now(self) -> float:
@@ -112,7 +112,7 @@ class Look:
     def sweep(self) -> Sweep:
         """Which targets, scores, permits and service records there really are."""
         specs = (TARGET, EFFICIENCY, PERMIT, SERVICE)
-        return inspection.sweep(self.store, specs, self.scan)
+        return keyspace.sweep(self.store, specs, self.scan)
 
     @cached_property
     def targets(self) -> list[Symbol]:
@@ -123,7 +123,7 @@ class Look:
     @cached_property
     def permits(self) -> list[PermitKey]:
         """The permits that are there; at most the first 10,000."""
-        return inspection.permits(self.store, self.sweep.of_spec(PERMIT)[:PERMITS_LOOKED_AT])
+        return keyspace.permits(self.store, self.sweep.of_spec(PERMIT)[:PERMITS_LOOKED_AT])
 
     @cached_property
     def plans(self) -> list[StreamEntry]:

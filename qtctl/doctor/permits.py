@@ -11,10 +11,10 @@ from qtctl.domain import numbers
 from qtctl.domain.downsize import DownsizeRules, EffAction, Hint, hint
 from qtctl.domain.readings import Efficiency
 from qtctl.domain.reasons import EffReason
-from qtctl.wire.effective import of_running
-from qtctl.wire.inspection import PermitKey
-from qtctl.wire.keys import PERMIT
-from qtctl.wire.records import HINT
+from qtctl.wire.queries.keyspace import PermitKey
+from qtctl.wire.queries.rules_in_force import of_running
+from qtctl.wire.schema.keys import PERMIT
+from qtctl.wire.schema.records import HINT
 
 Findings = Iterator[Finding]
 _ROUNDED = 0.00006

@@ -12,9 +12,9 @@ from qtctl.domain import plans
 from qtctl.domain.gates import MAX_AHEAD_SEC, Facts, Limits, lacking_input
 from qtctl.domain.plans import Plan, PlanRules, Unreadable
 from qtctl.domain.reasons import Kind
-from qtctl.wire.effective import of_running
-from qtctl.wire.plan_queue import Entry
-from qtctl.wire.streams import StreamEntry
+from qtctl.wire.governor.plan_queue import Entry
+from qtctl.wire.queries.rules_in_force import of_running
+from qtctl.wire.queries.streams import StreamEntry
 
 Findings = Iterator[Finding]
 IDLE_SEC = 3_600.0

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from qtctl.doctor.findings import Finding, ok, some, unknown, warning, wrong
 from qtctl.doctor.looking import Look
-from qtctl.wire.keys import GROUP
 from qtctl.wire.queue_inspection import Group, StreamState
+from qtctl.wire.schema.keys import GROUP
 
 Findings = Iterator[Finding]
 DAY_SEC = 86_400

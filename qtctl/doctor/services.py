@@ -6,7 +6,7 @@ from qtctl import __version__
 from qtctl.doctor import ports
 from qtctl.doctor.findings import Finding, ok, unknown, warning, wrong
 from qtctl.doctor.looking import SERVICES, Look
-from qtctl.wire.presence_log import Running
+from qtctl.wire.queries.services import Running
 
 Findings = Iterator[Finding]
 LOOK_SEC = 1.0

@@ -9,8 +9,8 @@ from qtctl.domain import numbers
 from qtctl.domain.readings import MAX_AHEAD_SEC, Efficiency, assess, target_usd
 from qtctl.domain.readings import Unusable as UnusableReading
 from qtctl.domain.reasons import EffReason
-from qtctl.wire.keys import EFFICIENCY, TARGET, KeySpec
-from qtctl.wire.overview import Found, Symbol
+from qtctl.wire.queries.targets import Found, Symbol
+from qtctl.wire.schema.keys import EFFICIENCY, TARGET, KeySpec
 
 Findings = Iterator[Finding]
 TARGETS_OLD_SEC = 600.0

@@ -1,6 +1,6 @@
 """The gates, in their order: facts and limits in, a verdict and its worksheet out.
 
-This is the readable statement of the rules. `wire/commit_permit.lua` takes the same decision in
+This is the readable statement of the rules. `wire/lua/commit_permit.lua` takes the same decision in
 the atomic step, on the facts that may change under the governor's hands; a property test holds
 the two together, and every explanation comes from here.
 

@@ -11,11 +11,20 @@ from typing import Any
 import msgspec
 
 from qtctl.proof.scenarios import BASE_USD, Scenario
-from qtctl.wire.ids import order
-from qtctl.wire.keys import BLOCK, DECISION, EFFICIENCY, GROUP, LEDGER, PERMIT, PROPOSED, TARGET
-from qtctl.wire.pipe import Command
-from qtctl.wire.records import pairs, text
-from qtctl.wire.store import Store
+from qtctl.wire.client.pipe import Command
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.ids import order
+from qtctl.wire.schema.keys import (
+    BLOCK,
+    DECISION,
+    EFFICIENCY,
+    GROUP,
+    LEDGER,
+    PERMIT,
+    PROPOSED,
+    TARGET,
+)
+from qtctl.wire.schema.records import pairs, text
 
 TTL_SEC = 300
 """Whatever becomes of the proof, its inputs are gone then."""

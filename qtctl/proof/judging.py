@@ -11,12 +11,12 @@ from qtctl.proof.pages import Series, total
 from qtctl.proof.results import Check, equal, holds
 from qtctl.proof.scenarios import SERVICE_OF, Scenario
 from qtctl.proof.stages import Stage, systemd_says
-from qtctl.wire.decision_log import by_id
-from qtctl.wire.keys import PERMIT, PROPOSED
-from qtctl.wire.permit_book import one
-from qtctl.wire.presence_log import Running
-from qtctl.wire.records import pairs
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries.decisions import by_id
+from qtctl.wire.queries.permits import one
+from qtctl.wire.queries.services import Running
+from qtctl.wire.schema.keys import PERMIT, PROPOSED
+from qtctl.wire.schema.records import pairs
 
 BY_REDIS = ("redis_unreachable", "redis_error", "exception", "write", "commit", "not_ready")
 """Kinds of errors that no symbol of somebody else's can cause."""

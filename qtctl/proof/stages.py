@@ -13,10 +13,10 @@ from typing import Protocol
 
 from qtctl import clock
 from qtctl.proof.scenarios import SERVICE_OF
-from qtctl.wire.embedded import temporary
-from qtctl.wire.keys import Keys
-from qtctl.wire.presence_log import Running, running
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import temporary
+from qtctl.wire.queries.services import Running, running
+from qtctl.wire.schema.keys import Keys
 
 SANDBOX_SEC = 15.0
 """A private server and processes of our own: far more than they need, on a machine on its knees."""

@@ -17,11 +17,11 @@ from qtctl.services.metrics import AllocationMetrics
 from qtctl.services.presence import Presence, host_name
 from qtctl.services.troubles import Troubles
 from qtctl.settings import Allocation, digest, public
-from qtctl.wire import passes
-from qtctl.wire.keys import EFFICIENCY, TARGET, Keys
-from qtctl.wire.scores import Reading
-from qtctl.wire.store import Store
-from qtctl.wire.symbols import Symbol, Symbols
+from qtctl.wire.allocation import passes
+from qtctl.wire.allocation.scores import Reading
+from qtctl.wire.allocation.symbols import Symbol, Symbols
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import EFFICIENCY, TARGET, Keys
 
 log = logging.getLogger("qtctl.allocation")
 

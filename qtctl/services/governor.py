@@ -17,12 +17,14 @@ from qtctl.services.server_watch import ServerWatch
 from qtctl.services.troubles import Troubles
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.settings import digest, public
-from qtctl.wire import events, ids, kill_switch
-from qtctl.wire.decisions import limits_json
-from qtctl.wire.events import Event
-from qtctl.wire.keys import LIMITS, LIMITS_TTL_SEC
-from qtctl.wire.plan_queue import Entry, PlanQueue
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.control import kill_switch
+from qtctl.wire.governor import events
+from qtctl.wire.governor.events import Event
+from qtctl.wire.governor.plan_queue import Entry, PlanQueue
+from qtctl.wire.schema import ids
+from qtctl.wire.schema.decision import limits_json
+from qtctl.wire.schema.keys import LIMITS, LIMITS_TTL_SEC
 
 log = logging.getLogger("qtctl.governor")
 BLOCK_SEC = 1.0

@@ -19,12 +19,12 @@ from qtctl.errors import WireError
 from qtctl.logs import Line, log_batch
 from qtctl.services.metrics import OTHER, GovernorMetrics
 from qtctl.services.troubles import Troubles
-from qtctl.wire import scores
-from qtctl.wire.commit import CommitSettings, Outcome, commit
-from qtctl.wire.decisions import Case
-from qtctl.wire.keys import EFFICIENCY
-from qtctl.wire.plan_queue import Entry, PlanQueue
-from qtctl.wire.store import Store
+from qtctl.wire.allocation import scores
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor.commit import CommitSettings, Outcome, commit
+from qtctl.wire.governor.plan_queue import Entry, PlanQueue
+from qtctl.wire.schema.decision import Case
+from qtctl.wire.schema.keys import EFFICIENCY
 
 log = logging.getLogger("qtctl.governor")
 decisions_log = logging.getLogger("qtctl.decisions")

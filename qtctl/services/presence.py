@@ -15,9 +15,9 @@ import msgspec
 from qtctl import __version__
 from qtctl.errors import QtctlError, WireError
 from qtctl.services.troubles import Troubles
-from qtctl.wire.connect import is_error, reply_error
-from qtctl.wire.keys import SERVICE_TTL_SEC
-from qtctl.wire.store import Store
+from qtctl.wire.client.connect import is_error, reply_error
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import SERVICE_TTL_SEC
 
 log = logging.getLogger("qtctl.presence")
 

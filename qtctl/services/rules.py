@@ -7,9 +7,9 @@ from qtctl.domain.gates import Limits
 from qtctl.domain.plans import PlanRules
 from qtctl.services.judging import Rules
 from qtctl.settings import Governor as GovernorSettings
-from qtctl.wire.commit import CommitSettings
-from qtctl.wire.decisions import limits_json
-from qtctl.wire.keys import Keys
+from qtctl.wire.governor.commit import CommitSettings
+from qtctl.wire.schema.decision import limits_json
+from qtctl.wire.schema.keys import Keys
 
 
 def rules_of(settings: GovernorSettings, keys: Keys, instance: str) -> Rules:

@@ -5,7 +5,7 @@ Source: section 3 of the specification: the gate `quarantine`, and "While Redis 
 
 import logging
 
-from qtctl.wire.store import Server
+from qtctl.wire.client.store import Server
 
 log = logging.getLogger("qtctl.governor")
 GRACE_MS = 1_000

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from qtctl.domain.gates import GATES, Facts, Limits
 from qtctl.domain.reasons import Kind
-from qtctl.wire.decisions import DECISION_FIELDS
-from qtctl.wire.keys import CONTRACT
-from qtctl.wire.permits import PERMIT_CREATED, PERMIT_HEAD, PERMIT_TAIL
-from qtctl.wire.records import BLOCK_FIELDS, EVENT_FIELDS, HINT, PROPOSAL, REJECTED_FIELDS
+from qtctl.wire.schema.decision import DECISION_FIELDS
+from qtctl.wire.schema.keys import CONTRACT
+from qtctl.wire.schema.permit import PERMIT_CREATED, PERMIT_HEAD, PERMIT_TAIL
+from qtctl.wire.schema.records import BLOCK_FIELDS, EVENT_FIELDS, HINT, PROPOSAL, REJECTED_FIELDS
 
 BEGIN, END = "<!-- generated: {} -->", "<!-- end: {} -->"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from qtctl.wire.connect import is_error, reply_error
-from qtctl.wire.records import text
-from qtctl.wire.store import Store
+from qtctl.wire.client.connect import is_error, reply_error
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.records import text
 
 COUNTED = 1_000
 """Entries behind a group's place are counted up to here where its lag is NULL."""

@@ -12,9 +12,9 @@ from qtctl.bench.recording import Floor, recording
 from qtctl.bench.stage import Stage, put_targets, stage, symbols
 from qtctl.services.allocation import AllocationLoop
 from qtctl.settings import Allocation
-from qtctl.wire.embedded import Embedded
-from qtctl.wire.keys import Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import Embedded
+from qtctl.wire.schema.keys import Keys
 from tests.support.cli import Cli
 
 

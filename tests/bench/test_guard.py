@@ -20,8 +20,8 @@ from qtctl.services.allocation import AllocationLoop
 from qtctl.services.governor import Governor
 from qtctl.settings import Allocation
 from qtctl.settings import Governor as GovernorSettings
-from qtctl.wire.keys import GROUP, Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import GROUP, Keys
 
 COUNT = 1_000
 

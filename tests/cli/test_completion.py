@@ -19,9 +19,9 @@ from typer.core import TyperArgument
 from qtctl.cli import command_line, completing
 from qtctl.cli.app import root, run
 from qtctl.cli.env import Env
-from qtctl.wire import candidates
-from qtctl.wire.keys import EFFICIENCY, PERMIT, TARGET
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries import completion
+from qtctl.wire.schema.keys import EFFICIENCY, PERMIT, TARGET
 from tests.support.cli import NO_FILE, Cli
 from tests.support.debian import needed
 from tests.support.processes import QTCTL
@@ -133,7 +133,7 @@ def test_plans_are_offered_the_latest_first_and_each_once(store: Store, redis_ur
 def test_a_plan_that_is_no_recent_event_is_found_by_its_beginning(
     store: Store, redis_url: str
 ) -> None:
-    store.run("HSET", store.keys.at(candidates.DECISION, "old-1"), "verdict", "blocked")
+    store.run("HSET", store.keys.at(completion.DECISION, "old-1"), "verdict", "blocked")
     assert offered("plan", "show", "o", url=redis_url) == ["old-1"]
     assert offered("plan", "show", "", url=redis_url) == []
 
@@ -170,14 +170,14 @@ def test_the_options_on_the_line_say_which_redis_is_asked(store: Store, redis_ur
 def test_a_look_at_a_large_keyspace_ends_soon(
     store: Store, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(candidates, "LOOK_SEC", -1.0)
+    monkeypatch.setattr(completion, "LOOK_SEC", -1.0)
     keys = [store.keys.at(TARGET, f"S{number}USDT") for number in range(1, 15_000)]
     store.batch([("HSET", key, "target_usd", "1") for key in keys])
-    found = candidates.symbols(store, "S")
-    assert len(found) == candidates.MOST
+    found = completion.symbols(store, "S")
+    assert len(found) == completion.MOST
     # What all have in common the shell types by itself: it must hold for all there are.
     assert {name[1] for name in found} == set("123456789")
-    assert list(candidates._scanned(store, TARGET, "nope")) == []
+    assert list(completion._scanned(store, TARGET, "nope")) == []
 
 
 @pytest.mark.parametrize("name", ["--force", "a\x1b[2J", "\u202eevil", "a\\xff"], ids=ascii)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
 from tests.support.cli import Cli, hosting
 
 SAME = ("--set", "governor.name=test")

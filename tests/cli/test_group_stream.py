@@ -4,8 +4,8 @@ over and never lost."""
 import pytest
 
 from qtctl.cli import recovering
-from qtctl.wire.keys import GROUP
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import GROUP
 from tests.support.cli import Cli, hosting
 from tests.support.plans import decision, fields
 from tests.support.processes import until
@@ -148,7 +148,7 @@ def test_another_systems_group_is_refused_unless_forced(
 
 
 def test_what_somebody_took_up_meanwhile_stays_with_them(store: Store) -> None:
-    from qtctl.wire import groups
+    from qtctl.wire.queries import groups
 
     ids = give(store, GROUP, "dead", 2)
     seen = groups.pending(store, store.keys.plans, GROUP)

@@ -13,15 +13,16 @@ from contextlib import ExitStack, contextmanager
 import pexpect  # type: ignore[import-untyped]
 import pytest
 
-from qtctl.wire import halting, kill_switch, permit_book
-from qtctl.wire.connect import is_error
-from qtctl.wire.embedded import Embedded
-from qtctl.wire.halting import Order
-from qtctl.wire.keys import DECISION, Keys
-from qtctl.wire.plan_queue import group_state
-from qtctl.wire.records import pairs, text
-from qtctl.wire.server_process import SOCKET
-from qtctl.wire.store import Store
+from qtctl.wire.client.connect import is_error
+from qtctl.wire.client.store import Store
+from qtctl.wire.control import halt, kill_switch
+from qtctl.wire.control.halt import Order
+from qtctl.wire.governor.plan_queue import group_state
+from qtctl.wire.private_server.embedded import Embedded
+from qtctl.wire.private_server.process import SOCKET
+from qtctl.wire.queries import permits
+from qtctl.wire.schema.keys import DECISION, Keys
+from qtctl.wire.schema.records import pairs, text
 from tests.support.cli import NO_FILE, Cli, hosting, interruptible
 from tests.support.plans import KILL_NAMES, events, fields, judge
 from tests.support.processes import Process, qtctl, until
@@ -154,7 +155,7 @@ def test_a_dry_run_changes_nothing(cli: Cli, store: Store) -> None:
     assert "WOULD HALT opens and closes" in said.out
     assert "1 permit to withdraw" in said.out
     assert own(store) == ""
-    assert len(permit_book.listed(store)) == 1
+    assert len(permits.listed(store)) == 1
     assert not [event for event in events(store) if event["event"] == "halted"]
 
 
@@ -392,7 +393,7 @@ def test_all_that_is_set_is_named(cli: Cli, store: Store) -> None:
     store.run("SET", "quantum:kill", "\x1b[31m")
     store.run("SADD", "quantum:global:kill_switch", "x")
     for symbol in ("A", "B", "C", "D", "E"):
-        halting.stop(store, Order("operator:bob@b", "", KILL_NAMES, 1000, symbol), False)
+        halt.stop(store, Order("operator:bob@b", "", KILL_NAMES, 1000, symbol), False)
     (told,) = [row for row in cli.ok("permit").err.splitlines() if "HALTED" in row]
     assert "HALTED opens and closes: quantum:kill='\\x1b[31m' (not set by qtctl halt)" in told
     assert "quantum:global:kill_switch='<another type>'" in told
@@ -490,16 +491,16 @@ def test_under_load_not_one_open_is_permitted_after_a_halt_has_returned(
     def take() -> None:
         own_ = Store(redis_url, Keys())
         while not done.wait(0.01):
-            held = [permit.plan_id for permit in permit_book.listed(own_)]
+            held = [permit.plan_id for permit in permits.listed(own_)]
             mine = [id_ for id_ in held if int(id_[1:]) % 3 == 0]
-            taken.extend(id_ for id_ in mine if permit_book.take(own_, id_) is not None)
+            taken.extend(id_ for id_ in mine if permits.take(own_, id_) is not None)
         own_.close()
 
     taker = threading.Thread(target=take)
     with governors(redis_url, 3):
         taker.start()
         with Load(redis_url) as load:
-            until(lambda: len(permit_book.listed(store)) > 150, what="permits")
+            until(lambda: len(permits.listed(store)) > 150, what="permits")
             said = cli.ok("halt")
             begun = load.sent
             until(lambda: load.sent > begun + 300, what="more plans")
@@ -532,7 +533,7 @@ def test_under_load_not_one_open_is_permitted_after_a_halt_has_returned(
     assert withdrawn <= opens
     assert withdrawn.isdisjoint(taken)
     assert withdrawn | set(taken) >= opens
-    assert {kinds[held.plan_id]["kind"] for held in permit_book.listed(store)} <= {"close"}
+    assert {kinds[held.plan_id]["kind"] for held in permits.listed(store)} <= {"close"}
 
 
 def settled(store: Store) -> bool:

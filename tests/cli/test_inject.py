@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from qtctl.wire.keys import EFFICIENCY, INJECTED, PERMIT, PROPOSED, TARGET
-from qtctl.wire.records import pairs, text
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import EFFICIENCY, INJECTED, PERMIT, PROPOSED, TARGET
+from qtctl.wire.schema.records import pairs, text
 from tests.support.cli import Cli, hosting
 from tests.support.plans import events
 from tests.support.processes import until

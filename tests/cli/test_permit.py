@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from qtctl.errors import NotFoundError
-from qtctl.wire import permit_book
-from qtctl.wire.keys import DECISION, PERMIT, Keys
-from qtctl.wire.permit_book import Held
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries import permits
+from qtctl.wire.queries.permits import Held
+from qtctl.wire.schema.keys import DECISION, PERMIT, Keys
 from tests.support.cli import NO_FILE, Cli
 from tests.support.plans import fields, judge
 from tests.support.processes import QTCTL
@@ -187,7 +187,7 @@ def test_of_twenty_who_take_at_once_one_gets_the_permit(
             mine = Store(redis_url, Keys())
             mine.run("PING")
             begin.wait()
-            got.append(permit_book.take(mine, plan_id))
+            got.append(permits.take(mine, plan_id))
             mine.close()
 
         threads = [threading.Thread(target=take) for _ in range(20)]
@@ -320,10 +320,10 @@ def test_a_permit_that_expired_is_not_listed(cli: Cli, store: Store) -> None:
 
 
 def test_a_reader_of_the_book_gets_nothing_for_what_is_not_there(store: Store) -> None:
-    assert permit_book.one(store, "p1") is None
-    assert permit_book.take(store, "p1") is None
+    assert permits.one(store, "p1") is None
+    assert permits.take(store, "p1") is None
     put(store, "p1", {"granted": True})
-    held = permit_book.one(store, "p1")
+    held = permits.one(store, "p1")
     assert isinstance(held, Held)
     assert held.fields == {"granted": True}
     assert NotFoundError.exit_code == 1

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from qtctl.domain.gates import GATE_NAMES
-from qtctl.wire.decisions import DECISION_FIELDS
-from qtctl.wire.keys import DECISION, LIMITS, PERMIT
-from qtctl.wire.records import text
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.decision import DECISION_FIELDS
+from qtctl.wire.schema.keys import DECISION, LIMITS, PERMIT
+from qtctl.wire.schema.records import text
 from tests.support.cli import Cli, hosting
 from tests.support.plans import fields, judge
 

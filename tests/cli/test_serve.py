@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from qtctl.cli.app import run
-from qtctl.wire import embedded
-from qtctl.wire.embedded import Embedded
-from qtctl.wire.keys import GROUP, PERMIT, PROPOSED, Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server import embedded
+from qtctl.wire.private_server.embedded import Embedded
+from qtctl.wire.schema.keys import GROUP, PERMIT, PROPOSED, Keys
 from tests.support.cli import NO_FILE, Cli, Said
 from tests.support.processes import Process, qtctl, until
 

@@ -5,9 +5,9 @@ import signal
 import pytest
 
 from qtctl.settings import Settings
-from qtctl.wire import status
-from qtctl.wire.status import Watch
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries import status
+from qtctl.wire.queries.status import Watch
 from tests.support.cli import Cli, hosting
 from tests.support.plans import fields
 from tests.support.processes import qtctl, until

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from qtctl.wire.embedded import Embedded, temporary
-from qtctl.wire.keys import Keys
-from qtctl.wire.records import text
-from qtctl.wire.store import Store
-from qtctl.wire.streams import PAGE
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import Embedded, temporary
+from qtctl.wire.queries.streams import PAGE
+from qtctl.wire.schema.keys import Keys
+from qtctl.wire.schema.records import text
 from tests.support.cli import NO_FILE, Cli, interruptible
 from tests.support.plans import fields
 from tests.support.processes import QTCTL, Process, qtctl, until

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from qtctl.wire.keys import EFFICIENCY, PROPOSED, TARGET
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import EFFICIENCY, PROPOSED, TARGET
 from tests.support.cli import Cli, hosting
 
 ROW = [

@@ -18,9 +18,9 @@ from qtctl.cli.overall import KillSwitch, Overall, Permits, Plans, Redis, Servic
 from qtctl.cli.screen import decode
 from qtctl.cli.top_view import SORTS, View, frame, summary
 from qtctl.cli.watching import Seen
-from qtctl.wire.embedded import Embedded
-from qtctl.wire.keys import Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import Embedded
+from qtctl.wire.schema.keys import Keys
 from tests.support.cli import NO_FILE, Cli, hosting
 from tests.support.processes import QTCTL, until
 

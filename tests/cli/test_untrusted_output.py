@@ -11,8 +11,8 @@ from typing import Any
 import pexpect  # type: ignore[import-untyped]
 import pytest
 
-from qtctl.wire.keys import DECISION, EFFICIENCY, INJECTED, LIMITS, PERMIT, PROPOSED, TARGET
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import DECISION, EFFICIENCY, INJECTED, LIMITS, PERMIT, PROPOSED, TARGET
 from tests.support.cli import NO_FILE, Cli
 
 EVIL = (

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pytest
 
 from qtctl.domain.gates import GATE_NAMES
-from qtctl.wire.keys import DECISION, LIMITS
-from qtctl.wire.records import text
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import DECISION, LIMITS
+from qtctl.wire.schema.records import text
 from tests.support.cli import Cli
 
 HOUR_5 = ("--what-if", "max_exec_per_hour=5")

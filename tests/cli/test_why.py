@@ -11,10 +11,10 @@ from qtctl.cli.why_next import COMMANDS, exists
 from qtctl.cli.why_said import SENTENCES
 from qtctl.domain.reasons import Reason
 from qtctl.domain.why import Cause
-from qtctl.wire import why as why_wire
-from qtctl.wire.keys import DECISION, EFFICIENCY, GROUP, LEDGER, LIMITS, PERMIT, TARGET
-from qtctl.wire.records import text
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries import diagnosis as why_wire
+from qtctl.wire.schema.keys import DECISION, EFFICIENCY, GROUP, LEDGER, LIMITS, PERMIT, TARGET
+from qtctl.wire.schema.records import text
 from tests.services.helpers import score, send, target
 from tests.support.cli import Cli, hosting
 from tests.support.plans import fields, judge, queue

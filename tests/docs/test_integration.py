@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
 from tests.support.cli import hosting
 from tests.support.processes import until
 

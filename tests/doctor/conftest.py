@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from qtctl import clock
-from qtctl.wire.embedded import temporary
-from qtctl.wire.keys import EFFICIENCY, PERMIT, TARGET, Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import temporary
+from qtctl.wire.schema.keys import EFFICIENCY, PERMIT, TARGET, Keys
 from tests.support.cli import NO_FILE, Cli, Said
 from tests.support.debian import needed
 from tests.support.processes import qtctl, until

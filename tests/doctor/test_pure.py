@@ -15,7 +15,7 @@ from qtctl.doctor.words import words_of
 from qtctl.domain.downsize import DownsizeRules, hint
 from qtctl.domain.readings import assess
 from qtctl.settings import Settings, load
-from qtctl.wire.records import HINT
+from qtctl.wire.schema.records import HINT
 from tests.support.cli import NO_FILE
 
 RULES = DownsizeRules()

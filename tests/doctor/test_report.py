@@ -13,8 +13,8 @@ import pexpect
 import pytest
 
 from qtctl import clock
-from qtctl.wire.keys import Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import Keys
 from tests.doctor.conftest import System
 from tests.support.cli import NO_FILE, Cli
 from tests.support.processes import qtctl, until
@@ -133,7 +133,7 @@ def test_redis_that_goes_away_in_the_middle_is_no_traceback(
                 self.url = "unix:///nowhere/server.sock"
             return super().run(*command)
 
-    monkeypatch.setattr("qtctl.wire.store.Store", Short)
+    monkeypatch.setattr("qtctl.wire.client.store.Store", Short)
     said = system.doctor()
     assert said.code == 3
     assert "no Redis at unix:///nowhere/server.sock" in said.out

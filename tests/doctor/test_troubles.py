@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from qtctl.wire.keys import EFFICIENCY, EVENTS, PERMIT, TARGET
+from qtctl.wire.schema.keys import EFFICIENCY, EVENTS, PERMIT, TARGET
 from tests.doctor.conftest import System
 
 OTHER = ("--set", "governor.stream_plans=other:stream")

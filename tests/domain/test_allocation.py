@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qtctl.domain.allocation import AllocationRules, multiplier, propose
 from qtctl.domain.readings import MISSING, Efficiency, Unusable, assess, target_usd
 from qtctl.domain.reasons import EffReason
-from qtctl.wire.records import PROPOSAL
+from qtctl.wire.schema.records import PROPOSAL
 from tests.domain.vectors import cases, load
 
 scores = st.floats(0, 1)

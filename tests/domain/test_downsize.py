@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qtctl.domain.downsize import DownsizeRules, EffAction, hint
 from qtctl.domain.readings import Efficiency, assess
 from qtctl.domain.reasons import EffReason
-from qtctl.wire.records import HINT
+from qtctl.wire.schema.records import HINT
 from tests.domain.vectors import cases, load
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
 from tests.support.nodes import Nodes
 from tests.support.processes import Process, qtctl, until
 

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 import pytest
 
 from qtctl.settings import display_url
-from qtctl.wire.keys import DECISION, PERMIT, PROPOSED
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import DECISION, PERMIT, PROPOSED
 from tests.ha.services import serving
 from tests.support import plans
 from tests.support.cli import Cli

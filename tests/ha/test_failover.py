@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from qtctl.errors import QtctlError, RedisUnreachable
-from qtctl.wire.keys import DECISION, PERMIT, PROPOSED
-from qtctl.wire.records import pairs
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import DECISION, PERMIT, PROPOSED
+from qtctl.wire.schema.records import pairs
 from tests.ha.services import serving, targets
 from tests.support import plans
 from tests.support.nodes import DOWN_MS, SERVICE, Node, Nodes, cluster, sentinels

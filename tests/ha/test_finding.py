@@ -3,10 +3,10 @@
 import pytest
 
 from qtctl.errors import RedisUnreachable, ServerRefusedError, UsageError
-from qtctl.wire.connect import Access
-from qtctl.wire.embedded import temporary
-from qtctl.wire.keys import Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.connect import Access
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import temporary
+from qtctl.wire.schema.keys import Keys
 from tests.support.cli import Cli
 from tests.support.guard import guarded
 from tests.support.nodes import SERVICE, Node, free_ports

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qtctl.cli import demo_traffic
-from qtctl.wire.embedded import temporary
-from qtctl.wire.keys import Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import temporary
+from qtctl.wire.schema.keys import Keys
 from tests.support.debian import needed
 from tests.support.processes import process, qtctl
 

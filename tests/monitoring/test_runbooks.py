@@ -16,9 +16,9 @@ import pytest
 from docs.monitoring_tables import alerts
 from qtctl.cli import demo_traffic
 from qtctl.cli.app import COMMANDS
-from qtctl.wire.keys import Keys
-from qtctl.wire.plan_queue import group_state
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor.plan_queue import group_state
+from qtctl.wire.schema.keys import Keys
 from tests.monitoring.support import ROOT, Services, running, wait
 from tests.support.cli import Cli
 from tests.support.debian import needed

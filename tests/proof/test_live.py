@@ -14,11 +14,11 @@ import pexpect
 import pytest
 
 from qtctl.proof import stages
-from qtctl.wire.embedded import Embedded
-from qtctl.wire.keys import Keys
-from qtctl.wire.plan_queue import group_state
-from qtctl.wire.records import text
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor.plan_queue import group_state
+from qtctl.wire.private_server.embedded import Embedded
+from qtctl.wire.schema.keys import Keys
+from qtctl.wire.schema.records import text
 from tests.proof.conftest import Prove
 from tests.support.cli import interruptible
 from tests.support.debian import needed

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from qtctl.wire.connect import Access
-from qtctl.wire.embedded import temporary
-from qtctl.wire.keys import Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.connect import Access
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import temporary
+from qtctl.wire.schema.keys import Keys
 from tests.support.debian import needed
 from tests.support.guard import guarded
 from tests.support.processes import until

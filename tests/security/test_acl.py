@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from qtctl.errors import NoPermissionError, RedisUnreachable
-from qtctl.wire.connect import Access
-from qtctl.wire.keys import Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.connect import Access
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import Keys
 from tests.security.servers import ACL_FILE, ROLES, Redis, free_port, redis_server
 from tests.support.debian import needed
 

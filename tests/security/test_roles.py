@@ -15,9 +15,9 @@ from qtctl.services import governor as governor_module
 from qtctl.services.allocation import AllocationLoop
 from qtctl.services.governor import Governor
 from qtctl.settings import load
-from qtctl.wire import plan_queue
-from qtctl.wire.keys import Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor import plan_queue
+from qtctl.wire.schema.keys import Keys
 from tests.security.servers import ACL_FILE, Heard, Redis
 from tests.support import plans
 from tests.support.cli import NO_FILE, Cli, Said
@@ -120,7 +120,7 @@ def test_an_allocation_loop_whose_code_is_wrong_writes_no_live_target_and_no_per
     wrong = ("allocation:target:{symbol}", "permit:{plan_id}")
     for template in wrong:
         spec = governor_module.LIMITS.__class__(template, "hash", "", "")
-        monkeypatch.setattr("qtctl.wire.proposals.PROPOSED", spec)
+        monkeypatch.setattr("qtctl.wire.allocation.proposals.PROPOSED", spec)
         loop = allocation_loop(redis)
         loop.step(clock.now())
         assert loop.metrics.errors.labels("write")._value.get() == 2

@@ -8,9 +8,9 @@ from qtctl.services.allocation import AllocationLoop
 from qtctl.services.governor import Governor
 from qtctl.settings import Allocation
 from qtctl.settings import Governor as GovernorSettings
-from qtctl.wire.keys import EFFICIENCY, TARGET
-from qtctl.wire.records import text
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import EFFICIENCY, TARGET
+from qtctl.wire.schema.records import text
 
 
 def governor(store: Store, name: str = "g1", allow_eviction: bool = False, **more: Any) -> Governor:

@@ -9,9 +9,9 @@ from prometheus_client import generate_latest
 
 from qtctl import clock
 from qtctl.services.allocation import AllocationLoop
-from qtctl.wire.keys import PROPOSED, TARGET
-from qtctl.wire.records import pairs, text
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import PROPOSED, TARGET
+from qtctl.wire.schema.records import pairs, text
 from tests.services.helpers import allocation, messages, metric, score, target
 from tests.support.plans import dump
 

@@ -12,11 +12,11 @@ import pytest
 from qtctl import clock
 from qtctl.errors import QtctlError
 from qtctl.services.governor import Governor
-from qtctl.wire.embedded import Embedded
-from qtctl.wire.keys import DECISION, GROUP, LIMITS, PERMIT, Keys
-from qtctl.wire.plan_queue import group_state
-from qtctl.wire.records import pairs, text
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor.plan_queue import group_state
+from qtctl.wire.private_server.embedded import Embedded
+from qtctl.wire.schema.keys import DECISION, GROUP, LIMITS, PERMIT, Keys
+from qtctl.wire.schema.records import pairs, text
 from tests.services.helpers import governor, metric, score, send, serve_all
 from tests.support.plans import decision, events, fields, pending, permit
 

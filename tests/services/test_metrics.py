@@ -10,7 +10,7 @@ from qtctl.domain.gates import Facts, Limits, judge
 from qtctl.domain.reasons import CLOSE_REASONS, Kind, Reason
 from qtctl.services.governor import Governor
 from qtctl.services.metrics import ALLOCATION_ERRORS, GOVERNOR_ERRORS
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
 from tests.services.helpers import allocation, governor, metric, send, serve_all
 from tests.support.plans import fields
 

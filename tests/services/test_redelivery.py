@@ -10,10 +10,10 @@ from qtctl import clock
 from qtctl.errors import RedisUnreachable
 from qtctl.services import judging
 from qtctl.services.governor import MAX_TRIES, Governor
-from qtctl.wire import plan_queue
-from qtctl.wire.keys import GROUP
-from qtctl.wire.records import pairs, text
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor import plan_queue
+from qtctl.wire.schema.keys import GROUP
+from qtctl.wire.schema.records import pairs, text
 from tests.services.helpers import governor, metric, send
 from tests.support.plans import decision, fields, pending, permit
 

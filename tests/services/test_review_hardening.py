@@ -14,9 +14,9 @@ from qtctl.services.governor import Governor
 from qtctl.services.server_watch import ServerWatch
 from qtctl.services.troubles import MAX_KNOWN, Troubles
 from qtctl.settings import Governor as GovernorSettings
-from qtctl.wire.embedded import temporary
-from qtctl.wire.keys import DECISION, EFFICIENCY, TRIES
-from qtctl.wire.store import Server, Store
+from qtctl.wire.client.store import Server, Store
+from qtctl.wire.private_server.embedded import temporary
+from qtctl.wire.schema.keys import DECISION, EFFICIENCY, TRIES
 from tests.services.helpers import governor, metric, send, serve_all
 from tests.support.plans import decision, events, fields, pending, permit, queue
 

@@ -8,7 +8,7 @@ from qtctl.domain.gates import Limits
 from qtctl.domain.plans import PlanRules
 from qtctl.services.rules import rules_of
 from qtctl.settings import Allocation, Governor
-from qtctl.wire.keys import Keys
+from qtctl.wire.schema.keys import Keys
 
 
 def test_the_defaults_of_the_settings_are_those_of_the_formulas() -> None:

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from qtctl.errors import RedisUnreachable, WireError
-from qtctl.wire.connect import is_error
-from qtctl.wire.keys import PERMIT, Keys
-from qtctl.wire.records import pairs, text
-from qtctl.wire.store import Store
+from qtctl.wire.client.connect import is_error
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import PERMIT, Keys
+from qtctl.wire.schema.records import pairs, text
 
 POLL_SEC = 0.1
 GIVE_UP_SEC = 1.2

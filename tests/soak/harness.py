@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from qtctl.errors import RedisUnreachable, WireError
-from qtctl.wire.keys import EFFICIENCY, GROUP, PERMIT
-from qtctl.wire.plan_queue import group_state
-from qtctl.wire.records import text
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor.plan_queue import group_state
+from qtctl.wire.schema.keys import EFFICIENCY, GROUP, PERMIT
+from qtctl.wire.schema.records import text
 from tests.soak import history, scenario
 from tests.soak.history import Findings
 from tests.soak.nemesis import Nemesis

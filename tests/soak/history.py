@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from qtctl.wire.connect import is_error
-from qtctl.wire.keys import DECISION, PERMIT
-from qtctl.wire.records import pairs, text
-from qtctl.wire.store import Store
+from qtctl.wire.client.connect import is_error
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import DECISION, PERMIT
+from qtctl.wire.schema.records import pairs, text
 from tests.soak.nemesis import Done
 from tests.soak.producer import NUMBER
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import msgspec
 
 from qtctl.errors import RedisUnreachable, WireError
-from qtctl.wire.keys import GROUP
-from qtctl.wire.plan_queue import group_state
-from qtctl.wire.records import text
+from qtctl.wire.governor.plan_queue import group_state
+from qtctl.wire.schema.keys import GROUP
+from qtctl.wire.schema.records import text
 from tests.soak.scenario import Act, Kind
 from tests.soak.stage import MAIN, TWIN, Governor, Stage, now_ms
 

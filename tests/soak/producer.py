@@ -5,8 +5,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from qtctl.errors import RedisUnreachable, WireError
-from qtctl.wire.records import pairs, text
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.records import pairs, text
 from tests.soak.scenario import Plan
 
 CATCH_UP = 4.0

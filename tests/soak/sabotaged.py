@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtctl.services import judging
-from qtctl.wire import store
-from qtctl.wire.plan_queue import Entry
+from qtctl.wire.client import store
+from qtctl.wire.governor.plan_queue import Entry
 
 COMMIT = "commit_permit"
 DECIDES = "redis.call('HSET', DECISION, unpack(ARGV, RECORD_FROM))"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from qtctl.wire.embedded import Embedded
-from qtctl.wire.keys import Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import Embedded
+from qtctl.wire.schema.keys import Keys
 from tests.soak.scenario import Scenario
 from tests.support.guard import Guard
 

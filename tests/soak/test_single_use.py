@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from qtctl import clock
-from qtctl.wire.embedded import SOCKET, Embedded
-from qtctl.wire.store import Store, source
+from qtctl.wire.client.scripts import source
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import SOCKET, Embedded
 from tests.services.helpers import governor
 from tests.soak.stage import ROOT
 from tests.support.cli import Cli

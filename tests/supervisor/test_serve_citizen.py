@@ -18,9 +18,9 @@ from qtctl.settings import Allocation
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.supervisor import loop
 from qtctl.supervisor.notify import Notify
-from qtctl.wire.embedded import Embedded, temporary
-from qtctl.wire.keys import Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import Embedded, temporary
+from qtctl.wire.schema.keys import Keys
 from tests.supervisor.fakes import Running, fetch, running
 from tests.supervisor.manager import Manager, manager
 from tests.support.processes import Process, qtctl, until

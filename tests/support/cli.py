@@ -19,8 +19,8 @@ from qtctl.services.governor import Governor
 from qtctl.settings import load
 from qtctl.supervisor.loop import Loop
 from qtctl.supervisor.progress import Progress
-from qtctl.wire.keys import Keys
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import Keys
 from tests.support.processes import until
 
 NO_FILE = {"QTCTL_CONFIG": os.devnull}

@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from qtctl.wire.connect import connect
-from qtctl.wire.keys import Keys
-from qtctl.wire.server_process import _binary
+from qtctl.wire.client.connect import connect
+from qtctl.wire.private_server.process import _binary
+from qtctl.wire.schema.keys import Keys
 from tests.support.guard import Guard, guarded
 from tests.support.processes import until
 

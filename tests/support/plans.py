@@ -8,12 +8,12 @@ from qtctl.domain.downsize import DownsizeRules, hint
 from qtctl.domain.gates import Limits
 from qtctl.domain.plans import Plan, PlanRules
 from qtctl.domain.readings import MISSING, Efficiency
-from qtctl.wire.commit import CommitSettings, commit
-from qtctl.wire.decisions import Case
-from qtctl.wire.keys import DECISION, GROUP, PERMIT
-from qtctl.wire.plan_queue import group_state
-from qtctl.wire.records import pairs, text
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor.commit import CommitSettings, commit
+from qtctl.wire.governor.plan_queue import group_state
+from qtctl.wire.schema.decision import Case
+from qtctl.wire.schema.keys import DECISION, GROUP, PERMIT
+from qtctl.wire.schema.records import pairs, text
 
 KILL_NAMES = ("kill", "governor:halt", "global:kill_switch")
 RATES_OFF = Limits(symbol_cooldown_sec=0, max_exec_per_5min=0, max_exec_per_hour=0)

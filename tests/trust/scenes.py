@@ -24,8 +24,11 @@ from qtctl.settings import Governor as GovernorSettings
 from qtctl.supervisor import loop as loop_module
 from qtctl.supervisor.loop import Loop
 from qtctl.supervisor.progress import Progress
-from qtctl.wire import permit_book, proposals
-from qtctl.wire.keys import (
+from qtctl.wire.allocation import proposals
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor.plan_queue import group_state
+from qtctl.wire.queries import permits
+from qtctl.wire.schema.keys import (
     BLOCK,
     DECISION,
     EFFICIENCY,
@@ -39,9 +42,7 @@ from qtctl.wire.keys import (
     TRIES,
     Keys,
 )
-from qtctl.wire.plan_queue import group_state
-from qtctl.wire.records import pairs, text
-from qtctl.wire.store import Store
+from qtctl.wire.schema.records import pairs, text
 from tests.support.plans import fields
 
 OWN, DEAD = "g1", "dead"
@@ -240,7 +241,7 @@ class Taker:
                 self._take(plan_id)
 
     def _take(self, plan_id: str) -> None:
-        found = permit_book.take(self._store, plan_id)
+        found = permits.take(self._store, plan_id)
         if found is not None:
             self.taken[plan_id] += 1
             found.pop("created_at")

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from qtctl import clock
 from qtctl.services.governor import Governor
-from qtctl.wire.keys import (
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor.plan_queue import group_state
+from qtctl.wire.schema.keys import (
     BLOCK,
     DECISION,
     EFFICIENCY,
@@ -26,9 +28,7 @@ from qtctl.wire.keys import (
     TARGET,
     Keys,
 )
-from qtctl.wire.plan_queue import group_state
-from qtctl.wire.records import pairs, text
-from qtctl.wire.store import Store
+from qtctl.wire.schema.records import pairs, text
 from tests.services.helpers import allocation, governor, send
 from tests.trust import hostile, reference, scenes
 from tests.trust.reference import Raw

@@ -21,9 +21,9 @@ from qtctl import clock
 from qtctl.services import judging
 from qtctl.services.base import Service
 from qtctl.supervisor.run import once
-from qtctl.wire import store as store_module
-from qtctl.wire.pipe import Pipe
-from qtctl.wire.store import Store
+from qtctl.wire.client import store as store_module
+from qtctl.wire.client.pipe import Pipe
+from qtctl.wire.client.store import Store
 from tests.support.processes import until
 from tests.trust import scenes
 

@@ -11,9 +11,9 @@ from qtctl.errors import RedisUnreachable
 from qtctl.services import governor as governor_module
 from qtctl.services import judging
 from qtctl.services.governor import MAX_TRIES
-from qtctl.wire.embedded import SOCKET, Embedded
-from qtctl.wire.keys import GROUP
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import SOCKET, Embedded
+from qtctl.wire.schema.keys import GROUP
 from tests.support.plans import decision
 from tests.support.proxy import AFTER, BEFORE, HALF_OPEN, KINDS, LATE, MUTE, RESET, Fault, Proxy
 from tests.trust import scenes

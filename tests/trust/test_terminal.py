@@ -15,8 +15,9 @@ import pytest
 
 from qtctl.cli import tables
 from qtctl.domain.names import plan_id_problem
-from qtctl.wire.decisions import DECISION_FIELDS
-from qtctl.wire.keys import (
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.decision import DECISION_FIELDS
+from qtctl.wire.schema.keys import (
     DECISION,
     EFFICIENCY,
     GROUP,
@@ -27,9 +28,8 @@ from qtctl.wire.keys import (
     SERVICE,
     TARGET,
 )
-from qtctl.wire.permits import PERMIT_HEAD, PERMIT_TAIL
-from qtctl.wire.records import HINT, PROPOSAL, pairs, text
-from qtctl.wire.store import Store
+from qtctl.wire.schema.permit import PERMIT_HEAD, PERMIT_TAIL
+from qtctl.wire.schema.records import HINT, PROPOSAL, pairs, text
 from tests.support.cli import NO_FILE, Cli
 from tests.trust import hostile
 

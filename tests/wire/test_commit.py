@@ -8,10 +8,10 @@ import pytest
 
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.errors import WireError, WrongTypeError
-from qtctl.wire.commit import Outcome
-from qtctl.wire.decisions import DECISION_FIELDS, DECISION_LATER
-from qtctl.wire.keys import BLOCK, DECISION, LEDGER, PERMIT
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor.commit import Outcome
+from qtctl.wire.schema.decision import DECISION_FIELDS, DECISION_LATER
+from qtctl.wire.schema.keys import BLOCK, DECISION, LEDGER, PERMIT
 from tests.support.plans import (
     KILL_NAMES,
     RATES_OFF,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from qtctl.wire.contract import filled, tables
-from qtctl.wire.keys import CONTRACT, TARGET, Keys, KeySpec
+from qtctl.wire.schema.keys import CONTRACT, TARGET, Keys, KeySpec
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "redis-contract.md"
 

@@ -16,14 +16,20 @@ from pathlib import Path
 import pytest
 
 from qtctl.errors import ConfigError, QtctlError, RefusedError
-from qtctl.wire import embedded, server_process
-from qtctl.wire.embedded import Embedded, running, serve_embedded, state_directory, temporary
+from qtctl.wire.private_server import embedded
+from qtctl.wire.private_server.embedded import (
+    Embedded,
+    running,
+    serve_embedded,
+    state_directory,
+    temporary,
+)
 from tests.support.processes import Process, alive, process, until
 
 # Keeps a server like `serve --embedded` does, and leaves it behind when killed.
 SERVE = """
 import sys, time, pathlib
-from qtctl.wire.embedded import serve_embedded
+from qtctl.wire.private_server.embedded import serve_embedded
 with serve_embedded(pathlib.Path(sys.argv[1])) as server:
     print("pid", server.pid, flush=True)
     time.sleep(60)
@@ -31,7 +37,7 @@ with serve_embedded(pathlib.Path(sys.argv[1])) as server:
 
 TEMPORARY = """
 import sys, time
-from qtctl.wire.embedded import temporary
+from qtctl.wire.private_server.embedded import temporary
 with temporary() as server:
     print("at", server.pid, server.directory, flush=True)
     if sys.argv[1] == "raise":
@@ -213,7 +219,7 @@ def test_a_server_in_the_way_that_does_not_answer_is_told(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "STOP_SEC", 0.3)
-    monkeypatch.setattr(server_process, "_ANSWER_SEC", 0.2)
+    monkeypatch.setattr("qtctl.wire.private_server.process._ANSWER_SEC", 0.2)
     with Embedded.start(directory) as server:
         os.kill(server.pid, signal.SIGSTOP)
         try:

@@ -7,12 +7,13 @@ from qtctl.domain.gates import Limits
 from qtctl.domain.plans import PlanRules
 from qtctl.domain.readings import Efficiency
 from qtctl.domain.reasons import EffReason
-from qtctl.wire import commit, proposals
-from qtctl.wire.decisions import limits_json, limits_of
-from qtctl.wire.keys import DECISION, GROUP, PERMIT, PROPOSED
-from qtctl.wire.permits import permit_fields
-from qtctl.wire.records import pairs
-from qtctl.wire.store import Store
+from qtctl.wire.allocation import proposals
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor import commit
+from qtctl.wire.schema.decision import limits_json, limits_of
+from qtctl.wire.schema.keys import DECISION, GROUP, PERMIT, PROPOSED
+from qtctl.wire.schema.permit import permit_fields
+from qtctl.wire.schema.records import pairs
 from tests.support import plans
 
 LOW = Efficiency(EffReason.OK, 0.2, 0.85, False, 12.5)

@@ -7,12 +7,13 @@ import pytest
 
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.errors import ServerRefusedError
-from qtctl.wire import halting, kill_switch, permit_book
-from qtctl.wire.halting import Order, Refused
-from qtctl.wire.keys import PERMIT, Keys
-from qtctl.wire.kill_switch import Mode
-from qtctl.wire.presence_log import Running
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.control import halt, kill_switch
+from qtctl.wire.control.halt import Order, Refused
+from qtctl.wire.control.kill_switch import Mode
+from qtctl.wire.queries import permits
+from qtctl.wire.queries.services import Running
+from qtctl.wire.schema.keys import PERMIT, Keys
 from tests.support.plans import KILL_NAMES, decision, dump, events, fields, judge, permit
 from tests.support.processes import until
 
@@ -45,7 +46,7 @@ def test_a_halt_stops_the_very_next_plan(
     store: Store, everything: bool, value: str, expected: tuple[str, str]
 ) -> None:
     assert verdicts(store, "1") == ("permitted", "permitted")
-    set_ = halting.stop(store, order(), everything)
+    set_ = halt.stop(store, order(), everything)
     assert (set_.name, set_.was, set_.value, get(store)) == (
         "governor:halt",
         "normal",
@@ -60,7 +61,7 @@ def test_a_halt_stops_the_very_next_plan(
 def test_who_why_since_and_what_was_there_before_are_kept_and_told(store: Store) -> None:
     store.run("SET", OWN, "off")
     at = store.now_ms() / 1000
-    halting.stop(store, order(why="feed is wrong"), False)
+    halt.stop(store, order(why="feed is wrong"), False)
     (row,) = [row for row in kill_switch.read(store, KILL_NAMES) if row.mode is not Mode.NORMAL]
     assert (row.key, row.mode, row.who, row.why) == (
         OWN, Mode.REDUCE_ONLY, "operator:alice@desk", "feed is wrong",
@@ -80,39 +81,39 @@ def test_who_why_since_and_what_was_there_before_are_kept_and_told(store: Store)
 @pytest.mark.parametrize("everything", [False, True], ids=["opens", "everything"])
 def test_a_halt_never_loosens_what_is_there(store: Store, there: str, everything: bool) -> None:
     store.run("SET", OWN, there, "EX", 100)
-    set_ = halting.stop(store, order(), everything)
+    set_ = halt.stop(store, order(), everything)
     assert (set_.was, set_.value, get(store)) == ("other", there, there)
     assert store.run("PTTL", OWN) == -1, "a value that runs out would end the stop"
     assert verdicts(store) == ("blocked", "blocked")
 
 
 def test_a_halt_again_keeps_who_and_since_and_a_stricter_one_takes_over(store: Store) -> None:
-    halting.stop(store, order(why="first"), False)
+    halt.stop(store, order(why="first"), False)
     first = kill_switch.strictest(kill_switch.read(store, KILL_NAMES))
-    again = halting.stop(store, order(why="second"), False)
+    again = halt.stop(store, order(why="second"), False)
     assert (again.was, again.record.why) == ("ours", "first")
     assert kill_switch.strictest(kill_switch.read(store, KILL_NAMES)) == first
-    assert halting.stop(store, order(why="third"), True).record.why == "third"
-    assert (halting.stop(store, order(why="fourth"), False).value, get(store)) == ("1", "1")
+    assert halt.stop(store, order(why="third"), True).record.why == "third"
+    assert (halt.stop(store, order(why="fourth"), False).value, get(store)) == ("1", "1")
     assert [event["before"] for event in events(store)] == ["", "reduce_only", "reduce_only", "1"]
 
 
 def test_a_reason_that_comes_later_is_kept_with_the_first_halt(store: Store) -> None:
-    since = halting.stop(store, order(why=""), False).record.since
-    record = halting.stop(store, order(why="feed is wrong"), False).record
+    since = halt.stop(store, order(why=""), False).record.since
+    record = halt.stop(store, order(why="feed is wrong"), False).record
     assert (record.why, record.since) == ("feed is wrong", since)
 
 
 def test_a_key_of_another_type_is_left_alone_and_stops_everything(store: Store) -> None:
     store.run("SADD", OWN, "x")
     before = dump(store, [OWN])
-    assert halting.stop(store, order(), False).was == "another_type"
+    assert halt.stop(store, order(), False).was == "another_type"
     assert dump(store, [OWN]) == before
     assert verdicts(store) == ("blocked", "blocked")
     row = kill_switch.strictest(kill_switch.read(store, KILL_NAMES))
     assert row is not None
     assert (row.key, row.mode, row.record) == (OWN, Mode.HALTED, None)
-    assert isinstance(halting.resume(store, order()), Refused)
+    assert isinstance(halt.resume(store, order()), Refused)
 
 
 @pytest.mark.parametrize("broken", ["halt_records", "events"])
@@ -120,7 +121,7 @@ def test_the_stop_stands_where_its_record_or_event_can_not_be_written(
     store: Store, broken: str
 ) -> None:
     store.run("SET", getattr(store.keys, broken), "in the way")
-    set_ = halting.stop(store, order(), False)
+    set_ = halt.stop(store, order(), False)
     assert "WRONGTYPE" in set_.problem
     assert get(store) == "reduce_only"
 
@@ -128,7 +129,7 @@ def test_the_stop_stands_where_its_record_or_event_can_not_be_written(
 def test_no_memory_left_is_told_and_nothing_is_stopped(store: Store) -> None:
     store.run("CONFIG", "SET", "maxmemory", "1")
     with pytest.raises(ServerRefusedError, match="memory"):
-        halting.stop(store, order(), False)
+        halt.stop(store, order(), False)
     store.run("CONFIG", "SET", "maxmemory", "0")
     assert get(store) is None
 
@@ -147,8 +148,8 @@ def test_a_symbol_is_stopped_for_itself(
     judge(store, fields(plan_id="eth", symbol="ETHUSDT"))
     judge(store, fields(plan_id="btc"))
     order_ = order("BTCUSDT")
-    halting.stop(store, order_, everything)
-    assert halting.withdraw(store, order_).opens == 1
+    halt.stop(store, order_, everything)
+    assert halt.withdraw(store, order_).opens == 1
     assert (permit(store, "btc"), permit(store, "eth") is not None) == (None, True)
     assert verdicts(store) == expected
     record = decision(store, "ox")
@@ -165,7 +166,7 @@ def test_a_symbol_is_stopped_for_itself(
 
 def test_the_strictest_of_symbol_and_kill_keys_wins(store: Store) -> None:
     store.run("SET", "quantum:kill", "reduce_only")
-    halting.stop(store, order("BTCUSDT"), True)
+    halt.stop(store, order("BTCUSDT"), True)
     assert verdicts(store) == ("blocked", "blocked")
     assert decision(store, "ox")["kill_key"] == store.keys.halted_symbols
     assert judge(store, fields(plan_id="e", symbol="E", **CLOSE)).verdict is Verdict.PERMITTED
@@ -182,10 +183,10 @@ def test_stopped_symbols_of_another_type_stop_every_symbol(store: Store) -> None
 @pytest.mark.parametrize("symbol", ["Z" * 64, "Ω" * 64])
 def test_a_long_symbol_is_stopped_and_its_permit_taken_back(store: Store, symbol: str) -> None:
     judge(store, fields(plan_id="before", symbol=symbol))
-    halting.stop(store, order(symbol), False)
-    assert halting.withdraw(store, order(symbol)).opens == 1
+    halt.stop(store, order(symbol), False)
+    assert halt.withdraw(store, order(symbol)).opens == 1
     assert judge(store, fields(plan_id="after", symbol=symbol)).reason is Reason.KILL_SWITCH
-    (taken, _) = halting.resume(store, order(symbol))  # type: ignore[misc]
+    (taken, _) = halt.resume(store, order(symbol))  # type: ignore[misc]
     assert len(taken) == 1
     assert judge(store, fields(plan_id="again", symbol=symbol)).verdict is Verdict.PERMITTED
 
@@ -198,13 +199,13 @@ def test_open_permits_that_nobody_has_taken_are_withdrawn(store: Store, encoding
     for number in range(5):
         judge(store, fields(plan_id=f"o{number}"), encoding=encoding)
     judge(store, fields(plan_id="c", **CLOSE), encoding=encoding)
-    assert permit_book.take(store, "o0") is not None
+    assert permits.take(store, "o0") is not None
     store.run("DEL", store.keys.at(PERMIT, "o1"))  # As a consumer that knows no index takes it.
-    assert halting.withdraw(store, order(), dry_run=True).opens == 3
-    assert len(permit_book.listed(store)) == 4
-    done = halting.withdraw(store, order())
+    assert halt.withdraw(store, order(), dry_run=True).opens == 3
+    assert len(permits.listed(store)) == 4
+    done = halt.withdraw(store, order())
     assert (done.opens, done.closes, done.unknown, done.problems) == (3, 1, (), ())
-    assert [held.plan_id for held in permit_book.listed(store)] == ["c"]
+    assert [held.plan_id for held in permits.listed(store)] == ["c"]
     assert store.run("ZRANGE", store.keys.permits, 0, -1) == [b"o1", b"c"]
     for plan_id, withdrawn in (("o0", False), ("o1", False), ("o2", True), ("c", False)):
         record = decision(store, plan_id)
@@ -215,7 +216,7 @@ def test_open_permits_that_nobody_has_taken_are_withdrawn(store: Store, encoding
     assert {(event["reason"], event["actor"], event["symbol"]) for event in told} == {
         ("kill_switch_active", "operator:alice@desk", "BTCUSDT")
     }
-    assert halting.withdraw(store, order()).opens == 0
+    assert halt.withdraw(store, order()).opens == 0
     again = judge(store, fields(plan_id="o2"))
     assert again.reason is Reason.DUPLICATE_PLAN, "withdrawn is issued: never a second one"
 
@@ -225,7 +226,7 @@ def test_a_permit_whose_decision_is_gone_is_left_and_named(store: Store) -> None
     store.run("DEL", "quantum:governor:decision:lost")
     store.run("ZADD", store.keys.permits, store.now_ms() / 1000 + 60, "p33:theirs")
     store.run("SET", "quantum:permit:p33:theirs", "x")
-    assert halting.withdraw(store, order()).unknown == ("lost",)
+    assert halt.withdraw(store, order()).unknown == ("lost",)
     assert get(store, "quantum:permit:p33:theirs") == "x"
 
 
@@ -237,8 +238,8 @@ def test_many_permits_are_withdrawn_in_small_steps(store: Store) -> None:
         store.run("ZADD", store.keys.permits, at, f"p{number}")
     store.batch([("SET", store.keys.at(PERMIT, f"p{n}"), "{}") for n in range(count)])
     store.batch([("HSET", f"quantum:governor:decision:p{n}", *flat) for n in range(count)])
-    assert halting.withdraw(store, order()).opens == count
-    assert permit_book.listed(store) == []
+    assert halt.withdraw(store, order()).opens == count
+    assert permits.listed(store) == []
 
 
 def test_a_permit_is_taken_or_withdrawn_and_never_both(redis_url: str, store: Store) -> None:
@@ -251,15 +252,15 @@ def test_a_permit_is_taken_or_withdrawn_and_never_both(redis_url: str, store: St
     def take(mine: list[str]) -> None:
         own = Store(redis_url, Keys())
         begin.wait()
-        taken.extend(plan_id for plan_id in mine if permit_book.take(own, plan_id) is not None)
+        taken.extend(plan_id for plan_id in mine if permits.take(own, plan_id) is not None)
         own.close()
 
     takers = [threading.Thread(target=take, args=(order_,)) for order_ in (ids, ids[::-1])]
     for taker in takers:
         taker.start()
     begin.wait()
-    halting.stop(store, order(), False)
-    done = halting.withdraw(store, order())
+    halt.stop(store, order(), False)
+    done = halt.withdraw(store, order())
     for taker in takers:
         taker.join()
     withdrawn = {plan_id for plan_id in ids if "withdrawn_at" in decision(store, plan_id)}
@@ -289,20 +290,20 @@ def governor(name: str, **settings: Any) -> Running:
 )
 def test_every_governor_gets_a_key_that_it_reads(read: list[Any], more: list[str]) -> None:
     alive = [governor(f"g{i}", kill_keys=names) for i, names in enumerate(read)]
-    assert halting.lacking(alive, ["governor:halt"]) == more
+    assert halt.lacking(alive, ["governor:halt"]) == more
 
 
 # Going on --------------------------------------------------------------------------------------
 
 
 def resumed(store: Store, **more: Any) -> list[tuple[str, str, str]]:
-    done = halting.resume(store, order(), **more)
+    done = halt.resume(store, order(), **more)
     assert not isinstance(done, Refused), done
     return [(each.name, each.value, each.restored) for each in done[0]]
 
 
 def test_a_resume_takes_back_what_halt_has_set_and_says_so(store: Store) -> None:
-    halting.stop(store, order(), False)
+    halt.stop(store, order(), False)
     assert resumed(store, dry_run=True) == [("governor:halt", "reduce_only", "")]
     assert get(store) == "reduce_only"
     assert resumed(store) == [("governor:halt", "reduce_only", "")]
@@ -318,18 +319,18 @@ def test_a_resume_takes_back_what_halt_has_set_and_says_so(store: Store) -> None
 @pytest.mark.parametrize("lifetime", [False, True], ids=["for ever", "with a lifetime"])
 def test_a_resume_puts_back_what_was_there_before(store: Store, lifetime: bool) -> None:
     store.run("SET", OWN, "reduce_only", *(("EX", 100) if lifetime else ()))
-    halting.stop(store, order(), True)
-    halting.stop(store, order(), True)
+    halt.stop(store, order(), True)
+    halt.stop(store, order(), True)
     assert resumed(store) == [("governor:halt", "1", "reduce_only")]
     assert get(store) == "reduce_only"
     left = store.run("PTTL", OWN)
     assert 90_000 < left <= 100_000 if lifetime else left == -1
-    assert isinstance(halting.resume(store, order()), Refused)
+    assert isinstance(halt.resume(store, order()), Refused)
 
 
 def test_what_would_have_run_out_meanwhile_is_not_put_back(store: Store) -> None:
     store.run("SET", OWN, "1", "PX", 30)
-    halting.stop(store, order(), False)
+    halt.stop(store, order(), False)
     until(lambda: not resumed(store, dry_run=True)[0][2])
     assert resumed(store) == [("governor:halt", "1", "")]
     assert get(store) is None
@@ -340,29 +341,29 @@ def test_what_would_have_run_out_meanwhile_is_not_put_back(store: Store) -> None
 def test_a_resume_is_refused_while_somebody_elses_stop_is_in_force(
     store: Store, key: str, symbol: str
 ) -> None:
-    halting.stop(store, order(symbol), False)
+    halt.stop(store, order(symbol), False)
     store.run("SET", key, "true")
     before = dump(store, [OWN, store.keys.halted_symbols, store.keys.halt_records])
     for forced in (False, True):
-        assert halting.resume(store, order(symbol), forced=forced) == Refused(key, "true")
+        assert halt.resume(store, order(symbol), forced=forced) == Refused(key, "true")
     assert dump(store, list(before)) == before
 
 
 def test_a_value_by_hand_under_our_key_is_refused_unless_forced(store: Store) -> None:
-    halting.stop(store, order(), False)
+    halt.stop(store, order(), False)
     store.run("SET", OWN, "stop!")
     row = kill_switch.strictest(kill_switch.read(store, KILL_NAMES))
     assert row is not None
     assert row.record is None, "the record is about another value"
-    assert halting.resume(store, order()) == Refused(OWN, "stop!")
+    assert halt.resume(store, order()) == Refused(OWN, "stop!")
     assert resumed(store, forced=True) == [("governor:halt", "stop!", "")]
     assert get(store) is None
 
 
 def test_a_resume_finds_keys_that_only_the_record_names(store: Store) -> None:
     """Set because a governor read no other; the operator's own settings do not name it."""
-    halting.stop(store, order(), False)
-    halting.stop(store, order(), False, "theirs")
+    halt.stop(store, order(), False)
+    halt.stop(store, order(), False, "theirs")
     rows = kill_switch.read(store, KILL_NAMES)
     assert [row.key for row in rows if row.mode.level] == [OWN, "quantum:theirs"]
     assert {name for name, _, _ in resumed(store)} == {"governor:halt", "theirs"}
@@ -375,5 +376,5 @@ def test_a_broken_record_breaks_nothing(store: Store, record: str) -> None:
     store.run("HSET", store.keys.halt_records, "governor:halt", record, b"\xff", b"\xff")
     (row,) = [row for row in kill_switch.read(store, KILL_NAMES) if row.mode.level]
     assert row.record is None
-    assert isinstance(halting.resume(store, order()), Refused)
-    assert halting.stop(store, order(), False).was == "other"
+    assert isinstance(halt.resume(store, order()), Refused)
+    assert halt.stop(store, order(), False).was == "other"

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from qtctl.domain.gates import Limits, judge
 from qtctl.domain.reasons import Verdict
-from qtctl.wire.decisions import facts_of
-from qtctl.wire.keys import LEDGER
-from qtctl.wire.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.decision import facts_of
+from qtctl.wire.schema.keys import LEDGER
 from tests.support import plans
 
 limits = st.builds(

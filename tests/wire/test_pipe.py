@@ -3,7 +3,7 @@
 import pytest
 
 from qtctl.errors import RedisUnreachable, ServerRefusedError, WireError
-from qtctl.wire.store import BATCH, Store
+from qtctl.wire.client.store import BATCH, Store
 
 
 def test_replies_come_in_the_order_of_what_was_sent(store: Store) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from qtctl.wire import symbols as module
-from qtctl.wire.store import Store
-from qtctl.wire.symbols import SPREAD, Symbols
+from qtctl.wire.allocation import symbols as module
+from qtctl.wire.allocation.symbols import SPREAD, Symbols
+from qtctl.wire.client.store import Store
 
 HEAD = "quantum:allocation:target:"
 

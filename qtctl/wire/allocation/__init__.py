@@ -1,0 +1,1 @@
+"""What the allocation loop reads and writes: symbols, scores, passes, proposals."""

@@ -1,0 +1,113 @@
+"""One pass of the allocation loop over the wire: read, have decided, write, all overlapping.
+
+While a chunk of symbols is decided on here, the server already reads the next one and writes the
+last. Nothing waits for a reply that it does not need.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from redis.exceptions import ResponseError
+
+from qtctl.domain.allocation import Proposal
+from qtctl.domain.readings import EFF_FIELDS, TARGET_FIELDS
+from qtctl.wire.allocation import proposals, scores
+from qtctl.wire.allocation.scores import Reading
+from qtctl.wire.allocation.symbols import Symbol
+from qtctl.wire.client.pipe import Pipe
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import EFFICIENCY, TARGET
+
+CHUNK = 100
+"""Symbols read at once, and written at once: it holds the server up for half a millisecond."""
+AHEAD = 4
+"""Chunks whose replies may be on their way while one is decided on."""
+
+Decide = Callable[[Sequence[Symbol], Sequence[Reading], Sequence[Reading]], list[Proposal]]
+"""Proposals from symbols, their targets and their efficiency scores, each in the same order."""
+
+
+def run(
+    store: Store, symbols: Sequence[Symbol], decide: Decide, *, maxlen: int, ttl_sec: int
+) -> dict[str, str]:
+    """One pass; returns what could not be written: key to problem.
+
+    One symbol's trouble never costs another its proposal. Errors: RedisUnreachable.
+    """
+    with store.pipe(decoded=True) as pipe:
+        going = _Pass(store, pipe, decide, maxlen, ttl_sec)
+        for start in range(0, len(symbols), CHUNK):
+            going.read(symbols[start : start + CHUNK])
+            going.catch_up(AHEAD)
+        going.catch_up(0)
+    for made in going.refused:
+        going.problems |= proposals.write(store, made, maxlen=maxlen, ttl_sec=ttl_sec)
+    return going.problems
+
+
+class _Pass:
+    """What is on its way, in order: each entry receives its replies and goes on from there."""
+
+    def __init__(self, store: Store, pipe: Pipe, decide: Decide, maxlen: int, ttl_sec: int) -> None:
+        self._store, self._pipe, self._decide = store, pipe, decide
+        self._maxlen, self._ttl_sec = maxlen, ttl_sec
+        self._due: deque[Callable[[], None]] = deque()
+        self.problems: dict[str, str] = {}
+        self.refused: list[list[Proposal]] = []
+
+    def catch_up(self, left: int) -> None:
+        """Receive until at most so many are on their way."""
+        while len(self._due) > left:
+            self._due.popleft()()
+
+    def read(self, symbols: Sequence[Symbol]) -> None:
+        self._pipe.send(
+            [symbol.ask_target for symbol in symbols]
+            + [symbol.ask_efficiency for symbol in symbols]
+        )
+        self._due.append(partial(self._have_read, symbols))
+
+    def _have_read(self, symbols: Sequence[Symbol]) -> None:
+        replies, count = self._pipe.receive(), len(symbols)
+        targets = scores.readings(replies[:count], TARGET_FIELDS)
+        efficiencies = scores.readings(replies[count:], EFF_FIELDS)
+        unsure_targets = [i for i, found in enumerate(targets) if found == {}]
+        unsure = [i for i, found in enumerate(efficiencies) if found == {}]
+        if not unsure and not unsure_targets:
+            self._write(self._decide(symbols, targets, efficiencies))
+            return
+        at = self._store.keys.at
+        keys = [at(TARGET, symbols[i].name) for i in unsure_targets]
+        keys += [at(EFFICIENCY, symbols[i].name) for i in unsure]
+        self._pipe.send(scores.ask_existence(keys))
+
+        def settled() -> None:
+            there = self._pipe.receive()
+            scores.settle(targets, unsure_targets, there[: len(unsure_targets)])
+            scores.settle(efficiencies, unsure, there[len(unsure_targets) :])
+            self._write(self._decide(symbols, targets, efficiencies))
+
+        self._due.append(settled)
+
+    def _write(self, made: list[Proposal]) -> None:
+        if not made:
+            return
+        commands = proposals.commands(self._store, made, self._maxlen, self._ttl_sec)
+        size = proposals.SYMBOLS_PER_MULTI
+        multis = [made[start : start + size] for start in range(0, len(made), size)]
+        at = 0
+        for multi in multis:
+            to = at + len(multi) * proposals.PER_SYMBOL
+            self._pipe.send(commands[at:to], atomic=True, hold=to < len(commands))
+            at = to
+        self._due.append(partial(self._have_written, multis))
+
+    def _have_written(self, multis: Sequence[list[Proposal]]) -> None:
+        for made in multis:
+            try:
+                replies = self._pipe.receive()
+            except ResponseError:
+                self.refused.append(made)
+            else:
+                self.problems |= proposals.problems(self._store, made, replies)

@@ -1,0 +1,67 @@
+"""Targets and efficiency scores as they lie in Redis, many in one batch.
+
+Source: sections 1 and 2 of the specification.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from qtctl.domain.readings import EFF_FIELDS, TARGET_FIELDS, Unusable
+from qtctl.wire.client.connect import is_error, reply_error
+from qtctl.wire.client.pipe import Command
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import EFFICIENCY
+from qtctl.wire.schema.records import packed
+
+Reading = dict[str, str] | Unusable | None
+"""The fields asked for; why they can't be read; None where there is no hash."""
+
+
+def efficiencies(store: Store, symbols: Sequence[str]) -> list[Reading]:
+    """The efficiency hashes of these symbols, in their order; other fields are not read."""
+    keys = [store.keys.at(EFFICIENCY, symbol) for symbol in symbols]
+    asked = [ask_efficiency(key) for key in keys]
+    found = readings(store.batch(asked, decoded=True), EFF_FIELDS)
+    unsure = [place for place, reading in enumerate(found) if reading == {}]
+    there = store.batch(ask_existence([keys[place] for place in unsure]))
+    settle(found, unsure, there)
+    return found
+
+
+def ask_target(key: str) -> bytes:
+    """What reads a target hash, as it stands on the wire."""
+    return packed(("HMGET", key, *TARGET_FIELDS))
+
+
+def ask_efficiency(key: str) -> bytes:
+    """What reads an efficiency hash, as it stands on the wire."""
+    return packed(("HMGET", key, *EFF_FIELDS))
+
+
+def ask_existence(keys: Sequence[str]) -> list[Command]:
+    """HMGET can't tell a missing hash from one whose fields were renamed; this can."""
+    return [("EXISTS", key) for key in keys]
+
+
+def readings(replies: Sequence[Any], fields: Sequence[str]) -> list[Reading]:
+    """What the decoded replies stand for; where no field was there, {} stands until `settle`."""
+    out: list[Reading] = []
+    for reply in replies:
+        if is_error(reply):
+            out.append(Unusable(str(reply_error(reply))))
+        else:
+            out.append(
+                {
+                    name: value
+                    for name, value in zip(fields, reply, strict=True)
+                    if value is not None
+                }
+            )
+    return out
+
+
+def settle(found: list[Reading], unsure: Sequence[int], there: Sequence[Any]) -> None:
+    """None for those of the unsure places whose key is not there."""
+    for place, exists in zip(unsure, there, strict=True):
+        if exists == 0:
+            found[place] = None

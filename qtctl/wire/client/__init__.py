@@ -1,0 +1,1 @@
+"""The connection to Redis: from a URL to a client, pipelines, scripts, finding the primary."""

@@ -1,0 +1,188 @@
+"""Where the primary is: asked of Sentinel, or of the nodes of a cluster.
+
+All keys of ours share one hash tag, hence one slot, hence one node: on a cluster too a single plain
+connection to one server is all there is, and whatever moves (a failover, a slot) is found by asking
+again. Source: section 5 of the specification ("Redis URLs").
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import msgspec
+from redis.crc import key_slot
+
+from qtctl import clock
+from qtctl.errors import RedisUnreachable, ServerRefusedError, WireError
+from qtctl.settings import SENTINEL, Nodes, display_url, hash_tag
+from qtctl.wire.client.connect import Access, connect, translated
+from qtctl.wire.schema.records import pairs, text
+
+T = TypeVar("T")
+_ASK_SEC = 0.5
+"""A node that takes longer is passed over: another knows the same."""
+_SILENT_SEC = 30.0
+"""A sentinel that did not answer is not asked again for so long whether all is as it was: waiting
+for it holds up plans."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Host and port of a server."""
+
+    host: str
+    port: int
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """The primary as a node knows it; epoch: of the last failover that it has heard of."""
+
+    place: Place
+    epoch: int
+
+
+class Finder:
+    """Finds the primary by the nodes of a URL; one per connection, not thread safe."""
+
+    def __init__(self, url: str, nodes: Nodes, prefix: str, access: Access) -> None:
+        self._url = display_url(url)
+        self._nodes = nodes
+        self._slot: int = key_slot(hash_tag(prefix).encode())
+        self._access = access
+        self._sentinels = nodes.scheme == SENTINEL
+        self._ask = deque(Place(*node) for node in nodes.nodes)
+        self._silent_until: dict[Place, float] = {}
+
+    def find(self, connect_to: Callable[[Place], T]) -> T:
+        """What connect_to makes of the primary: of the first server that will do, of those named.
+
+        Errors: RedisUnreachable with what each node said, and each server that was named.
+        """
+        said: dict[str, None] = {}
+        for place in self._named(said):
+            try:
+                found = connect_to(place)
+            except (RedisUnreachable, WireError) as problem:
+                said[str(problem)] = None
+            else:
+                return found
+        raise RedisUnreachable(f"no primary by {self._url}: {'; '.join(said)}")
+
+    def url(self, place: Place) -> str:
+        """The plain URL of a server."""
+        return self._nodes.url(place.host, place.port)
+
+    def doubt(self) -> None:
+        """What the last one said was wrong, or is not so any more: ask another the next time."""
+        self._ask.rotate(-1)
+
+    def moved(self, place: Place) -> Place | None:
+        """Another server that is the primary by now, None where that is not known.
+
+        An isolated primary takes writes until its clients notice: so it is asked of a sentinel
+        again and again. A node of a cluster that is cut off refuses by itself.
+        """
+        asked = self._next_sentinel()
+        if asked is None:
+            return None
+        try:
+            if self._asked(asked).place == place:
+                return None
+        except (RedisUnreachable, WireError):
+            self._silent_until[asked] = clock.monotonic() + _SILENT_SEC
+            return None
+        # It may be the one that is behind: the others are heard as well.
+        now = next(self._named({}), None)
+        return None if now == place else now
+
+    def _next_sentinel(self) -> Place | None:
+        """Each in its turn, but for those that did not answer lately; None where none is left."""
+        for _ in range(len(self._ask) if self._sentinels else 0):
+            self._ask.rotate(-1)
+            if self._silent_until.get(self._ask[0], 0.0) <= clock.monotonic():
+                return self._ask[0]
+        return None
+
+    def troubles(self, place: Place) -> list[str]:
+        """Each node that can't be asked, or names another primary than this."""
+        said: list[str] = []
+        for node in list(self._ask):
+            try:
+                found = self._asked(node).place
+            except (RedisUnreachable, WireError) as problem:
+                said.append(str(problem))
+            else:
+                if found != place:
+                    said.append(f"{node.host}:{node.port} names {found.host}:{found.port}")
+        return said
+
+    def _named(self, said: dict[str, None]) -> Iterator[Place]:
+        """The servers that the nodes name, each once, the best founded first; `said`: what is
+        wrong with nodes.
+
+        Of sentinels a majority is heard, and the latest failover that one of them knows of
+        counts: one that is cut off, or has not heard yet, names a primary that was replaced.
+        """
+        answers: list[_Answer] = []
+        enough = len(self._ask) // 2 + 1 if self._sentinels else 1
+        tried: set[Place] = set()
+        nodes = list(self._ask)
+        for asked, node in enumerate(nodes, 1):
+            try:
+                answers.append(self._asked(node))
+            except (RedisUnreachable, WireError) as problem:
+                said[str(problem)] = None
+                self._ask.remove(node)
+                self._ask.append(node)
+            if len(answers) >= enough or asked == len(nodes):
+                for answer in sorted(answers, key=lambda it: -it.epoch):
+                    if answer.place not in tried:
+                        tried.add(answer.place)
+                        yield answer.place
+
+    def _asked(self, node: Place) -> "_Answer":
+        """Where this node says that the primary is. Errors: RedisUnreachable, WireError."""
+        command = (
+            ("SENTINEL", "MASTER", self._nodes.service) if self._sentinels else ("CLUSTER", "SLOTS")
+        )
+        try:
+            reply = self._run(node, *command)
+        except ServerRefusedError as problem:
+            raise self._refused(node, str(problem)) from problem
+        if self._sentinels:
+            known = pairs(reply)
+            place = Place(known["ip"], int(known["port"]))
+            return _Answer(place, int(known.get("config-epoch", 0)))
+        return _Answer(self._owner(node, reply), 0)
+
+    def _owner(self, node: Place, slots: Any) -> Place:
+        for first, last, primary, *_ in slots:
+            self._learn(text(primary[0] or b""), int(primary[1]))
+            if first <= self._slot <= last:
+                # Without a name of its own it is the one that was asked.
+                host = text(primary[0] or b"")
+                return Place(node.host if host in ("", "?") else host, int(primary[1]))
+        raise self._refused(node, f"knows no owner of slot {self._slot}; is the cluster whole?")
+
+    def _learn(self, host: str, port: int) -> None:
+        place = Place(host, port)
+        if host not in ("", "?") and place not in self._ask and len(self._ask) < 100:
+            self._ask.append(place)
+
+    def _refused(self, node: Place, said: str) -> ServerRefusedError:
+        if "unknown command" in said or "cluster support disabled" in said:
+            said = "is no sentinel" if self._sentinels else "is no node of a cluster"
+        elif self._sentinels and "No such master" in said:
+            said = f"knows no service {self._nodes.service!r}"
+        return ServerRefusedError(f"{node.host}:{node.port} {said}")
+
+    def _run(self, node: Place, *command: Any) -> Any:
+        url = self._nodes.asked(node.host, node.port)
+        # The login of the settings is for the servers; sentinels have one in the URL, or none.
+        access = Access() if self._sentinels else self._access
+        with translated(url):
+            client = connect(url, connect_timeout_sec=_ASK_SEC, timeout_sec=_ASK_SEC, access=access)
+            try:
+                return client.execute_command(*command)  # type: ignore[no-untyped-call]
+            finally:
+                client.close()
+                client.connection_pool.disconnect()

@@ -1,0 +1,113 @@
+"""Many commands at once, sent ahead of their replies: the server works while we do.
+
+redis-py's own pipeline does the same with several times the work per command.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import hiredis
+import redis
+from redis.exceptions import ResponseError
+
+from qtctl.wire.client.connect import is_elsewhere
+
+Command = tuple[Any, ...] | bytes
+"""A command as words, or as it stands on the wire (`records.py` packs what is written often)."""
+_MULTI, _EXEC = hiredis.pack_command(("MULTI",)), hiredis.pack_command(("EXEC",))
+_READ_BYTES = 65_536
+_INCOMPLETE = object()
+
+
+class Pipe:
+    """What was sent over one connection and not answered yet, in order.
+
+    Everything that is sent must be received (or drained) before the connection is used otherwise.
+    Not thread safe. Errors: those of redis and of the socket, after which nothing is known.
+    """
+
+    def __init__(
+        self, client: "redis.Redis", *, roams: bool = False, decoded: bool = False
+    ) -> None:
+        """roams: a reply that says that another server is the primary now ends it all. decoded:
+        replies are text, as `records.text` makes it, instead of bytes."""
+        connection: Any = client.connection
+        assert connection is not None, "made with single_connection_client"
+        self._connection = connection
+        self._due: deque[tuple[int, bool]] = deque()
+        self._held: list[bytes] = []
+        self._roams, self._decoded = roams, decoded
+        self._elsewhere: Exception | None = None
+        self._reader: Any = None
+
+    def send(
+        self, commands: Sequence[Command], *, atomic: bool = False, hold: bool = False
+    ) -> None:
+        """Send them, in a MULTI where atomic; their replies come later. hold: together with the
+        next ones, in one write."""
+        packed = b"".join(
+            [each if isinstance(each, bytes) else hiredis.pack_command(each) for each in commands]
+        )
+        if atomic:
+            packed = _MULTI + packed + _EXEC
+        self._held.append(packed)
+        self._due.append((len(commands), atomic))
+        if not hold:
+            self._connection.send_packed_command([b"".join(self._held)])
+            self._held.clear()
+
+    def receive(self) -> list[Any]:
+        """The replies to the oldest ones that were sent; an error stands as an exception.
+
+        Errors: ResponseError where a MULTI was refused, which then did nothing.
+        """
+        count, atomic = self._due.popleft()
+        if not atomic:
+            return self._replies(count)
+        replies = self._replies(count + 2)
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                raise reply  # Refused as it was queued: nothing was done.
+        done: list[Any] = replies[-1]
+        return done
+
+    def drain(self) -> None:
+        """Receive what is due, and throw it away."""
+        while self._due:
+            count, atomic = self._due.popleft()
+            self._replies(count + 2 * atomic)
+
+    def _replies(self, count: int) -> list[Any]:
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = hiredis.Reader(
+                protocolError=redis.InvalidResponse,
+                replyError=self._error,
+                notEnoughData=_INCOMPLETE,
+                encoding="utf-8" if self._decoded else None,
+                errors="backslashreplace",
+            )
+        socket = self._connection._sock
+        replies: list[Any] = []
+        while len(replies) < count:
+            reply = reader.gets()
+            if reply is not _INCOMPLETE:
+                replies.append(reply)
+                continue
+            try:
+                data = socket.recv(_READ_BYTES)
+            except TimeoutError as late:
+                raise redis.TimeoutError("Timeout reading from socket") from late
+            if not data:
+                raise redis.ConnectionError("Connection closed by server.")
+            reader.feed(data)
+        if self._elsewhere is not None:
+            raise redis.ConnectionError(str(self._elsewhere)) from self._elsewhere
+        return replies
+
+    def _error(self, said: str) -> Exception:
+        problem: Exception = self._connection._parser.parse_error(said)
+        if self._roams and is_elsewhere(problem):
+            self._elsewhere = problem
+        return problem

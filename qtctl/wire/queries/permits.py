@@ -1,0 +1,105 @@
+"""Permits as they lie in Redis: listing by the index, looking at one, taking one.
+
+Source: sections 1 and 3 of the specification. Every reader takes both encodings.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from qtctl.domain.names import plan_id_problem
+from qtctl.errors import WireError
+from qtctl.wire.client.connect import is_error
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import PERMIT
+from qtctl.wire.schema.permit import permit_fields
+from qtctl.wire.schema.records import text
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A permit that nobody has taken yet.
+
+    fields is None where what lies there is no permit; ttl_sec is None where it has no lifetime
+    (it should have one).
+    """
+
+    plan_id: str
+    ttl_sec: float | None
+    fields: dict[str, Any] | None
+
+
+class Left(msgspec.Struct, frozen=True):
+    """A permit by its key and by the index. ttl_sec is None where it has no lifetime, or is not
+    there; until: when it runs out (epoch seconds), None where the index does not have it."""
+
+    there: bool
+    ttl_sec: float | None
+    until: float | None
+
+
+def time_left(store: Store, plan_ids: Sequence[str]) -> dict[str, Left]:
+    """How these permits stand, those included that are not there any more."""
+    if not plan_ids:
+        return {}
+    asks = [("PTTL", store.keys.at(PERMIT, plan_id)) for plan_id in plan_ids]
+    *left, scores = store.batch([*asks, ("ZMSCORE", store.keys.permits, *plan_ids)])
+    until = [None] * len(plan_ids) if is_error(scores) else scores
+    return {
+        plan_id: Left(
+            there=not is_error(ttl) and ttl != -2,
+            ttl_sec=None if is_error(ttl) or ttl < 0 else ttl / 1000,
+            until=None if end is None else float(end),
+        )
+        for plan_id, ttl, end in zip(plan_ids, left, until, strict=True)
+    }
+
+
+def listed(store: Store) -> list[Held]:
+    """All permits of the governors' index that are still there, the next to expire first.
+
+    Never one of another system, whatever the index says.
+    """
+    ids = [text(member) for member in store.run("ZRANGE", store.keys.permits, 0, -1)]
+    return _held(store, [id_ for id_ in ids if plan_id_problem(id_) is None])
+
+
+def one(store: Store, plan_id: str) -> Held | None:
+    """The permit of one plan, None where there is none (taken, expired, or never issued)."""
+    found = _held(store, [plan_id])
+    return found[0] if found else None
+
+
+def take(store: Store, plan_id: str) -> dict[str, Any] | None:
+    """Takes a permit: its fields once, None for everybody after. Errors: WireError where what
+    lies there is no permit (it is gone then, as with any consumer)."""
+    keys = (store.keys.at(PERMIT, plan_id), store.keys.permits)
+    raw = store.script("take_permit", keys, (plan_id,))
+    if raw is None:
+        return None
+    fields = _fields(raw)
+    if fields is None:
+        raise WireError(f"{keys[0]} held no permit: neither JSON object nor hash")
+    return fields
+
+
+def _held(store: Store, ids: Sequence[str]) -> list[Held]:
+    keys = [store.keys.at(PERMIT, plan_id) for plan_id in ids]
+    asks = [ask for key in keys for ask in (("PTTL", key), ("GET", key), ("HGETALL", key))]
+    replies = store.batch(asks)
+    out = []
+    for place, plan_id in enumerate(ids):
+        ttl, as_text, as_hash = replies[3 * place : 3 * place + 3]
+        if is_error(ttl) or ttl == -2:
+            continue
+        raw = as_hash if is_error(as_text) else as_text
+        fields = None if raw is None or is_error(raw) else _fields(raw)
+        out.append(Held(plan_id, None if ttl == -1 else ttl / 1000, fields))
+    return out
+
+
+def _fields(raw: Any) -> dict[str, Any] | None:
+    try:
+        return permit_fields(raw)
+    except RecursionError:  # Brackets by the thousand: JSON, perhaps, and no permit.
+        return None

@@ -1,0 +1,225 @@
+"""All that one screen about the two loops needs: read at once, and read again for what is new only.
+
+Nothing is scanned but the names of the service records, and those rarely where the keyspace is
+large; streams are read back over a bounded window.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+
+from qtctl import clock
+from qtctl.errors import WireError
+from qtctl.settings import Settings
+from qtctl.wire import queue_inspection
+from qtctl.wire.client.connect import is_error
+from qtctl.wire.client.store import Server, Store, server_of
+from qtctl.wire.control import kill_switch
+from qtctl.wire.control.kill_switch import KillKey
+from qtctl.wire.queries import permits, services, streams
+from qtctl.wire.queries.permits import Held
+from qtctl.wire.queries.rules_in_force import of_running
+from qtctl.wire.queries.services import Running
+from qtctl.wire.queries.streams import StreamEntry
+from qtctl.wire.queue_inspection import Group
+from qtctl.wire.schema.keys import GROUP
+
+T = TypeVar("T")
+
+SERVICES = ("allocation", "governor")
+RATE_SEC = 300.0
+"""Plans per minute are the average of so long."""
+MOST_EVENTS = 10_000
+"""Of each stream so many entries are looked at, the newest."""
+STUCK_MS = 60_000
+REST_TIMES = 20
+"""New service records are looked for again after so many times what the last SCAN took."""
+
+
+class KillKeys(msgspec.Struct, frozen=True):
+    """The setting of a governor that says which names are its kill switch."""
+
+    kill_keys: tuple[str, ...]
+
+
+class Lately(msgspec.Struct, frozen=True):
+    """What the events say. since: from when on (epoch seconds); cut: a cap left out older ones.
+    per_minute: plans decided a minute, over the last five; blocks: reason to count, the most
+    frequent first."""
+
+    since: float
+    cut: bool
+    permitted: int
+    blocked: int
+    per_minute: float
+    blocks: dict[str, int]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """now: the server's clock, epoch seconds. server_url: of the one server that answers, where the
+    URL only leads to it too. server: None where this user may not ask (INFO).
+    group: the governors' own, None where it is not there. plans_per_minute: entries on the plan
+    stream, over the last five minutes (or as far back as MOST_EVENTS go).
+    problems: what could not be read, and why, by `group`, `permits`, `plans` or `events`."""
+
+    now: float
+    server_url: str
+    server: Server | None
+    services: tuple[Running, ...]
+    kill: tuple[KillKey, ...]
+    group: Group | None
+    permits: tuple[Held, ...]
+    plans_per_minute: float
+    lately: Lately
+    problems: dict[str, str]
+
+
+class Watch:
+    """How everything stands, asked once or again and again. A connection made anew starts it
+    afresh: another server may answer."""
+
+    def __init__(self, store: Store, settings: Settings, since_sec: float) -> None:
+        self._store = store
+        self._settings = settings
+        self._since_sec = since_sec
+        self._generation = -1
+        self._forget()
+
+    def read(self) -> Status:
+        """One look, in half a dozen round trips. Errors: RedisUnreachable, WireError."""
+        now = self._store.now_ms() / 1000
+        if self._store.generation != self._generation:
+            self._forget()
+            self._generation = self._store.generation
+        server, services = self._records(now)
+        governors = [each for each in services if each.service == "governor"]
+        own, _ = of_running(governors, "governor", self._settings, KillKeys)
+        self._problems.clear()
+        no_events: tuple[list[tuple[float, str, str]], float | None] = ([], None)
+        return Status(
+            now=now,
+            server_url=self._store.server_url(),
+            server=server,
+            services=services,
+            kill=tuple(kill_switch.read(self._store, own.kill_keys)),
+            group=self._part("group", self._group, None),
+            permits=tuple(self._part("permits", lambda: permits.listed(self._store), [])),
+            plans_per_minute=self._part("plans", lambda: self._plans_per_minute(now), 0.0),
+            lately=_lately(
+                *self._part("events", lambda: self._events.read(self._store, now), no_events),
+                now,
+                self._since_sec,
+            ),
+            problems=dict(self._problems),
+        )
+
+    def _forget(self) -> None:
+        self._names: list[tuple[str, str]] = []
+        self._names_due = 0.0
+        self._problems: dict[str, str] = {}
+        keys = self._store.keys
+        self._plans = _Recent(keys.plans, RATE_SEC, lambda entry: streams.time_of(entry.id))
+        self._events = _Recent(keys.events, self._since_sec, _event)
+
+    def _part(self, name: str, read: Callable[[], T], otherwise: T) -> T:
+        """One part of it; what can't be read is told in its place and costs no other its own."""
+        try:
+            return read()
+        except WireError as problem:
+            self._problems[name] = str(problem)
+            return otherwise
+
+    def _records(self, now: float) -> tuple[Server | None, tuple[Running, ...]]:
+        """The server, and the services that have a record."""
+        begun = clock.monotonic()
+        if begun >= self._names_due:
+            self._names = services.names(self._store, SERVICES)
+            ended = clock.monotonic()
+            self._names_due = ended + REST_TIMES * (ended - begun)
+        records = [("HGETALL", self._store.keys.service(*each)) for each in self._names]
+        info, *replies = self._store.batch([("INFO",), *records])
+        found = [
+            services.of_reply(service, name, reply)
+            for (service, name), reply in zip(self._names, replies, strict=True)
+        ]
+        if None in found:
+            self._names_due = 0.0  # One ended; another may have come instead.
+        return (
+            None if is_error(info) else server_of(info, int(now * 1000)),
+            tuple(each for each in found if each is not None),
+        )
+
+    def _group(self) -> Group | None:
+        found = queue_inspection.groups(self._store, self._store.keys.plans, STUCK_MS)
+        return next((each for each in found if each.name == GROUP), None)
+
+    def _plans_per_minute(self, now: float) -> float:
+        times, back_to = self._plans.read(self._store, now)
+        return _per_minute(len(times), now, back_to, RATE_SEC)
+
+
+class _Recent(Generic[T]):
+    """What a stream got over the last so many seconds, the newest MOST_EVENTS of it; of each entry
+    what `pick` makes of it."""
+
+    def __init__(self, stream: str, keep_sec: float, pick: Callable[[StreamEntry], T]) -> None:
+        self._stream = stream
+        self._keep_sec = keep_sec
+        self._pick = pick
+        self._kept: deque[tuple[float, T]] = deque()
+        self._last = ""
+        self._back_to: float | None = None
+
+    def read(self, store: Store, now: float) -> tuple[list[T], float | None]:
+        """Oldest first; and the time where a cap cut it off, None where it goes back all the way.
+
+        Errors: RedisUnreachable, WireError.
+        """
+        begin = now - self._keep_sec
+        new = streams.since(store, self._stream, begin, MOST_EVENTS, after=self._last)
+        if new.back_to is not None:
+            self._kept.clear()
+            self._back_to = new.back_to
+        for entry in reversed(new.entries):
+            self._kept.append((streams.time_of(entry.id), self._pick(entry)))
+        if new.entries:
+            self._last = new.entries[0].id
+        while len(self._kept) > MOST_EVENTS:
+            self._kept.popleft()
+            self._back_to = self._kept[0][0]
+        while self._kept and self._kept[0][0] < begin:
+            self._kept.popleft()
+        if self._back_to is not None and self._back_to < begin:
+            self._back_to = None
+        return [picked for _, picked in self._kept], self._back_to
+
+
+def _event(entry: StreamEntry) -> tuple[float, str, str]:
+    """When it was, what, and why."""
+    fields = entry.fields
+    return streams.time_of(entry.id), fields.get("event", ""), fields.get("reason", "")[:64]
+
+
+def _lately(
+    events: Sequence[tuple[float, str, str]], back_to: float | None, now: float, since_sec: float
+) -> Lately:
+    kinds = Counter(event for _, event, _ in events)
+    blocks = Counter(reason for _, event, reason in events if event == "blocked")
+    span = min(RATE_SEC, since_sec)
+    fresh = sum(event in ("permitted", "blocked") and at >= now - span for at, event, _ in events)
+    return Lately(
+        since=back_to or now - since_sec,
+        cut=back_to is not None,
+        permitted=kinds["permitted"],
+        blocked=kinds["blocked"],
+        per_minute=_per_minute(fresh, now, back_to, span),
+        blocks=dict(blocks.most_common()),
+    )
+
+
+def _per_minute(count: int, now: float, back_to: float | None, span: float) -> float:
+    """The average of a window, or of as much of it as a cap left."""
+    seconds = span if back_to is None else min(span, max(now - back_to, 0.001))
+    return count * 60 / seconds

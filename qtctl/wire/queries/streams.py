@@ -1,0 +1,173 @@
+"""Reading a stream from its end, and following it without a gap or a repeat.
+
+Source: section 4 of the specification, `tail`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from qtctl import errors
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.ids import order
+from qtctl.wire.schema.records import pairs, text
+
+PAGE = 500
+
+
+class StreamEntry(msgspec.Struct, frozen=True):
+    """An entry as a person sees it: a bad byte is a visible escape.
+
+    raw: name, value, name, value, … to the byte; empty where only the fields are known.
+    """
+
+    id: str
+    fields: dict[str, str]
+    raw: Sequence[bytes] = ()
+
+
+Wanted = Callable[[StreamEntry], bool]
+
+
+def last(store: Store, stream: str, count: int, wanted: Wanted) -> list[StreamEntry]:
+    """The last entries that are wanted, oldest first; goes back as far as it must."""
+    found: list[StreamEntry] = []
+    before = "+"
+    while len(found) < count:
+        page = _entries(store.run("XREVRANGE", stream, before, "-", "COUNT", PAGE))
+        found += [entry for entry in page if wanted(entry)]
+        if len(page) < PAGE:
+            break
+        before = f"({page[-1].id}"
+    return found[:count][::-1]
+
+
+class Window(msgspec.Struct, frozen=True):
+    """The entries of a stream since a time, newest first. back_to: the time (epoch seconds) where
+    a cap cut it off, None where it goes back all the way."""
+
+    entries: tuple[StreamEntry, ...]
+    back_to: float | None
+
+
+def since(
+    store: Store, stream: str, at: float, cap: int, page: int = PAGE, after: str = ""
+) -> Window:
+    """What was added since a time (epoch seconds), or after an entry, the newest `cap` of it.
+
+    Empty where there is no such stream. Errors: RedisUnreachable; WrongTypeError naming the key.
+    """
+    found: list[StreamEntry] = []
+    before, start = "+", f"({after}" if after else str(max(0, int(at * 1000)))
+    while len(found) < cap:
+        count = min(page, cap - len(found))
+        try:
+            reply = store.run("XREVRANGE", stream, before, start, "COUNT", count)
+        except errors.WrongTypeError:
+            raise errors.WrongTypeError(f"{stream} is no stream: 'redis-cli TYPE' tells") from None
+        found += _entries(reply)
+        if len(reply) < count:
+            return Window(tuple(found), None)
+        before = f"({found[-1].id}"
+    return Window(tuple(found), time_of(found[-1].id))
+
+
+def time_of(entry_id: str) -> float:
+    """When an entry was added, by its id; epoch seconds."""
+    head = entry_id.partition("-")[0]
+    return int(head) / 1000 if head.isdecimal() else 0.0
+
+
+class Follower:
+    """A place in a stream. It survives a lost connection: nothing is told twice, and what was
+    trimmed before it could be read is counted."""
+
+    def __init__(self, store: Store, stream: str, block_sec: float = 1.0) -> None:
+        self._store = store
+        self._waiter = store.reader(block_sec)
+        self._stream = stream
+        self._block_ms = int(block_sec * 1000)
+        self._last = "0-0"
+        # How many entries, of all that were ever added, lie behind this place.
+        self._position: int | None = None
+
+    def to_end(self) -> None:
+        """Puts the place behind what is there now. Errors: RedisUnreachable, WireError."""
+        added, _, _, newest = self._info()
+        self._position, self._last = added, newest
+
+    def is_behind(self, entry: StreamEntry) -> bool:
+        """Does the entry lie behind this place, so that `read` will not bring it."""
+        return order(entry.id) <= order(self._last)
+
+    def wait(self) -> None:
+        """Until there is something new, at most block_sec."""
+        self._waiter.run(
+            "XREAD", "COUNT", 1, "BLOCK", self._block_ms, "STREAMS", self._stream, self._last
+        )
+
+    def read(self) -> tuple[list[StreamEntry], int]:
+        """What is new, oldest first, at most PAGE; and how many were trimmed before it."""
+        info, page = self._store.batch(
+            [
+                ("XINFO", "STREAM", self._stream),
+                ("XRANGE", self._stream, f"({self._last}", "+", "COUNT", PAGE),
+            ],
+            atomic=True,
+        )
+        if isinstance(info, Exception) or isinstance(page, Exception):
+            return [], 0  # The stream is not there (yet).
+        lost = self._lost(_facts(info))
+        entries = _entries(page)
+        if entries:
+            self._last = entries[-1].id
+            if self._position is not None:
+                self._position += len(entries)
+        return entries, lost
+
+    def close(self) -> None:
+        """Lets the waiting connection go."""
+        self._waiter.close()
+
+    def _lost(self, facts: tuple[int | None, int, str, str]) -> int:
+        added, length, oldest, _ = facts
+        if added is None or self._position is None:
+            return 0
+        removed = added - length
+        if order(oldest or "0-0") <= order(self._last) or removed <= self._position:
+            return 0
+        lost = removed - self._position
+        self._position = removed
+        return lost
+
+    def _info(self) -> tuple[int | None, int, str, str]:
+        try:
+            return _facts(self._store.run("XINFO", "STREAM", self._stream))
+        except errors.ServerRefusedError:
+            return 0, 0, "", "0-0"  # No such stream yet: everything in it will be new.
+
+
+def _facts(info: Any) -> tuple[int | None, int, str, str]:
+    found = {text(info[i]): info[i + 1] for i in range(0, len(info), 2)}
+    first = found["first-entry"]
+    return (
+        found.get("entries-added"),
+        found["length"],
+        text(first[0]) if first else "",
+        text(found["last-generated-id"]),
+    )
+
+
+def _entries(reply: Any) -> list[StreamEntry]:
+    return [StreamEntry(text(id_), pairs(raw), raw) for id_, raw in reply or ()]
+
+
+def other_groups(store: Store, ours: str) -> list[str]:
+    """The consumer groups of the plan stream that are not the governors'."""
+    try:
+        groups = store.run("XINFO", "GROUPS", store.keys.plans)
+    except errors.ServerRefusedError:
+        return []
+    names = [text(dict(zip(group[::2], group[1::2], strict=True))[b"name"]) for group in groups]
+    return [name for name in names if name != ours]

@@ -1,0 +1,79 @@
+"""Targets, scores and proposals side by side, as people look at them.
+
+Source: section 4 of the specification, `target list` and `eff list`.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from qtctl.domain.readings import Unusable
+from qtctl.wire.client.connect import is_error, reply_error
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import EFFICIENCY, PROPOSED, TARGET, KeySpec
+from qtctl.wire.schema.records import pairs
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A hash as it lies there: its fields, why they can't be read, or None where there is none.
+    ttl_sec is None where it has no lifetime."""
+
+    fields: dict[str, str] | Unusable | None
+    ttl_sec: float | None
+
+    @property
+    def readable(self) -> dict[str, str]:
+        """The fields, empty where there are none to read."""
+        return self.fields if isinstance(self.fields, dict) else {}
+
+
+class Symbol(msgspec.Struct, frozen=True):
+    """All that is known of one symbol."""
+
+    symbol: str
+    target: Found
+    efficiency: Found
+    proposal: Found
+
+
+def symbols(store: Store, wanted: Sequence[str] = ()) -> list[Symbol]:
+    """Every symbol with a live target, or those wanted; in order."""
+    names = list(wanted) or store.scan(TARGET)
+    columns = [_hashes(store, spec, names) for spec in (TARGET, EFFICIENCY, PROPOSED)]
+    return [
+        Symbol(name, *found)
+        for name, *found in zip(names, *columns, strict=True)
+        if any(each.fields is not None for each in found)
+    ]
+
+
+def targets(store: Store) -> list[Symbol]:
+    """Every symbol with a live target, in order; the scores are not read."""
+    names = store.scan(TARGET)
+    columns = [_hashes(store, spec, names) for spec in (TARGET, PROPOSED)]
+    return [
+        Symbol(name, target, Found(None, None), proposal)
+        for name, target, proposal in zip(names, *columns, strict=True)
+        if target.fields is not None
+    ]
+
+
+def scores(store: Store, wanted: Sequence[str] = ()) -> list[tuple[str, Found]]:
+    """Every symbol with an efficiency score, or those wanted that have one; in order."""
+    names = list(wanted) or store.scan(EFFICIENCY)
+    found = _hashes(store, EFFICIENCY, names)
+    return [pair for pair in zip(names, found, strict=True) if pair[1].fields is not None]
+
+
+def _hashes(store: Store, spec: KeySpec, names: Sequence[str]) -> list[Found]:
+    keys = [store.keys.at(spec, name) for name in names]
+    replies = store.batch([ask for key in keys for ask in (("HGETALL", key), ("PTTL", key))])
+    out = []
+    for raw, ttl in zip(replies[::2], replies[1::2], strict=True):
+        fields: dict[str, str] | Unusable | None
+        if is_error(raw):
+            fields = Unusable(str(reply_error(raw)))
+        else:
+            fields = pairs(raw) or None
+        out.append(Found(fields, None if is_error(ttl) or ttl < 0 else ttl / 1000))
+    return out

@@ -1,0 +1,91 @@
+"""What became of an entry of the plan stream, as far as others can see.
+
+Source: section 4 of the specification, `tail plans` and `inject plan --wait`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from qtctl import errors
+from qtctl.domain import plans
+from qtctl.domain.names import stored
+from qtctl.domain.plans import Plan, PlanRules, Unreadable
+from qtctl.domain.reasons import Reason, Verdict
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor.plan_queue import Entry, group_state
+from qtctl.wire.queries.decisions import Decision, by_id
+from qtctl.wire.queries.streams import StreamEntry
+from qtctl.wire.schema.ids import order
+from qtctl.wire.schema.keys import GROUP
+from qtctl.wire.schema.records import text
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A verdict and its reason; both empty where nothing is known yet."""
+
+    verdict: str = ""
+    reason: str = ""
+
+
+def of_entries(store: Store, entries: Sequence[StreamEntry], rules: PlanRules) -> list[Seen]:
+    """The verdicts on these entries, from the decisions."""
+    read = [_read(entry, rules) for entry in entries]
+    ids = list(dict.fromkeys(plan.plan_id for plan in read if isinstance(plan, Plan)))
+    known = by_id(store, ids)
+    settled = _settled_up_to(store)
+    return [
+        _verdict(entry.id, plan, known, settled) for entry, plan in zip(entries, read, strict=True)
+    ]
+
+
+def of_entry(
+    store: Store, entry_id: str, fields: Mapping[str, str], rules: PlanRules
+) -> Seen | None:
+    """The verdict on one entry, None while there is none."""
+    (seen,) = of_entries(store, [StreamEntry(entry_id, dict(fields))], rules)
+    if not seen.verdict or _is_pending(store, entry_id):
+        return None
+    return seen
+
+
+def _read(entry: StreamEntry, rules: PlanRules) -> Plan | Unreadable:
+    """As the governor reads it: a bad byte, or a name given twice, shows in the raw only."""
+    fields = Entry(entry.id, entry.raw).fields() if entry.raw else entry.fields
+    return plans.read(fields, rules)
+
+
+def _verdict(
+    entry_id: str, plan: Plan | Unreadable, known: Mapping[str, Decision], settled: str
+) -> Seen:
+    if order(entry_id) > order(settled):
+        return Seen()
+    if isinstance(plan, Unreadable):
+        return Seen(Verdict.REJECTED, Reason.INVALID_PLAN)
+    decision = known.get(plan.plan_id)
+    if decision is None:
+        return Seen() if plan.execute else Seen(Verdict.SKIPPED, plan.decision)
+    if decision.get("entry_id") == entry_id:
+        return Seen(decision.get("verdict", ""), decision.get("reason", ""))
+    if order(decision.get("entry_id") or "0-0") > order(entry_id):
+        # A later entry of the same plan was judged; what this one got is no longer known.
+        return Seen(Verdict.BLOCKED, "judged again later")
+    if decision.get("verdict") != Verdict.PERMITTED:
+        return Seen() if plan.execute else Seen(Verdict.SKIPPED, plan.decision)
+    same = (decision.get("symbol"), decision.get("kind")) == (stored(plan.symbol), plan.kind)
+    same = same and plan.execute
+    return Seen(Verdict.BLOCKED, Reason.DUPLICATE_PLAN if same else Reason.PLAN_CONFLICT)
+
+
+def _settled_up_to(store: Store) -> str:
+    """The last entry that the governors have read."""
+    state = group_state(store)
+    return "0-0" if state is None else state.last_id
+
+
+def _is_pending(store: Store, entry_id: str) -> bool:
+    try:
+        rows = store.run("XPENDING", store.keys.plans, GROUP, entry_id, entry_id, 1)
+    except errors.ServerRefusedError:
+        return False
+    return bool(rows) and text(rows[0][0]) == entry_id

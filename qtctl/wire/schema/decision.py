@@ -1,0 +1,201 @@
+"""The decision on the wire: the facts that a verdict rests on, and the way back to them.
+
+Source: section 3 of the specification, "Decision record".
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from qtctl.domain import numbers
+from qtctl.domain.downsize import Hint
+from qtctl.domain.gates import Facts, Limits
+from qtctl.domain.names import MAX_STORED_BYTES, stored
+from qtctl.domain.plans import Plan, PlanRules
+from qtctl.domain.reasons import Kind
+from qtctl.wire.schema.records import HINT, Field, Flat, Record
+
+
+class Case(msgspec.Struct, frozen=True):
+    """What the governor knows of a plan before the atomic step."""
+
+    plan: Plan
+    entry_id: str
+    hint: Hint
+    deliveries: int
+    attempts: int
+    instance: str
+    version: str
+    limits: str
+
+
+def _exact(value: float | None) -> str:
+    """A fact that a gate compares: all its digits, or an explanation could contradict a verdict."""
+    return "" if value is None else repr(value)
+
+
+def _compact(text: str) -> str:
+    """A number of hundreds of digits is as good as unknown: nothing is judged by these."""
+    return text if len(text) <= MAX_STORED_BYTES else ""
+
+
+def _notional(case: Case) -> str:
+    value = case.plan.notional_usd
+    return "" if value is None or abs(value) == float("inf") else _compact(numbers.usd(value))
+
+
+def _eff_age(case: Case) -> str:
+    age = case.hint.efficiency.age_sec
+    return "" if age is None else _compact(numbers.millis(age))
+
+
+_OF_PLAN: Record[Case] = Record(
+    Field("plan_id", "the plan_id", lambda c: stored(c.plan.plan_id)),
+    Field("entry_id", "of the stream entry that was judged", lambda c: c.entry_id),
+    Field("symbol", "the symbol", lambda c: stored(c.plan.symbol)),
+    Field("kind", "open or close", lambda c: c.plan.kind),
+    Field("action", "as sent", lambda c: stored(c.plan.action)),
+    Field("side", "as sent", lambda c: stored(c.plan.side)),
+    Field("qty", "number, empty if unknown", lambda c: _exact(c.plan.qty)),
+    Field("price", "price, else entry_price", lambda c: _exact(c.plan.price)),
+    Field("source", "as sent", lambda c: stored(c.plan.source)),
+    Field("kill_score", "0 to 1, all its digits", lambda c: _exact(c.plan.kill_score)),
+    Field("notional_usd", "abs(qty) × price, USD", _notional),
+)
+_OF_CASE: Record[Case] = Record(
+    Field("eff_age_sec", "age of the score when it was read", _eff_age),
+    Field("deliveries", "how often the group delivered the entry", lambda c: str(c.deliveries)),
+    Field("attempts", "how often this governor tried it", lambda c: str(c.attempts)),
+    Field("instance", "host or name of the governor", lambda c: stored(c.instance)),
+    Field("version", "of qtctl", lambda c: c.version),
+    Field("limits", "digest: governor:limits:{digest}", lambda c: c.limits),
+)
+
+
+def static_fields(case: Case, hint: Flat) -> Flat:
+    """What Python writes into a decision. hint: the flat fields of HINT."""
+    return _OF_PLAN.flat(case) + hint + _OF_CASE.flat(case)
+
+
+DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (
+    ("decided_at", "epoch seconds with milliseconds, the server's clock"),
+    ("plan_age_sec", "by the plan's own timestamp, empty if it has none"),
+    ("queue_age_sec", "by the id of its stream entry"),
+    ("kill_key", "the strictest kill key that was set, else empty"),
+    ("kill_value", "its value (a wrong type as <type>)"),
+    ("queued_before_server", "1 where it was queued before this server started"),
+    ("last_open_at", "last open permitted for the symbol, epoch seconds"),
+    ("last_open_age_sec", "the same as an age"),
+    ("opens_5min", "opens of the symbol permitted in the last 5 min"),
+    ("opens_1h", "in the last hour"),
+    ("opens_total_5min", "of all symbols in the last 5 min"),
+)
+"""What the atomic step finds and writes, in the order of its reply."""
+
+DECISION_HEAD = (("verdict", "permitted or blocked"), ("reason", "ok, or the gate's word"))
+DECISION_LATER = (("withdrawn_at", "when a conflicting plan or halt took the permit back"),)
+DECISION_FIELDS: tuple[tuple[str, str], ...] = (
+    *DECISION_HEAD,
+    *((field.name, field.holds) for field in _OF_PLAN),
+    *((field.name, field.holds) for field in HINT),
+    *((field.name, field.holds) for field in _OF_CASE),
+    *DECISION_DYNAMIC,
+    *DECISION_LATER,
+)
+
+
+def facts_of(record: Mapping[str, str]) -> Facts:
+    """The facts that a decision record holds, for `domain.gates.judge`."""
+    known = {
+        name: numbers.number(record.get(name, ""))
+        for name in (
+            "queue_age_sec",
+            "plan_age_sec",
+            "kill_score",
+            "qty",
+            "price",
+            "last_open_age_sec",
+            "opens_5min",
+            "opens_1h",
+            "opens_total_5min",
+        )
+    }
+    return Facts(
+        symbol=record.get("symbol", ""),
+        kind=Kind.CLOSE if record.get("kind") == Kind.CLOSE else Kind.OPEN,
+        queue_age_sec=known["queue_age_sec"] or 0.0,
+        kill_key=record.get("kill_key", ""),
+        kill_value=record.get("kill_value", ""),
+        queued_before_server=record.get("queued_before_server") == "1",
+        plan_age_sec=known["plan_age_sec"],
+        kill_score=known["kill_score"],
+        qty=known["qty"],
+        price=known["price"],
+        last_open_age_sec=known["last_open_age_sec"],
+        opens_5min=int(known["opens_5min"] or 0),
+        opens_1h=int(known["opens_1h"] or 0),
+        opens_total_5min=int(known["opens_total_5min"] or 0),
+    )
+
+
+FACTS_OF_LIMITS: dict[str, tuple[str, ...]] = {
+    "max_plan_age_sec": ("plan_age_sec",),
+    "kill_score_critical": ("kill_score",),
+    "max_notional_per_trade_usd": ("qty", "price"),
+    "symbol_cooldown_sec": ("last_open_age_sec",),
+    "max_exec_per_5min": ("opens_5min",),
+    "max_exec_per_hour": ("opens_1h",),
+    "max_opens_per_5min_total": ("opens_total_5min",),
+}
+"""What the gates of opens compare with a limit that may be off."""
+_ALWAYS_A_NUMBER = frozenset(("queue_age_sec", "opens_5min", "opens_1h", "opens_total_5min"))
+
+
+def unrecorded(record: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The facts that a record should hold and does not, by the limit that they are compared with;
+    those of the gates without a limit under "". Empty for a record that is whole.
+
+    An empty field is a fact (the plan had none); one that is not there, or that is no number, is
+    not: `facts_of` would take it for the same.
+    """
+    kind = record.get("kind")
+    every = [name for name in ("queue_age_sec",) if not _holds(record, name)]
+    every += [name for name in ("kill_key", "kill_value") if name not in record]
+    if kind not in (Kind.OPEN, Kind.CLOSE):
+        every.insert(0, "kind")
+    if kind != Kind.OPEN:
+        return {"": tuple(every)} if every else {}
+    if record.get("queued_before_server") not in ("0", "1"):
+        every.append("queued_before_server")
+    found = {"": tuple(every)}
+    for limit, facts in FACTS_OF_LIMITS.items():
+        found[limit] = tuple(name for name in facts if not _holds(record, name))
+    return {limit: names for limit, names in found.items() if names}
+
+
+def _holds(record: Mapping[str, str], name: str) -> bool:
+    value = record.get(name)
+    if value is None or (not value and name in _ALWAYS_A_NUMBER):
+        return False
+    return not value or numbers.number(value) is not None
+
+
+def limits_json(limits: Limits, rules: PlanRules) -> bytes:
+    """The limits that decisions rest on, canonical: sorted lists, fields in their order."""
+    return msgspec.json.encode(
+        msgspec.structs.asdict(limits)
+        | {name: sorted(getattr(rules, name)) for name in rules.__struct_fields__}
+    )
+
+
+def limits_of(raw: bytes) -> Limits | None:
+    """The limits in a `governor:limits:*` key, None where it can't be read or lacks one: a default
+    in its place could be another than it was judged by."""
+    try:
+        found = msgspec.json.decode(raw, type=dict[str, Any])
+        if not found.keys() >= set(Limits.__struct_fields__):
+            return None
+        return msgspec.convert(found, Limits)
+    except (msgspec.DecodeError, RecursionError):
+        return None

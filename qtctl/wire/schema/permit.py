@@ -1,0 +1,83 @@
+"""The permit on the wire: a JSON string, or a hash where `permit_encoding` says so.
+
+Source: section 3 of the specification, "Permit JSON".
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from qtctl.domain import numbers
+from qtctl.domain.plans import Plan
+from qtctl.wire.schema.records import Flat, flag, pairs
+
+PermitField = tuple[str, str, Callable[[Plan], Any]]
+"""Name, what it holds, and its JSON value."""
+
+PERMIT_HEAD: tuple[PermitField, ...] = (
+    ("granted", "true", lambda p: True),
+    ("symbol", "the symbol", lambda p: p.symbol),
+    ("decision", "EXECUTE", lambda p: p.decision),
+    ("computed_qty", "number, the plan's qty, else 0", lambda p: p.qty or 0.0),
+    ("computed_notional", "number, USD, else 0", lambda p: _finite(p.notional_usd)),
+)
+PERMIT_CREATED = ("created_at", "epoch seconds with milliseconds, the server's clock")
+_CREATED = b',"created_at":'
+PERMIT_TAIL: tuple[PermitField, ...] = (("consumed", "false", lambda p: False),)
+
+
+def _finite(value: float | None) -> float:
+    return value if value is not None and abs(value) < float("inf") else 0.0
+
+
+def permit_json(plan: Plan, hint: Flat) -> tuple[bytes, bytes]:
+    """The JSON of a permit in two halves, around the value of created_at, which comes from the
+    server's clock in the atomic step. hint: the flat fields of HINT."""
+    head = {name: value(plan) for name, _, value in PERMIT_HEAD}
+    tail = {name: value(plan) for name, _, value in PERMIT_TAIL}
+    tail |= zip(hint[::2], hint[1::2], strict=True)
+    return msgspec.json.encode(head)[:-1] + _CREATED, b"," + msgspec.json.encode(tail)[1:]
+
+
+def permit_hash(plan: Plan, hint: Flat) -> Flat:
+    """The same as flat fields for HSET, created_at empty; flags are 0 and 1."""
+    out: Flat = []
+    for name, _, value in PERMIT_HEAD:
+        out += [name, _hash_text(value(plan))]
+    out += [PERMIT_CREATED[0], ""]
+    for name, _, value in PERMIT_TAIL:
+        out += [name, _hash_text(value(plan))]
+    return out + hint
+
+
+def _hash_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return flag(value)
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+_PERMIT_FLAGS = ("granted", "consumed")
+_PERMIT_NUMBERS = ("computed_qty", "computed_notional", "created_at")
+
+
+def permit_fields(raw: Any) -> dict[str, Any] | None:
+    """A permit as read, from the JSON string (bytes) or the flat hash (list): the same mapping.
+
+    None where it is neither: a reader then says so instead of guessing.
+    """
+    if isinstance(raw, bytes):
+        try:
+            found = msgspec.json.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        return found if isinstance(found, dict) else None
+    fields: dict[str, Any] = dict(pairs(raw))
+    for name in _PERMIT_FLAGS:
+        if name in fields:
+            fields[name] = fields[name] in ("1", "true")
+    for name in _PERMIT_NUMBERS:
+        value = numbers.number(fields.get(name, ""))
+        if value is not None:
+            fields[name] = value
+    return fields or None
