@@ -16,7 +16,7 @@ from qtctl.errors import NotFoundError
 if TYPE_CHECKING:
     from qtctl.cli.why_facts import Answer
     from qtctl.cli.why_said import Told
-    from qtctl.domain.why import Facts
+    from qtctl.domain.diagnosis import Facts
     from qtctl.wire.client.store import Store
 
 app = new_app("why")
@@ -106,7 +106,7 @@ def _unknown(store: "Store", symbol: str, since_sec: float) -> str:
 
 def _record(env: Env, store: "Store", answer: "Answer") -> dict[str, Any]:
     from qtctl.cli.why_said import Told
-    from qtctl.domain.why import causes
+    from qtctl.domain.diagnosis import causes
     from qtctl.wire.schema.keys import TARGET
 
     facts = answer.facts
@@ -214,7 +214,7 @@ def _verdicts(facts: "Facts") -> list[dict[str, Any]]:
 
 
 def _permits_json(facts: "Facts") -> dict[str, Any]:
-    from qtctl.domain.why import CONSUMER_WAITS_SEC, PermitState
+    from qtctl.domain.diagnosis import CONSUMER_WAITS_SEC, PermitState
 
     issued = list(facts.permits.values())
     counts = {state.value: sum(it.state is state for it in issued) for state in PermitState}

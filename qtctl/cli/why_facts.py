@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qtctl.cli.env import Env
+from qtctl.domain.diagnosis import Alive, Facts, Target
 from qtctl.domain.downsize import DownsizeRules, Hint, hint
 from qtctl.domain.gates import Limits
 from qtctl.domain.plans import PlanRules
 from qtctl.domain.readings import MISSING, Unusable, assess, target_usd
-from qtctl.domain.why import Alive, Facts, Target
 from qtctl.errors import WireError
 
 if TYPE_CHECKING:

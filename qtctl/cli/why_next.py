@@ -3,9 +3,9 @@
 import shlex
 
 from qtctl.cli.why_said import Told
+from qtctl.domain.diagnosis import Cause
 from qtctl.domain.names import plan_id_problem
 from qtctl.domain.reasons import Reason
-from qtctl.domain.why import Cause
 
 
 def next_command(cause: str, told: Told) -> str:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qtctl.cli import human
+from qtctl.domain.diagnosis import CONSUMER_WAITS_SEC, Cause, PermitState
 from qtctl.domain.numbers import number
 from qtctl.domain.reasons import Reason, Verdict
-from qtctl.domain.why import CONSUMER_WAITS_SEC, Cause, PermitState
 
 if TYPE_CHECKING:
-    from qtctl.domain.why import Facts, Permit, Seen
+    from qtctl.domain.diagnosis import Facts, Permit, Seen
 
 
 class Told:

@@ -11,7 +11,7 @@ from qtctl.deploy.host import ABSENT, Host, State
 from qtctl.errors import ConfigError
 from qtctl.settings import Loaded, load
 from qtctl.settings.envfile import is_name, parse
-from qtctl.settings.loading import DEFAULT_FILE
+from qtctl.settings.load import DEFAULT_FILE
 
 Read = Callable[[str], State]
 

@@ -13,9 +13,9 @@ from qtctl import clock
 from qtctl.domain.allocation import AllocationRules, Proposal, propose
 from qtctl.domain.readings import Unusable, assess, target_usd
 from qtctl.domain.reasons import EffReason
+from qtctl.services.heartbeat import Presence, host_name
 from qtctl.services.metrics import AllocationMetrics
-from qtctl.services.presence import Presence, host_name
-from qtctl.services.troubles import Troubles
+from qtctl.services.problem_log import Troubles
 from qtctl.settings import Allocation, digest, public
 from qtctl.wire.allocation import passes
 from qtctl.wire.allocation.scores import Reading

@@ -9,12 +9,12 @@ import threading
 from qtctl import clock
 from qtctl.domain.reasons import Reason
 from qtctl.errors import RedisUnreachable, WireError
-from qtctl.services.judging import Judging
+from qtctl.services.heartbeat import Presence, host_name
+from qtctl.services.judge import Judging
 from qtctl.services.metrics import BACKLOG, GovernorMetrics
-from qtctl.services.presence import Presence, host_name
+from qtctl.services.problem_log import Troubles
 from qtctl.services.rules import rules_of
 from qtctl.services.server_watch import ServerWatch
-from qtctl.services.troubles import Troubles
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.settings import digest, public
 from qtctl.wire.client.store import Store

@@ -5,7 +5,7 @@ import hashlib
 from qtctl.domain.downsize import DownsizeRules
 from qtctl.domain.gates import Limits
 from qtctl.domain.plans import PlanRules
-from qtctl.services.judging import Rules
+from qtctl.services.judge import Rules
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.wire.governor.commit import CommitSettings
 from qtctl.wire.schema.decision import limits_json

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from qtctl import clock
+from qtctl.supervisor.hosted_service import Slot
 from qtctl.supervisor.notify import Notify
-from qtctl.supervisor.slot import Slot
 from qtctl.text import escape
 
 log = logging.getLogger("qtctl.supervisor")

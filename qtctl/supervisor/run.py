@@ -18,10 +18,10 @@ from typing import Final
 from qtctl import clock
 from qtctl.errors import QtctlError
 from qtctl.services.base import Service
+from qtctl.supervisor.hosted_service import Slot
 from qtctl.supervisor.notify import Notify
 from qtctl.supervisor.reporter import Reporter
 from qtctl.supervisor.signals import Asked, Reload, listening
-from qtctl.supervisor.slot import Slot
 
 log = logging.getLogger("qtctl.supervisor")
 

@@ -9,8 +9,8 @@ import pytest
 
 from qtctl.cli.why_next import COMMANDS, exists
 from qtctl.cli.why_said import SENTENCES
+from qtctl.domain.diagnosis import Cause
 from qtctl.domain.reasons import Reason
-from qtctl.domain.why import Cause
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import diagnosis as why_wire
 from qtctl.wire.schema.keys import DECISION, EFFICIENCY, GROUP, LEDGER, LIMITS, PERMIT, TARGET

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qtctl.domain.reasons import Kind, Reason, Verdict
-from qtctl.domain.why import (
+from qtctl.domain.diagnosis import (
     Alive,
     Cause,
     Facts,
@@ -19,6 +18,7 @@ from qtctl.domain.why import (
     causes,
     permit_cause,
 )
+from qtctl.domain.reasons import Kind, Reason, Verdict
 
 NOW = 1_000_000.0
 WELL = Target(100.0, age_sec=5.0)

@@ -8,7 +8,7 @@ import pytest
 
 from qtctl import clock
 from qtctl.errors import RedisUnreachable
-from qtctl.services import judging
+from qtctl.services import judge
 from qtctl.services.governor import MAX_TRIES, Governor
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor import plan_queue
@@ -59,7 +59,7 @@ def tries_left(store: Store) -> list[str]:
 def test_a_plan_that_brings_out_a_bug_of_ours_is_rejected_after_five_tries(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judging.Judging, "_read", poisoned(judging.Judging._read))
+    monkeypatch.setattr(judge.Judging, "_read", poisoned(judge.Judging._read))
     service = governor(store)
     service.open(clock.now())
     send(store, fields(plan_id="before"))
@@ -82,7 +82,7 @@ def test_a_plan_that_kills_the_process_is_rejected_after_five_deaths(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each governor here dies with the plan in its hands: nothing of it remains in memory."""
-    monkeypatch.setattr(judging.Judging, "_read", poisoned(judging.Judging._read))
+    monkeypatch.setattr(judge.Judging, "_read", poisoned(judge.Judging._read))
     send(store, fields(plan_id="poison"))
     deaths = 0
     for _ in range(MAX_TRIES + 3):
@@ -102,14 +102,14 @@ def test_redis_refusing_or_going_away_never_counts_against_a_plan(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away = {"now": False}
-    commit = judging.commit
+    commit = judge.commit
 
     def unsteady(*args: Any) -> Any:
         if away["now"]:
             raise RedisUnreachable("cut")
         return commit(*args)
 
-    monkeypatch.setattr(judging, "commit", unsteady)
+    monkeypatch.setattr(judge, "commit", unsteady)
     service = governor(store)
     service.open(clock.now())
     send(store, fields())

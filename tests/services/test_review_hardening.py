@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from qtctl import clock
 from qtctl.services import governor as governor_module
 from qtctl.services.governor import Governor
+from qtctl.services.problem_log import MAX_KNOWN, Troubles
 from qtctl.services.server_watch import ServerWatch
-from qtctl.services.troubles import MAX_KNOWN, Troubles
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.wire.client.store import Server, Store
 from qtctl.wire.private_server.embedded import temporary

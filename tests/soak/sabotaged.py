@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from qtctl.services import judging
+from qtctl.services import judge
 from qtctl.wire.client import store
 from qtctl.wire.governor.plan_queue import Entry
 
@@ -69,14 +69,14 @@ def _end_after(count: int) -> None:
 
 
 def _acknowledge_first() -> None:
-    honest = judging.Judging.serve
+    honest = judge.Judging.serve
 
-    def hasty(self: judging.Judging, entries: Sequence[Entry], *args: Any) -> list[str]:
+    def hasty(self: judge.Judging, entries: Sequence[Entry], *args: Any) -> list[str]:
         self._queue.acknowledge([entry.id for entry in entries])
         time.sleep(GAP_SEC)
         return honest(self, entries, *args)
 
-    judging.Judging.serve = hasty  # type: ignore[assignment, method-assign]
+    judge.Judging.serve = hasty  # type: ignore[assignment, method-assign]
 
 
 def _break_script(good: str, bad: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from qtctl.errors import ConfigError, RedisUnreachable
-from qtctl.supervisor import slot
+from qtctl.supervisor import hosted_service
 from qtctl.supervisor.notify import Notify
 from tests.supervisor.fakes import FakeService, fetch, held, running
 from tests.supervisor.manager import manager
@@ -189,7 +189,7 @@ def test_reloads_that_come_close_together_take_hold_one_after_the_other() -> Non
 def test_a_hung_loop_is_replaced_when_its_deadline_is_over_and_told_at_the_end(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slot, "END_SEC", 0.2)
+    monkeypatch.setattr(hosted_service, "END_SEC", 0.2)
     release = threading.Event()
     old = FakeService(on_step=held(release), pass_timeout_sec=0.3)
     new = FakeService()

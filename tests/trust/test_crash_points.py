@@ -18,7 +18,7 @@ import pytest
 import redis.connection
 
 from qtctl import clock
-from qtctl.services import judging
+from qtctl.services import judge
 from qtctl.services.base import Service
 from qtctl.supervisor.run import once
 from qtctl.wire.client import store as store_module
@@ -212,14 +212,14 @@ def test_an_acknowledgement_before_the_decision_is_seen(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sabotage: a death after it loses the plan."""
-    honest = judging.commit
+    honest = judge.commit
 
     def hasty(where: Store, cases: Any, *rest: Any) -> Any:
         ids = [case.entry_id for case in cases]
         where.run("XACK", where.keys.plans, "governor", *ids)
         return honest(where, cases, *rest)
 
-    monkeypatch.setattr(judging, "commit", hasty)
+    monkeypatch.setattr(judge, "commit", hasty)
     assert breaches(store, "backlog") >= 1
 
 
@@ -227,7 +227,7 @@ def test_a_permit_that_no_decision_guards_is_seen(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sabotage: acknowledged by a step of its own, and permitted whatever was decided before."""
-    honest, digest, commit = store_module.source, store_module.digest, judging.commit
+    honest, digest, commit = store_module.source, store_module.digest, judge.commit
 
     def careless(name: str) -> str:
         script = honest(name)
@@ -245,7 +245,7 @@ def test_a_permit_that_no_decision_guards_is_seen(
 
     digest.cache_clear()
     monkeypatch.setattr(store_module, "source", careless)
-    monkeypatch.setattr(judging, "commit", unguarded)
+    monkeypatch.setattr(judge, "commit", unguarded)
     try:
         assert breaches(store, "backlog") >= 1
     finally:

@@ -9,7 +9,7 @@ import pytest
 from qtctl import clock
 from qtctl.errors import RedisUnreachable
 from qtctl.services import governor as governor_module
-from qtctl.services import judging
+from qtctl.services import judge
 from qtctl.services.governor import MAX_TRIES
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import SOCKET, Embedded
@@ -142,7 +142,7 @@ def test_a_count_of_tries_that_the_server_forgot_does_not_come_back_for_ever(
         scenes.send(store, [scenes.plan("p1")], scenes.OWN)
         service = scenes.governor(store.url)
         with monkeypatch.context() as patched:
-            patched.setattr(judging, "commit", away)
+            patched.setattr(judge, "commit", away)
             scenes.one_try(service)
         store.run("FLUSHALL")
         service.open(clock.now())

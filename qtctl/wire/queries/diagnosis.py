@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from qtctl.domain import numbers, plans
+from qtctl.domain.diagnosis import Kill, Permit, PermitState, Seen
 from qtctl.domain.gates import Check, Limits, judge
 from qtctl.domain.plans import EXECUTE, PlanRules, Unreadable
 from qtctl.domain.reasons import Verdict
-from qtctl.domain.why import Kill, Permit, PermitState, Seen
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import kill_switch

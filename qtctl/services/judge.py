@@ -18,7 +18,7 @@ from qtctl.domain.reasons import SKIPPED_DECISIONS, EffReason, Reason, Verdict
 from qtctl.errors import WireError
 from qtctl.logs import Line, log_batch
 from qtctl.services.metrics import OTHER, GovernorMetrics
-from qtctl.services.troubles import Troubles
+from qtctl.services.problem_log import Troubles
 from qtctl.wire.allocation import scores
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.commit import CommitSettings, Outcome, commit

@@ -14,7 +14,7 @@ import msgspec
 
 from qtctl import __version__
 from qtctl.errors import QtctlError, WireError
-from qtctl.services.troubles import Troubles
+from qtctl.services.problem_log import Troubles
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import SERVICE_TTL_SEC
