@@ -47,11 +47,11 @@ format: $(STAMP)
 
 # Writes the generated parts of docs/; tests check that they are up to date.
 docs: $(STAMP)
-	$(BIN)/python -m docs.generate
+	$(BIN)/python -m docs.generators.generate
 
 # The picture in the README, from a real run.
 picture: $(STAMP)
-	$(BIN)/python -m docs.picture
+	$(BIN)/python -m docs.generators.demo_picture
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,6 @@
 """`python -m qtctl` is `qtctl`."""
 
-from qtctl.cli.app import main
+from qtctl.cli.main import main
 
 if __name__ == "__main__":
     main()

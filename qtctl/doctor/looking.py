@@ -14,11 +14,11 @@ from qtctl.errors import WireError
 from qtctl.settings import Settings
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import keyspace
+from qtctl.wire.queries.groups import Group, StreamState, groups, streams
 from qtctl.wire.queries.keyspace import PermitKey, Sweep
 from qtctl.wire.queries.services import Running, named, running
 from qtctl.wire.queries.streams import StreamEntry, last
 from qtctl.wire.queries.targets import Symbol, symbols
-from qtctl.wire.queue_inspection import Group, StreamState, groups, streams
 from qtctl.wire.schema.keys import EFFICIENCY, PERMIT, SERVICE, TARGET
 
 SERVICES = ("allocation", "governor")

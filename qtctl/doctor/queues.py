@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from qtctl.doctor.findings import Finding, ok, some, unknown, warning, wrong
 from qtctl.doctor.looking import Look
-from qtctl.wire.queue_inspection import Group, StreamState
+from qtctl.wire.queries.groups import Group, StreamState
 from qtctl.wire.schema.keys import GROUP
 
 Findings = Iterator[Finding]

@@ -16,9 +16,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.core import TyperArgument
 
-from qtctl.cli import command_line, completing
-from qtctl.cli.app import root, run
-from qtctl.cli.env import Env
+from qtctl.cli.completion import bash_line, engine
+from qtctl.cli.framework.context import Env
+from qtctl.cli.main import root, run
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import completion
 from qtctl.wire.schema.keys import EFFICIENCY, PERMIT, TARGET
@@ -39,7 +39,7 @@ def cli(redis_url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
 
 def offered(*words: str, url: str = "redis://127.0.0.1:1") -> list[str]:
     env = Env(redis_url=url, environ=NO_FILE)
-    return [value for value, _ in completing.answer(words, env).options]
+    return [value for value, _ in engine.answer(words, env).options]
 
 
 def decided(store: Store, *plan_ids: str) -> None:
@@ -94,7 +94,7 @@ def test_hidden_commands_are_not_offered() -> None:
 
 def test_every_argument_of_every_command_has_something_to_offer() -> None:
     """A new one needs a line in completing.py, or stands in NOT_ASKED."""
-    known = {*completing.WORDS, *completing.NAMES, completing.DEPLOYMENT}
+    known = {*engine.WORDS, *engine.NAMES, engine.DEPLOYMENT}
     silent = [
         (path, param.metavar)
         for path, command in leaves(root(), "")
@@ -102,7 +102,7 @@ def test_every_argument_of_every_command_has_something_to_offer() -> None:
         for param in command.params
         if isinstance(param, TyperArgument)
         and not {(path, param.metavar), ("", param.metavar)} & known
-        and param.metavar not in {*NOT_ASKED, *completing.SETTINGS}
+        and param.metavar not in {*NOT_ASKED, *engine.SETTINGS}
     ]
     assert silent == []
 
@@ -231,10 +231,10 @@ names = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min
 def test_what_is_put_in_for_a_name_is_that_one_word_to_bash(found: list[str]) -> None:
     lines, wanted = [], []
     for head, kept in PLACES.items():
-        typed = command_line.typed(f"qtctl plan show {head}", BREAKS)
+        typed = bash_line.typed(f"qtctl plan show {head}", BREAKS)
         for name in found:
             value = typed.words[-1] + name
-            put = command_line.put(value, typed)
+            put = bash_line.put(value, typed)
             assert put is not None or typed.quoted
             if put is not None:
                 lines.append(f"printf '%s\\0' {kept}{put}{kept[-1] if typed.quoted else ''}")
@@ -247,8 +247,8 @@ def test_what_is_put_in_for_a_name_is_that_one_word_to_bash(found: list[str]) ->
 
 @pytest.mark.parametrize("line", ["a 'b'c", "a |b", "a >b", "a; b"])
 def test_where_bash_knows_better_no_name_is_put_in(line: str) -> None:
-    typed = command_line.typed(line, BREAKS)
-    assert typed.ended or command_line.put("bcd", typed) is None
+    typed = bash_line.typed(line, BREAKS)
+    assert typed.ended or bash_line.put("bcd", typed) is None
 
 
 HOSTILE = ["e1;$(>owned)", "e2`>owned`|x", "e3'\"!!&>owned"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qtctl.cli.app import run
+from qtctl.cli.main import run
 
 Captured = pytest.CaptureFixture[str]
 

@@ -16,10 +16,10 @@ import pytest
 import typer
 
 from qtctl import __version__
-from qtctl.cli import values
-from qtctl.cli.app import COMMANDS, root, run
-from qtctl.cli.env import Env
-from qtctl.cli.frame import command, group
+from qtctl.cli.framework import arguments
+from qtctl.cli.framework.command import command, group
+from qtctl.cli.framework.context import Env
+from qtctl.cli.main import COMMANDS, root, run
 from qtctl.errors import NotFoundError, QtctlError, RefusedError
 
 app = group(
@@ -65,7 +65,7 @@ def score(
     Examples:
         qtctl sample score BTCUSDT 0.2
     """
-    number = values.number(score, "SCORE", 0, 1)
+    number = arguments.number(score, "SCORE", 0, 1)
     seen.append((env, {"symbol": symbol, "score": number, "follow": follow, "count": count}))
 
 
@@ -359,7 +359,7 @@ def test_a_command_does_not_wait_for_pydantic(line: str) -> None:
         "import sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import test_frame\n"
-        "from qtctl.cli.app import COMMANDS, run\n"
+        "from qtctl.cli.main import COMMANDS, run\n"
         "COMMANDS['sample'] = ('test_frame', '')\n"
         "before = set(sys.modules)\n"
         f"assert run({line.split()!r}) == 0\n"
@@ -374,9 +374,10 @@ def test_a_command_does_not_wait_for_pydantic(line: str) -> None:
 def test_help_and_version_import_nothing_heavy() -> None:
     program = (
         "import sys\n"
-        "from qtctl.cli.app import run\n"
+        "from qtctl.cli.main import run\n"
         "run(['--help'])\n"
-        "heavy = {'rich', 'redis', 'msgspec', 'json', 'logging', 'asyncio', 'qtctl.cli.config'}\n"
+        "heavy = {'rich', 'redis', 'msgspec', 'json', 'logging', 'asyncio'}\n"
+        "heavy.add('qtctl.cli.commands.config')\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
     ended = subprocess.run(
@@ -427,8 +428,8 @@ def test_an_output_that_cannot_show_a_character_gets_its_number() -> None:
 def test_an_interrupt_ends_with_130_and_no_traceback() -> None:
     program = (
         "import os, signal\n"
-        "from qtctl.cli import border\n"
-        f"code = border.guarded(lambda: os.kill(os.getpid(), {int(signal.SIGINT)}), debug=False)\n"
+        "from qtctl.cli.framework import exit\n"
+        f"code = exit.guarded(lambda: os.kill(os.getpid(), {int(signal.SIGINT)}), debug=False)\n"
         "raise SystemExit(code)\n"
     )
     ended = subprocess.run(

@@ -3,7 +3,7 @@ over and never lost."""
 
 import pytest
 
-from qtctl.cli import recovering
+from qtctl.cli.views import recovery
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import GROUP
 from tests.support.cli import Cli, hosting
@@ -130,7 +130,7 @@ def test_what_was_trimmed_while_it_was_pending_is_told_and_left_to_the_living(
 def test_another_systems_group_is_refused_unless_forced(
     cli: Cli, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovering, "ALIVE_SEC", 1.0)
+    monkeypatch.setattr(recovery, "ALIVE_SEC", 1.0)
     give(store, APPLY, "dead", 2)
     for command in ("recover", "prune"):
         said = cli("group", command, APPLY)

@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qtctl.cli import columns as c
-from qtctl.cli import human, tables, values
-from qtctl.cli.env import Env
-from qtctl.cli.layout import GAP, fit
-from qtctl.cli.render import Fields, Rows, Stream, emit, emit_one, to_json
+from qtctl.cli.framework import arguments
+from qtctl.cli.framework.context import Env
+from qtctl.cli.output import columns as c
+from qtctl.cli.output import format, tables
+from qtctl.cli.output.layout import GAP, fit
+from qtctl.cli.output.render import Fields, Rows, Stream, emit, emit_one, to_json
 from qtctl.errors import UsageError
 
 LONG_ID = "9f8e7d6c-5b4a-4321-8765-0123456789ab"
@@ -69,36 +70,36 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 @pytest.mark.parametrize(
     ("show", "value", "shown"),
     [
-        (human.money, "12345.6", "12,345.60"),
-        (human.money, -0.001, "0.00"),
-        (human.money, "nan", "nan"),
-        (human.money, None, "-"),
-        (human.money, "12\x1b[2J", "12\\x1b[2J"),
-        (human.change, 1000, "+1,000.00"),
-        (human.change, "-0.5", "-0.50"),
-        (human.change, 0, "0.00"),
-        (human.change, 0.001, "0.00"),
-        (human.percent, -12.49, "-12.5"),
-        (human.span, 0, "0 s"),
-        (human.span, 0.42, "0.4 s"),
-        (human.span, 0.96, "1 s"),
-        (human.span, 12, "12 s"),
-        (human.span, "99.4", "99 s"),
-        (human.span, 180, "3 min"),
-        (human.span, 7600, "2.1 h"),
-        (human.span, 4.5 * 86400, "4.5 d"),
-        (human.span, -5, "-5 s"),
-        (human.span, "", "-"),
-        (human.ttl, -1, "never"),
-        (human.ttl, 41.0, "41 s"),
-        (human.moment, 1769558400.9, "2026-01-28 00:00:00Z"),
-        (human.moment, "1769558400123", "2026-01-28 00:00:00Z"),
-        (human.moment, "2026-01-28T01:00:00+01:00", "2026-01-28 00:00:00Z"),
-        (human.moment, 1e30, "1e+30"),
-        (human.moment, "soon", "soon"),
-        (human.text, True, "yes"),
-        (human.text, ["a", "b\n"], "a, b\\x0a"),
-        (human.text, [], "-"),
+        (format.money, "12345.6", "12,345.60"),
+        (format.money, -0.001, "0.00"),
+        (format.money, "nan", "nan"),
+        (format.money, None, "-"),
+        (format.money, "12\x1b[2J", "12\\x1b[2J"),
+        (format.change, 1000, "+1,000.00"),
+        (format.change, "-0.5", "-0.50"),
+        (format.change, 0, "0.00"),
+        (format.change, 0.001, "0.00"),
+        (format.percent, -12.49, "-12.5"),
+        (format.span, 0, "0 s"),
+        (format.span, 0.42, "0.4 s"),
+        (format.span, 0.96, "1 s"),
+        (format.span, 12, "12 s"),
+        (format.span, "99.4", "99 s"),
+        (format.span, 180, "3 min"),
+        (format.span, 7600, "2.1 h"),
+        (format.span, 4.5 * 86400, "4.5 d"),
+        (format.span, -5, "-5 s"),
+        (format.span, "", "-"),
+        (format.ttl, -1, "never"),
+        (format.ttl, 41.0, "41 s"),
+        (format.moment, 1769558400.9, "2026-01-28 00:00:00Z"),
+        (format.moment, "1769558400123", "2026-01-28 00:00:00Z"),
+        (format.moment, "2026-01-28T01:00:00+01:00", "2026-01-28 00:00:00Z"),
+        (format.moment, 1e30, "1e+30"),
+        (format.moment, "soon", "soon"),
+        (format.text, True, "yes"),
+        (format.text, ["a", "b\n"], "a, b\\x0a"),
+        (format.text, [], "-"),
     ],
 )
 def test_a_value_is_shown_as_people_read_it(
@@ -111,7 +112,7 @@ def test_local_time_has_its_offset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()
     try:
-        assert human.moment(1769558400, utc=False) == "2026-01-28 05:30:00+05:30"
+        assert format.moment(1769558400, utc=False) == "2026-01-28 05:30:00+05:30"
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -121,23 +122,26 @@ def test_local_time_has_its_offset(monkeypatch: pytest.MonkeyPatch) -> None:
     ("call", "says"),
     [
         (
-            lambda: values.number("1.5", "SCORE", 0, 1),
+            lambda: arguments.number("1.5", "SCORE", 0, 1),
             "SCORE '1.5' is out of range; allowed: 0 to 1",
         ),
-        (lambda: values.number("nan", "SCORE", 0, 1), "'nan' is not a number; allowed: 0 to 1"),
-        (lambda: values.number("0x1", "USD", 0), "'0x1' is not a number; allowed: 0 or more"),
-        (lambda: values.number("1_0", "USD"), "USD '1_0' is not a number"),
-        (lambda: values.number("9", "X", hi=0.5), "X '9' is out of range; allowed: 0.5 or less"),
-        (lambda: values.whole("1.5", "-n", 1), "-n '1.5' is not a whole number; allowed: 1 or"),
-        (lambda: values.whole("0", "-n", 1, 10**6), "out of range; allowed: 1 to 1,000,000"),
-        (lambda: values.duration("2x", "--ttl", 1, 86400), "--ttl '2x' is not a duration as 90,"),
-        (lambda: values.duration("2d", "--ttl", 1, 86400), "out of range; allowed: 1s to 1d"),
-        (lambda: values.duration("-5", "--age"), "--age '-5' is not a duration"),
-        (lambda: values.duration("٣s", "--age"), "is not a duration"),
-        (lambda: values.symbol("A:B"), "SYMBOL 'A:B' has a colon; allowed: 1 to 64 characters"),
-        (lambda: values.symbol(""), "SYMBOL '' is empty"),
-        (lambda: values.symbols(["OK", "A B"]), "SYMBOL 'A B' has whitespace in it"),
-        (lambda: values.plan_id("p33:x"), "ID 'p33:x' starts with the mark of another system"),
+        (lambda: arguments.number("nan", "SCORE", 0, 1), "'nan' is not a number; allowed: 0 to 1"),
+        (lambda: arguments.number("0x1", "USD", 0), "'0x1' is not a number; allowed: 0 or more"),
+        (lambda: arguments.number("1_0", "USD"), "USD '1_0' is not a number"),
+        (lambda: arguments.number("9", "X", hi=0.5), "X '9' is out of range; allowed: 0.5 or less"),
+        (lambda: arguments.whole("1.5", "-n", 1), "-n '1.5' is not a whole number; allowed: 1 or"),
+        (lambda: arguments.whole("0", "-n", 1, 10**6), "out of range; allowed: 1 to 1,000,000"),
+        (
+            lambda: arguments.duration("2x", "--ttl", 1, 86400),
+            "--ttl '2x' is not a duration as 90,",
+        ),
+        (lambda: arguments.duration("2d", "--ttl", 1, 86400), "out of range; allowed: 1s to 1d"),
+        (lambda: arguments.duration("-5", "--age"), "--age '-5' is not a duration"),
+        (lambda: arguments.duration("٣s", "--age"), "is not a duration"),
+        (lambda: arguments.symbol("A:B"), "SYMBOL 'A:B' has a colon; allowed: 1 to 64 characters"),
+        (lambda: arguments.symbol(""), "SYMBOL '' is empty"),
+        (lambda: arguments.symbols(["OK", "A B"]), "SYMBOL 'A B' has whitespace in it"),
+        (lambda: arguments.plan_id("p33:x"), "ID 'p33:x' starts with the mark of another system"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(call: Callable[[], Any], says: str) -> None:
@@ -152,15 +156,15 @@ def test_a_bad_value_is_named_with_what_is_allowed(call: Callable[[], Any], says
     [("90", 90.0), ("90s", 90.0), (" 5m", 300.0), ("1.5h", 5400.0), ("2d", 172800.0), ("0", 0.0)],
 )
 def test_a_duration_is_in_seconds(text: str, seconds: float) -> None:
-    assert values.duration(text, "--since") == seconds
+    assert arguments.duration(text, "--since") == seconds
 
 
 def test_good_values_come_through() -> None:
-    assert values.number(" 1e-1 ", "SCORE", 0, 1) == 0.1
-    assert values.whole("-3", "N") == -3
-    assert values.symbols(["B", "A", "B"]) == ("B", "A")
-    assert values.symbols(None) == ()
-    assert values.plan_id("a:b") == "a:b"
+    assert arguments.number(" 1e-1 ", "SCORE", 0, 1) == 0.1
+    assert arguments.whole("-3", "N") == -3
+    assert arguments.symbols(["B", "A", "B"]) == ("B", "A")
+    assert arguments.symbols(None) == ()
+    assert arguments.plan_id("a:b") == "a:b"
 
 
 # JSON

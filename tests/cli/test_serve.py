@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from qtctl.cli.app import run
+from qtctl.cli.main import run
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server import embedded
 from qtctl.wire.private_server.embedded import Embedded

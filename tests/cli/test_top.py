@@ -13,11 +13,11 @@ from typing import Any
 import pexpect
 import pytest
 
-from qtctl.cli.drawing import ansi
-from qtctl.cli.overall import KillSwitch, Overall, Permits, Plans, Redis, Service
-from qtctl.cli.screen import decode
-from qtctl.cli.top_view import SORTS, View, frame, summary
-from qtctl.cli.watching import Seen
+from qtctl.cli.live.drawing import ansi
+from qtctl.cli.live.poller import Seen
+from qtctl.cli.live.screen import decode
+from qtctl.cli.live.view import SORTS, View, frame, summary
+from qtctl.cli.views.health import KillSwitch, Overall, Permits, Plans, Redis, Service
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import Embedded
 from qtctl.wire.schema.keys import Keys

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from qtctl.cli.why_next import COMMANDS, exists
-from qtctl.cli.why_said import SENTENCES
+from qtctl.cli.views.why_commands import COMMANDS, exists
+from qtctl.cli.views.why_sentences import SENTENCES
 from qtctl.domain.diagnosis import Cause
 from qtctl.domain.reasons import Reason
 from qtctl.wire.client.store import Store

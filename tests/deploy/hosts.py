@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qtctl.cli.app import run
+from qtctl.cli.main import run
 from qtctl.deploy import packaged, planning, systemctl
 from tests.support.cli import NO_FILE, Said
 
@@ -126,7 +126,7 @@ class Live(Staging):
         script = self._bin / "systemctl"
         script.write_text(_SYSTEMCTL.format(state=self.state))
         script.chmod(0o755)
-        monkeypatch.setattr("qtctl.cli.deployments.LIVE", self.root)
+        monkeypatch.setattr("qtctl.cli.views.deployments.LIVE", self.root)
         monkeypatch.setattr(systemctl, "BOOTED", self.state)
         monkeypatch.setattr(systemctl, "_POLL_SEC", 0.01)
         monkeypatch.setattr(os, "geteuid", lambda: 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qtctl.cli.app import run
+from qtctl.cli.main import run
 from tests.monitoring.support import Services, running
 from tests.support.cli import NO_FILE, Cli, Said
 

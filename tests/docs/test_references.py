@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from docs.commands import commands_page
-from docs.settings_tables import with_settings
-from qtctl.cli.app import COMMANDS
+from docs.generators.commands_page import commands_page
+from docs.generators.settings_tables import with_settings
+from qtctl.cli.main import COMMANDS
 from qtctl.settings.catalog import fields
 
 DOCS = Path(__file__).parents[2] / "docs"

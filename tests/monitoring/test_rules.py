@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from docs.monitoring_tables import alerts, exported, with_tables
+from docs.generators.monitoring_tables import alerts, exported, with_tables
 from tests.monitoring.support import CONFIG, ROOT, RULES
 from tests.support.debian import needed
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
-from docs.monitoring_tables import alerts
-from qtctl.cli import demo_traffic
-from qtctl.cli.app import COMMANDS
+from docs.generators.monitoring_tables import alerts
+from qtctl.cli.main import COMMANDS
+from qtctl.simulate import demo_traffic
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.schema.keys import Keys

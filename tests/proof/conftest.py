@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from qtctl.cli.app import run
+from qtctl.cli.main import run
 from qtctl.proof import stages
 
 

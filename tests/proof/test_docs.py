@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from docs.scenario_table import with_scenarios
+from docs.generators.scenario_table import with_scenarios
 
 
 def test_the_table_of_the_scenarios_is_up_to_date() -> None:

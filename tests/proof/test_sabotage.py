@@ -113,7 +113,7 @@ def test_a_loop_that_writes_nothing_times_out_and_says_so(
     prove: Prove, sabotage: Callable[[str], dict[str, str]]
 ) -> None:
     code = """
-from qtctl.wire import passes
+from qtctl.wire.allocation import passes
 passes._Pass._write = lambda *args: None
 """
     proven = prove("step1", "-o", "json", environ=sabotage(code))
@@ -145,12 +145,12 @@ def test_a_permit_without_its_lifetime_fails(
     prove: Prove, sabotage: Callable[[str], dict[str, str]]
 ) -> None:
     code = """
-from qtctl.wire import store
-honest = store.source.__wrapped__
+from qtctl.wire.client import scripts, store
+honest = scripts.source.__wrapped__
 def without(name):
     return honest(name).replace(", 'EX', permit_ttl)", ")")
-store.source = without
-store.digest.__wrapped__.__globals__['source'] = without
+scripts.source = store.source = without
+scripts.digest.__wrapped__.__globals__['source'] = without
 """
     proven = prove("step2", "-o", "json", environ=sabotage(code))
     assert len(proven.failing) == 4

@@ -109,7 +109,7 @@ def test_an_interrupted_proof_leaves_nothing(
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(
         "import sys\nif 'serve' in sys.orig_argv:\n"
-        "    from qtctl.wire import passes\n"
+        "    from qtctl.wire.allocation import passes\n"
         "    passes._Pass._write = lambda *args: None\n"
     )
     marker = str(tmp_path)

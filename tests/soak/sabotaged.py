@@ -94,6 +94,6 @@ def _break_script(good: str, bad: str) -> None:
 
 if __name__ == "__main__":
     sabotage(sys.argv.pop(1))
-    from qtctl.cli.app import main
+    from qtctl.cli.main import main
 
     main()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from qtctl import clock
-from qtctl.cli.app import run
+from qtctl.cli.main import run
 from qtctl.services.allocation import AllocationLoop
 from qtctl.services.base import Service
 from qtctl.services.governor import Governor

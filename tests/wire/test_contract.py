@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from qtctl.wire.contract import filled, tables
+from docs.generators.contract_tables import filled, tables
 from qtctl.wire.schema.keys import CONTRACT, TARGET, Keys, KeySpec
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "redis-contract.md"

@@ -13,17 +13,16 @@ import msgspec
 from qtctl import clock
 from qtctl.errors import WireError
 from qtctl.settings import Settings
-from qtctl.wire import queue_inspection
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Server, Store, server_of
 from qtctl.wire.control import kill_switch
 from qtctl.wire.control.kill_switch import KillKey
-from qtctl.wire.queries import permits, services, streams
+from qtctl.wire.queries import groups, permits, services, streams
+from qtctl.wire.queries.groups import Group
 from qtctl.wire.queries.permits import Held
 from qtctl.wire.queries.rules_in_force import of_running
 from qtctl.wire.queries.services import Running
 from qtctl.wire.queries.streams import StreamEntry
-from qtctl.wire.queue_inspection import Group
 from qtctl.wire.schema.keys import GROUP
 
 T = TypeVar("T")
@@ -152,7 +151,7 @@ class Watch:
         )
 
     def _group(self) -> Group | None:
-        found = queue_inspection.groups(self._store, self._store.keys.plans, STUCK_MS)
+        found = groups.groups(self._store, self._store.keys.plans, STUCK_MS)
         return next((each for each in found if each.name == GROUP), None)
 
     def _plans_per_minute(self, now: float) -> float:

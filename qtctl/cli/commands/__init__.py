@@ -1,0 +1,1 @@
+"""One module per command, exactly those that COMMANDS in `cli/main.py` names."""

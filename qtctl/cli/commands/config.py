@@ -1,0 +1,255 @@
+"""`qtctl config`: the settings in force, where each comes from, and files to begin with."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from qtctl.cli.framework.command import command, group
+from qtctl.cli.framework.context import Env
+from qtctl.cli.output.columns import text
+from qtctl.cli.output.render import Fields, Lines, Rows, emit, emit_one
+from qtctl.errors import UsageError
+
+app = group(
+    "config",
+    help="Settings in force, and where each comes from.",
+    default="show",
+    examples="""
+    qtctl config show governor
+    qtctl config diff
+    qtctl config check --config /etc/quantum/qtctl.toml
+    qtctl config import-env /etc/quantum/p32.env > qtctl.toml
+    """,
+)
+
+SETTINGS = (
+    text("setting", "key"),
+    text("value", "value", fold=True),
+    text("from", "origin", fold=True),
+)
+OVERRULED = text("instead of", lambda row: _told_overruled(row), fold=True, drop=1)
+ABOUT = (
+    text("setting", "key"),
+    text("value", "value", fold=True),
+    text("from", "origin", fold=True),
+    text("default", "default", fold=True),
+    text("allowed", "allowed", fold=True),
+    text("what it does", "description", fold=True),
+)
+ELSEWHERE = (
+    text("option", lambda row: _options(row["key"])),
+    text("environment", "variables"),
+    text("file", lambda row: "[{}] {}".format(*row["key"].split("."))),
+)
+STRONGER = (text("value", "value", fold=True), text("from", "origin", fold=True))
+DIFFERENCES = (
+    text("setting", "key"),
+    text("here", "here", fold=True),
+    text("there", "there", fold=True),
+    text("instance", "instance"),
+    text("here from", "origin", fold=True, drop=1),
+)
+CHECKED = (
+    text("file", lambda checked: checked["file"] or "none"),
+    text("redis", "redis"),
+    text("password", lambda checked: checked["password"] or "none"),
+    text("warnings", lambda checked: len(checked["warnings"])),
+)
+
+
+@command(app, outputs=("toml",))
+def show(
+    env: Env,
+    keys: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY", help="A setting (governor.min_conf) or a section."),
+    ] = None,
+) -> None:
+    """Settings in force: the value of each, and the file, variable or option it comes from.
+
+    Of one setting all there is to know: what was overruled, what it does, what is allowed.
+    Passwords are never shown. -o toml prints a file that gives the same settings.
+
+    Examples:
+        qtctl config show
+        qtctl config show governor redis.url
+        qtctl config show governor.min_conf
+        qtctl config show -o toml
+    """
+    rows = [row for row in _rows(env) if not keys or _is_asked(row["key"], keys)]
+    for key in keys or ():
+        if not any(_is_asked(row["key"], [key]) for row in rows):
+            raise UsageError(f"KEY {key!r} is no setting and no section: see qtctl config show")
+    if env.output == "toml":
+        sys.stdout.write(_toml(env, rows))
+    elif env.output == "table" and [row["key"] for row in rows] == keys:
+        _explain(env, rows[0])
+    else:
+        any_overruled = any(row["overruled"] for row in rows)
+        emit(env, rows, (*SETTINGS, OVERRULED) if any_overruled else SETTINGS)
+
+
+@command(app)
+def diff(
+    env: Env,
+    service: Annotated[
+        str | None,
+        typer.Argument(metavar="SERVICE", help="allocation or governor. Default: both."),
+    ] = None,
+) -> None:
+    """Compare this shell's settings with those that the running services say they run with.
+
+    0 where they are the same, 1 where one differs or no service runs. A record has the settings of
+    its own service alone: not [redis], [safety] and [logging].
+
+    Examples:
+        qtctl config diff
+        qtctl config diff governor -o json
+        qtctl config diff --config new.toml
+    """
+    from qtctl.cli.views import config_diff
+
+    found = config_diff.compared(env, service)
+    emit(env, found.rows, DIFFERENCES)
+    for line in found.said:
+        env.say(line)
+    if not found.same:
+        raise typer.Exit(1)
+
+
+@command(app)
+def check(env: Env) -> None:
+    """Read all settings as a service would; 0 if they are good, 5 with what is wrong.
+
+    The password and the certificates are read as well. Redis is not asked.
+
+    Examples:
+        qtctl config check
+        qtctl config check --config new.toml && qtctl serve all --config new.toml
+    """
+    file, password = env.loaded.file, env.loaded.password
+    env.access().check(env.settings.redis.url)
+    checked = {
+        "ok": True,
+        "file": None if file is None else str(file),
+        "redis": env.where(),
+        "password": _password_of_url(env) if password is None else password.origin,
+        "warnings": list(env.loaded.warnings),
+    }
+    emit_one(env, checked, Fields(CHECKED))
+    env.say("The configuration is good.")
+
+
+@command(app)
+def init(env: Env) -> None:
+    """Print a commented file with every setting at its default.
+
+    Examples:
+        qtctl config init > /etc/quantum/qtctl.toml
+    """
+    from qtctl.settings import template
+
+    sys.stdout.write(template())
+
+
+@command(app, "import-env")
+def import_env(
+    env: Env,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="An EnvironmentFile of systemd.")
+    ],
+) -> None:
+    """Turn EnvironmentFiles of existing units into TOML, read as systemd reads them.
+
+    A later file wins over an earlier one. What could not be taken over is told on stderr.
+
+    Examples:
+        qtctl config import-env /etc/quantum/p29.env /etc/quantum/p32.env > qtctl.toml
+    """
+    from qtctl import settings
+
+    toml, warnings = settings.import_env([Path(file) for file in files])
+    for warning in warnings:
+        env.warn(warning)
+    sys.stdout.write(toml)
+
+
+def _rows(env: Env) -> list[dict[str, Any]]:
+    """Every setting, in the order of the template, with passwords masked.
+
+    key, value, origin; overruled: what weaker sources said, the weakest first; default, allowed,
+    description; variables: its names in the environment, the strongest first.
+    """
+    from qtctl.settings import fields, public
+
+    loaded = env.loaded
+    shown = {
+        section: public(getattr(loaded.settings, section))
+        for section in dict.fromkeys(field.section for field in fields())
+    }
+    return [
+        {
+            "key": field.path,
+            "value": shown[field.section][field.key],
+            "origin": loaded.origins[field.path],
+            "overruled": [
+                {"origin": origin, "value": value}
+                for origin, value in loaded.overruled.get(field.path, ())
+            ],
+            "default": field.default,
+            "allowed": field.expected,
+            "description": field.description,
+            "variables": [field.variable, *field.env],
+        }
+        for field in fields()
+    ]
+
+
+def _explain(env: Env, row: Mapping[str, Any]) -> None:
+    """All about one setting, on a page."""
+    overruled = list(reversed(row["overruled"]))
+    emit_one(
+        env,
+        row,
+        Fields(ABOUT),
+        Rows(overruled, STRONGER, "Overruled, the strongest first"),
+        Lines(ELSEWHERE, "Where it can be set, the strongest first"),
+    )
+
+
+def _password_of_url(env: Env) -> str | None:
+    from qtctl.settings.urls import has_password
+
+    if not has_password(env.settings.redis.url):
+        return None
+    origin = env.loaded.origins["redis.url"]
+    return f"{origin} (seen by everybody: ps)" if origin.startswith("--") else origin
+
+
+def _options(key: str) -> str:
+    return f"--set {key}=VALUE" + (", --redis-url URL" if key == "redis.url" else "")
+
+
+def _is_asked(key: str, asked: Sequence[str]) -> bool:
+    """Whether a setting is among those asked for, by its own name or its section's."""
+    return key in asked or key.partition(".")[0] in asked
+
+
+def _toml(env: Env, rows: Sequence[Mapping[str, Any]]) -> str:
+    from qtctl.settings import to_toml
+
+    sections: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        section, _, key = row["key"].partition(".")
+        sections.setdefault(section, {})[key] = row["value"]
+    url = env.settings.redis.url
+    if sections.get("redis", {}).get("url", url) != url:
+        env.warn("redis.url has a password, which is not shown: put it in before use")
+    return to_toml(sections)
+
+
+def _told_overruled(row: Mapping[str, Any]) -> list[str]:
+    return [f"{each['value']} ({each['origin']})" for each in row["overruled"]]

@@ -1,0 +1,172 @@
+"""`qtctl demo`: both loops on a private server, a seeded mix of everything, and what came of it."""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from qtctl import clock
+from qtctl.cli.commands import eff, permit, plan, tail, target
+from qtctl.cli.compose import SERVICES, services
+from qtctl.cli.framework.command import command, new_app
+from qtctl.cli.framework.context import Env
+from qtctl.cli.output.columns import number, text
+from qtctl.cli.output.render import emit, to_json
+from qtctl.errors import QtctlError
+from qtctl.simulate import demo_traffic
+
+if TYPE_CHECKING:
+    from qtctl.services.base import Service
+    from qtctl.wire.client.store import Store
+
+app = new_app("demo")
+
+DEADLINE_SEC = 8.0
+"""Nothing in the demo takes a second; a machine on its knees gets a little more."""
+METRICS = (text("metric", "metric", fold=True), number("value", "value"))
+SHOWN_METRICS = (
+    "p29_shadow_loops_total",
+    "p29_shadow_proposed_total",
+    "p32_eff_apply_total",
+    "p32_rejected_total",
+    "p32_skipped_total",
+)
+NEXT = """\
+Try next, on a server that stays (in a second terminal):
+  qtctl serve all --embedded
+  qtctl --redis-url embedded: inject target BTCUSDT 1000
+  qtctl --redis-url embedded: inject eff BTCUSDT 0.2
+  qtctl --redis-url embedded: inject plan BTCUSDT --wait 2
+  qtctl --redis-url embedded: tail proposed -f
+  qtctl --redis-url embedded: plan list"""
+
+
+@command(app)
+def demo(env: Env) -> None:
+    """Run both loops on a private server with synthetic traffic, and show what they make of it.
+
+    Takes a few seconds, touches no Redis of yours, and leaves nothing behind.
+
+    Examples:
+        qtctl demo
+        qtctl demo -o json
+    """
+    import logging
+
+    from qtctl.supervisor import logs
+    from qtctl.wire.private_server.embedded import temporary
+
+    # Nobody's settings: the demo shows the same everywhere.
+    own = Env(env.output, env.utc, env.debug, config=os.devnull, environ=_display(env),
+              sets=("allocation.metrics_port=0", "governor.metrics_port=0", "governor.name=demo",
+                    "allocation.name=demo", "allocation.interval_sec=0.5"))  # fmt: skip
+    logs.configure("error", "auto")
+    logging.getLogger("qtctl.decisions").setLevel(logging.ERROR)
+    env.say("A private server, both loops, synthetic traffic; nothing of yours is touched.")
+    with temporary() as server:
+        store = own.connection(server.url)
+        try:
+            demo_traffic.scores_and_targets(store)
+            hosted = services(own, SERVICES, server.url)
+            with _running(hosted):
+                _until(lambda: _proposed(store), "the allocation loop proposed nothing")
+                for send in demo_traffic.PLANS:
+                    send(store)
+                    _until(lambda: _settled(store), "the governor settled no plan")
+                _show(own, store, hosted)
+        finally:
+            store.close()
+    if env.output == "table":
+        for line in NEXT.splitlines():
+            env.say(line)
+
+
+def _display(env: Env) -> dict[str, str]:
+    """What of the environment tells how to print, and nothing that is a setting."""
+    wanted = ("TERM", "NO_COLOR", "COLUMNS", "TZ", "HOME")
+    return {name: env.environ[name] for name in wanted if name in env.environ}
+
+
+@contextmanager
+def _running(hosted: "Sequence[Service]") -> Iterator[None]:
+    """Both loops under the supervisor, in a thread, until the demo has shown all."""
+    from qtctl.supervisor.run import Supervisor
+
+    supervisor = Supervisor(hosted)
+    thread = threading.Thread(target=supervisor.run, name="supervisor")
+    thread.start()
+    try:
+        yield
+    finally:
+        supervisor.stop()
+        thread.join()
+
+
+def _until(done: Any, problem: str) -> None:
+    deadline = clock.monotonic() + DEADLINE_SEC
+    while not done():
+        if clock.monotonic() >= deadline:
+            raise QtctlError(f"the demo did not get on: {problem} in {DEADLINE_SEC:g} s")
+        clock.sleep(0.01)
+
+
+def _proposed(store: "Store") -> bool:
+    length = store.run("XLEN", store.keys.proposed_stream)
+    return bool(length >= demo_traffic.PROPOSALS)
+
+
+def _settled(store: "Store") -> bool:
+    """Has the group read and acknowledged all that was sent."""
+    from qtctl.wire.governor.plan_queue import group_state
+    from qtctl.wire.schema.records import text as decoded
+
+    state = group_state(store)
+    newest = store.run("XREVRANGE", store.keys.plans, "+", "-", "COUNT", 1)
+    return (
+        state is not None
+        and state.pending == 0
+        and bool(newest)
+        and state.last_id == decoded(newest[0][0])
+    )
+
+
+def _show(env: Env, store: "Store", hosted: "Sequence[Service]") -> None:
+    targets = target.rows(store, ())
+    permits = permit.rows(store)
+    decisions = plan.rows(store)
+    blocked = [row for row in decisions if row["verdict"] == "blocked"]
+    plans = tail.last_rows(env, store, "plans", 100)
+    repeated = [row for row in plans if row["verdict_reason"] in demo_traffic.ABOUT_ANOTHER]
+    rejected = tail.last_rows(env, store, "rejected", 100)
+    metrics = [row for service in hosted for row in _metrics(service)]
+    parts: tuple[tuple[str, str, Sequence[Any], Any], ...] = (
+        ("targets", "Proposals: target × multiplier, in shadow", targets, target.LISTED),
+        ("scores", "Scores, and what they count as", eff.rows(env, store, ()), eff.LISTED),
+        ("permits", "Permits: single use, 60 s", permits, permit.LISTED),
+        ("blocked", "Blocked plans, and the gate that did it", blocked, plan.LISTED),
+        ("repeated", "Plans that repeat or contradict a permit", repeated, tail.COLUMNS["plans"]),
+        ("rejected", "Rejected: plans that can't be read", rejected, tail.COLUMNS["rejected"]),
+        ("metrics", "Metrics, as /metrics shows them", metrics, METRICS),
+    )
+    if env.output != "table":
+        import sys
+
+        document = {name: list(rows) for name, _, rows, _ in parts}
+        sys.stdout.write(to_json(document, indent=env.output == "json") + "\n")
+        return
+    from qtctl.cli.output.tables import print_title
+
+    for _, title, rows, columns in parts:
+        print_title(env, f"\n{title}")
+        emit(env, rows, columns)
+
+
+def _metrics(service: "Service") -> Iterator[dict[str, Any]]:
+    """The series worth a look, those at 0 left out."""
+    for family in service.registry.collect():
+        for sample in family.samples:
+            if sample.name in SHOWN_METRICS and sample.value:
+                labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
+                shown = f"{sample.name}{{{labels}}}" if labels else sample.name
+                yield {"metric": shown, "value": sample.value}

@@ -1,0 +1,233 @@
+"""`qtctl proof`: the six-plus-six scenarios, proven from outside."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qtctl.cli.framework.command import command, new_app
+from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.safety import NoInput, Yes, agreed
+from qtctl.cli.output.columns import age, text
+from qtctl.cli.output.render import Rows, emit_one
+from qtctl.errors import RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from qtctl.proof.results import Report, ScenarioResult
+    from qtctl.proof.stages import Stage
+
+app = new_app("proof")
+
+CHOICES = {"step1": ("step1",), "step2": ("step2",), "all": ("step1", "step2")}
+
+
+def _style(value: Any) -> str:
+    return {"pass": "green", "FAIL": "bold red"}.get(str(value), "")
+
+
+SCENARIOS = (
+    text("scenario", "id"),
+    text("result", "result", style=_style),
+    text("checks", "checks", right=True, drop=1),
+    text("seen", "seen", fold=True),
+    age("after", "took", drop=2),
+)
+CHECKS = (
+    text("", "result", style=_style),
+    text("what", "what", fold=True),
+    text("expected", "expected", fold=True),
+    text("seen", "actual", fold=True),
+)
+
+
+@command(app)
+def proof(
+    env: Env,
+    step: Annotated[str, typer.Argument(help="step1 (allocation), step2 (governor) or all.")],
+    live: Annotated[
+        bool, typer.Option("--live", help="Prove the running services, with symbols of our own.")
+    ] = False,
+    report: Annotated[
+        str | None,
+        typer.Option("--report", metavar="DIR", help="Also junit.xml, proof.json, report.html."),
+    ] = None,
+    yes: Yes = False,
+    no_input: NoInput = False,
+) -> None:
+    """Prove the twelve scenarios of the seed, six for each loop; 0 is PASS, 1 is FAIL.
+
+    Without --live a private server and services of its own are used. With it the running ones are
+    proven, by symbols and closing plans that no other system knows; everything is taken away
+    again. What is expected are the seed's numbers, whatever the settings.
+
+    Examples:
+        qtctl proof step2
+        qtctl proof all --report /tmp/proof
+        qtctl proof step1 --live
+    """
+    if step not in CHOICES:
+        raise UsageError(f"STEP {step!r} is none of {', '.join(CHOICES)}")
+    from qtctl.proof.running import Run
+
+    with _stage(env, CHOICES[step], live=live) as stage:
+        settings = _settings(env, stage, CHOICES[step])
+        run = Run(stage, CHOICES[step], settings, _teller(env))
+        if stage.live:
+            _ask(env, run.cast.names(), yes=yes, no_input=no_input)
+        with _interrupted_by_sigterm():
+            found = run()
+        about = _about(stage, settings) if report is not None else {}
+    _print(env, found)
+    if report is not None:
+        _write_reports(env, report, found, about)
+    if found.failed:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _stage(env: Env, steps: Sequence[str], *, live: bool) -> "Iterator[Stage]":
+    from qtctl.proof import stages
+
+    if live:
+        if not env.settings.safety.allow_live_proof:
+            raise RefusedError(
+                "live proofs are turned off here: [safety] allow_live_proof = false "
+                f"({env.loaded.origins['safety.allow_live_proof']})"
+            )
+        with env.store() as store:
+            store.run("PING")
+            yield stages.Live(store)
+        return
+    options = [] if env.config is None else ["--config", env.config]
+    options += [part for each in env.sets for part in ("--set", each)]
+    with stages.sandbox(steps, options, env.environ, env.keys()) as stage:
+        yield stage
+
+
+def _ask(env: Env, names: str, *, yes: bool, no_input: bool) -> None:
+    """Says where and what it will write, and goes on only when told to."""
+    env.say(f"{env.where()} prove the running services with symbols of our own: {names}")
+    env.say("Closing plans of quantity 0 for them, marked qtctl-proof; all is taken away again.")
+    agreed(env, "Go on?", yes=yes, no_input=no_input)
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends a proof as Ctrl-C does: with everything taken away."""
+    import signal
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _settings(env: Env, stage: "Stage", steps: Sequence[str]) -> dict[str, tuple[Any, str]]:
+    """Every setting in force with its origin, so that a failure can name the one behind it.
+
+    Live they are those that the running service tells of itself: a shell lacks its environment.
+    """
+    from qtctl.proof.scenarios import SERVICE_OF
+    from qtctl.settings import fields, public
+
+    loaded = env.loaded
+    found: dict[str, tuple[Any, str]] = {}
+    for step in steps:
+        name = SERVICE_OF[step]
+        own = public(getattr(loaded.settings, name))
+        alive = stage.service(step) if stage.live else None
+        for field in fields():
+            if field.section != name:
+                continue
+            if alive is not None and field.key in alive.settings:
+                found[field.path] = (alive.settings[field.key], f"the running {name}")
+            else:
+                found[field.path] = (own[field.key], loaded.origins[field.path])
+    return found
+
+
+def _teller(env: Env) -> "Callable[[ScenarioResult], None]":
+    """Progress on stderr, a line a scenario as it ends."""
+
+    def tell(result: "ScenarioResult") -> None:
+        if env.output == "table":
+            mark = "✅" if result.passed else "❌"
+            env.say(f"{mark} {result.step} {result.id}: {result.title} ({result.duration_s:.1f} s)")
+
+    return tell
+
+
+def _print(env: Env, found: "Report") -> None:
+    """A table for each step, the checks of what failed, and the seed's last line."""
+    parts: list[Rows] = []
+    for step in found.steps():
+        parts.append(Rows([_row(result) for result in found.of(step)], SCENARIOS, title=step))
+    for result in found.results:
+        if not result.passed:
+            rows = [
+                {"result": "pass" if c.ok else "FAIL", "what": c.what, "expected": c.expected,
+                 "actual": c.actual}
+                for c in result.checks
+            ]  # fmt: skip
+            parts.append(Rows(rows, CHECKS, title=f"{result.step} {result.id}: what was checked"))
+    emit_one(env, found.as_json(), *parts)
+    for note in dict.fromkeys(result.note for result in found.results if result.note):
+        env.say(note)
+    if env.output == "table":
+        sys.stdout.write(f"\n{found.summary}\n")
+
+
+def _row(result: "ScenarioResult") -> dict[str, Any]:
+    passed = sum(check.ok for check in result.checks)
+    return {
+        "id": result.id,
+        "result": "pass" if result.passed else "FAIL",
+        "checks": f"{passed} of {len(result.checks)}",
+        "seen": _seen(result),
+        "took": result.duration_s,
+    }
+
+
+def _seen(result: "ScenarioResult") -> str:
+    """What tells one scenario from another, as it was read back."""
+    telling = ("multiplier", "reason", "eff_action", "eff_factor", "eff_reason")
+    seen = {check.what.rpartition(" ")[2]: check.actual for check in result.checks}
+    words = [f"{name.removeprefix('eff_')} {seen[name]}" for name in telling if name in seen]
+    return ", ".join(words) or result.title
+
+
+def _about(stage: "Stage", settings: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
+    """What a report must say of its surroundings: version, settings, server, host."""
+    import socket
+
+    from qtctl import __version__
+    from qtctl.settings import display_url
+
+    server = stage.store.server()
+    return {
+        "version": __version__,
+        "mode": "live" if stage.live else "sandbox",
+        "server": f"{server.name} {server.version}",
+        "url": display_url(stage.store.url) if stage.live else "a private server",
+        "prefix": stage.store.keys.prefix,
+        "host": socket.gethostname(),
+        "settings": [
+            {"setting": name, "value": value, "origin": origin}
+            for name, (value, origin) in settings.items()
+        ],
+    }
+
+
+def _write_reports(env: Env, directory: str, found: "Report", about: dict[str, Any]) -> None:
+    from pathlib import Path
+
+    from qtctl.proof.reports import write
+
+    for path in write(Path(directory), found, about):
+        env.say(f"wrote {path}")

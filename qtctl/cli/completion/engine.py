@@ -1,0 +1,305 @@
+"""What may stand at the end of a command line: commands, options, their values, names in Redis."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+from typer.core import TyperArgument, TyperOption
+
+from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.parsing import arity, takes_next
+
+if TYPE_CHECKING:
+    from qtctl.wire.client.store import Store
+
+Option = tuple[str, str]
+"""What may be typed, and what it is in a few words (or "")."""
+
+PATIENCE_SEC = 0.5
+"""Whoever pressed TAB waits no longer for Redis."""
+WAIT = ("redis.connect_timeout_sec=0.4", "redis.timeout_sec=0.4")
+
+
+class Answer(NamedTuple):
+    """kind: `words`; `open` where what is offered goes on (`--set governor.min_conf=`); `files`
+    where the shell knows better. Each of the options begins with what was typed."""
+
+    kind: str
+    options: list[Option]
+
+
+NOTHING = Answer("words", [])
+FILES = Answer("files", [])
+
+
+class Place(NamedTuple):
+    """Where a command line ends. found: options given by now, by the names of the parameters; at:
+    the parameter whose value comes now, None for a command's name or an option."""
+
+    command: Any
+    context: Any
+    found: Mapping[str, Sequence[str]]
+    at: Any
+    only_values: bool
+
+
+def answer(words: Sequence[str], env: Env) -> Answer:
+    """What may follow; words: all behind `qtctl`, the last being typed. env: whence the options are
+    that do not stand among them."""
+    from qtctl.cli.main import root
+
+    *before, current = words
+    place = _place(root(), before)
+    if place is None:
+        return NOTHING
+    if not place.only_values and current.startswith("-"):
+        return _option(place, current, env)
+    if place.at is not None:
+        return _value(place, place.at, current, env)
+    return _kept(_commands(place), current)
+
+
+def _place(command: Any, before: Sequence[str]) -> Place | None:
+    """None where no more is expected, or what stands there is not understood."""
+    context = typer.Context(command, info_name="qtctl", resilient_parsing=True)
+    found: dict[str, list[str]] = {}
+    values = 0
+    only_values = False
+    rest = iter(before)
+    for word in rest:
+        params = command.get_params(context)
+        if word == "--" and not only_values:
+            only_values = True
+        elif word.startswith("-") and len(word) > 1 and not only_values:
+            option = _named(params, word.partition("=")[0])
+            value: str | None = word.partition("=")[2]
+            if takes_next(word, arity(params)):
+                value = next(rest, None)
+                if value is None:
+                    return Place(command, context, found, option, True)
+            if option is not None:
+                found.setdefault(option.name, []).append(value or "")
+        elif hasattr(command, "commands"):
+            below = command.get_command(context, word)
+            if below is None:
+                return None
+            context = typer.Context(below, parent=context, info_name=word, resilient_parsing=True)
+            command = below
+        else:
+            values += 1
+    at = None
+    if not hasattr(command, "commands"):
+        at = _argument(command.get_params(context), values)
+    return Place(command, context, found, at, only_values)
+
+
+def _named(params: Sequence[Any], spelling: str) -> Any:
+    """The option with this spelling, or whose letter ends a bundle of short ones (`-fn`)."""
+    short = f"-{spelling[-1]}" if not spelling.startswith("--") else spelling
+    for wanted in (spelling, short):
+        for param in params:
+            if isinstance(param, TyperOption) and wanted in (*param.opts, *param.secondary_opts):
+                return param
+    return None
+
+
+def _argument(params: Sequence[Any], place: int) -> Any:
+    arguments = [param for param in params if isinstance(param, TyperArgument)]
+    for number, argument in enumerate(arguments):
+        if argument.nargs == -1 or number == place:
+            return argument
+    return None
+
+
+def _commands(place: Place) -> Iterator[Option]:
+    for name, command in getattr(place.command, "commands", {}).items():
+        if not command.hidden:
+            yield name, command.short_help or (command.help or "").partition("\n\n")[0]
+
+
+def _option(place: Place, current: str, env: Env) -> Answer:
+    """The spellings of the options, or the value in `--option=value`."""
+    params = place.command.get_params(place.context)
+    name, equals, value = current.partition("=")
+    if equals:
+        option = _named(params, name)
+        if option is None or option.is_flag:
+            return NOTHING
+        found = _value(place, option, value, env)
+        return Answer(found.kind, [(f"{name}={value}", help) for value, help in found.options])
+    options = (param for param in params if isinstance(param, TyperOption) and not param.hidden)
+    spellings = (
+        (spelling, option.help or "")
+        for option in options
+        for spelling in (*option.opts, *option.secondary_opts)
+        if spelling.startswith("--") or len(current) < 2
+    )
+    return _kept(spellings, current)
+
+
+def _value(place: Place, param: Any, current: str, env: Env) -> Answer:
+    """The value of an argument or of an option."""
+    metavar = param.metavar or ""
+    path = place.context.command_path.removeprefix("qtctl ")
+    offered = WORDS.get((path, metavar)) or WORDS.get(("", metavar))
+    if offered is not None:
+        return _kept(((word, "") for word in offered), current)
+    if metavar in ("PATH", "FILE", "DIR"):
+        return FILES
+    if metavar in SETTINGS:
+        return SETTINGS[metavar](current)
+    if isinstance(param, TyperOption):
+        choices = metavar.split("|")
+        return _kept(((word, "") for word in choices), current) if len(choices) > 1 else NOTHING
+    if (path, metavar) == DEPLOYMENT:
+        return _kept(((id, "") for id in _deployments(place.found)), current)
+    look = NAMES.get((path, metavar)) or NAMES.get(("", metavar))
+    return NOTHING if look is None else _names(place.found, look, current, env)
+
+
+def _kept(options: Iterator[Option], current: str) -> Answer:
+    kept = ((word, help) for word, help in options if word.startswith(current))
+    return Answer("words", [(word, " ".join(help.split())) for word, help in kept])
+
+
+# Settings --------------------------------------------------------------------------------------
+
+
+def _keys(current: str) -> Answer:
+    from qtctl.settings import fields
+
+    options = dict.fromkeys((field.section for field in fields()), "")
+    options.update({field.path: field.description for field in fields()})
+    return _kept(iter(options.items()), current)
+
+
+def _assignments(current: str) -> Answer:
+    from qtctl.settings import fields
+
+    found = ((f"{field.path}=", field.description) for field in fields())
+    return Answer("open", _kept(found, current).options)
+
+
+def _limits(current: str) -> Answer:
+    from qtctl.domain.what_if import LIMIT_NAMES
+
+    return Answer("open", _kept(((f"{name}=", "") for name in LIMIT_NAMES), current).options)
+
+
+def _deployments(given: Mapping[str, Sequence[str]]) -> list[str]:
+    """What was deployed on this host, the newest first; nothing where that may not be read."""
+    from qtctl.deploy.host import Host
+    from qtctl.deploy.records import Records
+
+    root = given.get("root", ("/",))[-1]
+    with suppress(Exception):
+        records = Records(Host(Path(root), live="root" not in given)).all()
+        return [record.id for record in reversed(records)]
+    return []
+
+
+# Names in Redis --------------------------------------------------------------------------------
+
+Look = Callable[["Store", str], list[str]]
+
+
+def _plans(store: "Store", head: str) -> list[str]:
+    from qtctl.wire.queries import completion
+
+    return completion.plan_ids(store, head)
+
+
+def _permits(store: "Store", head: str) -> list[str]:
+    from qtctl.wire.queries import completion
+
+    return completion.permits(store, head)
+
+
+def _symbols(store: "Store", head: str) -> list[str]:
+    from qtctl.wire.queries import completion
+
+    return completion.symbols(store, head)
+
+
+def _halted(store: "Store", head: str) -> list[str]:
+    from qtctl.wire.queries import completion
+
+    return completion.halted(store, head)
+
+
+def _groups(store: "Store", head: str) -> list[str]:
+    from qtctl.wire.queries import groups
+
+    return groups.group_names(store, store.keys.plans)
+
+
+def _names(given: Mapping[str, Sequence[str]], look: Look, head: str, env: Env) -> Answer:
+    """What Redis has, by the options that stand on the line; nothing where it takes too long.
+
+    Asked in a thread of its own: to find out that a host is not there can take long, and can't be
+    interrupted.
+    """
+    found: list[str] = []
+    asked = Env(
+        redis_url=given.get("redis_url", (env.redis_url,))[-1],
+        config=given.get("config", (env.config,))[-1],
+        sets=(*env.sets, *given.get("sets", ()), *WAIT),
+        environ=env.environ,
+        tell_warnings=False,
+    )
+
+    def ask() -> None:
+        # Whatever is wrong: the command itself will tell, when it is run.
+        with suppress(Exception), asked.store(notice=False) as store:
+            found.extend(look(store, head))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(PATIENCE_SEC)
+    names = [name for name in list(found) if name.startswith(head) and _can_be_typed(name)]
+    return Answer("words", [(name, "") for name in names])
+
+
+def _can_be_typed(name: str) -> bool:
+    """Nothing that could steer a terminal, that is taken for an option, or that stands for a bad
+    byte."""
+    return name.isprintable() and name[:1] != "-" and "\\" not in name
+
+
+WORDS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("serve", "SERVICE"): ("allocation", "governor", "all"),
+    ("config diff", "SERVICE"): ("allocation", "governor"),
+    ("tail", "STREAM"): ("proposed", "plans", "events", "rejected"),
+    ("", "STREAM"): ("plans", "proposed", "events", "rejected"),
+    ("proof", "STEP"): ("step1", "step2", "all"),
+    ("bench", "SUITE"): (
+        "allocation",
+        "governor",
+        "governors",
+        "latency",
+        "memory",
+        "startup",
+        "all",
+    ),
+    ("inject plan", "SIDE"): ("BUY", "SELL"),
+}
+"""Fixed words, by the command ("" is any) and the metavar of the argument or option."""
+SETTINGS: dict[str, Callable[[str], Answer]] = {
+    "KEY": _keys,
+    "SECTION.KEY=VALUE": _assignments,
+    "KEY=VALUE": _limits,
+}
+DEPLOYMENT = ("rollback", "ID")
+NAMES: dict[tuple[str, str], Look] = {
+    ("resume", "SYMBOL"): _halted,
+    ("", "SYMBOL"): _symbols,
+    ("permit show", "ID"): _permits,
+    ("permit take", "ID"): _permits,
+    ("plan show", "ID"): _plans,
+    ("plan explain", "ID"): _plans,
+    ("", "GROUP"): _groups,
+}
+"""Arguments whose values are asked of Redis; as in WORDS."""

@@ -1,0 +1,185 @@
+"""What all commands share: the options that mean the same everywhere, and how one is registered.
+
+A command is a function whose first parameter is its `Env`; the decorator adds the common options::
+
+    app = group("permit", help="Permits of the governor, with the time they have left.")
+
+    @command(app, "list")
+    def list_permits(env: Env, cap: Annotated[str | None, typer.Option()] = None) -> None:
+        \"\"\"Permits in Redis, the one that expires first on top.
+
+        Examples:
+            qtctl permit list
+            qtctl permit -o json
+        \"\"\"
+
+The docstring is the help page; what stands under `Examples:` is printed as it is.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import typer
+from typer.models import ArgumentInfo, OptionInfo
+
+from qtctl.cli.framework.context import Env, Start
+from qtctl.cli.framework.parsing import HELP_OPTIONS, Command, Group
+from qtctl.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OUTPUTS = ("table", "json", "ndjson")
+PANEL = "Common options, before or after the command"
+
+
+def command(
+    app: typer.Typer,
+    name: str | None = None,
+    *,
+    hidden: bool = False,
+    outputs: tuple[str, ...] = (),
+) -> Callable[[F], F]:
+    """Register a function as a command of `app`; its first parameter is the `Env`.
+
+    `name` is the function's own with dashes where it is None. `outputs` are further words that
+    `-o` takes here. The function itself is returned unchanged, to be called in tests.
+    """
+
+    def register(function: F) -> F:
+        own = list(inspect.signature(function).parameters.values())[1:]
+        for parameter in own:
+            _name_value(parameter)
+        allowed = OUTPUTS + outputs
+
+        def run(ctx: typer.Context, **given: Any) -> None:
+            env = _env(ctx, allowed)
+            function(env, **{parameter.name: given[parameter.name] for parameter in own})
+
+        context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        _set_signature(run, [context, *own, *_common(allowed)])
+        help, examples = _help_and_examples(function)
+        app.command(
+            name or function.__name__.replace("_", "-"),
+            cls=Command,
+            help=help,
+            epilog=examples,
+            hidden=hidden,
+        )(run)
+        return function
+
+    return register
+
+
+def group(name: str, *, help: str, examples: str, default: str | None = None) -> typer.Typer:
+    """A noun with commands; bare, or with options only, it runs its `default` command."""
+    cls = type("NounGroup", (Group,), {"default": default})
+    if default is not None:
+        help = f"{help}\n\nWithout a command: {default}."
+    app = new_app(name, cls=cls, help=help, epilog=inspect.cleandoc(examples))
+    app.callback()(common_callback())
+    return app
+
+
+def new_app(name: str, **more: Any) -> typer.Typer:
+    """A Typer of qtctl's making: plain help, errors left to `exit.py`.
+
+    As it is for a module with one command (`qtctl demo`); nouns take `group`.
+    """
+    return typer.Typer(
+        name=name,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": list(HELP_OPTIONS)},
+        **more,
+    )
+
+
+def common_callback(*more: inspect.Parameter) -> Callable[..., None]:
+    """What makes the common options stand before a subcommand, too; `_env` reads them there."""
+
+    def callback(**given: Any) -> None:
+        """Nothing to do here: the command collects the options of all levels."""
+
+    _set_signature(callback, [*more, *_common(OUTPUTS)])
+    return callback
+
+
+def _common(outputs: Sequence[str]) -> list[inspect.Parameter]:
+    """The common options as keyword parameters; None or empty where one is not given."""
+    option = partial(typer.Option, show_default=False, rich_help_panel=PANEL)
+    kinds: dict[str, Any] = {
+        "output": Annotated[
+            str | None,
+            option("-o", "--output", metavar="|".join(outputs), help="Default: table."),
+        ],
+        "redis_url": Annotated[
+            str | None,
+            option("--redis-url", metavar="URL", help="redis://, rediss://, unix://, embedded:, …"),
+        ],
+        "config": Annotated[
+            str | None,
+            option(
+                "--config",
+                metavar="PATH",
+                help="TOML file. Default: $QTCTL_CONFIG, else /etc/quantum/qtctl.toml.",
+            ),
+        ],
+        "sets": Annotated[
+            list[str] | None,
+            option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeatable."),
+        ],
+        "utc": Annotated[
+            bool | None, option("--utc/--local", help="Times in tables. Default: --utc.")
+        ],
+        "debug": Annotated[bool | None, option("--debug", help="Show the traceback of an error.")],
+    }
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in kinds.items()
+    ]
+
+
+def _env(ctx: typer.Context, outputs: Sequence[str]) -> Env:
+    """The common options of all levels as one: the deeper one wins, `--set` adds up."""
+    start = ctx.find_object(Start) or Start()
+    merged: dict[str, Any] = {}
+    sets: list[str] = []
+    levels: list[Mapping[str, Any]] = []
+    level: Any = ctx
+    while level is not None:
+        levels.insert(0, level.params)
+        level = level.parent
+    for params in levels:
+        for name in ("output", "redis_url", "config", "utc", "debug"):
+            if params.get(name) is not None:
+                merged[name] = params[name]
+        sets += params.get("sets") or ()
+        output = params.get("output")
+        if output is not None and output not in outputs:
+            raise UsageError(f"--output {output!r} is none of {', '.join(outputs)}")
+    return Env(**merged, sets=tuple(sets), environ=start.environ)
+
+
+def _set_signature(function: Any, parameters: Sequence[inspect.Parameter]) -> None:
+    """Typer reads both: the signature and the annotations."""
+    keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    function.__signature__ = inspect.Signature(keyword)
+    function.__annotations__ = {p.name: p.annotation for p in keyword}
+
+
+def _name_value(parameter: inspect.Parameter) -> None:
+    """`--ttl TTL` instead of `--ttl <str>`, where the author gave no better metavar."""
+    base, *metadata = get_args(parameter.annotation) or (parameter.annotation,)
+    choices = base is bool or bool in get_args(base) or getattr(base, "__origin__", 0) is Literal
+    for info in metadata:
+        if isinstance(info, (ArgumentInfo, OptionInfo)) and not info.metavar and not choices:
+            info.metavar = parameter.name.upper()
+
+
+def _help_and_examples(function: Callable[..., Any]) -> tuple[str, str]:
+    """The two parts of a docstring; the examples without their indentation."""
+    text, _, examples = (inspect.getdoc(function) or "").partition("\nExamples:\n")
+    return text.strip(), inspect.cleandoc("\n" + examples)

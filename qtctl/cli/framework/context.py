@@ -1,0 +1,217 @@
+"""What a command gets: how to print, and lazily the settings and (for data commands) the store."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtctl import clock
+from qtctl.errors import QtctlError, RedisUnreachable
+from qtctl.text import escape
+
+EMBEDDED = "embedded:"
+
+if TYPE_CHECKING:
+    # Only for the checker: settings import msgspec, which costs a third of the time of --help.
+    from qtctl.settings import Loaded, Settings
+    from qtctl.wire.client.connect import Access
+    from qtctl.wire.client.store import Store
+    from qtctl.wire.schema.keys import Keys
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the process was started with; tests give an environment of their own."""
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+
+@dataclass
+class Env:
+    """One run of one command: its common options, and what follows from them.
+
+    Building one does nothing; files are read at the first use of `loaded`.
+    """
+
+    output: str = "table"
+    """`table`, `json` or `ndjson`; a command may allow more."""
+    utc: bool = True
+    debug: bool = False
+    redis_url: str | None = field(default=None, repr=False)
+    config: str | None = None
+    sets: tuple[str, ...] = field(default=(), repr=False)
+    """`SECTION.KEY=VALUE`, the last one wins."""
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    service: str | None = None
+    """`allocation`, `governor` or `all` in `serve`, which is set before `loaded` is used: the
+    METRICS_PORT of an EnvironmentFile counts for that service only."""
+    tell_warnings: bool = True
+    """Print what is odd about the settings; doctor has it in its report."""
+    _halt_told: str = field(default="", init=False, repr=False)
+    _halt_asked_at: float = field(default=float("-inf"), init=False, repr=False)
+
+    @cached_property
+    def loaded(self) -> "Loaded":
+        """The settings and where they come from; warnings are printed once.
+
+        Errors: ConfigError for a bad file, variable or value.
+        """
+        from qtctl import settings
+
+        loaded = settings.load(
+            config=Path(self.config) if self.config is not None else None,
+            environ=self.environ,
+            redis_url=self.redis_url,
+            sets=self.sets,
+            service=self.service,
+        )
+        for warning in loaded.warnings if self.tell_warnings else ():
+            self.warn(warning)
+        return loaded
+
+    @property
+    def settings(self) -> "Settings":
+        """The settings in force."""
+        return self.loaded.settings
+
+    def where(self) -> str:
+        """Where a change would happen: `redis://prod-1/0 quantum:`, without the password."""
+        from qtctl.settings import display_url
+
+        redis = self.settings.redis
+        return f"{display_url(redis.url)} {redis.prefix}"
+
+    @contextmanager
+    def store(self, *, notice: bool = True) -> "Iterator[Store]":
+        """A connection by the settings in force, closed at the end.
+
+        While something is stopped by the kill switch, that is told on stderr before it is closed
+        (`notice`; see tell_halt), also where the command ends in an error.
+        Errors: RedisUnreachable from the first command on; for `embedded:` at once where no
+        server runs there.
+        """
+        store = self.connection(self.url())
+        try:
+            try:
+                yield store
+            except Exception:
+                # Not at Ctrl-C: a reply may be half read then.
+                if notice:
+                    self.tell_halt(store)
+                raise
+            if notice:
+                self.tell_halt(store)
+        finally:
+            store.close()
+
+    def tell_halt(self, store: "Store", every_sec: float = 0.0) -> None:
+        """One line on stderr about what is stopped, and by whom; again only when that has changed.
+
+        One small batch on a connection that stands, not more often than every_sec; where it can't
+        be read nothing is said, for that is the command's own trouble to tell.
+        """
+        now = clock.monotonic()
+        if not store.connected or now - self._halt_asked_at < every_sec:
+            return
+        self._halt_asked_at = now
+        from qtctl.cli.views.halts import notice
+        from qtctl.wire.control import kill_switch
+
+        try:
+            rows = kill_switch.read(store, self.settings.governor.kill_keys)
+        except QtctlError:
+            return
+        line = notice(rows, self.utc)
+        if line != self._halt_told:
+            self.say(f"qtctl: {line or 'nothing is halted any more'}")
+        self._halt_told = line
+
+    def keys(self) -> "Keys":
+        """The names of keys and streams by the settings."""
+        from qtctl.wire.schema.keys import Keys
+
+        settings = self.settings
+        return Keys(
+            settings.redis.prefix,
+            plans=settings.governor.stream_plans,
+            proposed=settings.allocation.stream_proposed,
+            events=settings.governor.stream_events,
+            rejected=settings.governor.stream_rejected,
+        )
+
+    def connection(self, url: str) -> "Store":
+        """A store for a URL with the names of the settings; nothing is sent yet.
+
+        Errors: ConfigError where a file with the password or a certificate can't be read.
+        """
+        from qtctl.wire.client.connect import NO_ACCESS
+        from qtctl.wire.client.store import Store
+
+        redis = self.settings.redis
+        # The login is for the server of the settings, and for no private one.
+        access = self.access() if url == redis.url and not _is_private(url) else NO_ACCESS
+        access.check(url)
+        return Store(
+            url,
+            self.keys(),
+            connect_timeout_sec=redis.connect_timeout_sec,
+            timeout_sec=redis.timeout_sec,
+            access=access,
+        )
+
+    def access(self) -> "Access":
+        """Who we are to the server of the settings; nothing is read yet."""
+        from qtctl.wire.client.connect import Access
+
+        redis, password = self.settings.redis, self.loaded.password
+        return Access(
+            username=redis.username,
+            password=None if password is None else password.read,
+            ca_file=redis.tls_ca_file,
+            cert_file=redis.tls_cert_file,
+            key_file=redis.tls_key_file,
+            check_hostname=redis.tls_check_hostname,
+        )
+
+    def url(self) -> str:
+        """The URL to connect to: that of the private server where the settings say `embedded:`.
+
+        Errors: RedisUnreachable where it does not run.
+        """
+        url = self.settings.redis.url
+        if url != EMBEDDED:
+            return url
+        from qtctl.wire.private_server import embedded
+
+        directory = embedded.state_directory(self.environ)
+        running = embedded.running(directory)
+        if running is None:
+            raise RedisUnreachable(
+                f"no embedded server runs in {directory}: start one with "
+                "'qtctl serve all --embedded'"
+            )
+        return running
+
+    def say(self, text: str) -> None:
+        """One line of prose on stderr: counts, hints, what was done."""
+        print(escape(text), file=sys.stderr, flush=True)  # noqa: T201 - the CLI's own stderr
+
+    def warn(self, text: str) -> None:
+        """One warning on stderr."""
+        self.say(f"qtctl: warning: {text}")
+
+
+def _is_private(url: str) -> bool:
+    """Is it the socket of a private server (a proof's, a demo's): there is no login there."""
+    if not url.startswith("unix://"):
+        return False
+    from urllib.parse import unquote, urlsplit
+
+    from qtctl.wire.private_server.process import SERVER_LOCK, SOCKET
+
+    socket = Path(unquote(urlsplit(url).path))
+    return socket.name == SOCKET and socket.with_name(SERVER_LOCK).exists()

@@ -1,0 +1,48 @@
+"""What stands before a command that could reach a real order, and the options that answer it."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qtctl.errors import RefusedError
+
+if TYPE_CHECKING:
+    from qtctl.cli.framework.context import Env
+    from qtctl.wire.client.store import Store
+
+Force = Annotated[bool, typer.Option("--force", help="Override a refusal.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Answer every question with yes.")]
+NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask: refuse instead.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; do nothing.")]
+
+
+def refuse_other_groups(store: "Store", what: str, force: bool) -> None:
+    """A plan that another group reads could become an order; a permit, what it waits for.
+
+    Errors: RefusedError naming the groups, unless forced.
+    """
+    from qtctl.wire.queries.streams import other_groups
+    from qtctl.wire.schema.keys import GROUP
+
+    groups = other_groups(store, GROUP)
+    if groups and not force:
+        raise RefusedError(
+            f"{store.keys.plans} is also read by the group {', '.join(groups)}: {what}. "
+            "Use another Redis (--redis-url embedded:), or --force"
+        )
+
+
+def agreed(env: "Env", question: str, *, yes: bool, no_input: bool) -> None:
+    """Ask, and go on only with a yes.
+
+    Errors: RefusedError for a no, and where nobody can be asked.
+    """
+    import sys
+
+    if yes:
+        return
+    if no_input or not sys.stdin.isatty():
+        raise RefusedError(f"{question} Nobody can be asked here: --yes answers")
+    env.say(f"{question} [y/N]")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise RefusedError("not done: the answer was no")

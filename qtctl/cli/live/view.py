@@ -1,0 +1,296 @@
+"""What `qtctl top` shows, and what its keys do. Nothing here reads Redis or the terminal."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from qtctl.cli.commands import status, target
+from qtctl.cli.commands.permit import ACTION_STYLE
+from qtctl.cli.live import drawing
+from qtctl.cli.live.drawing import Line, Span, line
+from qtctl.cli.live.poller import Row, Seen
+from qtctl.cli.output import format
+from qtctl.cli.output.columns import Column, age, money, number, percent, text, ttl
+from qtctl.cli.views.health import Overall, Service
+from qtctl.text import escape
+
+SORTS: dict[str, Callable[[Row], Any]] = {
+    "change": lambda row: (-abs(row["change_pct"] or 0.0), row["symbol"]),
+    "symbol": lambda row: row["symbol"],
+    "target": lambda row: (-(format.as_number(row["base_target"]) or 0.0), row["symbol"]),
+    "score": lambda row: (format.as_number(row["eff_score"]) is None,
+                          format.as_number(row["eff_score"]) or 0.0, row["symbol"]),
+    "reason": lambda row: (row["reason"] == "ok", row["reason"], row["symbol"]),
+}  # fmt: skip
+PERMITS = (
+    text("permit", "plan_id"),
+    text("symbol", "symbol", width=8),
+    ttl("left", "ttl_s", width=5, style=lambda left: "red" if left == -1 else ""),
+    text("action", "eff_action", drop=1, width=8, style=lambda it: ACTION_STYLE.get(str(it), "")),
+    number("factor", "eff_factor", places=4, drop=2),
+    money("notional USD", "computed_notional", drop=3),
+)
+# At least so wide, that a number that grows does not move the others.
+SYMBOLS = (
+    text("symbol", "symbol", width=12),
+    money("target USD", "base_target", width=12),
+    money("proposed USD", "proposed_target", width=12),
+    percent("change %", "change_pct"),
+    text("reason", "reason", width=11, style=target.reason_style),
+    number("score", "eff_score", places=4, drop=1, width=6),
+    age("target age", "target_age_s", drop=2),
+)
+HELP = (
+    "permits come on top, the newest first; symbols below (or beside) them, target beside proposal",
+    f"s       sort symbols by the next of: {', '.join(SORTS)}",
+    "/       filter permits and symbols by a part of their names; Enter keeps it, Esc ends it",
+    "↑ ↓     scroll the symbols; also PgUp, PgDn, Home, End",
+    "p       pause: nothing is read until p again",
+    "^L      draw everything again",
+    "?       this help, and away again",
+    "q       quit, as Ctrl-C does",
+)
+WIDE = 140
+"""From here on permits stand beside the symbols."""
+MOST_SERVICES = 4
+MOVES = {"up": -1, "down": 1, "page up": -10, "page down": 10}
+
+
+@dataclass
+class View:
+    """How it is shown: what the keys change. offset: symbols scrolled away."""
+
+    sort: str = "change"
+    wanted: str = ""
+    typing: bool = False
+    paused: bool = False
+    helping: bool = False
+    offset: int = 0
+    _of: list[Row] = field(default_factory=list, init=False, repr=False)
+    _by: tuple[str, str] = field(default=("", ""), init=False, repr=False)
+    _rows: list[Row] = field(default_factory=list, init=False, repr=False)
+
+    def listed(self, symbols: list[Row]) -> list[Row]:
+        """The symbols that the filter lets through, in their order; sorted once for each look."""
+        by = (self.sort, self.wanted)
+        if self._of is not symbols or self._by != by:
+            fitting = (row for row in symbols if self.fits(row["symbol"]))
+            self._of, self._by, self._rows = symbols, by, sorted(fitting, key=SORTS[self.sort])
+        return self._rows
+
+    def pressed(self, key: str) -> bool:
+        """What a key does; False for the one that quits."""
+        if self.typing:
+            self._typed(key)
+        elif key in ("q", "Q", "\x04"):
+            return False
+        elif key == "s":
+            names = list(SORTS)
+            self.sort, self.offset = names[(names.index(self.sort) + 1) % len(names)], 0
+        elif key == "/":
+            self.typing, self.helping = True, False
+        elif key == "escape":
+            self.wanted, self.helping, self.offset = "", False, 0
+        elif key == "p":
+            self.paused = not self.paused
+        elif key == "?":
+            self.helping = not self.helping
+        elif key in MOVES:
+            self.offset = max(0, self.offset + MOVES[key])
+        elif key in ("home", "end"):
+            self.offset = 0 if key == "home" else 1_000_000_000
+        return True
+
+    def _typed(self, key: str) -> None:
+        if key == "escape":
+            self.typing, self.wanted = False, ""
+        elif key in ("\r", "\n"):
+            self.typing = False
+        elif key in ("\x7f", "\x08"):
+            self.wanted = self.wanted[:-1]
+        elif key == "\x15":
+            self.wanted = ""
+        elif len(key) == 1 and key.isprintable():
+            self.wanted += key
+        self.offset = 0
+
+    def fits(self, *names: Any) -> bool:
+        """Does the filter let it through."""
+        return any(self.wanted.lower() in str(name).lower() for name in names)
+
+
+def frame(view: View, seen: Seen, now: float, width: int, height: int, utc: bool) -> list[Line]:
+    """The whole screen, `height` lines; now: monotonic, as in `seen`."""
+    lines = [_title(view, seen, now, utc), *_head(seen.overall, height)]
+    room = max(0, height - len(lines) - 1)
+    if view.helping:
+        body: list[Line] = [line(""), *(line(each) for each in HELP)]
+    elif width >= WIDE:
+        body = _wide(view, seen, now, width, room, utc)
+    else:
+        body = _narrow(view, seen, now, width, room, utc)
+    lines = [*lines, *body[:room]][: max(0, height - 1)]
+    lines += [line("")] * (height - 1 - len(lines))
+    return [drawing.fitted(each, width) for each in (*lines, line(_footer(view), "reverse"))]
+
+
+def _narrow(view: View, seen: Seen, now: float, width: int, room: int, utc: bool) -> list[Line]:
+    permits = _permits(view, seen, now)
+    # Two blank lines and two headers; symbols get what permits leave.
+    rows = max(0, room - 4)
+    most = max(1, round(rows * 0.4))
+    symbols = rows - min(most, max(1, len(permits)))
+    return [
+        line(""),
+        *_permit_table(permits, most, width, utc),
+        line(""),
+        *_symbol_table(view, seen, max(symbols, 1), width, utc),
+    ]
+
+
+def _wide(view: View, seen: Seen, now: float, width: int, room: int, utc: bool) -> list[Line]:
+    left = width * 11 // 20
+    rows = max(1, room - 2)
+    symbols = _symbol_table(view, seen, rows, left, utc)
+    permits = _permit_table(_permits(view, seen, now), rows, width - left - 4, utc)
+    return [line(""), *drawing.beside(symbols, left, permits)]
+
+
+def _permits(view: View, seen: Seen, now: float) -> list[Row]:
+    """Those that are still there by now: they run out whether Redis can be asked or not."""
+    # While it is paused the picture stands still.
+    since = 0.0 if view.paused else max(0.0, now - seen.at)
+    rows = [
+        row if row["ttl_s"] == -1 else row | {"ttl_s": row["ttl_s"] - since}
+        for row in seen.permits
+        if view.fits(row["plan_id"], row.get("symbol", ""))
+    ]
+    return [row for row in rows if row["ttl_s"] == -1 or row["ttl_s"] > 0]
+
+
+def _permit_table(rows: list[Row], most: int, width: int, utc: bool) -> list[Line]:
+    if not rows:
+        return [line("no open permits", "bold")]
+    return drawing.table(rows[:most], _titled(PERMITS, _counted(rows, most, "permit")), width, utc)
+
+
+def _symbol_table(view: View, seen: Seen, most: int, width: int, utc: bool) -> list[Line]:
+    rows = view.listed(seen.symbols)
+    if not rows:
+        return [line("no symbols that fit the filter" if seen.symbols else "no targets", "bold")]
+    view.offset = min(view.offset, max(0, len(rows) - most))
+    shown = rows[view.offset : view.offset + most]
+    title = _counted(rows, most, "symbol")
+    if view.offset:
+        title = f"{view.offset + 1:,}–{view.offset + len(shown):,} of {len(rows):,}"
+    return drawing.table(shown, _titled(SYMBOLS, title), width, utc)
+
+
+def _counted(rows: Sequence[Row], most: int, what: str) -> str:
+    shown = f"{most:,} of " if len(rows) > most else ""
+    return f"{shown}{len(rows):,} {what}{'' if len(rows) == 1 else 's'}"
+
+
+def _titled(columns: Sequence[Column], title: str) -> tuple[Column, ...]:
+    return (replace(columns[0], title=title), *columns[1:])
+
+
+def summary(seen: Seen, now: float, utc: bool) -> str:
+    """One look in one line, for where there is no screen."""
+    found = seen.overall
+    widest = min(seen.symbols, key=SORTS["change"], default=None)
+    parts = [
+        format.moment(found.at, utc) if seen.away_since is None else _away(seen, now, utc),
+        *(f"{it.service} {it.name} {status.state(it)}".replace("  ", " ") for it in found.services),
+        f"kill switch {status.kill_switch(found)}",
+        f"plans {status.plans(found)}",
+        f"group {status.group(found)}",
+        f"permits {status.permits(found)}",
+    ]
+    if widest is not None:
+        parts.append(f"widest change {widest['symbol']} {format.percent(widest['change_pct'])} %")
+    return escape(" · ".join(parts))
+
+
+def told_permit(row: Row) -> str:
+    """A permit in one line."""
+    told = (row["plan_id"], row.get("symbol"), f"{format.ttl(row['ttl_s'])} left",
+            row.get("eff_action"), row.get("eff_factor"))  # fmt: skip
+    return " ".join(escape(str(part)) for part in told if part)
+
+
+def _title(view: View, seen: Seen, now: float, utc: bool) -> Line:
+    """Where and when; while Redis does not answer that stands in its place, so nothing moves."""
+    if seen.away_since is not None:
+        return line(escape(_away(seen, now, utc)), "reverse")
+    at = format.moment(seen.overall.at, utc)
+    paused = [Span("PAUSED", "reverse"), Span("  ")] if view.paused else []
+    # Where it is may be long, and is cut first.
+    return [Span(f"qtctl top  {at}  ", "bold"), *paused, Span(escape(seen.overall.where), "bold")]
+
+
+def _away(seen: Seen, now: float, utc: bool) -> str:
+    away = format.span(max(0.0, now - (seen.away_since or now)))
+    at = format.moment(seen.overall.at, utc).partition(" ")[2]
+    return f"NO ANSWER for {away}, as of {at}: {seen.problem}"
+
+
+def _head(found: Overall, height: int) -> list[Line]:
+    lines = [_service(it) for it in _worst_first(found.services)[:MOST_SERVICES]]
+    if len(found.services) > MOST_SERVICES:
+        left = _worst_first(found.services)[MOST_SERVICES:]
+        well = sum(it.well for it in left)
+        lines.append(_told("", f"and {len(left)} more, {well} of them well"))
+    evicts, role = found.redis.may_evict, found.redis.role
+    odd = evicts or role not in ("master", None)
+    if height >= 30 or odd or found.redis.primary is not None:
+        # The URL stands in the first line.
+        lines.append(_told("redis", status.server(found.redis), "bold red" if odd else ""))
+    blocks = ", ".join(f"{count:,} {reason}" for reason, count in found.plans.blocks.items())
+    return [
+        *lines,
+        _told("kill switch", status.kill_switch(found),
+              "" if found.kill_switch.mode == "normal" else "bold red"),
+        _told("plans", status.plans(found)),
+        _told("group", status.group(found), "bold red" if _bad_group(found) else ""),
+        *([_told("permits", status.permits(found), "bold red")] if _bad_permits(found) else []),
+        *([_told("blocked", blocks)] if blocks else []),
+    ]  # fmt: skip
+
+
+def _bad_group(found: Overall) -> bool:
+    return found.group is None or found.group.stuck > 0
+
+
+def _bad_permits(found: Overall) -> bool:
+    return "permits" in found.problems or found.permits.without_ttl > 0
+
+
+def _worst_first(services: Sequence[Service]) -> list[Service]:
+    return sorted(services, key=lambda it: it.well)
+
+
+def _service(it: Service) -> Line:
+    passed = (
+        "" if it.last_pass_age_s is None else f"last pass {format.span(it.last_pass_age_s)} ago"
+    )
+    told = status.state(it)
+    name = [Span(f"{escape(it.name)}  ")] if it.name else []
+    return [
+        Span(f"{it.service:<13}", "bold"),
+        *name,
+        Span(escape(told), "" if it.well else "bold red"),
+        Span(f", {passed}" if passed and it.state != "late" else ""),
+    ]
+
+
+def _told(title: str, told: str, style: str = "") -> Line:
+    return [Span(f"{title:<13}", "bold"), Span(escape(told), style)]
+
+
+def _footer(view: View) -> str:
+    if view.typing:
+        return f"filter: {view.wanted}_   Enter keeps it, Esc takes it away"
+    wanted = f": {view.wanted}" if view.wanted else ""
+    pause = "p go on" if view.paused else "p pause"
+    return f"s sort: {view.sort}   / filter{wanted}   ↑↓ scroll   {pause}   ? help   q quit"

@@ -1,0 +1,140 @@
+"""The root of the command line. `main` is what the `qtctl` binary runs.
+
+A command lives in a module of `commands/` that has an `app` (see `framework/command.py`); a line
+in COMMANDS is all it takes to add one. Modules are imported when their command is named, so that
+help pages and one command never pay for the others.
+"""
+
+import inspect
+import io
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from qtctl import __version__
+from qtctl.cli.framework import exit
+from qtctl.cli.framework.command import common_callback, new_app
+from qtctl.cli.framework.context import Start
+from qtctl.cli.framework.parsing import Group
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("qtctl.cli.commands.demo", "Both loops on a private server with synthetic traffic."),
+    "serve": ("qtctl.cli.commands.serve", "Run the allocation loop, the governor, or both."),
+    "inject": ("qtctl.cli.commands.inject", "Synthetic scores, targets and plans."),
+    "tail": (
+        "qtctl.cli.commands.tail",
+        "Last entries: proposed, plans, events, rejected.",
+    ),
+    "status": ("qtctl.cli.commands.status", "How everything stands, on one screen."),
+    "top": ("qtctl.cli.commands.top", "The same, live, with permits and symbols."),
+    "permit": ("qtctl.cli.commands.permit", "Permits with the time they have left; take one."),
+    "halt": ("qtctl.cli.commands.halt", "Stop opens at once, or everything; never asks."),
+    "resume": ("qtctl.cli.commands.resume", "Take a halt back; asks, and needs a reason."),
+    "plan": ("qtctl.cli.commands.plan", "Decisions, explained gate by gate."),
+    "why": ("qtctl.cli.commands.why", "Why there was no trade in a symbol, on one screen."),
+    "doctor": (
+        "qtctl.cli.commands.doctor",
+        "What is wrong, and how to fix it: the checklist.",
+    ),
+    "group": (
+        "qtctl.cli.commands.group",
+        "Consumer groups: lag, pending; recover and prune.",
+    ),
+    "stream": ("qtctl.cli.commands.stream", "Streams: length, ages, minutes kept, growth."),
+    "proof": ("qtctl.cli.commands.proof", "The twelve scenarios, proven from outside."),
+    "bench": ("qtctl.cli.commands.bench", "The loops beside the wire floor, measured."),
+    "target": ("qtctl.cli.commands.target", "Live targets beside their proposals."),
+    "eff": ("qtctl.cli.commands.eff", "Efficiency scores, and what they count as."),
+    "config": ("qtctl.cli.commands.config", "Settings in force, and where each comes from."),
+    "completion": ("qtctl.cli.commands.completion", "Completion for bash, zsh and fish."),
+    "deploy": ("qtctl.cli.commands.deploy", "Install the services on this host and start them."),
+    "rollback": ("qtctl.cli.commands.rollback", "Put back what was there before a deployment."),
+}
+"""Name on the command line: module, and its line in `qtctl --help` (which imports no module)."""
+
+EXAMPLES = """\
+qtctl demo
+qtctl serve allocation
+qtctl inject eff BTCUSDT 0.2
+qtctl tail proposed
+qtctl proof step2"""
+
+
+class Root(Group):
+    """The commands by name; the module of one is imported when it is asked for."""
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        self.commands = {
+            name: TyperCommand(name, short_help=line) for name, (_, line) in COMMANDS.items()
+        }
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command itself, with all that is below it; None for a name not known."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = typer.main.get_command(import_module(COMMANDS[cmd_name][0]).app)
+        command.name = cmd_name
+        return command
+
+
+def _print_version(asked: bool | None) -> None:
+    if asked:
+        typer.echo(f"qtctl {__version__}")
+        raise typer.Exit
+
+
+def root() -> Any:
+    """The whole command line as Typer's parser wants it."""
+    app = new_app(
+        "qtctl",
+        cls=Root,
+        help="Operator's tool and service host for the allocation loop and the governor.",
+        epilog=EXAMPLES,
+    )
+    version = inspect.Parameter(
+        "version",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            bool | None,
+            typer.Option(
+                "--version",
+                callback=_print_version,
+                is_eager=True,
+                show_default=False,
+                help="Print the version and end.",
+            ),
+        ],
+    )
+    app.callback()(common_callback(version))
+    return typer.main.get_command(app)
+
+
+def run(args: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
+    """Run one command line and give its exit code; errors are told on stderr.
+
+    `environ` is the process's own unless given (tests).
+    """
+
+    def action() -> None:
+        start = Start(os.environ if environ is None else environ)
+        command = root()
+        with command.make_context("qtctl", list(args), obj=start) as ctx:
+            command.invoke(ctx)
+
+    return exit.guarded(action, debug="--debug" in args)
+
+
+def main() -> None:
+    """Run the command line of this process, and end it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that can't show a character is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""All that prints data: columns, formats, tables, JSON. Nothing else writes to stdout."""

@@ -1,0 +1,116 @@
+"""Columns as data: what a table shows, and what it may leave out where there is no room.
+
+A command module has a tuple of them::
+
+    COLUMNS = (
+        text("plan", "plan_id"),
+        text("symbol", "symbol"),
+        money("target USD", "base_target"),
+        age("score age", "eff_age_sec", drop=1),
+        text("reason", "reason", fold=True, style=REASON_STYLE),
+    )
+
+`key` is a field's name (of a mapping or an object) or a function of the row. Units stand in the
+title. `drop` is the order in which columns go where a terminal is narrow: 0 stays always, the
+highest goes first. Where not even the rest fits, each row becomes a card, a line for each column.
+Piped output and JSON never lose anything.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qtctl import clock
+from qtctl.cli.output import format
+
+Key = str | Callable[[Any], Any]
+Style = str | Callable[[Any], str]
+"""A rich style such as `red`, or a function from the value to one. It only underlines what the
+text says anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table, or one line of an object."""
+
+    title: str
+    key: Key
+    show: Callable[[Any, bool], str]
+    """From the value, and whether times are UTC, to one printable line."""
+    right: bool = False
+    fold: bool = False
+    """Prose: may be broken over lines, before any column is left out. Nothing else is broken."""
+    drop: int = 0
+    style: Style = ""
+    width: int = 0
+    """The least width, so that the lines of a stream stay aligned."""
+
+    def value(self, row: Any) -> Any:
+        """The value of this column in a row; None where the row lacks it."""
+        if not isinstance(self.key, str):
+            return self.key(row)
+        return row.get(self.key) if isinstance(row, Mapping) else getattr(row, self.key, None)
+
+    def cell(self, row: Any, utc: bool) -> str:
+        """What is printed for a row."""
+        return self.show(self.value(row), utc)
+
+    def style_of(self, row: Any) -> str:
+        """The style of that."""
+        return self.style if isinstance(self.style, str) else self.style(self.value(row))
+
+
+def text(title: str, key: Key, **more: Any) -> Column:
+    """Any text or value as it is, escaped."""
+    return Column(title, key, lambda value, utc: format.text(value), **more)
+
+
+def number(title: str, key: Key, places: int = 0, **more: Any) -> Column:
+    """A number with thousands and a fixed count of decimals."""
+    return Column(title, key, lambda value, utc: format.fixed(value, places), right=True, **more)
+
+
+def money(title: str, key: Key, **more: Any) -> Column:
+    """An amount in USD."""
+    return number(title, key, places=2, **more)
+
+
+def change(title: str, key: Key, **more: Any) -> Column:
+    """A change in USD, with its sign."""
+    show = format.change
+    return Column(title, key, lambda value, utc: show(value), right=True, **_signed(more))
+
+
+def percent(title: str, key: Key, **more: Any) -> Column:
+    """A change in percent, with its sign."""
+    show = format.percent
+    return Column(title, key, lambda value, utc: show(value), right=True, **_signed(more))
+
+
+def age(title: str, key: Key, **more: Any) -> Column:
+    """Seconds since something, or until it."""
+    return Column(title, key, lambda value, utc: format.span(value), right=True, **more)
+
+
+def ttl(title: str, key: Key, **more: Any) -> Column:
+    """Seconds that a key has left."""
+    return Column(title, key, lambda value, utc: format.ttl(value), right=True, **more)
+
+
+def moment(title: str, key: Key, **more: Any) -> Column:
+    """A time: UTC with `Z`, or local with its offset."""
+    return Column(title, key, format.moment, **more)
+
+
+def recent(title: str, key: Key, **more: Any) -> Column:
+    """A time in a list of latest things: today's without the date."""
+    return Column(title, key, lambda value, utc: format.recent(value, clock.now(), utc), **more)
+
+
+def _signed(more: dict[str, Any]) -> dict[str, Any]:
+    return {"style": _sign_style, **more}
+
+
+def _sign_style(value: Any) -> str:
+    number = format.as_number(value)
+    return "" if not number else "green" if number > 0 else "red"

@@ -1,0 +1,165 @@
+"""All output of data: a command hands over rows or a record, and knows no formats.
+
+`json` prints one document (rows as a list, a row a line), `ndjson` a line for each row, `table`
+what `tables.py` makes of the columns. JSON has the rows as they are: mappings, dataclasses or
+structs with the field names of the wire.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qtctl.cli.framework.context import Env
+from qtctl.cli.output import tables
+from qtctl.cli.output.columns import Column
+from qtctl.errors import UsageError
+
+# Legal in JSON, but a terminal may act on them: DEL and C1 controls, line separators, marks that
+# turn the direction of text, noncharacters. They stand in strings only, where \u means the same.
+_UNSAFE = re.compile(r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A part of an object's page: one line for each column."""
+
+    columns: Sequence[Column]
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A part of an object's page: a table."""
+
+    rows: Sequence[Any]
+    columns: Sequence[Column]
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A part of an object's page: as Fields, but a long line is left to the terminal to wrap, so
+    that what stands in it can be copied. joined: without a blank line before it."""
+
+    columns: Sequence[Column]
+    title: str = ""
+    joined: bool = False
+
+
+def emit(
+    env: Env,
+    rows: Iterable[Any],
+    columns: Sequence[Column],
+    *,
+    empty: str = "",
+    as_json: Callable[[Any], Any] | None = None,
+) -> None:
+    """Print a list of rows.
+
+    `empty` is told on stderr where there are none and a table was asked for. `as_json` gives the
+    JSON object of a row where that is not the row itself.
+    """
+    if env.output == "table":
+        listed = list(rows)
+        if len(listed) > tables.LONG:
+            Stream(env, columns).write(listed)
+        elif listed:
+            tables.print_table(env, listed, columns)
+        elif empty:
+            env.say(empty)
+        return
+    lines = (to_json(as_json(row) if as_json else row) for row in rows)
+    if env.output == "ndjson":
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+        return
+    lead = "["
+    for line in lines:
+        sys.stdout.write(f"{lead}\n{line}")
+        lead = ","
+    sys.stdout.write("[]\n" if lead == "[" else "\n]\n")
+
+
+def emit_one(env: Env, record: Any, *parts: Fields | Lines | Rows, as_json: Any = None) -> None:
+    """Print one object: JSON has `record` (or `as_json`), a page has the parts below each other."""
+    if env.output != "table":
+        line = to_json(record if as_json is None else as_json, indent=env.output == "json")
+        sys.stdout.write(f"{line}\n")
+        return
+    first = True
+    for part in parts:
+        if isinstance(part, Rows) and not part.rows:
+            continue
+        if not first and not (isinstance(part, Lines) and part.joined):
+            sys.stdout.write("\n")
+        first = False
+        if part.title:
+            tables.print_title(env, part.title)
+        if isinstance(part, Rows):
+            tables.print_table(env, part.rows, part.columns)
+        elif isinstance(part, Lines):
+            tables.print_unbroken(env, record, part.columns)
+        else:
+            tables.print_fields(env, record, part.columns)
+
+
+def to_json(value: Any, *, indent: bool = False) -> str:
+    """JSON of one value: non-ASCII as it is, all that could steer a terminal as `\\u…`.
+
+    NaN and infinities, which JSON lacks, are null.
+    """
+    import msgspec
+
+    try:
+        raw = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        # A lone surrogate, from a bad byte in the environment or an argument.
+        import json
+
+        raw = json.dumps(msgspec.to_builtins(value)).encode()
+    text = (msgspec.json.format(raw, indent=2) if indent else raw).decode()
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+class Stream:
+    """Rows as they come (`tail -f`): one header, then line by line, each batch flushed.
+
+    The first batch (and the columns' `width`) sets the widths, and which columns a terminal has
+    room for. A longer value later pushes its line; nothing is cut. There is no JSON list that
+    does not end, so that output is refused.
+    """
+
+    def __init__(self, env: Env, columns: Sequence[Column]) -> None:
+        if env.output == "json":
+            raise UsageError("--output json can't follow, since a list has an end: use ndjson")
+        self._env = env
+        self._columns = tuple(columns)
+        self._widths: Sequence[int] = ()
+        self._terminal = tables.console(env) if tables.on_terminal(env) else None
+
+    def write(self, rows: Iterable[Any]) -> None:
+        """Print a batch, which may be empty."""
+        listed = list(rows)
+        if not listed:
+            return
+        if self._env.output == "ndjson":
+            sys.stdout.writelines(f"{to_json(row)}\n" for row in listed)
+        else:
+            if not self._widths:
+                self._begin(listed)
+            for row in listed:
+                self._line(self._cells(row), [column.style_of(row) for column in self._columns])
+        sys.stdout.flush()
+
+    def _begin(self, rows: Sequence[Any]) -> None:
+        titles = [column.title for column in self._columns]
+        natural = tables.line_widths(self._columns, [titles, *(self._cells(row) for row in rows)])
+        self._columns, self._widths = tables.room_for(self._env, self._columns, natural)
+        self._line([column.title for column in self._columns], ["bold"] * len(self._columns))
+
+    def _cells(self, row: Any) -> list[str]:
+        return [column.cell(row, self._env.utc) for column in self._columns]
+
+    def _line(self, cells: Sequence[str], styles: Sequence[str]) -> None:
+        tables.print_line(self._terminal, self._columns, self._widths, cells, styles)

@@ -1,0 +1,216 @@
+"""Tables for a terminal (rich) and for a pipe (plain lines)."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from qtctl.cli.framework.context import Env
+from qtctl.cli.output.columns import Column
+from qtctl.cli.output.layout import GAP, Fit, fit
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+LONG = 1000
+"""Rows above this are printed as a stream is: rich takes 1.5 ms to lay out a row of a table."""
+
+
+def on_terminal(env: Env) -> bool:
+    """Whether stdout is a terminal that can do more than print lines."""
+    return sys.stdout.isatty() and env.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+def terminal_width() -> int:
+    """Cells of a line; 80 where the terminal does not say."""
+    return shutil.get_terminal_size(fallback=(80, 24)).columns
+
+
+def console(env: Env) -> "Console":
+    """A rich console on stdout that takes nothing for markup and adds no highlights."""
+    from rich.console import Console
+
+    return Console(
+        file=sys.stdout,
+        width=terminal_width(),
+        force_terminal=True,
+        no_color=bool(env.environ.get("NO_COLOR")),
+        markup=False,
+        highlight=False,
+        emoji=False,
+        soft_wrap=False,
+    )
+
+
+def print_table(env: Env, rows: Sequence[Any], columns: Sequence[Column]) -> None:
+    """Rows below a header line; on a terminal too narrow for that, a card for each row."""
+    cells = [[column.cell(row, env.utc) for column in columns] for row in rows]
+    if not on_terminal(env):
+        _write_lines(columns, [[column.title for column in columns], *cells])
+        return
+    room = fit(columns, _natural_widths(columns, cells), terminal_width())
+    if room is not None:
+        kept = [columns[i] for i in room.kept]
+        _print_rich_table(env, rows, kept, room.widths)
+        tell_left_out(env, columns, kept)
+        return
+    for index, row in enumerate(rows):
+        if index:
+            sys.stdout.write("\n")
+        print_fields(env, row, columns)
+
+
+def print_fields(env: Env, record: Any, columns: Sequence[Column]) -> None:
+    """One object, a line for each column: its title, then its value."""
+    cells = [column.cell(record, env.utc) for column in columns]
+    if not on_terminal(env):
+        width = max((cells_of(column.title) for column in columns), default=0)
+        lines = (
+            f"{_pad(column.title, width)}{' ' * GAP}{cell}\n"
+            for column, cell in zip(columns, cells, strict=True)
+        )
+        sys.stdout.write("".join(lines))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, GAP, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for column, cell in zip(columns, cells, strict=True):
+        grid.add_row(Text(column.title, "bold"), Text(cell, column.style_of(record)))
+    console(env).print(grid)
+
+
+def print_unbroken(env: Env, record: Any, columns: Sequence[Column]) -> None:
+    """One object, a line for each column, none of them broken: the terminal wraps it."""
+    terminal = console(env) if on_terminal(env) else None
+    title = Column("", "", lambda value, utc: "")
+    width = max((cells_of(column.title) for column in columns), default=0)
+    for column in columns:
+        cells = [column.title, column.cell(record, env.utc)]
+        print_line(terminal, [title, column], [width, 0], cells, ["bold", column.style_of(record)])
+
+
+def print_title(env: Env, title: str) -> None:
+    """A line above a part of a longer output."""
+    if on_terminal(env):
+        from rich.text import Text
+
+        console(env).print(Text(title, "bold underline"))
+    else:
+        sys.stdout.write(f"{title}\n")
+
+
+def room_for(
+    env: Env, columns: Sequence[Column], natural: Sequence[int]
+) -> tuple[tuple[Column, ...], tuple[int, ...]]:
+    """The columns of a stream and their widths; what a terminal has no room for is told.
+
+    A stream has no cards: where not even the important columns fit, the terminal wraps them.
+    """
+    if not on_terminal(env):
+        return tuple(columns), tuple(natural)
+    important = tuple(i for i, column in enumerate(columns) if not column.drop)
+    room = fit(columns, natural, terminal_width()) or Fit(
+        important, tuple(natural[i] for i in important)
+    )
+    kept = tuple(columns[i] for i in room.kept)
+    tell_left_out(env, columns, kept)
+    return kept, room.widths
+
+
+def tell_left_out(env: Env, columns: Sequence[Column], kept: Sequence[Column]) -> None:
+    """Name the columns that are not shown, so that nobody takes them for absent."""
+    left_out = [column.title for column in columns if column not in kept]
+    if left_out:
+        env.say(f"No room for: {', '.join(left_out)} (-o json has everything)")
+
+
+def _print_rich_table(
+    env: Env, rows: Sequence[Any], columns: Sequence[Column], widths: Sequence[int]
+) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    # The box's own divider is one blank, the padding the other.
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GAP - 1, 0, 0),
+        header_style="bold",
+    )
+    for column, width in zip(columns, widths, strict=True):
+        side: Literal["left", "right"] = "right" if column.right else "left"
+        table.add_column(Text(column.title), justify=side, overflow="fold", width=width)
+    for row in rows:
+        table.add_row(*(Text(c.cell(row, env.utc), c.style_of(row)) for c in columns))
+    console(env).print(table)
+
+
+def _natural_widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:
+    """A header may break between words, a cell needs its whole length."""
+    words = [max(cells_of(word) for word in column.title.split(" ")) for column in columns]
+    for row in cells:
+        words = [max(width, cells_of(cell)) for width, cell in zip(words, row, strict=True)]
+    return [max(column.width, width) for column, width in zip(columns, words, strict=True)]
+
+
+def line_widths(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> list[int]:
+    """The width of each column of plain lines, headers included."""
+    return [
+        max(column.width, *(cells_of(line[i]) for line in lines))
+        for i, column in enumerate(columns)
+    ]
+
+
+def plain_line(columns: Sequence[Column], widths: Sequence[int], line: Sequence[str]) -> str:
+    """One line of aligned cells, without blanks at its end."""
+    padded = (
+        _pad(cell, width, right=column.right)
+        for column, width, cell in zip(columns, widths, line, strict=True)
+    )
+    return (" " * GAP).join(padded).rstrip(" ")
+
+
+def print_line(
+    terminal: "Console | None",
+    columns: Sequence[Column],
+    widths: Sequence[int],
+    cells: Sequence[str],
+    styles: Sequence[str],
+) -> None:
+    """One line of a stream; where it is longer than the terminal, the terminal wraps it."""
+    if terminal is None:
+        sys.stdout.write(f"{plain_line(columns, widths, cells)}\n")
+        return
+    from rich.text import Text
+
+    line = Text()
+    for column, width, cell, style in zip(columns, widths, cells, styles, strict=True):
+        line.append(_pad(cell, width, right=column.right), style)
+        line.append(" " * GAP)
+    line.rstrip()
+    terminal.print(line, soft_wrap=True)
+
+
+def _write_lines(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> None:
+    widths = line_widths(columns, lines)
+    sys.stdout.write("".join(f"{plain_line(columns, widths, line)}\n" for line in lines))
+
+
+def cells_of(text: str) -> int:
+    """Cells of a terminal that a text takes; wide characters take two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _pad(text: str, width: int, right: bool = False) -> str:
+    blanks = " " * (width - cells_of(text))
+    return blanks + text if right else text + blanks

@@ -1,0 +1,1 @@
+"""What several commands show: health, halts, permits, targets, scores, plans, …"""

@@ -1,0 +1,80 @@
+"""This shell's settings beside those of the running services, by the services' own records."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from qtctl import __version__
+from qtctl.cli.framework.context import Env
+from qtctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from qtctl.wire.queries.services import Running
+
+SERVICES = ("allocation", "governor")
+HINT = (
+    "A service reads files and environment when it starts, its file also at SIGHUP; "
+    "a shell lacks the environment of a unit."
+)
+
+
+class Compared(NamedTuple):
+    """rows: each setting that differs, once an instance (here or there is None where that side does
+    not know it). same: something was compared, and nothing differs. said: what to tell about it."""
+
+    rows: list[dict[str, Any]]
+    same: bool
+    said: list[str]
+
+
+def compared(env: Env, service: str | None) -> Compared:
+    """This shell beside one kind of service, or both kinds.
+
+    With one named the shell's METRICS_PORT counts as that service would count it.
+    Errors: UsageError for no such service; RedisUnreachable, WireError, ConfigError.
+    """
+    from qtctl.wire.queries import services
+
+    if service is not None:
+        if service not in SERVICES:
+            raise UsageError(f"SERVICE {service!r} is none of {', '.join(SERVICES)}")
+        env.service = service
+    wanted = (service,) if service else SERVICES
+    with env.store() as store:
+        running = {name: services.running(store, name) for name in wanted}
+    alive = [each for name in wanted for each in running[name]]
+    rows = [row for each in alive for row in _differences(env, each)]
+    said = [f"No {name} runs on {env.where()}." for name in wanted if not running[name]]
+    said += [_said(each, rows) for each in alive]
+    if rows:
+        said.append(HINT)
+    return Compared(rows, bool(alive) and not rows, said)
+
+
+def _differences(env: Env, there: "Running") -> Iterator[dict[str, Any]]:
+    from qtctl.settings import public
+
+    ours = public(getattr(env.settings, there.service))
+    # Another version may have other settings.
+    for key in dict.fromkeys((*ours, *there.settings)):
+        if key in ours and key in there.settings and _same(ours[key], there.settings[key]):
+            continue
+        path = f"{there.service}.{key}"
+        yield {
+            "key": path,
+            "here": ours.get(key),
+            "there": there.settings.get(key),
+            "service": there.service,
+            "instance": there.name,
+            "origin": env.loaded.origins.get(path),
+        }
+
+
+def _same(here: Any, there: Any) -> bool:
+    return bool(here == there) and isinstance(here, bool) == isinstance(there, bool)
+
+
+def _said(each: "Running", rows: Sequence[dict[str, Any]]) -> str:
+    mine = [row for row in rows if (row["service"], row["instance"]) == (each.service, each.name)]
+    told = f"{len(mine)} differ" if mine else "the same settings as here"
+    other = "" if each.version == __version__ else f" (it is qtctl {each.version})"
+    return f"{each.service} {each.name}: {told}{other}."

@@ -1,0 +1,63 @@
+"""What is stopped, by whom and why, in words: for the notice that every command gives while it
+lasts, and for `halt` and `resume` themselves."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from qtctl.cli.output import format
+
+if TYPE_CHECKING:
+    from qtctl.wire.control.kill_switch import HaltRecord, KillKey
+
+MAX_WHY_CHARS = 200
+"""A reason is a sentence: it stands in every command's notice."""
+_NAMED_SYMBOLS = 3
+
+
+def notice(rows: "Sequence[KillKey]", utc: bool) -> str:
+    """One line about all that is stopped: every key that is set, and who set it. "" where nothing
+    is. The same line for the same stop, whenever it is asked for."""
+    keys = [row for row in rows if row.mode.level and not row.symbol]
+    symbols = [row for row in rows if row.mode.level and row.symbol]
+    parts = [f"{_what(keys)}: " + "; ".join(told(row, utc) for row in keys)] if keys else []
+    parts += [f"{_what([row])} of {row.symbol}: {told(row, utc)}" for row in symbols][
+        :_NAMED_SYMBOLS
+    ]
+    if len(symbols) > _NAMED_SYMBOLS:
+        parts.append(f"and of {len(symbols) - _NAMED_SYMBOLS} more symbols")
+    return f"HALTED {'; '.join(parts)}" if parts else ""
+
+
+def told(row: "KillKey", utc: bool) -> str:
+    """One key that is set: its value, and who, why, since when and what was there before."""
+    by = f" {by_whom(row.record, utc)}" if row.record else " (not set by qtctl halt)"
+    return f"{row.key}={_quoted(row.value)}{by}"
+
+
+def by_whom(record: "HaltRecord", utc: bool) -> str:
+    """`since 2026-01-28 00:00:00Z by operator:alice@desk: the reason`."""
+    why = f": {record.why}" if record.why else ""
+    before = f" (before: {_quoted(record.before)})" if record.before else ""
+    return f"since {format.moment(record.since, utc)} by {record.who}{why}{before}"
+
+
+def operator(environ: Mapping[str, str]) -> str:
+    """Who types: `operator:alice@desk`, also behind sudo."""
+    import getpass
+    import socket
+
+    name = next((environ[it] for it in ("SUDO_USER", "LOGNAME", "USER") if environ.get(it)), "")
+    if not name:
+        try:
+            name = getpass.getuser()
+        except (KeyError, OSError):  # A user id without a name.
+            name = "unknown"
+    return f"operator:{name[:64]}@{socket.gethostname()}"
+
+
+def _what(rows: "Sequence[KillKey]") -> str:
+    return "opens and closes" if any(row.mode.level > 1 for row in rows) else "opens"
+
+
+def _quoted(value: str) -> str:
+    return f"'{value}'"

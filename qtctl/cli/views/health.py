@@ -1,0 +1,256 @@
+"""What `status` and `top` tell, and the JSON of `qtctl status -o json`.
+
+Times are epoch seconds, `_s` are seconds; None is "can't be told".
+"""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from qtctl.cli.framework.context import Env
+from qtctl.cli.output import format
+from qtctl.cli.views import halts
+
+if TYPE_CHECKING:
+    from qtctl.wire.control.kill_switch import KillKey
+    from qtctl.wire.queries.services import Running
+    from qtctl.wire.queries.status import Status
+
+LATE_PASSES, GRACE_SEC = 3, 10.0
+"""A service whose last pass is older than so many intervals and so many seconds is late."""
+MOST_DETAIL = 200
+
+READY = "ready"
+"""It passes, and its /readyz says so."""
+ALIVE = "alive"
+"""It passes; it runs on another host, or has no port, so that /readyz can't be asked."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """state: `ready`, `alive`, or what is wrong: `not_ready` (detail: what /readyz says), `silent`
+    (its port does not answer), `late` (no pass for too long), `missing` (it does not run)."""
+
+    service: str
+    name: str
+    state: str
+    detail: str
+    last_pass_age_s: float | None
+    up_s: float | None
+    version: str
+    host: str
+    metrics: str
+
+    @property
+    def well(self) -> bool:
+        """Is there nothing to do about it."""
+        return self.state in (READY, ALIVE)
+
+
+@dataclass(frozen=True)
+class Redis:
+    """primary: host:port of the server that answers, where the URL names several; else None. The
+    others are None where this user may not ask (INFO)."""
+
+    url: str
+    primary: str | None
+    name: str | None
+    version: str | None
+    role: str | None
+    up_s: float | None
+    may_evict: bool | None
+
+
+@dataclass(frozen=True)
+class KillSwitchKey:
+    """A key that stops something: mode `reduce_only` or `halted`; symbol where it is for that one
+    only; who, why and since where `qtctl halt` has set it."""
+
+    key: str
+    value: str
+    mode: str
+    symbol: str
+    who: str
+    why: str
+    since: float | None
+
+
+@dataclass(frozen=True)
+class KillSwitch:
+    """mode: that of the strictest key, `normal` where nothing is stopped; told: in one line."""
+
+    mode: str
+    told: str
+    keys: list[KillSwitchKey]
+
+
+@dataclass(frozen=True)
+class Plans:
+    """per_minute: entries on the plan stream, decided_per_minute: verdicts, both over the last five
+    minutes. permitted, blocked, blocks (reason to count): over the last since_s; cut: there were
+    more events than are looked at, and since_s is how far back they go."""
+
+    per_minute: float
+    decided_per_minute: float
+    permitted: int
+    blocked: int
+    since_s: float
+    cut: bool
+    blocks: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The governors' group. lag: None is unknown, as Redis says; stuck: pending and untouched for a
+    minute; consumers: how many, None where this user may not look."""
+
+    lag: int | None
+    pending: int
+    stuck: int
+    consumers: int | None
+
+
+@dataclass(frozen=True)
+class Permits:
+    """open: not taken yet; next_ttl_s: of the one that runs out first; without_ttl: those that
+    never do, as none should be."""
+
+    open: int
+    next_ttl_s: float | None
+    without_ttl: int
+
+
+@dataclass(frozen=True)
+class Overall:
+    """ok: what the exit code says. group: None where it is not there. problems: what could not be
+    read, and why: `group`, `permits`, `plans`, `events`."""
+
+    ok: bool
+    where: str
+    at: float
+    services: list[Service]
+    redis: Redis
+    kill_switch: KillSwitch
+    plans: Plans
+    group: Group | None
+    permits: Permits
+    problems: dict[str, str]
+
+
+def of(env: Env, found: "Status") -> Overall:
+    """What was read, as it is told; services on this host are asked whether they are ready."""
+    from qtctl.wire.queries.status import SERVICES
+
+    services: list[Service] = []
+    for service in SERVICES:
+        rows = [_service(it, found.now) for it in found.services if it.service == service]
+        services += rows or [_missing(service)]
+    stopped = [row for row in found.kill if row.mode.level]
+    well = all(row.well for row in services)
+    return Overall(
+        ok=well and not stopped and not found.problems,
+        where=env.where(),
+        at=round(found.now, 3),
+        services=services,
+        redis=_redis(env, found),
+        kill_switch=_kill_switch(stopped, env.utc),
+        plans=_plans(found),
+        group=_group(found),
+        permits=_permits(found),
+        problems=found.problems,
+    )
+
+
+def _service(it: "Running", now: float) -> Service:
+    age = max(0.0, now - it.last_pass_at)
+    interval = it.settings.get("interval_sec", 1.0)
+    limit = LATE_PASSES * float(interval if isinstance(interval, int | float) else 1) + GRACE_SEC
+    late = f"no pass for {format.span(age)}"
+    state, detail = ("late", late) if age > limit else _readiness(it)
+    return Service(
+        service=it.service,
+        name=it.name,
+        state=state,
+        detail=detail,
+        last_pass_age_s=round(age, 3),
+        up_s=round(max(0.0, now - it.started_at), 3),
+        version=it.version,
+        host=it.host,
+        metrics=it.metrics,
+    )
+
+
+def _readiness(it: "Running") -> tuple[str, str]:
+    """State and detail by /readyz, where it can be asked from here."""
+    from qtctl.doctor import ports
+
+    place = ports.address(it.metrics)
+    if it.host != socket.gethostname() or place is None or not ports.is_here(place[0]):
+        return ALIVE, ""
+    answer = ports.ask(*place)
+    if answer.who != "qtctl":
+        said = {"nobody": "nobody listens at", "silent": "no answer in time from"}
+        return "silent", f"{said.get(answer.who, 'another program is at')} {it.metrics}"
+    if answer.ready:
+        return READY, ""
+    return "not_ready", answer.text.removeprefix("not ready: ")[:MOST_DETAIL]
+
+
+def _missing(service: str) -> Service:
+    return Service(service, "", "missing", "", None, None, "", "", "")
+
+
+def _redis(env: Env, found: "Status") -> Redis:
+    _, _, at = urlsplit(found.server_url).netloc.rpartition("@")
+    primary = None if found.server_url == env.settings.redis.url else at
+    server = found.server
+    if server is None:
+        return Redis(env.where(), primary, None, None, None, None, None)
+    up_s = max(0.0, round(found.now - server.started_ms / 1000, 3))
+    return Redis(
+        env.where(), primary, server.name, server.version, server.role, up_s,
+        may_evict=server.may_evict,
+    )  # fmt: skip
+
+
+def _kill_switch(stopped: "Sequence[KillKey]", utc: bool) -> KillSwitch:
+    strictest = max((row.mode for row in stopped), key=lambda mode: mode.level, default=None)
+    return KillSwitch(
+        mode="normal" if strictest is None else strictest.value,
+        told=halts.notice(stopped, utc).removeprefix("HALTED ") or "normal",
+        keys=[_key(row) for row in stopped],
+    )
+
+
+def _key(row: "KillKey") -> KillSwitchKey:
+    mode = row.mode.value
+    return KillSwitchKey(row.key, row.value, mode, row.symbol, row.who, row.why, row.since)
+
+
+def _plans(found: "Status") -> Plans:
+    lately = found.lately
+    return Plans(
+        per_minute=round(found.plans_per_minute, 2),
+        decided_per_minute=round(lately.per_minute, 2),
+        permitted=lately.permitted,
+        blocked=lately.blocked,
+        since_s=round(found.now - lately.since, 3),
+        cut=lately.cut,
+        blocks=lately.blocks,
+    )
+
+
+def _group(found: "Status") -> Group | None:
+    group = found.group
+    if group is None:
+        return None
+    consumers = None if group.consumers is None else len(group.consumers)
+    return Group(group.lag, group.pending, group.stuck, consumers)
+
+
+def _permits(found: "Status") -> Permits:
+    left = [permit.ttl_sec for permit in found.permits]
+    ends = [round(ttl, 3) for ttl in left if ttl is not None]
+    return Permits(len(left), min(ends, default=None), len(left) - len(ends))

@@ -1,0 +1,211 @@
+"""`--what-if KEY=VALUE`: decisions judged again, on their own facts, under other limits."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qtctl.cli.output.columns import age, money, recent, text
+from qtctl.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from qtctl.domain.gates import Limits
+    from qtctl.domain.what_if import Again, Changes
+    from qtctl.wire.client.store import Store
+
+WhatIf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--what-if",
+        metavar="KEY=VALUE",
+        help="Judge again under another limit of the governor; repeatable.",
+    ),
+]
+NOT_SIMULATED = "Each on its own facts: what one permit more does to later counts is left out."
+
+
+def changes_asked(given: Sequence[str] | None) -> "dict[str, float | int]":
+    """The limits of `--what-if`, by name; the last of a name wins. Empty where none was given.
+
+    Errors: UsageError naming what is wrong, the range, and the nearest name.
+    """
+    from qtctl.settings.catalog import by_path
+    from qtctl.settings.values import checked, from_text
+
+    asked: dict[str, float | int] = {}
+    for each in given or ():
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise UsageError(f"--what-if {each!r} is not KEY=VALUE, as max_exec_per_hour=5")
+        key = _limit_name(name.strip().removeprefix("governor."))
+        field = by_path()[f"governor.{key}"]
+        try:
+            asked[key] = checked(field, from_text(field, value), "--what-if", value)
+        except ConfigError as wrong:
+            raise UsageError(str(wrong)) from None
+    return asked
+
+
+def _limit_name(key: str) -> str:
+    from qtctl.domain.what_if import LIMIT_NAMES
+    from qtctl.settings.catalog import by_path
+    from qtctl.settings.sources import nearest, shown_name
+
+    if key in LIMIT_NAMES:
+        return key
+    known = f"; limits: {', '.join(LIMIT_NAMES)}"
+    if f"governor.{key}" in by_path():
+        raise UsageError(f"--what-if {key}: no gate compares with that setting{known}")
+    raise UsageError(
+        f"--what-if {shown_name(key)}: no such limit{nearest(key, LIMIT_NAMES) or known}"
+    )
+
+
+def shown_changes(changes: "Changes") -> str:
+    """`max_exec_per_hour=5, kill_score_critical=0.9`."""
+    return ", ".join(f"{name}={value:.10g}" for name, value in changes.items())
+
+
+def judged_again(
+    store: "Store", decisions: Sequence[Mapping[str, str]], changes: "Changes"
+) -> "list[Again]":
+    """Each of these records judged again, in their order."""
+    from qtctl.wire.queries.decisions import limits_by_digest
+
+    known = limits_by_digest(store, (row.get("limits", "") for row in decisions))
+    return [again_of(row, known[row.get("limits", "")], changes) for row in decisions]
+
+
+def again_of(decision: Mapping[str, str], limits: "Limits | None", changes: "Changes") -> "Again":
+    """One record judged again; limits are those it was judged by, None where forgotten."""
+    from qtctl.domain.what_if import Recorded, again
+    from qtctl.wire.schema.decision import facts_of, unrecorded
+
+    verdict, reason = decision.get("verdict", ""), decision.get("reason", "")
+    return again(
+        Recorded(verdict, reason, facts_of(decision), limits, unrecorded(decision)), changes
+    )
+
+
+def fields_of(decision: Mapping[str, str], again: "Again") -> dict[str, Any]:
+    """What the JSON of a decision has more: the other verdict and reason ("" where it can't be
+    told), whether the verdict changes (null likewise), and why it can't be told."""
+    new = again.judgement
+    return {
+        "what_if_verdict": "" if new is None else new.verdict.value,
+        "what_if_reason": "" if new is None else new.reason.value,
+        "what_if_changed": None if new is None else new.verdict != decision.get("verdict"),
+        "what_if_unknown": again.unknown,
+    }
+
+
+def shown_again(decision: Mapping[str, str], again: "Again", changes: "Changes") -> dict[str, Any]:
+    """The JSON of one decision judged again: limits as asked, verdict, reason, changed, unknown."""
+    fields = fields_of(decision, again)
+    return {"limits": dict(changes)} | {
+        name.removeprefix("what_if_"): value for name, value in fields.items()
+    }
+
+
+def told(again: "Again", changes: "Changes") -> str:
+    """The other verdict in one line."""
+    new = again.judgement
+    if new is None:
+        return f"can't be told: {again.unknown}"
+    return f"{new.verdict.value}, {new.reason.value}, under {shown_changes(changes)}"
+
+
+# The list --------------------------------------------------------------------------------------
+
+
+def compared(
+    store: "Store", decisions: Sequence[Mapping[str, str]], changes: "Changes"
+) -> list[dict[str, Any]]:
+    """The decisions with the other verdict beside their own: those whose verdict changes first,
+    then those whose reason does, then what can't be told, then the rest."""
+    found = judged_again(store, decisions, changes)
+    rows = [{**row, **fields_of(row, again)} for row, again in zip(decisions, found, strict=True)]
+    return sorted(rows, key=_rank)
+
+
+def differs(row: Mapping[str, Any]) -> bool:
+    """Is there anything to see: another verdict or reason, or none that can be told."""
+    return _rank(row) < _SAME
+
+
+_SAME = 3
+
+
+def _rank(row: Mapping[str, Any]) -> int:
+    if row["what_if_changed"] is None:
+        return 2
+    if row["what_if_changed"]:
+        return 0
+    return 1 if row["what_if_reason"] != row.get("reason") else _SAME
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """`2 of 7 verdicts would change: 2 to permitted (2 symbol_cooldown).`, in one line."""
+    ranks = Counter(_rank(row) for row in rows)
+    parts = [
+        f"{count:,} to {verdict} ({_gates(rows, verdict)})"
+        for verdict in ("permitted", "blocked")
+        if (count := sum(_turns(row, verdict) for row in rows))
+    ]
+    if ranks[1]:
+        stay = "stays" if ranks[1] == 1 else "stay"
+        parts.append(f"{ranks[1]:,} {stay} blocked for another reason")
+    if ranks[2]:
+        why = Counter(row["what_if_unknown"] for row in rows if _rank(row) == 2)
+        told = "; ".join(f"{count:,}: {text}" for text, count in why.most_common())
+        parts.append(f"{ranks[2]:,} can't be told ({told})")
+    listed = f": {', '.join(parts)}" if parts else ""
+    few = "verdict" if len(rows) == 1 else "verdicts"
+    return f"{ranks[0]:,} of {len(rows):,} {few} would change{listed}."
+
+
+def _turns(row: Mapping[str, Any], verdict: str) -> bool:
+    return bool(row["what_if_changed"]) and row["what_if_verdict"] == verdict
+
+
+def _gates(rows: Sequence[Mapping[str, Any]], verdict: str) -> str:
+    """The gates that no longer block, or that would."""
+    field = "reason" if verdict == "permitted" else "what_if_reason"
+    found = Counter(row.get(field, "") for row in rows if _turns(row, verdict))
+    return ", ".join(f"{count:,} {reason}" for reason, count in found.most_common())
+
+
+def _in_words(verdict: str, reason: str) -> str:
+    return verdict if reason in ("ok", "") else f"{verdict} {reason}"
+
+
+def _style(value: Any) -> str:
+    return {"permitted": "green", "blocked": "red"}.get(str(value).partition(" ")[0], "yellow")
+
+
+LISTED = (
+    recent("decided", "decided_at", drop=2),
+    text("plan", "plan_id"),
+    text("symbol", "symbol"),
+    text("kind", "kind", drop=3),
+    text(
+        "was",
+        lambda row: _in_words(row.get("verdict", ""), row.get("reason", "")),
+        fold=True,
+        style=_style,
+    ),
+    text(
+        "would be",
+        lambda row: (
+            f"can't be told: {row['what_if_unknown']}"
+            if row["what_if_unknown"]
+            else _in_words(row["what_if_verdict"], row["what_if_reason"])
+        ),
+        fold=True,
+        style=_style,
+    ),
+    money("notional USD", "notional_usd", drop=4),
+    age("in queue", "queue_age_sec", drop=4),
+)
+"""As `plan list`, with what the verdict would be behind what it was."""

@@ -1,0 +1,87 @@
+"""The command that `qtctl why` ends with: what mends a cause, or shows more."""
+
+import shlex
+
+from qtctl.cli.views.why_sentences import Told
+from qtctl.domain.diagnosis import Cause
+from qtctl.domain.names import plan_id_problem
+from qtctl.domain.reasons import Reason
+
+
+def next_command(cause: str, told: Told) -> str:
+    """The command line that mends it, or shows more."""
+    facts = told.facts
+    command = next((line for line in COMMANDS.get(cause, ()) if exists(line)), None)
+    if command is not None:
+        return command.format(
+            symbol=_word(facts.symbol),
+            since=f"{facts.since_sec:.0f}",
+            resume=_resume(told),
+        )
+    if facts.last is None or plan_id_problem(facts.last.plan_id) is not None:
+        return f"qtctl tail plans -n 20 {_word(facts.symbol)}"
+    verb = "permit show" if cause in _PERMITS_THERE else "plan show"
+    return f"qtctl {verb} {_what_if(cause, told)}{_word(facts.last.plan_id)}"
+
+
+def exists(line: str) -> bool:
+    """Is it a command that this qtctl has, or another program's."""
+    from qtctl.cli import main
+
+    program, noun, *_ = line.split()
+    return program != "qtctl" or noun in main.COMMANDS
+
+
+_STATE = ("qtctl doctor", "systemctl status quantum-governor")
+_RESUME = ("qtctl resume {resume}",)
+_GROUP = ("qtctl group list", "qtctl tail plans -n 20 {symbol}")
+COMMANDS: dict[str, tuple[str, ...]] = {
+    Cause.HALTED: _RESUME,
+    Cause.REDUCE_ONLY: _RESUME,
+    Cause.NO_GOVERNOR: _STATE,
+    Cause.GOVERNOR_STUCK: _STATE,
+    Cause.GOVERNOR_NOT_READY: _STATE,
+    Cause.PLAN_WAITING: _GROUP,
+    Cause.NO_TARGET: ("qtctl target list",),
+    Cause.TARGET_UNREADABLE: ("qtctl target list {symbol}",),
+    Cause.TARGET_STALE: ("qtctl target list {symbol}",),
+    Cause.UNREADABLE_PLANS: ("qtctl tail rejected",),
+    Cause.NO_PLAN: ("qtctl tail plans -n 3 {symbol}",),
+    Cause.ALL_SKIPPED: ("qtctl tail plans -n 20 {symbol}",),
+    Cause.PERMIT_WITHDRAWN: ("qtctl tail events {symbol}",),
+    Cause.PERMIT_LATE: _GROUP,
+    Cause.VERDICT_UNKNOWN: ("qtctl tail events",),
+    Cause.SOME_BLOCKED: ("qtctl plan list --blocked --since {since}s {symbol}",),
+    Reason.INVALID_PLAN: ("qtctl tail rejected {symbol}",),
+}
+"""Where it is not the plan or the permit itself that shows more: the first of them that exists."""
+_PERMITS_THERE = (Cause.PERMIT_OPEN, Cause.PERMIT_UNTAKEN)
+_RATES = {
+    Reason.COOLDOWN: "symbol_cooldown_sec",
+    Reason.BURST: "max_exec_per_5min",
+    Reason.HOURLY: "max_exec_per_hour",
+    Reason.TOTAL: "max_opens_per_5min_total",
+}
+
+
+def _word(text: str) -> str:
+    """A name that others chose, as one harmless word at the end of a command line."""
+    return f"-- {shlex.quote(text)}" if text.startswith("-") else shlex.quote(text)
+
+
+def _resume(told: Told) -> str:
+    """What another system has set is not ours to take back: what is in the way is only shown."""
+    kill = told.facts.kill
+    dry_run = "" if kill.since is not None else "--dry-run "
+    symbol = f" {_word(kill.symbol)}" if kill.symbol else ""
+    return f"{dry_run}--reason '…'{symbol}"
+
+
+def _what_if(cause: str, told: Told) -> str:
+    """For a rate: the least limit under which that gate would have let it pass."""
+    check = told.facts.check
+    limit = _RATES.get(Reason(cause)) if cause in set(Reason) else None
+    if limit is None or check is None or not isinstance(check.value, int | float):
+        return ""
+    value = int(check.value) if cause == Reason.COOLDOWN else int(check.value) + 1
+    return f"--what-if {limit}={value} "

@@ -1,0 +1,146 @@
+"""What `qtctl why` asks: Redis, and a governor's own port where that is on this host."""
+
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from qtctl.cli.framework.context import Env
+from qtctl.domain.diagnosis import Alive, Facts, Target
+from qtctl.domain.downsize import DownsizeRules, Hint, hint
+from qtctl.domain.gates import Limits
+from qtctl.domain.plans import PlanRules
+from qtctl.domain.readings import MISSING, Unusable, assess, target_usd
+from qtctl.errors import WireError
+
+if TYPE_CHECKING:
+    from qtctl.wire.client.store import Store
+    from qtctl.wire.queries.diagnosis import Lately
+    from qtctl.wire.queries.services import Running
+    from qtctl.wire.queries.targets import Found
+
+LATELY_SEC = 60.0
+"""A plan that was judged since then shows that a governor is ready."""
+MAX_TOLD_CHARS = 300
+"""Of what answers on a governor's port, which may be anything."""
+LOOPBACK = ("127.", "localhost", "[::1]")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The facts, and what the score counts as for the governor, which no gate goes by."""
+
+    facts: Facts
+    hint: Hint
+
+
+class _Own(msgspec.Struct, frozen=True):
+    """Settings of the governor beside its limits."""
+
+    permit_ttl_sec: int
+    kill_keys: tuple[str, ...]
+
+
+def answer(env: Env, store: "Store", symbol: str, since_sec: float) -> Answer | None:
+    """All that the answer about a symbol rests on; None where nothing is known of it."""
+    from qtctl.wire.queries import decisions, diagnosis, services, targets
+    from qtctl.wire.queries.rules_in_force import of_running
+
+    now = store.now_ms() / 1000
+    alive = services.running(store, "governor")
+    rules, _ = of_running(alive, "governor", env.settings, PlanRules)
+    limits, _ = of_running(alive, "governor", env.settings, Limits)
+    downsize, _ = of_running(alive, "governor", env.settings, DownsizeRules)
+    own, _ = of_running(alive, "governor", env.settings, _Own)
+    # Without a governor nobody knows with what lifetime the last permits were issued.
+    ttl_sec = own.permit_ttl_sec if alive else 0.0
+    lately = diagnosis.lately(store, symbol, now - since_sec, now, rules, ttl_sec)
+    found = targets.symbols(store, [symbol])
+    known = found[0] if found else None
+    if known is None and not lately.plans:
+        return None
+    judged_by = None
+    if lately.decision is not None:
+        judged_by = decisions.limits(store, lately.decision.get("limits", ""))
+    facts = Facts(
+        symbol=symbol,
+        now=now,
+        since_sec=since_sec,
+        target=Target() if known is None else _target(known.target, now),
+        kill=diagnosis.kill(store, own.kill_keys, symbol),
+        governors=tuple(
+            Alive(it.name, it.version, it.host, max(0.0, now - it.last_pass_at)) for it in alive
+        ),
+        not_ready=_not_ready(store, alive, lately, now),
+        group_there=lately.group is not None,
+        lag=None if lately.group is None else lately.group.lag,
+        pending=0 if lately.group is None else lately.group.pending,
+        plans=lately.plans,
+        looked_at=lately.looked_at,
+        looked_back_sec=None if lately.back_to is None else now - lately.back_to,
+        nameless=lately.nameless,
+        record=lately.decision or {},
+        check=diagnosis.failed_check(lately.decision, judged_by),
+        passes_at=diagnosis.passes_at(store, symbol, limits, now),
+        permits=lately.permits,
+    )
+    score = None if known is None else known.efficiency.fields
+    reading = (
+        MISSING if known is None else assess(score, now, downsize.eff_ttl_sec, downsize.min_conf)
+    )
+    return Answer(facts, hint(reading, downsize))
+
+
+def _target(found: "Found", now: float) -> Target:
+    from qtctl.domain import numbers
+
+    if found.fields is None:
+        return Target()
+    read = target_usd(found.fields)
+    at = numbers.epoch(found.readable.get("timestamp", ""))
+    return Target(
+        usd=None if isinstance(read, Unusable) else read,
+        problem=read.problem if isinstance(read, Unusable) else "",
+        age_sec=None if at is None else now - at,
+        ttl_sec=found.ttl_sec,
+    )
+
+
+def _not_ready(store: "Store", alive: "Sequence[Running]", lately: "Lately", now: float) -> str:
+    """Why no governor issues permits, "" where one does or nothing can tell.
+
+    Asked only where no plan was judged just now: then a governor was ready.
+    """
+    latest = lately.plans[0] if lately.plans else None
+    if not alive or (latest is not None and latest.verdict and now - latest.at < LATELY_SEC):
+        return ""
+    from qtctl.proof import pages
+
+    host = socket.gethostname()
+    asked = [
+        pages.get(it.metrics, "/readyz")
+        for it in alive
+        if it.host == host or not it.metrics.startswith(LOOPBACK)
+    ]
+    answers = [page for page in asked if page.status]
+    if answers:
+        ready = any(page.status == 200 for page in answers)
+        told = " ".join(answers[0].body.split())[:MAX_TOLD_CHARS]
+        return "" if ready else told.removeprefix("not ready: ")
+    return _objection(store) if latest is not None and latest.waits else ""
+
+
+def _objection(store: "Store") -> str:
+    """What a governor would have against this server, where none can be asked."""
+    try:
+        server = store.server()
+    except WireError:
+        return ""
+    if server.role not in ("master", ""):
+        return f"the server is a {server.role}"
+    if server.may_evict:
+        return (
+            f"Redis may evict decisions (maxmemory-policy {server.policy}), unless its [safety] "
+            "allow_eviction lets it"
+        )
+    return ""
