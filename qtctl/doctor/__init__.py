@@ -1,6 +1,6 @@
 """The production checklist, run: small checks that look from outside and change nothing.
 
 Stands beside the command line, like the proofs: imports no service. Each check is a function that
-takes the `Look` and gives findings; `checklist.CHECKS` has them in order, `running.examine` runs
-them, and one that can't be carried out is `unknown` and stops no other.
+takes the `Inspection` and gives findings; `checklist.CHECKS` has them in order, `running.examine`
+runs them, and one that can't be carried out is `unknown` and stops no other.
 """

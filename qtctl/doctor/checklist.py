@@ -16,14 +16,14 @@ from qtctl.doctor import (
     upstream,
 )
 from qtctl.doctor.findings import Finding
-from qtctl.doctor.looking import Look
+from qtctl.doctor.inspection import Inspection
 
 
 class Check(msgspec.Struct, frozen=True):
     """One check. name: `area.what`; redis: it can't be carried out without a connection."""
 
     name: str
-    look: Callable[[Look], Iterable[Finding]]
+    inspect: Callable[[Inspection], Iterable[Finding]]
     redis: bool = True
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from qtctl.doctor.findings import Finding, ok, unknown, warning, wrong
 from qtctl.doctor.hosts import EnvFile, Installed
-from qtctl.doctor.looking import Look
+from qtctl.doctor.inspection import Inspection
 from qtctl.settings import environment
 from qtctl.settings.catalog import by_variable
 from qtctl.settings.environment import METRICS, REDIS_PARTS, Variables
@@ -26,35 +26,37 @@ _OFF = (
 """Limits that are on by default: 0 turns each off."""
 
 
-def shell(look: Look) -> Findings:
+def shell(inspection: Inspection) -> Findings:
     """What is odd about the settings of this shell."""
-    if look.problem:
-        yield wrong(look.problem, "no command of this shell works",
-                    look.words.qtctl("config", "check"))  # fmt: skip
+    if inspection.problem:
+        yield wrong(inspection.problem, "no command of this shell works",
+                    inspection.words.qtctl("config", "check"))  # fmt: skip
         return
-    for told in look.warnings:
+    for told in inspection.warnings:
         found = _VARIABLE.match(told)
-        command = _in_shell(look, found[1]) if found else look.words.qtctl("config", "show")
+        command = (
+            _in_shell(inspection, found[1]) if found else inspection.words.qtctl("config", "show")
+        )
         yield warning(told, "the value in force is not what it looks like", command)
-    if not look.warnings:
+    if not inspection.warnings:
         yield ok("the settings of this shell are plain")
 
 
-def units(look: Look) -> Findings:
+def units(inspection: Inspection) -> Findings:
     """The units installed here would start, with all their files."""
-    if not look.installed:
+    if not inspection.installed:
         yield ok("no unit of qtctl is installed on this host")
-    for each in look.installed:
+    for each in inspection.installed:
         found = list(_unit(each))
         yield from found
         if not found:
             yield ok(f"{each.unit} would start")
 
 
-def env_files(look: Look) -> Findings:
+def env_files(inspection: Inspection) -> Findings:
     """EnvironmentFiles: no comment behind a value, no GOV_ or P31_ variable that nothing reads."""
     seen = False
-    for each in look.installed:
+    for each in inspection.installed:
         for file in each.files:
             if file.text is not None:
                 seen = True
@@ -66,29 +68,36 @@ def env_files(look: Look) -> Findings:
         yield ok("no EnvironmentFile is installed on this host")
 
 
-def sanity(look: Look) -> Findings:
+def sanity(inspection: Inspection) -> Findings:
     """Values that are allowed, and that nobody can mean."""
-    allocation, its = look.settings_of("allocation")
-    governor, whose = look.settings_of("governor")
-    found = [*_allocation_sane(look, allocation, its), *_governor_sane(look, governor, whose)]
+    allocation, its = inspection.settings_of("allocation")
+    governor, whose = inspection.settings_of("governor")
+    found = [
+        *_allocation_sane(inspection, allocation, its),
+        *_governor_sane(inspection, governor, whose),
+    ]
     if allocation["min_conf"] != governor["min_conf"]:
         found.append(
             warning(
                 f"min_conf is {allocation['min_conf']:g} of {its} and {governor['min_conf']:g} of "
                 f"{whose}",
                 "a score counts in one loop and not in the other",
-                _change(look, "governor", "min_conf"),
+                _change(inspection, "governor", "min_conf"),
             )
         )
     yield from found or [ok("the settings of both services are sane")]
 
 
-def _in_shell(look: Look, name: str) -> str:
+def _in_shell(inspection: Inspection, name: str) -> str:
     """A value without its comment, or no variable where nothing reads it."""
     about = by_variable().get(name, ())
-    if not about or any(field.path == "redis.url" for field in about) or name not in look.environ:
+    if (
+        not about
+        or any(field.path == "redis.url" for field in about)
+        or name not in inspection.environ
+    ):
         return f"unset {name}"
-    return f"export {name}={shlex.quote(Variables(look.environ).text(name))}"
+    return f"export {name}={shlex.quote(Variables(inspection.environ).text(name))}"
 
 
 def _unit(each: Installed) -> Findings:
@@ -145,11 +154,11 @@ def _edit(file: EnvFile, name: str, change: str) -> str:
     return f"sudo sed -i.bak -E '/^{name}=/{change}' {shlex.quote(file.path)}"
 
 
-def _change(look: Look, service: str, key: str) -> str:
+def _change(inspection: Inspection, service: str, key: str) -> str:
     """Where a setting of an installed service is changed; where none is installed, whence it is."""
-    unit = next((each for each in look.installed if service in each.settings), None)
+    unit = next((each for each in inspection.installed if service in each.settings), None)
     if unit is None:
-        return look.words.qtctl("config", "show", f"{service}.{key}")
+        return inspection.words.qtctl("config", "show", f"{service}.{key}")
     loaded = unit.settings[service]
     origin = loaded.origins[f"{service}.{key}"]
     names = [file.path for file in unit.files if any(name in origin for name in file.variables)]
@@ -157,45 +166,45 @@ def _change(look: Look, service: str, key: str) -> str:
     return f"sudoedit {shlex.quote(path)} && sudo systemctl restart {unit.unit}"
 
 
-def _allocation_sane(look: Look, settings: Mapping[str, Any], whose: str) -> Findings:
+def _allocation_sane(inspection: Inspection, settings: Mapping[str, Any], whose: str) -> Findings:
     interval, ttl = settings["interval_sec"], settings["propose_key_ttl_sec"]
     if ttl <= interval:
         yield wrong(
             f"proposals live {ttl:g} s and are made every {interval:g} s ({whose})",
             "between two passes there are none",
-            _change(look, "allocation", "propose_key_ttl_sec"),
+            _change(inspection, "allocation", "propose_key_ttl_sec"),
         )
     if settings["min_mult"] == settings["max_mult"] or settings["scale"] == 0:
         yield warning(
             f"min_mult {settings['min_mult']:g}, max_mult {settings['max_mult']:g}, scale "
             f"{settings['scale']:g} ({whose})",
             "every multiplier is the same: the score changes nothing",
-            _change(look, "allocation", "scale"),
+            _change(inspection, "allocation", "scale"),
         )
 
 
-def _governor_sane(look: Look, settings: Mapping[str, Any], whose: str) -> Findings:
+def _governor_sane(inspection: Inspection, settings: Mapping[str, Any], whose: str) -> Findings:
     for key, gate in _OFF:
         if settings[key] == 0:
             yield warning(f"{gate} is off: {key} is 0 ({whose})", "opens pass it unseen",
-                          _change(look, "governor", key))  # fmt: skip
+                          _change(inspection, "governor", key))  # fmt: skip
     if settings["permit_ttl_sec"] > 300:
         yield warning(
             f"permit_ttl_sec is {settings['permit_ttl_sec']} ({whose})",
             "the Apply Layer waits 1.2 s: a permit that lies longer is traded on by surprise",
-            _change(look, "governor", "permit_ttl_sec"),
+            _change(inspection, "governor", "permit_ttl_sec"),
         )
     if settings["downsize_threshold"] == 0 or settings["min_factor"] == 1:
         yield warning(
             f"downsize_threshold {settings['downsize_threshold']:g}, min_factor "
             f"{settings['min_factor']:g} ({whose})",
             "no permit is ever downsized",
-            _change(look, "governor", "downsize_threshold"),
+            _change(inspection, "governor", "downsize_threshold"),
         )
-    if look.settings.safety.allow_eviction:
+    if inspection.settings.safety.allow_eviction:
         yield warning(
             "safety.allow_eviction is true (this shell)",
             "permits go on while Redis may forget decisions, and with them that a plan had its "
             "permit",
-            look.words.qtctl("config", "show", "safety.allow_eviction"),
+            inspection.words.qtctl("config", "show", "safety.allow_eviction"),
         )

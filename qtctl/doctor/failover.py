@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 
 from qtctl.doctor.findings import Finding, ok, warning
-from qtctl.doctor.looking import Look
+from qtctl.doctor.inspection import Inspection
 from qtctl.settings import SENTINEL
 from qtctl.settings.urls import display_url, scheme_of
 
 
-def nodes(look: Look) -> Iterator[Finding]:
+def nodes(inspection: Inspection) -> Iterator[Finding]:
     """All that the URL names answer; a plain server has none."""
-    said = look.store.silent_nodes()
+    said = inspection.store.silent_nodes()
     if said is None:
         return
-    sentinel = scheme_of(look.store.url) == SENTINEL
+    sentinel = scheme_of(inspection.store.url) == SENTINEL
     what = "sentinels" if sentinel else "nodes of the cluster"
     if said:
         yield warning(
@@ -21,30 +21,30 @@ def nodes(look: Look) -> Iterator[Finding]:
             "where too few are left nobody decides that another server takes over"
             if sentinel
             else "where too few are left the cluster refuses every command",
-            look.words.qtctl("config", "show", "redis.url"),
+            inspection.words.qtctl("config", "show", "redis.url"),
         )
     else:
-        yield ok(f"all {what} say that {display_url(look.store.server_url())} is the primary")
+        yield ok(f"all {what} say that {display_url(inspection.store.server_url())} is the primary")
 
 
-def replicas(look: Look) -> Iterator[Finding]:
+def replicas(inspection: Inspection) -> Iterator[Finding]:
     """Somebody who can take over, and a primary that notices when it is alone."""
-    if look.store.silent_nodes() is None:
+    if inspection.store.silent_nodes() is None:
         return
-    info, mend = look.info, look.words.redis("info", "replication")
+    info, mend = inspection.info, inspection.words.redis("info", "replication")
     count = info.get("connected_slaves", "0")
     if count == "0":
         yield warning(
-            f"no replica follows {display_url(look.store.server_url())}",
+            f"no replica follows {display_url(inspection.store.server_url())}",
             "when it fails nobody can take over, and no plan gets a permit until it is back",
             mend,
         )
-    elif scheme_of(look.store.url) == SENTINEL and "min_slaves_good_slaves" not in info:
+    elif scheme_of(inspection.store.url) == SENTINEL and "min_slaves_good_slaves" not in info:
         yield warning(
             f"{count} replicas follow, and min-replicas-to-write is 0",
             "a primary that is cut off goes on taking writes, which are lost when it is back: "
             "permits, and the decisions that keep a plan from a second one",
-            look.words.redis("config", "set", "min-replicas-to-write", "1"),
+            inspection.words.redis("config", "set", "min-replicas-to-write", "1"),
         )
     else:
         yield ok(f"{count} replicas follow")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from qtctl.doctor.findings import Finding, ok, unknown, warning, wrong
-from qtctl.doctor.looking import Look
+from qtctl.doctor.inspection import Inspection
 from qtctl.settings import Governor
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.control import kill_switch
@@ -12,31 +12,31 @@ from qtctl.wire.control.kill_switch import KillKey, Mode
 Findings = Iterator[Finding]
 
 
-def switches(look: Look) -> Findings:
+def switches(inspection: Inspection) -> Findings:
     """Nothing is stopped."""
-    names = tuple(dict.fromkeys((*_read_by_governors(look), *look.settings.governor.kill_keys,
-                                 *Governor().kill_keys)))  # fmt: skip
-    unreadable = _unreadable(look, names)
+    own = inspection.settings.governor.kill_keys
+    names = tuple(dict.fromkeys((*_read_by_governors(inspection), *own, *Governor().kill_keys)))
+    unreadable = _unreadable(inspection, names)
     if unreadable:
         why = "it may stop everything; here it can't be seen"
         yield unknown(f"may not be read: {', '.join(unreadable)}", why)
-    rows = kill_switch.read(look.store, names)
+    rows = kill_switch.read(inspection.store, names)
     set_ = [row for row in rows if row.mode is not Mode.NORMAL]
-    heard = {look.store.keys.prefix + name for name in _read_by_governors(look)}
+    heard = {inspection.store.keys.prefix + name for name in _read_by_governors(inspection)}
     for row in set_:
-        yield _told(look, row, not heard or bool(row.symbol) or row.key in heard)
+        yield _told(inspection, row, not heard or bool(row.symbol) or row.key in heard)
     if not set_ and not unreadable:
         yield ok(f"nothing is halted under any of {len(rows):,} names: {', '.join(names)}")
 
 
-def names(look: Look) -> Findings:
+def names(inspection: Inspection) -> Findings:
     """`qtctl halt` from here sets a key that the governors read."""
-    if not look.running["governor"]:
+    if not inspection.running["governor"]:
         yield ok("no governor runs that could read other kill keys")
         return
-    here = look.settings.governor.kill_keys
+    here = inspection.settings.governor.kill_keys
     deaf = False
-    for each in look.running["governor"]:
+    for each in inspection.running["governor"]:
         read = each.settings.get("kill_keys")
         if not isinstance(read, list):
             continue
@@ -48,7 +48,7 @@ def names(look: Look) -> Findings:
                 f"the governor {each.name} does not read the kill key {', '.join(unread)} of "
                 "this shell's settings",
                 "a halt from here may stop nothing",
-                look.words.qtctl("config", "show", "governor.kill_keys"),
+                inspection.words.qtctl("config", "show", "governor.kill_keys"),
             )
         elif unknown_here:
             deaf = True
@@ -56,17 +56,17 @@ def names(look: Look) -> Findings:
                 f"the governor {each.name} also reads {', '.join(unknown_here)}, which this "
                 "shell's settings do not name",
                 "a stop by that name is not seen from here",
-                look.words.qtctl("config", "show", "governor.kill_keys"),
+                inspection.words.qtctl("config", "show", "governor.kill_keys"),
             )
     if not deaf:
         yield ok("the governors read the kill keys of this shell's settings")
 
 
-def _unreadable(look: Look, names: Sequence[str]) -> list[str]:
+def _unreadable(inspection: Inspection, names: Sequence[str]) -> list[str]:
     """The keys that this user may not read: kill_switch counts them as normal."""
-    keys = look.store.keys
+    keys = inspection.store.keys
     asked = (*keys.kills(names), keys.halted_symbols)
-    replies = look.store.batch(kill_switch.asks(keys, names))[: len(asked)]
+    replies = inspection.store.batch(kill_switch.asks(keys, names))[: len(asked)]
     return [
         key
         for key, reply in zip(asked, replies, strict=True)
@@ -74,27 +74,27 @@ def _unreadable(look: Look, names: Sequence[str]) -> list[str]:
     ]
 
 
-def _read_by_governors(look: Look) -> list[str]:
-    found = (each.settings.get("kill_keys") for each in look.running["governor"])
+def _read_by_governors(inspection: Inspection) -> list[str]:
+    found = (each.settings.get("kill_keys") for each in inspection.running["governor"])
     return [str(name) for names in found if isinstance(names, list) for name in names]
 
 
-def _told(look: Look, row: KillKey, heard: bool) -> Finding:
+def _told(inspection: Inspection, row: KillKey, heard: bool) -> Finding:
     by = f", set by {row.who}{': ' if row.why else ''}{row.why}" if row.record else ""
     if row.symbol:
-        mend = look.words.qtctl("resume", row.symbol, "--reason", "why it may go on")
+        mend = inspection.words.qtctl("resume", row.symbol, "--reason", "why it may go on")
         told = f"{row.symbol} is stopped ({row.value!r} in {row.key}{by})"
         return warning(told, "its plans get no permit" + _closes(row), mend)
     mend = (
-        look.words.qtctl("resume", "--reason", "why it may go on")
+        inspection.words.qtctl("resume", "--reason", "why it may go on")
         if row.record
-        else look.words.redis("del", row.key)
+        else inspection.words.redis("del", row.key)
     )
     if not heard:
         return wrong(
             f"{row.key} is {row.value!r}{by}, and no running governor reads that key",
             "somebody takes trading for stopped, and it is not",
-            look.words.qtctl("halt"),
+            inspection.words.qtctl("halt"),
         )
     told = f"{row.key} is {row.value!r}{by}"
     if row.mode is Mode.REDUCE_ONLY:

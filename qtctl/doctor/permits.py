@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from qtctl.doctor.findings import Finding, ok, some, unknown, warning, wrong
-from qtctl.doctor.looking import PERMITS_LOOKED_AT, Look
+from qtctl.doctor.inspection import PERMITS_LOOKED_AT, Inspection
 from qtctl.domain import numbers
 from qtctl.domain.downsize import DownsizeRules, EffAction, Hint, hint
 from qtctl.domain.readings import Efficiency
@@ -22,52 +22,54 @@ _ROUNDED = 0.00006
 _DELETED_AT_ONCE = 10
 
 
-def lifetimes(look: Look) -> Findings:
+def lifetimes(inspection: Inspection) -> Findings:
     """No permit outlives its plan."""
-    endless = [it for it in look.permits if it.ttl_sec is None]
-    most = float(look.settings_of("governor")[0]["permit_ttl_sec"])
-    long = [it for it in look.permits if it.ttl_sec is not None and it.ttl_sec > most + 1]
+    endless = [it for it in inspection.permits if it.ttl_sec is None]
+    most = float(inspection.settings_of("governor")[0]["permit_ttl_sec"])
+    long = [it for it in inspection.permits if it.ttl_sec is not None and it.ttl_sec > most + 1]
     if endless:
         yield wrong(
-            f"{_many(endless)} without a lifetime: {_named(endless)} ({_walked(look)})",
+            f"{_many(endless)} without a lifetime: {_named(endless)} ({_walked(inspection)})",
             "whoever asks for it, days later, may trade on it",
-            _deletes(look, endless),
+            _deletes(inspection, endless),
         )
     if long:
         yield warning(
             f"{_many(long)} with more than permit_ttl_sec ({most:.0f} s) to live: {_named(long)}",
             "somebody else wrote them, or the governor's setting was lowered since",
-            look.words.qtctl("permit", "list"),
+            inspection.words.qtctl("permit", "list"),
         )
-    yield from _not_seen(look)
+    yield from _not_seen(inspection)
     if not (endless or long):
-        yield ok(f"{_many(look.permits)}, each with a lifetime; {_walked(look)}")
+        yield ok(f"{_many(inspection.permits)}, each with a lifetime; {_walked(inspection)}")
 
 
-def encodings(look: Look) -> Findings:
+def encodings(inspection: Inspection) -> Findings:
     """Every permit can be read by who takes it."""
-    settings, whose = look.settings_of("governor")
+    settings, whose = inspection.settings_of("governor")
     expected = str(settings["permit_encoding"])
-    strange = [it for it in look.permits if it.encoding != expected or it.fields is None]
+    strange = [it for it in inspection.permits if it.encoding != expected or it.fields is None]
     if strange:
         seen = sorted({it.encoding if it.fields is not None else "unreadable" for it in strange})
         yield wrong(
             f"{_many(strange)} not in the encoding {expected} of {whose} but "
             f"{' or '.join(seen)}: {_named(strange)}",
             "the consumer's step that takes three permits at once fails on it, and loses all three",
-            _deletes(look, strange),
+            _deletes(inspection, strange),
         )
     else:
         yield ok(f"all permits are {expected}")
 
 
-def hints(look: Look) -> Findings:
+def hints(inspection: Inspection) -> Findings:
     """The eff fields are what the formulas give for the score in the permit."""
-    rules, _ = of_running(look.running["governor"], "governor", look.settings, DownsizeRules)
-    started = max((it.started_at for it in look.running["governor"]), default=0)
+    rules, _ = of_running(
+        inspection.running["governor"], "governor", inspection.settings, DownsizeRules
+    )
+    started = max((it.started_at for it in inspection.running["governor"]), default=0)
     bad: dict[str, list[PermitKey]] = {}
     looked = 0
-    for it in look.permits:
+    for it in inspection.permits:
         if it.fields is None or _number(it.fields, "created_at") < started:
             continue  # Judged by settings that nobody knows any more.
         looked += 1
@@ -79,21 +81,21 @@ def hints(look: Look) -> Findings:
             f"{_many(found)}: {problem} ({_named(found)})",
             "it would be traded at a size that the score does not give; another program wrote it, "
             "or another version",
-            _deletes(look, found),
+            _deletes(inspection, found),
         )
     if not bad:
         yield ok(f"the formulas give what stands in {looked:,} permits")
 
 
-def decisions(look: Look) -> Findings:
+def decisions(inspection: Inspection) -> Findings:
     """Every permit comes from a decision."""
-    orphans = [it for it in look.permits if not it.decided and it.fields is not None]
+    orphans = [it for it in inspection.permits if not it.decided and it.fields is not None]
     if orphans:
         yield warning(
             f"{_many(orphans)} without a decision: {_named(orphans)}",
             "its decision was forgotten, or somebody else wrote it: nothing tells which gates it "
             "passed",
-            look.words.qtctl("permit", "show", orphans[0].plan_id),
+            inspection.words.qtctl("permit", "show", orphans[0].plan_id),
         )
     else:
         yield ok("each permit has its decision")
@@ -152,22 +154,22 @@ def _hint_contradicts(
     return ""
 
 
-def _not_seen(look: Look) -> Findings:
+def _not_seen(inspection: Inspection) -> Findings:
     """What the walk did not get to is told: no finding is no promise then."""
-    sweep, known = look.sweep, look.sweep.of_spec(PERMIT)
+    sweep, known = inspection.sweep, inspection.sweep.of_spec(PERMIT)
     if not sweep.complete:
         yield unknown(
-            f"permits among the keys that were not looked at: {_walked(look)}",
+            f"permits among the keys that were not looked at: {_walked(inspection)}",
             "one without a lifetime may be there",
-            look.words.qtctl("doctor", "--scan", str(2 * (sweep.of or sweep.looked_at))),
+            inspection.words.qtctl("doctor", "--scan", str(2 * (sweep.of or sweep.looked_at))),
         )
     if len(known) > PERMITS_LOOKED_AT:
         yield unknown(f"{len(known) - PERMITS_LOOKED_AT:,} of {len(known):,} permits: only the "
                       f"first {PERMITS_LOOKED_AT:,} were read")  # fmt: skip
 
 
-def _walked(look: Look) -> str:
-    sweep = look.sweep
+def _walked(inspection: Inspection) -> str:
+    sweep = inspection.sweep
     of = "" if sweep.of is None or sweep.complete else f" of {sweep.of:,}"
     return f"{sweep.looked_at:,}{of} keys looked at"
 
@@ -180,9 +182,9 @@ def _named(found: Sequence[PermitKey]) -> str:
     return some(it.plan_id for it in found)
 
 
-def _deletes(look: Look, found: Sequence[PermitKey]) -> str:
+def _deletes(inspection: Inspection, found: Sequence[PermitKey]) -> str:
     """Taken back: a permit that is gone can't be traded on, and its plan is not judged again."""
-    return look.words.redis("del", *(it.key for it in found[:_DELETED_AT_ONCE]))
+    return inspection.words.redis("del", *(it.key for it in found[:_DELETED_AT_ONCE]))
 
 
 def _ratio(fields: Mapping[str, Any], name: str) -> float | None:

@@ -5,9 +5,9 @@ by, and its times are those of the server.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from qtctl.doctor.field_drift import by_problem, renamed
 from qtctl.doctor.findings import Finding, ok, some, warning, wrong
-from qtctl.doctor.looking import Look
-from qtctl.doctor.renamed import by_problem, renamed
+from qtctl.doctor.inspection import Inspection
 from qtctl.domain import plans
 from qtctl.domain.gates import MAX_AHEAD_SEC, Facts, Limits, lacking_input
 from qtctl.domain.plans import Plan, PlanRules, Unreadable
@@ -29,31 +29,31 @@ _INPUT = {"kill_score": "kill_score", "future": "timestamp", "notional": "qty an
 NO_SOURCE = "a publisher without a source"
 
 
-def stream_of_plans(look: Look) -> Findings:
+def stream_of_plans(inspection: Inspection) -> Findings:
     """Plans come, and can be read; a producer that has renamed a field is named."""
-    entries = look.plans
-    see = look.words.qtctl("tail", "plans", "-n", "20")
+    entries = inspection.plans
+    see = inspection.words.qtctl("tail", "plans", "-n", "20")
     if not entries:
-        yield wrong(f"no plan in {look.store.keys.plans}",
+        yield wrong(f"no plan in {inspection.store.keys.plans}",
                     "nothing can be permitted: no publisher runs, or it writes elsewhere",
-                    look.words.qtctl("config", "show", "governor.stream_plans"))  # fmt: skip
+                    inspection.words.qtctl("config", "show", "governor.stream_plans"))  # fmt: skip
         return
-    age = look.now - int(entries[-1].id.partition("-")[0]) / 1000
+    age = inspection.now - int(entries[-1].id.partition("-")[0]) / 1000
     if age > IDLE_SEC:
         yield warning(f"the last plan came {age / 3600:,.1f} h ago",
                       "the publishers have stopped, or write elsewhere", see)  # fmt: skip
-    bad = list(_unreadable(look, entries))
+    bad = list(_unreadable(inspection, entries))
     yield from bad
     if age <= IDLE_SEC and not bad:
         yield ok(f"the last of the plans came {max(age, 0):,.0f} s ago; {len(entries):,} readable")
 
 
-def gates_have_input(look: Look) -> Findings:
+def gates_have_input(inspection: Inspection) -> Findings:
     """The gates that are on find in the plans what they judge by."""
-    limits, _ = of_running(look.running["governor"], "governor", look.settings, Limits)
+    limits, _ = of_running(inspection.running["governor"], "governor", inspection.settings, Limits)
     opens = [
         (it.fields, plan)
-        for it, plan in _read(look)
+        for it, plan in _read(inspection)
         if isinstance(plan, Plan) and plan.execute and plan.kind is Kind.OPEN
     ]
     if not opens:
@@ -69,16 +69,16 @@ def gates_have_input(look: Look) -> Findings:
             f"{len(opens):,} opens: no {_INPUT[gate]} from {some(senders)}",
             "such an open passes the gate unseen. The publisher must send it, or [governor] "
             "require must ask for it",
-            look.words.qtctl("config", "show", "governor.require"),
+            inspection.words.qtctl("config", "show", "governor.require"),
         )
     if not lacking:
         yield ok(f"all gates that are on had their input in {len(opens):,} opens")
 
 
-def plan_clocks(look: Look) -> Findings:
+def plan_clocks(inspection: Inspection) -> Findings:
     """The publishers' clocks beside the server's, by plans that were just sent."""
     ahead: dict[str, float] = {}
-    for entry, plan in _read(look):
+    for entry, plan in _read(inspection):
         if isinstance(plan, Plan) and plan.at is not None:
             by = plan.at - int(entry.id.partition("-")[0]) / 1000
             source = plan.source[:40] or NO_SOURCE
@@ -102,15 +102,17 @@ def _sender(fields: Mapping[str, str], gate: str) -> str:
     return f"{source} (has it {became!r} become?)" if became else source
 
 
-def _read(look: Look) -> Iterator[tuple[StreamEntry, Plan | Unreadable]]:
-    rules, _ = of_running(look.running["governor"], "governor", look.settings, PlanRules)
-    for entry in look.plans:
+def _read(inspection: Inspection) -> Iterator[tuple[StreamEntry, Plan | Unreadable]]:
+    rules, _ = of_running(
+        inspection.running["governor"], "governor", inspection.settings, PlanRules
+    )
+    for entry in inspection.plans:
         yield entry, plans.read(Entry(entry.id, entry.raw).fields(), rules)
 
 
-def _unreadable(look: Look, entries: Sequence[StreamEntry]) -> Iterator[Finding]:
+def _unreadable(inspection: Inspection, entries: Sequence[StreamEntry]) -> Iterator[Finding]:
     problems = []
-    for entry, plan in _read(look):
+    for entry, plan in _read(inspection):
         if isinstance(plan, Unreadable):
             name = entry.fields.get("plan_id", "") or entry.id
             problems.append((name, _plan_problem(entry, plan)))
@@ -119,7 +121,7 @@ def _unreadable(look: Look, entries: Sequence[StreamEntry]) -> Iterator[Finding]
         yield level(
             f"{len(names):,} of the last {len(entries):,} plans: {problem} ({some(names)})",
             "such a plan gets no permit, and lies in governor.rejected",
-            look.words.qtctl("tail", "rejected"),
+            inspection.words.qtctl("tail", "rejected"),
         )
 
 

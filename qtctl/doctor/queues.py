@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from qtctl.doctor.findings import Finding, ok, some, unknown, warning, wrong
-from qtctl.doctor.looking import Look
+from qtctl.doctor.inspection import Inspection
 from qtctl.wire.queries.groups import Group, StreamState
 from qtctl.wire.schema.keys import GROUP
 
@@ -17,38 +17,38 @@ STUCK_SEC = 60.0
 """A governor takes over after 5 s what another has left lying."""
 
 
-def bounded(look: Look) -> Findings:
+def bounded(inspection: Inspection) -> Findings:
     """Each stream is trimmed by who writes it."""
-    for state in look.streams:
+    for state in inspection.streams:
         if state.wrong_type:
             yield wrong(
                 f"{state.name} is no stream",
                 "nothing can be read from it, or written to it, until the key is out of the way",
-                look.words.redis("rename", state.name, f"{state.name}.wrong-type"),
+                inspection.words.redis("rename", state.name, f"{state.name}.wrong-type"),
             )
         elif state.problem:
             yield unknown(state.problem)
-        elif state.name == look.store.keys.plans:
-            yield _plans_bounded(look, state)
+        elif state.name == inspection.store.keys.plans:
+            yield _plans_bounded(inspection, state)
         else:
-            yield _ours_bounded(look, state)
+            yield _ours_bounded(inspection, state)
 
 
-def lag(look: Look) -> Findings:
+def lag(inspection: Inspection) -> Findings:
     """Each group of the plan stream is at its end, or nearly."""
-    if GROUP not in {group.name for group in look.groups}:
+    if GROUP not in {group.name for group in inspection.groups}:
         yield wrong(
-            f"{look.store.keys.plans} has no group {GROUP}",
+            f"{inspection.store.keys.plans} has no group {GROUP}",
             "no plan is judged; a governor makes it when it starts",
-            _to_work(look),
+            _to_work(inspection),
         )
-    for group in look.groups:
-        yield _lag(look, group)
+    for group in inspection.groups:
+        yield _lag(inspection, group)
 
 
-def pending(look: Look) -> Findings:
+def pending(inspection: Inspection) -> Findings:
     """Nothing was taken and never finished."""
-    for group in look.groups:
+    for group in inspection.groups:
         if not group.stuck:
             yield ok(f"group {group.name}: {group.pending:,} pending, none for over a minute")
             continue
@@ -60,14 +60,16 @@ def pending(look: Look) -> Findings:
         )
         if group.name == GROUP:
             why = "these plans got no verdict; a governor that works takes them over after 5 s"
-            yield wrong(told, why, _to_work(look))
+            yield wrong(told, why, _to_work(inspection))
         else:
-            yield warning(told, f"they were taken and never finished. {_OTHERS}", _listed(look))
+            yield warning(
+                told, f"they were taken and never finished. {_OTHERS}", _listed(inspection)
+            )
 
 
-def consumers(look: Look) -> Findings:
+def consumers(inspection: Inspection) -> Findings:
     """No consumer is dead."""
-    for group in look.groups:
+    for group in inspection.groups:
         if group.consumers is None:
             yield unknown(f"no permission to look at the consumers of group {group.name}")
             continue
@@ -81,34 +83,34 @@ def consumers(look: Look) -> Findings:
             f"nothing for up to {_span(max(each.idle_sec for each in dead))}, {held:,} pending "
             f"with them: {some(each.name for each in dead)}"
         )
-        yield _dead(look, group, told, held)
+        yield _dead(inspection, group, told, held)
 
 
-def _dead(look: Look, group: Group, told: str, held: int) -> Finding:
+def _dead(inspection: Inspection, group: Group, told: str, held: int) -> Finding:
     if not held:
         force = [] if group.name == GROUP else [group.name, "--force"]
         why = "they hold nothing, and hide who works"
-        return warning(told, why, look.words.qtctl("group", "prune", *force))
+        return warning(told, why, inspection.words.qtctl("group", "prune", *force))
     why = "what a dead consumer holds nobody else is given unless it is claimed"
     if group.name == GROUP:
-        return warning(told, why, _to_work(look))
-    return warning(told, f"{why}. {_OTHERS}", _listed(look))
+        return warning(told, why, _to_work(inspection))
+    return warning(told, f"{why}. {_OTHERS}", _listed(inspection))
 
 
-def _to_work(look: Look) -> str:
+def _to_work(inspection: Inspection) -> str:
     """A governor to the group: hands over to one that lives, or starts one."""
-    if look.running["governor"]:
-        return look.words.qtctl("group", "recover")
-    unit = look.unit_of("governor")
-    return f"sudo systemctl start {unit}" if unit else look.words.qtctl("serve", "governor")
+    if inspection.running["governor"]:
+        return inspection.words.qtctl("group", "recover")
+    unit = inspection.unit_of("governor")
+    return f"sudo systemctl start {unit}" if unit else inspection.words.qtctl("serve", "governor")
 
 
-def _listed(look: Look) -> str:
-    return look.words.qtctl("group", "list", "--stream", "plans")
+def _listed(inspection: Inspection) -> str:
+    return inspection.words.qtctl("group", "list", "--stream", "plans")
 
 
-def _plans_bounded(look: Look, state: StreamState) -> Finding:
-    age = 0.0 if state.first_ms is None else look.now - state.first_ms / 1000
+def _plans_bounded(inspection: Inspection, state: StreamState) -> Finding:
+    age = 0.0 if state.first_ms is None else inspection.now - state.first_ms / 1000
     told = f"{state.name} has {state.length:,} entries, the oldest {_span(age)} old"
     if state.length <= PLANS_MANY:
         return ok(told)
@@ -116,34 +118,34 @@ def _plans_bounded(look: Look, state: StreamState) -> Finding:
     level = wrong if state.length > PLANS_TOO_MANY else warning
     if age > DAY_SEC + 60:
         # What is older than an hour no governor judges any more.
-        day_ago = f"{int((look.now - DAY_SEC) * 1000)}-0"
-        mend = look.words.redis("xtrim", state.name, "MINID", "=", day_ago)
+        day_ago = f"{int((inspection.now - DAY_SEC) * 1000)}-0"
+        mend = inspection.words.redis("xtrim", state.name, "MINID", "=", day_ago)
     else:
-        mend = look.words.redis("xtrim", state.name, "MAXLEN", "=", str(PLANS_MANY))
+        mend = inspection.words.redis("xtrim", state.name, "MAXLEN", "=", str(PLANS_MANY))
     return level(told, why, mend)
 
 
-def _ours_bounded(look: Look, state: StreamState) -> Finding:
-    most = _most(look, state.name)
+def _ours_bounded(inspection: Inspection, state: StreamState) -> Finding:
+    most = _most(inspection, state.name)
     told = f"{state.name} has {state.length:,} entries"
     if state.length <= 2 * most:
         return ok(told)
     return warning(
         f"{told}, and should have about {most:,}",
         "somebody else writes to it and does not trim it: it grows until memory is out",
-        look.words.redis("xtrim", state.name, "MAXLEN", "=", str(most)),
+        inspection.words.redis("xtrim", state.name, "MAXLEN", "=", str(most)),
     )
 
 
-def _most(look: Look, name: str) -> int:
+def _most(inspection: Inspection, name: str) -> int:
     """What its writer keeps."""
-    if name == look.store.keys.proposed_stream:
-        kept = int(look.settings_of("allocation")[0]["stream_maxlen"])
-        return max(kept, 3 * len(look.targets))
-    return int(look.settings_of("governor")[0]["stream_maxlen"])
+    if name == inspection.store.keys.proposed_stream:
+        kept = int(inspection.settings_of("allocation")[0]["stream_maxlen"])
+        return max(kept, 3 * len(inspection.targets))
+    return int(inspection.settings_of("governor")[0]["stream_maxlen"])
 
 
-def _lag(look: Look, group: Group) -> Finding:
+def _lag(inspection: Inspection, group: Group) -> Finding:
     behind = "over 1,000" if group.behind is None else f"{group.behind:,}"
     said = "unknown (NULL)" if group.lag is None else f"{group.lag:,}"
     told = f"group {group.name}: lag {said}"
@@ -151,15 +153,17 @@ def _lag(look: Look, group: Group) -> Finding:
         told += f", {behind} entries counted behind it"
     if group.oldest_behind_ms is None:
         return ok(told)
-    waits = look.now - group.oldest_behind_ms / 1000
+    waits = inspection.now - group.oldest_behind_ms / 1000
     ours = group.name == GROUP
-    limit = float(look.settings_of("governor")[0]["max_queue_age_sec"]) if ours else STUCK_SEC
+    limit = float(inspection.settings_of("governor")[0]["max_queue_age_sec"]) if ours else STUCK_SEC
     told += f", the first waits {_span(waits)}"
     if waits <= limit:
         return ok(told)
     why = "the group stands still, or falls behind: "
     why += "its plans end as stale_plan" if ours else "its consumer misses the permits"
-    mend = _to_work(look) if ours and not look.running["governor"] else _listed(look)
+    mend = (
+        _to_work(inspection) if ours and not inspection.running["governor"] else _listed(inspection)
+    )
     return (wrong if ours else warning)(told, why, mend)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from qtctl.doctor.checklist import CHECKS, Check
+from qtctl.doctor.command_lines import is_local
 from qtctl.doctor.findings import Finding, Level, unknown, worst_first, wrong
-from qtctl.doctor.looking import Look
-from qtctl.doctor.words import is_local
+from qtctl.doctor.inspection import Inspection
 from qtctl.errors import NoPermissionError, QtctlError, RedisUnreachable
 
 AWAY = "Redis is away"
@@ -24,7 +24,7 @@ class Report(msgspec.Struct, frozen=True):
         return sum(it.level is level for it in self.findings)
 
 
-def examine(look: Look, away: str = "", checks: Sequence[Check] = CHECKS) -> Report:
+def examine(inspection: Inspection, away: str = "", checks: Sequence[Check] = CHECKS) -> Report:
     """Every check that can be carried out; away: why there is no Redis to ask, where there is none.
 
     Never raises: what goes wrong in a check is told as its finding.
@@ -34,17 +34,17 @@ def examine(look: Look, away: str = "", checks: Sequence[Check] = CHECKS) -> Rep
         if check.redis and away:
             continue
         try:
-            found += [_named(check, finding) for finding in check.look(look)]
+            found += [_named(check, finding) for finding in check.inspect(inspection)]
         except RedisUnreachable as gone:
             away = str(gone)
-            look.lose()
+            inspection.lose()
         except QtctlError as problem:
             found.append(_named(check, _not_carried_out(problem)))
         except Exception as bug:  # noqa: BLE001 - the others matter more than this one
             told = unknown(f"could not be carried out: {type(bug).__name__}: {bug}")
             found.append(_named(check, told))
     if away:
-        found.append(_away(look, away, [check for check in checks if check.redis]))
+        found.append(_away(inspection, away, [check for check in checks if check.redis]))
     return Report(tuple(worst_first(found)), away)
 
 
@@ -58,8 +58,8 @@ def _not_carried_out(problem: QtctlError) -> Finding:
     return unknown(f"could not be carried out: {problem}")
 
 
-def _away(look: Look, away: str, skipped: Sequence[Check]) -> Finding:
-    if look.problem:
+def _away(inspection: Inspection, away: str, skipped: Sequence[Check]) -> Finding:
+    if inspection.problem:
         # Nobody knows where it would be.
         told = f"not asked: {len(skipped)} checks need Redis, and the settings tell nowhere"
         return msgspec.structs.replace(unknown(told), check="redis.reachable")
@@ -67,17 +67,17 @@ def _away(look: Look, away: str, skipped: Sequence[Check]) -> Finding:
         away,
         "no plan is judged and nothing is proposed; "
         f"{len(skipped)} checks need Redis and were left out",
-        _back(look, away),
+        _back(inspection, away),
     )
     return msgspec.structs.replace(finding, check="redis.reachable")
 
 
-def _back(look: Look, away: str) -> str:
+def _back(inspection: Inspection, away: str) -> str:
     """What brings it back, or shows what is in the way."""
-    if look.settings.redis.url == "embedded:":
-        return look.words.qtctl("serve", "all", "--embedded")
+    if inspection.settings.redis.url == "embedded:":
+        return inspection.words.qtctl("serve", "all", "--embedded")
     if "refuses the login" in away:
-        return look.words.qtctl("config", "show", "redis")
-    if look.server_unit and is_local(look.settings.redis.url):
-        return f"sudo systemctl restart {look.server_unit}"
-    return look.words.redis("ping")
+        return inspection.words.qtctl("config", "show", "redis")
+    if inspection.server_unit and is_local(inspection.settings.redis.url):
+        return f"sudo systemctl restart {inspection.server_unit}"
+    return inspection.words.redis("ping")

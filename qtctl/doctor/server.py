@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from qtctl import clock
 from qtctl.doctor.findings import Finding, ok, unknown, warning, wrong
-from qtctl.doctor.looking import Look
+from qtctl.doctor.inspection import Inspection
 
 Findings = Iterator[Finding]
 NEEDED = (6, 2)
@@ -19,29 +19,29 @@ SKEW_MUCH_SEC = 60.0
 FORGETS = "a plan whose decision is forgotten can be permitted, and traded, a second time"
 
 
-def reachable(look: Look) -> Findings:
+def reachable(inspection: Inspection) -> Findings:
     """It answers, and how soon."""
     began = clock.monotonic()
-    look.store.now_ms()
+    inspection.store.now_ms()
     took = clock.monotonic() - began
-    told = f"{look.where} answers within {took * 1000:.1f} ms"
+    told = f"{inspection.where} answers within {took * 1000:.1f} ms"
     if took > SLOW_SEC:
         yield warning(
             told,
             "a permit that comes 1.2 s after its plan is worthless to the Apply Layer",
-            look.words.redis("--latency-history"),
+            inspection.words.redis("--latency-history"),
         )
     else:
         yield ok(told)
 
 
-def version(look: Look) -> Findings:
+def version(inspection: Inspection) -> Findings:
     """New enough for the commands that are used."""
-    info = look.info
+    info = inspection.info
     name = "valkey" if "valkey_version" in info else "redis"
     said = info.get(f"{name}_version", "")
     found = _version(said)
-    more = look.words.redis("info", "server")
+    more = inspection.words.redis("info", "server")
     if found is None:
         yield unknown("the server does not tell its version", command=more)
     elif name == "redis" and found < NEEDED:
@@ -55,31 +55,31 @@ def version(look: Look) -> Findings:
         yield ok(f"{name} {said}")
 
 
-def role(look: Look) -> Findings:
+def role(inspection: Inspection) -> Findings:
     """A primary, and done with loading."""
-    info = look.info
+    info = inspection.info
     if info.get("role") == "slave":
         place = f"{info.get('master_host', '?')}:{info.get('master_port', '?')}"
         yield wrong(
             f"this server is a replica of {place}",
             "permits are written on the primary only: the governor is not ready here",
-            look.words.qtctl("config", "show", "redis.url"),
+            inspection.words.qtctl("config", "show", "redis.url"),
         )
     elif info.get("loading", "0") != "0":
         yield wrong(
             "the server is still loading its data",
             "until it is done it answers nothing",
-            look.words.redis("info", "persistence"),
+            inspection.words.redis("info", "persistence"),
         )
     else:
         yield ok("a primary")
 
 
-def eviction(look: Look) -> Findings:
+def eviction(inspection: Inspection) -> Findings:
     """Nothing but noeviction: decisions have a lifetime, so that any other policy may take them."""
-    info = look.info
+    info = inspection.info
     policy, limit = info.get("maxmemory_policy", ""), _int(info, "maxmemory")
-    mend = look.words.redis("config", "set", "maxmemory-policy", "noeviction")
+    mend = inspection.words.redis("config", "set", "maxmemory-policy", "noeviction")
     evicted = _int(info, "evicted_keys")
     if not policy:
         yield unknown("the server does not tell its eviction policy")
@@ -102,9 +102,9 @@ def eviction(look: Look) -> Findings:
         )
 
 
-def memory(look: Look) -> Findings:
+def memory(inspection: Inspection) -> Findings:
     """Room for what comes; where it is full, Redis refuses every write."""
-    info = look.info
+    info = inspection.info
     used, limit = _int(info, "used_memory"), _int(info, "maxmemory")
     system = _int(info, "total_system_memory")
     room, what = (limit, "maxmemory") if limit else (system, "the host's memory")
@@ -124,18 +124,18 @@ def memory(look: Look) -> Findings:
     wider = max(2 * limit, 2 * used)
     may_grow = limit and wider < 0.75 * system
     mend = (
-        look.words.redis("config", "set", "maxmemory", str(wider))
+        inspection.words.redis("config", "set", "maxmemory", str(wider))
         if may_grow
-        else look.words.redis("--memkeys")
+        else inspection.words.redis("--memkeys")
     )
     if may_grow:
         why += ". Put it into redis.conf as well"
     yield (wrong if share >= MEMORY_FULL else warning)(told, why, mend)
 
 
-def persistence(look: Look) -> Findings:
+def persistence(inspection: Inspection) -> Findings:
     """Decisions outlive a crash of the server."""
-    info = look.info
+    info = inspection.info
     failed = [
         name
         for name in ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status")
@@ -146,7 +146,7 @@ def persistence(look: Look) -> Findings:
         yield wrong(
             f"the last write to disk failed ({', '.join(failed)})",
             why,
-            look.words.redis("bgrewriteaof" if info.get("aof_enabled") == "1" else "bgsave"),
+            inspection.words.redis("bgrewriteaof" if info.get("aof_enabled") == "1" else "bgsave"),
         )
         return
     if "aof_enabled" not in info:
@@ -154,11 +154,11 @@ def persistence(look: Look) -> Findings:
     elif info["aof_enabled"] == "1":
         yield ok("append-only file on")
     else:
-        yield _without_aof(look, info)
+        yield _without_aof(inspection, info)
 
 
-def _without_aof(look: Look, info: Mapping[str, str]) -> Finding:
-    mend = look.words.redis("config", "set", "appendonly", "yes")
+def _without_aof(inspection: Inspection, info: Mapping[str, str]) -> Finding:
+    mend = inspection.words.redis("config", "set", "appendonly", "yes")
     also = f"{FORGETS}. Put it into redis.conf as well"
     if _int(info, "rdb_saves"):
         changes = _int(info, "rdb_changes_since_last_save")
@@ -168,9 +168,9 @@ def _without_aof(look: Look, info: Mapping[str, str]) -> Finding:
     return wrong(told, f"a restart forgets all decisions: {also}", mend)
 
 
-def clocks(look: Look) -> Findings:
+def clocks(inspection: Inspection) -> Findings:
     """This host's clock beside the server's."""
-    timed = look.timed
+    timed = inspection.timed
     ahead = abs(timed.skew_sec)
     side = "ahead of" if timed.skew_sec > 0 else "behind"
     told = f"the server's clock is {ahead:.1f} s {side} this host's"

@@ -5,63 +5,65 @@ from collections.abc import Iterator
 from qtctl import __version__
 from qtctl.doctor import ports
 from qtctl.doctor.findings import Finding, ok, unknown, warning, wrong
-from qtctl.doctor.looking import SERVICES, Look
-from qtctl.wire.queries.services import Running
+from qtctl.doctor.inspection import SERVICES, Inspection
+from qtctl.wire.queries.services import ServiceRecord
 
 Findings = Iterator[Finding]
 LOOK_SEC = 1.0
 """A governor passes so often, whatever its settings say."""
 
 
-def alive(look: Look) -> Findings:
+def alive(inspection: Inspection) -> Findings:
     """Each has a record, and a pass not long ago."""
     for service in SERVICES:
-        found = look.running[service]
+        found = inspection.running[service]
         if not found:
-            yield _none(look, service)
+            yield _none(inspection, service)
             continue
         for each in found:
-            age = max(0.0, look.now - each.last_pass_at)
+            age = max(0.0, inspection.now - each.last_pass_at)
             limit = _limit(each)
             told = f"{_name(each)}: last pass {age:,.0f} s ago"
             if age > limit:
                 why = f"it should be {limit:.0f} s at most: the loop hangs, or its host does"
-                yield wrong(told, why, _restart(look, each))
+                yield wrong(told, why, _restart(inspection, each))
             else:
                 yield ok(told)
 
 
-def ready(look: Look) -> Findings:
+def ready(inspection: Inspection) -> Findings:
     """/readyz of those that run on this host."""
     asked = False
     for service in SERVICES:
-        for each in look.running[service]:
+        for each in inspection.running[service]:
             place = ports.address(each.metrics)
-            if each.host != look.host or place is None or not ports.is_here(place[0]):
+            if each.host != inspection.host or place is None or not ports.is_here(place[0]):
                 asked = True
-                yield _unasked(look, each, place)
+                yield _unasked(inspection, each, place)
                 continue
             asked = True
-            yield _readiness(look, each, *place)
+            yield _readiness(inspection, each, *place)
     if not asked:
         yield ok("no service runs that could be asked")
 
 
-def versions(look: Look) -> Findings:
+def versions(inspection: Inspection) -> Findings:
     """All of this version."""
-    others = [it for found in look.running.values() for it in found if it.version != __version__]
+    others = [
+        it for found in inspection.running.values() for it in found if it.version != __version__
+    ]
     for each in others:
         why = "what this shell knows of keys, gates and settings may not be what it does"
         yield warning(f"{_name(each)} is {each.version or '?'}, this is {__version__}", why,
-                      _restart(look, each))  # fmt: skip
+                      _restart(inspection, each))  # fmt: skip
     if not others:
         yield ok(f"all of version {__version__}")
 
 
-def ports_free(look: Look) -> Findings:
+def ports_free(inspection: Inspection) -> Findings:
     """The ports of the settings: nobody is there, or the service that should be."""
     for service in SERVICES:
-        settings, whose = look.settings_of(service)
+        settings, whose = inspection.settings_of(service)
         host, port = str(settings["metrics_addr"]), int(settings["metrics_port"])
         if port == 0:
             yield ok(f"{service} takes any free port")
@@ -70,11 +72,11 @@ def ports_free(look: Look) -> Findings:
         told = f"{host}:{port} of {service} ({whose})"
         if answer.who == "nobody":
             yield ok(f"{told} is free")
-        elif answer.who == "qtctl" and (look.connected or answer.ready):
+        elif answer.who == "qtctl" and (inspection.connected or answer.ready):
             yield ok(f"{told} is a service of qtctl")
         elif answer.who == "qtctl":
             # The only way to hear of it while Redis, and its record there, is away.
-            yield wrong(f"{told}: {answer.text}", "it does no work", _logs(look, service))
+            yield wrong(f"{told}: {answer.text}", "it does no work", _logs(inspection, service))
         else:
             speaks = "another program" if answer.who == "other" else "a program that says nothing"
             yield wrong(
@@ -84,54 +86,56 @@ def ports_free(look: Look) -> Findings:
             )
 
 
-def _none(look: Look, service: str) -> Finding:
-    unit = look.unit_of(service)
-    start = f"sudo systemctl start {unit}" if unit else look.words.qtctl("serve", service)
+def _none(inspection: Inspection, service: str) -> Finding:
+    unit = inspection.unit_of(service)
+    start = f"sudo systemctl start {unit}" if unit else inspection.words.qtctl("serve", service)
     why = "no permit is issued" if service == "governor" else "nothing is proposed"
     return wrong(f"no {service} runs on this Redis", why, start)
 
 
-def _readiness(look: Look, each: Running, host: str, port: int) -> Finding:
+def _readiness(inspection: Inspection, each: ServiceRecord, host: str, port: int) -> Finding:
     answer = ports.ask(host, port)
     told = f"{_name(each)} at {host}:{port}"
     if answer.who == "qtctl" and answer.ready:
         return ok(f"{told}: {answer.text}")
     why = "it runs and does no work" if each.service == "allocation" else "no permit is issued"
     if answer.who == "qtctl":
-        return wrong(f"{told}: {answer.text}", why, _logs(look, each.service))
+        return wrong(f"{told}: {answer.text}", why, _logs(inspection, each.service))
     said = {"nobody": "nobody listens there", "silent": "no answer in time"}
     what = said.get(answer.who, "another program answers")
-    return wrong(f"{told}: {what}", "it can be neither scraped nor watched", _restart(look, each))
+    return wrong(
+        f"{told}: {what}", "it can be neither scraped nor watched", _restart(inspection, each)
+    )
 
 
-def _unasked(look: Look, each: Running, place: tuple[str, int] | None) -> Finding:
+def _unasked(inspection: Inspection, each: ServiceRecord, place: tuple[str, int] | None) -> Finding:
     """By its record alone: it runs elsewhere, or has no port yet."""
-    age = max(0.0, look.now - each.last_pass_at)
+    age = max(0.0, inspection.now - each.last_pass_at)
     if place is None:
-        see = look.words.qtctl("config", "show", f"{each.service}.metrics_port")
+        see = inspection.words.qtctl("config", "show", f"{each.service}.metrics_port")
         return warning(f"{_name(each)} listens on no port", "it can't be scraped", see)
     if age > _limit(each):
         return unknown(f"{_name(each)} runs on {each.host}: not asked there")
     return ok(f"{_name(each)} runs on {each.host}: by its record, not asked there")
 
 
-def _limit(each: Running) -> float:
+def _limit(each: ServiceRecord) -> float:
     """How old its last pass may be."""
     interval = each.settings.get("interval_sec", LOOK_SEC)
     return 3 * float(interval if isinstance(interval, int | float) else LOOK_SEC) + 10.0
 
 
-def _restart(look: Look, each: Running) -> str:
-    unit = look.unit_of(each.service) if each.host == look.host else None
+def _restart(inspection: Inspection, each: ServiceRecord) -> str:
+    unit = inspection.unit_of(each.service) if each.host == inspection.host else None
     if unit:
         return f"sudo systemctl restart {unit}"
-    return look.words.qtctl("serve", each.service)
+    return inspection.words.qtctl("serve", each.service)
 
 
-def _logs(look: Look, service: str) -> str:
-    unit = look.unit_of(service)
-    return f"journalctl -u {unit} -n 50" if unit else look.words.qtctl("tail", "events")
+def _logs(inspection: Inspection, service: str) -> str:
+    unit = inspection.unit_of(service)
+    return f"journalctl -u {unit} -n 50" if unit else inspection.words.qtctl("tail", "events")
 
 
-def _name(each: Running) -> str:
+def _name(each: ServiceRecord) -> str:
     return f"{each.service} {each.name}"

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from qtctl.doctor.field_drift import by_problem, producer, renamed
 from qtctl.doctor.findings import Finding, ok, some, unknown, warning, wrong
-from qtctl.doctor.looking import SYMBOLS_LOOKED_AT, Look
-from qtctl.doctor.renamed import by_problem, producer, renamed
+from qtctl.doctor.inspection import SYMBOLS_LOOKED_AT, Inspection
 from qtctl.domain import numbers
 from qtctl.domain.readings import MAX_AHEAD_SEC, Efficiency, assess, target_usd
 from qtctl.domain.readings import Unusable as UnusableReading
@@ -22,21 +22,21 @@ _KNOWN = {
 }  # fmt: skip
 
 
-def targets(look: Look) -> Findings:
+def targets(inspection: Inspection) -> Findings:
     """Every symbol's live target."""
-    store, found = look.store, look.targets
+    store, found = inspection.store, inspection.targets
     if not found:
         pattern = store.keys.pattern(TARGET)
-        if not look.sweep.complete:
-            yield unknown(f"no target among {_walked(look)}")
+        if not inspection.sweep.complete:
+            yield unknown(f"no target among {_walked(inspection)}")
             return
         why = "without a target nothing is proposed: P2.9 does not run, or writes elsewhere"
-        yield wrong(f"no key {pattern}", why, look.words.qtctl("config", "show", "redis"))
+        yield wrong(f"no key {pattern}", why, inspection.words.qtctl("config", "show", "redis"))
         return
-    problems = list(_unusable(look, TARGET, [(it.symbol, it.target) for it in found]))
+    problems = list(_unusable(inspection, TARGET, [(it.symbol, it.target) for it in found]))
     yield from problems
-    old = {it.symbol: age for it in found if (age := _target_age(look, it)) > TARGETS_OLD_SEC}
-    see = look.words.qtctl("target", "list")
+    old = {it.symbol: age for it in found if (age := _target_age(inspection, it)) > TARGETS_OLD_SEC}
+    see = inspection.words.qtctl("target", "list")
     why = "proposals go on being made from them: P2.9 has stopped"
     if old and len(old) == len(found):
         yield wrong(f"all {len(old):,} targets are older than 10 min", why, see)
@@ -49,37 +49,39 @@ def targets(look: Look) -> Findings:
         yield warning(
             f"{len(for_ever):,} of {len(found):,} targets have no lifetime: {some(for_ever)}",
             "they outlive their producer, and are proposed from for ever",
-            look.words.redis("expire", store.keys.at(TARGET, for_ever[0]), "300"),
+            inspection.words.redis("expire", store.keys.at(TARGET, for_ever[0]), "300"),
         )
     if not (problems or old or for_ever):
-        more = len(look.sweep.of_spec(TARGET)) - len(found)
+        more = len(inspection.sweep.of_spec(TARGET)) - len(found)
         yield ok(f"{len(found):,} targets, fresh and readable"
                  + (f" ({more:,} more not looked at)" if more > 0 else ""))  # fmt: skip
 
 
-def scores(look: Look) -> Findings:
+def scores(inspection: Inspection) -> Findings:
     """Every symbol's efficiency score, as the governor reads it."""
-    symbols = [it.symbol for it in look.targets]
-    found = [(it.symbol, it.efficiency) for it in look.targets if it.efficiency.fields is not None]
-    if not found and not look.sweep.of_spec(EFFICIENCY):
+    symbols = [it.symbol for it in inspection.targets]
+    found = [
+        (it.symbol, it.efficiency) for it in inspection.targets if it.efficiency.fields is not None
+    ]
+    if not found and not inspection.sweep.of_spec(EFFICIENCY):
         why = "every multiplier is 1.0 and no permit is downsized: P3.1 does not run"
         level = wrong if symbols else warning
-        yield level(f"no key {look.store.keys.pattern(EFFICIENCY)}", why,
-                    look.words.qtctl("config", "show", "redis"))  # fmt: skip
+        yield level(f"no key {inspection.store.keys.pattern(EFFICIENCY)}", why,
+                    inspection.words.qtctl("config", "show", "redis"))  # fmt: skip
         return
-    bad = list(_unusable(look, EFFICIENCY, found))
+    bad = list(_unusable(inspection, EFFICIENCY, found))
     yield from bad
-    read = {symbol: _assessed(look, it) for symbol, it in found}
-    told = list(_scores_by_reason(look, symbols, read))
+    read = {symbol: _assessed(inspection, it) for symbol, it in found}
+    told = list(_scores_by_reason(inspection, symbols, read))
     yield from told
     if not (bad or told):
         yield ok(f"{len(found):,} scores of {len(symbols):,} symbols, fresh and readable")
 
 
 def _scores_by_reason(
-    look: Look, symbols: Sequence[str], read: Mapping[str, Efficiency]
+    inspection: Inspection, symbols: Sequence[str], read: Mapping[str, Efficiency]
 ) -> Iterator[Finding]:
-    see = look.words.qtctl("eff", "list")
+    see = inspection.words.qtctl("eff", "list")
     missing = [symbol for symbol in symbols if symbol not in read]
     if missing:
         yield warning(f"{len(missing):,} of {len(symbols):,} symbols have no score: "
@@ -102,18 +104,22 @@ def _scores_by_reason(
                     f"{some(ahead)}", why, "sudo timedatectl set-ntp true")  # fmt: skip
     low = [symbol for symbol, it in read.items() if it.reason is EffReason.LOW_CONF]
     if low and len(low) == len(read):
-        min_conf = look.settings_of("governor")[0].get("min_conf")
+        min_conf = inspection.settings_of("governor")[0].get("min_conf")
         why = "none has any effect: the producer's confidence and this limit do not fit together"
         yield warning(f"all {len(low):,} scores are less confident than {min_conf}", why, see)
 
 
-def _unusable(look: Look, spec: KeySpec, found: Sequence[tuple[str, Found]]) -> Iterator[Finding]:
+def _unusable(
+    inspection: Inspection, spec: KeySpec, found: Sequence[tuple[str, Found]]
+) -> Iterator[Finding]:
     """Hashes that can't be read, by what is wrong with them."""
     problems = [
-        (symbol, problem) for symbol, it in found if (problem := _problem(look, spec, it)) != ""
+        (symbol, problem)
+        for symbol, it in found
+        if (problem := _problem(inspection, spec, it)) != ""
     ]
     for problem, symbols in by_problem(problems).items():
-        key = look.store.keys.at(spec, symbols[0])
+        key = inspection.store.keys.at(spec, symbols[0])
         why = (
             "such a symbol gets no proposal"
             if spec is TARGET
@@ -121,20 +127,20 @@ def _unusable(look: Look, spec: KeySpec, found: Sequence[tuple[str, Found]]) -> 
         )
         if problem.startswith("is no hash"):
             # HSET on another type fails for ever: only when the key is gone can it be written.
-            keys = [look.store.keys.at(spec, symbol) for symbol in symbols[:10]]
-            command = look.words.redis("del", *keys)
+            keys = [inspection.store.keys.at(spec, symbol) for symbol in symbols[:10]]
+            command = inspection.words.redis("del", *keys)
             why += "; its producer can't write it either, until the key is gone"
         else:
-            command = look.words.redis("hgetall", key)
-        keys_told = some(look.store.keys.at(spec, symbol) for symbol in symbols)
+            command = inspection.words.redis("hgetall", key)
+        keys_told = some(inspection.store.keys.at(spec, symbol) for symbol in symbols)
         what = "targets" if spec is TARGET else "scores"
         told = f"{len(symbols):,} of {len(found):,} {what}: {problem} ({keys_told})"
         yield wrong(told, why, command)
-    if len(look.sweep.of_spec(spec)) > SYMBOLS_LOOKED_AT:
+    if len(inspection.sweep.of_spec(spec)) > SYMBOLS_LOOKED_AT:
         yield unknown(f"only {SYMBOLS_LOOKED_AT:,} of them were looked at")
 
 
-def _problem(look: Look, spec: KeySpec, it: Found) -> str:
+def _problem(inspection: Inspection, spec: KeySpec, it: Found) -> str:
     """What keeps a hash from being used, and who wrote it; "" for nothing."""
     fields = it.fields
     if fields is None:
@@ -146,7 +152,7 @@ def _problem(look: Look, spec: KeySpec, it: Found) -> str:
         read = target_usd(fields)
         problem = read.problem if isinstance(read, UnusableReading) else ""
     else:
-        problem = _assessed(look, it).problem
+        problem = _assessed(inspection, it).problem
     if not problem:
         return ""
     who = producer(spec.writer, fields)
@@ -159,17 +165,17 @@ def _problem(look: Look, spec: KeySpec, it: Found) -> str:
     return f"{problem}, written by {who}"
 
 
-def _assessed(look: Look, it: Found) -> Efficiency:
-    rules = look.settings_of("governor")[0]
+def _assessed(inspection: Inspection, it: Found) -> Efficiency:
+    rules = inspection.settings_of("governor")[0]
     fields = it.fields
-    return assess(fields, look.now, float(rules["eff_ttl_sec"]), float(rules["min_conf"]))
+    return assess(fields, inspection.now, float(rules["eff_ttl_sec"]), float(rules["min_conf"]))
 
 
-def _target_age(look: Look, it: Symbol) -> float:
+def _target_age(inspection: Inspection, it: Symbol) -> float:
     at = numbers.epoch(it.target.readable.get("timestamp", ""))
-    return 0.0 if at is None else look.now - at
+    return 0.0 if at is None else inspection.now - at
 
 
-def _walked(look: Look) -> str:
-    sweep = look.sweep
+def _walked(inspection: Inspection) -> str:
+    sweep = inspection.sweep
     return f"{sweep.looked_at:,} keys looked at" + (f" of {sweep.of:,}" if sweep.of else "")

@@ -105,7 +105,7 @@ class Permit(msgspec.Struct, frozen=True):
     ttl_sec: float | None = None
 
 
-class Seen(msgspec.Struct, frozen=True):
+class PlanSeen(msgspec.Struct, frozen=True):
     """One plan of the symbol. at: when it was queued, epoch seconds; decision as sent; verdict and
     reason are empty where there is none, waits then says where it is (`queue` or `pending`)."""
 
@@ -129,7 +129,7 @@ _GATE_REASONS = frozenset(Reason) - {Reason.OK}
 _JUDGED = (Verdict.PERMITTED, Verdict.BLOCKED, Verdict.REJECTED)
 
 
-class Facts(msgspec.Struct, frozen=True):
+class Diagnosis(msgspec.Struct, frozen=True):
     """All that the answer rests on. Ages in seconds, times in epoch seconds, server's clock.
 
     plans: the latest first. looked_back_sec: how far back the plan stream was read, where that is
@@ -148,7 +148,7 @@ class Facts(msgspec.Struct, frozen=True):
     group_there: bool = True
     lag: int | None = 0
     pending: int = 0
-    plans: tuple[Seen, ...] = ()
+    plans: tuple[PlanSeen, ...] = ()
     looked_at: int = 0
     looked_back_sec: float | None = None
     nameless: int = 0
@@ -159,7 +159,7 @@ class Facts(msgspec.Struct, frozen=True):
     permits: Mapping[str, Permit] = {}
 
     @property
-    def last(self) -> Seen | None:
+    def last(self) -> PlanSeen | None:
         """The latest plan that was meant to be carried out, or could not be read."""
         return next((plan for plan in self.plans if plan.meant), None)
 
@@ -169,7 +169,7 @@ class Facts(msgspec.Struct, frozen=True):
         return None if self.last is None else self.permits.get(self.last.plan_id)
 
 
-def causes(facts: Facts) -> tuple[str, ...]:
+def causes(facts: Diagnosis) -> tuple[str, ...]:
     """The cause, and behind it what else is wrong; words of Cause, or a gate's reason."""
     chosen = next((cause for cause, explains, _ in _RULES if explains(facts)), None)
     first = chosen or _fate(facts)
@@ -177,7 +177,7 @@ def causes(facts: Facts) -> tuple[str, ...]:
     return (str(first), *map(str, also))
 
 
-def _fate(facts: Facts) -> str:
+def _fate(facts: Diagnosis) -> str:
     """What became of the last plan."""
     last = facts.last
     assert last is not None, "without one there is another cause"
@@ -205,74 +205,76 @@ def permit_cause(permit: Permit, now: float) -> Cause:
     return Cause.PERMIT_OPEN if fresh else Cause.PERMIT_UNTAKEN
 
 
-Rule = tuple[Cause, Callable[[Facts], bool], Callable[[Facts], bool]]
+Rule = tuple[Cause, Callable[[Diagnosis], bool], Callable[[Diagnosis], bool]]
 """The cause, does it explain that there was no trade, and is it wrong at all."""
 
 
-def _nothing_judged(facts: Facts) -> bool:
+def _nothing_judged(facts: Diagnosis) -> bool:
     return facts.last is None or bool(facts.last.waits)
 
 
-def _when(is_wrong: Callable[[Facts], bool], also: Callable[[Facts], bool]) -> Callable[..., bool]:
+def _when(
+    is_wrong: Callable[[Diagnosis], bool], also: Callable[[Diagnosis], bool]
+) -> Callable[..., bool]:
     return lambda facts: is_wrong(facts) and also(facts)
 
 
-def _no_governor(facts: Facts) -> bool:
+def _no_governor(facts: Diagnosis) -> bool:
     return not facts.governors
 
 
-def _stuck(facts: Facts) -> bool:
+def _stuck(facts: Diagnosis) -> bool:
     ages = [governor.last_pass_age_sec for governor in facts.governors]
     return bool(ages) and min(ages) > ALIVE_SEC
 
 
-def _not_ready(facts: Facts) -> bool:
+def _not_ready(facts: Diagnosis) -> bool:
     return bool(facts.not_ready)
 
 
-def _waiting(facts: Facts) -> bool:
+def _waiting(facts: Diagnosis) -> bool:
     return facts.last is not None and bool(facts.last.waits)
 
 
-def _reduce_only(facts: Facts) -> bool:
+def _reduce_only(facts: Diagnosis) -> bool:
     return facts.kill.level == 1
 
 
-def _no_open_passed(facts: Facts) -> bool:
+def _no_open_passed(facts: Diagnosis) -> bool:
     last, permit = facts.last, facts.permit
     withdrawn = permit is not None and permit.state is PermitState.WITHDRAWN
     blocked = last is None or last.verdict != Verdict.PERMITTED or withdrawn
     return blocked and (last is None or last.kind != Kind.CLOSE)
 
 
-def _no_target(facts: Facts) -> bool:
+def _no_target(facts: Diagnosis) -> bool:
     return not facts.target.there
 
 
-def _target_unreadable(facts: Facts) -> bool:
+def _target_unreadable(facts: Diagnosis) -> bool:
     return bool(facts.target.problem)
 
 
-def _target_stale(facts: Facts) -> bool:
+def _target_stale(facts: Diagnosis) -> bool:
     target = facts.target
     return not target.problem and (target.age_sec or 0.0) > TARGET_FRESH_SEC
 
 
-def _no_plan(facts: Facts) -> bool:
+def _no_plan(facts: Diagnosis) -> bool:
     return not facts.plans
 
 
-def _nameless(facts: Facts) -> bool:
+def _nameless(facts: Diagnosis) -> bool:
     return facts.nameless > 0
 
 
-def _others_blocked(facts: Facts) -> bool:
+def _others_blocked(facts: Diagnosis) -> bool:
     last = facts.last
     permitted = last is not None and last.verdict == Verdict.PERMITTED
     return permitted and any(plan.verdict == Verdict.BLOCKED for plan in facts.plans)
 
 
-def _never(facts: Facts) -> bool:
+def _never(facts: Diagnosis) -> bool:
     return False
 
 

@@ -6,15 +6,15 @@ from typing import Any
 import msgspec
 
 from qtctl.proof import pages
-from qtctl.proof.cast import Actor
+from qtctl.proof.environment import Environment, systemd_says
+from qtctl.proof.fixtures import Subject
 from qtctl.proof.pages import Series, total
 from qtctl.proof.results import Check, equal, holds
 from qtctl.proof.scenarios import SERVICE_OF, Scenario
-from qtctl.proof.stages import Stage, systemd_says
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries.decisions import by_id
 from qtctl.wire.queries.permits import one
-from qtctl.wire.queries.services import Running
+from qtctl.wire.queries.services import ServiceRecord
 from qtctl.wire.schema.keys import PERMIT, PROPOSED
 from qtctl.wire.schema.records import pairs
 
@@ -33,14 +33,14 @@ class Baseline(msgspec.Struct, frozen=True):
     samples: dict[Series, float] = {}
 
 
-def scrape(stage: Stage, step: str) -> Baseline:
+def scrape(stage: Environment, step: str) -> Baseline:
     """The metrics as they are now, empty where they can't be had."""
     service = stage.service(step)
     page = pages.get(service.metrics, "/metrics") if service else pages.Page(0, "")
     return Baseline(pages.samples(page.body) if page.status == 200 else {})
 
 
-def proposal(store: Store, actor: Actor, entry: Mapping[str, str] | None) -> list[Check] | None:
+def proposal(store: Store, actor: Subject, entry: Mapping[str, str] | None) -> list[Check] | None:
     """The checks on a proposal, None while there is none."""
     key = store.keys.at(PROPOSED, actor.symbol)
     shown = pairs(store.run("HGETALL", key))
@@ -59,7 +59,7 @@ def proposal(store: Store, actor: Actor, entry: Mapping[str, str] | None) -> lis
     return checks
 
 
-def permit(store: Store, actor: Actor) -> tuple[list[Check], str] | None:
+def permit(store: Store, actor: Subject) -> tuple[list[Check], str] | None:
     """The checks on a permit and a note, None while there is neither permit nor decision.
 
     While trading is halted there is no permit; the hint is in the decision, and is proven there.
@@ -89,7 +89,7 @@ def permit(store: Store, actor: Actor) -> tuple[list[Check], str] | None:
     return [equal(f"{where}", "permitted, ok", seen), *_hint(where, actor, decision)], ""
 
 
-def metrics(stage: Stage, before: Baseline, applied: Mapping[str, str]) -> list[Check]:
+def metrics(stage: Environment, before: Baseline, applied: Mapping[str, str]) -> list[Check]:
     """Does what was applied (symbol to the factor in its permit) show on the metrics port."""
     service = stage.service("step2")
     address = service.metrics if service else ""
@@ -117,7 +117,7 @@ def metrics(stage: Stage, before: Baseline, applied: Mapping[str, str]) -> list[
     return checks
 
 
-def health(stage: Stage, step: str, before: Baseline, now: float) -> list[Check]:
+def health(stage: Environment, step: str, before: Baseline, now: float) -> list[Check]:
     """Ready, alive, with a fresh last pass, and no errors meanwhile; now in epoch seconds."""
     name, service = SERVICE_OF[step], stage.service(step)
     if service is None:
@@ -140,7 +140,7 @@ def health(stage: Stage, step: str, before: Baseline, now: float) -> list[Check]
     return checks
 
 
-def _hint(where: str, actor: Actor, fields: Mapping[str, Any]) -> list[Check]:
+def _hint(where: str, actor: Subject, fields: Mapping[str, Any]) -> list[Check]:
     return [
         equal(f"{where} {field}", value, _text(fields.get(field)))
         for field, value in actor.scenario.expected.items()
@@ -158,7 +158,7 @@ def _answers(where: str, page: pages.Page) -> Check:
     return holds(f"GET {where}", "200", " ".join(seen.split())[:300], page.status == 200)
 
 
-def _fresh(where: str, step: str, service: Running, last: float | None, now: float) -> Check:
+def _fresh(where: str, step: str, service: ServiceRecord, last: float | None, now: float) -> Check:
     interval = service.settings.get("interval_sec", 1.0)
     limit = 3 * float(interval) + 10.0
     if last is None or last == 0:

@@ -10,11 +10,11 @@ from typing import Any
 from qtctl import clock
 from qtctl.errors import QtctlError, RedisUnreachable
 from qtctl.proof import judging
-from qtctl.proof.cast import Actor, Cast
+from qtctl.proof.environment import Environment, Live, wait_for_a_pass
+from qtctl.proof.fixtures import Fixtures, Subject
 from qtctl.proof.judging import Baseline
 from qtctl.proof.results import Check, Report, ScenarioResult, holds
 from qtctl.proof.scenarios import SCENARIOS, SERVICE_OF, Scenario
-from qtctl.proof.stages import Live, Stage, wait_for_a_pass
 
 LOOK_SEC = 0.01
 SERVICE_SEC = 3.0
@@ -28,13 +28,15 @@ class Run:
     """One run of some steps on a stage. settings: section.key to value and origin, as in force;
     told is called with each scenario as it ends."""
 
-    def __init__(self, stage: Stage, steps: Sequence[str], settings: Settings, told: Told) -> None:
+    def __init__(
+        self, stage: Environment, steps: Sequence[str], settings: Settings, told: Told
+    ) -> None:
         self._stage = stage
         self._settings = settings
         self._told = told
         self._scenarios = [scenario for scenario in SCENARIOS if scenario.step in steps]
         self._steps = list(dict.fromkeys(scenario.step for scenario in self._scenarios))
-        self.cast = Cast(stage.store, self._scenarios, live=stage.live)
+        self.cast = Fixtures(stage.store, self._scenarios, live=stage.live)
         self._results: dict[tuple[str, str], ScenarioResult] = {}
         self._before: dict[str, Baseline] = {}
         self._begun = 0.0
@@ -102,7 +104,7 @@ class Run:
             if open_:
                 clock.sleep(LOOK_SEC)
 
-    def _look(self, actors: Sequence[Actor]) -> list[Actor]:
+    def _look(self, actors: Sequence[Subject]) -> list[Subject]:
         store, left = self._stage.store, []
         proposals = self.cast.proposals()
         for actor in actors:
@@ -149,13 +151,13 @@ class Run:
             return judging.health(self._stage, scenario.step, before, clock.now())
         return judging.metrics(self._stage, before, self._applied)
 
-    def _note_factor(self, actor: Actor, checks: Sequence[Check]) -> None:
+    def _note_factor(self, actor: Subject, checks: Sequence[Check]) -> None:
         """What the permit says was applied: the metrics must say the same."""
         for check in checks:
             if check.what.endswith(" eff_factor"):
                 self._applied[actor.symbol] = check.actual
 
-    def _nothing(self, actor: Actor, trouble: str) -> Check:
+    def _nothing(self, actor: Subject, trouble: str) -> Check:
         """The one check of a scenario without a result: where it was looked for, and why not."""
         scenario = actor.scenario
         service = SERVICE_OF[scenario.step]

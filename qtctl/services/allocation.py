@@ -13,9 +13,9 @@ from qtctl import clock
 from qtctl.domain.allocation import AllocationRules, Proposal, propose
 from qtctl.domain.readings import Unusable, assess, target_usd
 from qtctl.domain.reasons import EffReason
-from qtctl.services.heartbeat import Presence, host_name
+from qtctl.services.heartbeat import Heartbeat, host_name
 from qtctl.services.metrics import AllocationMetrics
-from qtctl.services.problem_log import Troubles
+from qtctl.services.problem_log import ProblemLog
 from qtctl.settings import Allocation, digest, public
 from qtctl.wire.allocation import passes
 from qtctl.wire.allocation.scores import Reading
@@ -48,13 +48,13 @@ class AllocationLoop:
             settings.scale,
             settings.base,
         )
-        self._presence = Presence(
+        self._heartbeat = Heartbeat(
             store, self.name, self.instance, public(settings), digest(settings),
             settings.interval_sec,
         )  # fmt: skip
-        self._scores_bad = Troubles(log, "efficiency score")
-        self._targets_bad = Troubles(log, "target")
-        self._writes_bad = Troubles(log, "proposal")
+        self._scores_bad = ProblemLog(log, "efficiency score")
+        self._targets_bad = ProblemLog(log, "target")
+        self._writes_bad = ProblemLog(log, "proposal")
         self._symbols = Symbols(store)
         self._due: float = 0.0
 
@@ -85,7 +85,7 @@ class AllocationLoop:
         ):
             troubles.update(bad)
             self.metrics.errors.labels(kind).inc(len(bad))
-        self._presence.beat(now, f"{self.metrics_addr}:{self.metrics_port}")
+        self._heartbeat.beat(now, f"{self.metrics_addr}:{self.metrics_port}")
         self.metrics.passed(found.reasons, found.kept, now, clock.monotonic() - started)
         count = found.reasons.total()
         log.debug("pass", extra={"fields": {"symbols": count}})
@@ -102,7 +102,7 @@ class AllocationLoop:
 
     def close(self) -> None:
         """Lets the connection go."""
-        self._presence.leave()
+        self._heartbeat.leave()
         self._store.close()
 
     def failed(self, kind: str) -> None:

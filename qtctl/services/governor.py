@@ -9,10 +9,10 @@ import threading
 from qtctl import clock
 from qtctl.domain.reasons import Reason
 from qtctl.errors import RedisUnreachable, WireError
-from qtctl.services.heartbeat import Presence, host_name
-from qtctl.services.judge import Judging
+from qtctl.services.heartbeat import Heartbeat, host_name
+from qtctl.services.judge import Judge
 from qtctl.services.metrics import BACKLOG, GovernorMetrics
-from qtctl.services.problem_log import Troubles
+from qtctl.services.problem_log import ProblemLog
 from qtctl.services.rules import rules_of
 from qtctl.services.server_watch import ServerWatch
 from qtctl.settings import Governor as GovernorSettings
@@ -65,12 +65,12 @@ class Governor:
         rules = rules_of(settings, store.keys, self.instance)
         self._limits_json = limits_json(rules.limits, rules.plans)
         self._limits_digest = rules.limits_digest
-        self._judging = Judging(store, self._queue, rules, self.metrics)
-        self._presence = Presence(
+        self._judge = Judge(store, self._queue, rules, self.metrics)
+        self._heartbeat = Heartbeat(
             store, self.name, self.instance, public(settings), digest(settings), LOOK_SEC
         )
         self._watch = ServerWatch(allow_eviction=allow_eviction)
-        self._tries_bad = Troubles(log, "count of tries")
+        self._tries_bad = ProblemLog(log, "count of tries")
         self._inbox: list[Entry] = []
         self._own_after: str | None = "0"
         self._looked: float | None = None
@@ -98,7 +98,7 @@ class Governor:
         """Whatever is there now: own pending entries first, then abandoned ones, then new ones."""
         if self._looked is None or clock.monotonic() - self._looked >= LOOK_SEC:
             self._look()
-        self._presence.beat(now, f"{self.metrics_addr}:{self.metrics_port}")
+        self._heartbeat.beat(now, f"{self.metrics_addr}:{self.metrics_port}")
         if self.not_ready() is not None:
             return 0
         entries = self._take()
@@ -145,7 +145,7 @@ class Governor:
     def close(self) -> None:
         """Lets both connections go; what was read and not served is still pending."""
         self._inbox = []
-        self._presence.leave()
+        self._heartbeat.leave()
         self._reader.close()
         self._store.close()
 
@@ -183,7 +183,7 @@ class Governor:
         if self._own_after is None:
             # While own entries are read again, what is claimed could come twice.
             self._claim()
-        self._keep_house()
+        self._housekeep()
 
     def _make_group(self) -> None:
         """A group that is missing begins an hour ago; what lies before it is told once."""
@@ -213,7 +213,7 @@ class Governor:
                 return entries + (self._queue.new(count) if self._retrying else [])
             self._retrying = False
             if self._retry_at is None:
-                self._judging.settled()
+                self._judge.settled()
             self._claim()
         elif self._queue.claiming:
             self._claim()
@@ -238,7 +238,7 @@ class Governor:
             if entry.deliveries > 1:
                 failed += self._serve_again(entry, now)
         fresh = [entry for entry in young if entry.deliveries == 1]
-        failed += self._judging.serve(fresh, now, self._watch.since_ms)
+        failed += self._judge.serve(fresh, now, self._watch.since_ms)
         if failed and self._retry_at is None:
             self._retry_at = clock.monotonic() + RETRY_SEC
 
@@ -254,13 +254,13 @@ class Governor:
             # An uncounted try is better than a plan, and all behind it, that is never judged.
             self.failed("tries")
             self._tries_bad.update({"governor:tries:*": str(refused)})
-            return self._judging.serve([entry], now, self._watch.since_ms)
+            return self._judge.serve([entry], now, self._watch.since_ms)
         try:
             if tries > MAX_TRIES:
                 problem = f"{tries - 1} tries ended in an exception or in the governor's death"
-                failed = self._judging.reject([(entry, problem)])
+                failed = self._judge.reject([(entry, problem)])
             else:
-                failed = self._judging.serve([entry], now, self._watch.since_ms, tries)
+                failed = self._judge.serve([entry], now, self._watch.since_ms, tries)
         except RedisUnreachable:
             self._forgive = entry.id
             raise
@@ -293,7 +293,7 @@ class Governor:
             count=count,
         )
 
-    def _keep_house(self) -> None:
+    def _housekeep(self) -> None:
         """The limits that decisions refer to by digest must outlive them; consumers that are gone
         for good and hold nothing go."""
         at = clock.monotonic()

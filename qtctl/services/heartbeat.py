@@ -14,7 +14,7 @@ import msgspec
 
 from qtctl import __version__
 from qtctl.errors import QtctlError, WireError
-from qtctl.services.problem_log import Troubles
+from qtctl.services.problem_log import ProblemLog
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import SERVICE_TTL_SEC
@@ -27,7 +27,7 @@ def host_name() -> str:
     return socket.gethostname()
 
 
-class Presence:
+class Heartbeat:
     """Writes the record at each pass, at most once a second; the whole of it each time, so that
     it is complete again after it expired."""
 
@@ -53,7 +53,7 @@ class Presence:
         }
         self._started_at: int | None = None
         self._last: float | None = None
-        self._bad = Troubles(log, "service record")
+        self._bad = ProblemLog(log, "service record")
 
     def beat(self, now: float, metrics: str) -> None:
         """A pass was finished; now in epoch seconds, metrics the address of its health port.

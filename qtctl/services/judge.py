@@ -18,12 +18,12 @@ from qtctl.domain.reasons import SKIPPED_DECISIONS, EffReason, Reason, Verdict
 from qtctl.errors import WireError
 from qtctl.logs import Line, log_batch
 from qtctl.services.metrics import OTHER, GovernorMetrics
-from qtctl.services.problem_log import Troubles
+from qtctl.services.problem_log import ProblemLog
 from qtctl.wire.allocation import scores
 from qtctl.wire.client.store import Store
-from qtctl.wire.governor.commit import CommitSettings, Outcome, commit
+from qtctl.wire.governor.commit import CommitResult, CommitSettings, commit
 from qtctl.wire.governor.plan_queue import Entry, PlanQueue
-from qtctl.wire.schema.decision import Case
+from qtctl.wire.schema.decision import CommitRequest
 from qtctl.wire.schema.keys import EFFICIENCY
 
 log = logging.getLogger("qtctl.governor")
@@ -45,7 +45,7 @@ class Rules(msgspec.Struct, frozen=True):
     instance: str
 
 
-class Judging:
+class Judge:
     """Serves batches of entries. An entry that Redis refused to settle stays pending; its id is
     in what `serve` returns, to be tried again."""
 
@@ -56,7 +56,7 @@ class Judging:
         self._queue = queue
         self._rules = rules
         self._metrics = metrics
-        self._scores_bad = Troubles(log, "efficiency score")
+        self._scores_bad = ProblemLog(log, "efficiency score")
         self._refusals: set[str] = set()
 
     def serve(
@@ -124,7 +124,7 @@ class Judging:
         hints = self._hints([plan for _, plan in readable if plan.execute], now)
         neutral = hint(MISSING, self._rules.downsize)
         cases = [
-            Case(
+            CommitRequest(
                 plan,
                 entry.id,
                 hints.get(plan.symbol, neutral),
@@ -183,7 +183,7 @@ class Judging:
         """Nothing that Redis refused is left: a refusal from now on is told again."""
         self._refusals.clear()
 
-    def _count(self, case: Case, outcome: Outcome) -> None:
+    def _count(self, case: CommitRequest, outcome: CommitResult) -> None:
         metrics, plan = self._metrics, case.plan
         if outcome.verdict is Verdict.SKIPPED:
             known = plan.decision in SKIPPED_DECISIONS
@@ -214,7 +214,7 @@ def _static_facts(plan: Plan) -> Facts:
     )
 
 
-def _line(case: Case, outcome: Outcome) -> dict[str, str]:
+def _line(case: CommitRequest, outcome: CommitResult) -> dict[str, str]:
     """The audit line of a decision: what a person looks for first, then everything else."""
     known = dict(zip(outcome.static[::2], outcome.static[1::2], strict=True))
     first = {

@@ -11,10 +11,10 @@ MAX_LINES = 20
 
 
 MAX_KNOWN = 10_000
-"""Troubles remembered where a pass does not look at all keys: more than it ever looks at."""
+"""ProblemLog remembered where a pass does not look at all keys: more than it ever looks at."""
 
 
-class Troubles:
+class ProblemLog:
     """Remembers what was wrong with which key at the last pass."""
 
     def __init__(self, log: logging.Logger, kind: str) -> None:

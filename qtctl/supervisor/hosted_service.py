@@ -15,7 +15,7 @@ log = logging.getLogger("qtctl.supervisor")
 END_SEC = 1.5
 
 
-class Slot:
+class HostedService:
     """Hosts one service, and then its successor.
 
     ::

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from qtctl import clock
-from qtctl.supervisor.hosted_service import Slot
+from qtctl.supervisor.hosted_service import HostedService
 from qtctl.supervisor.notify import Notify
 from qtctl.text import escape
 
@@ -45,7 +45,7 @@ _CALLS = 4
 class Reporter:
     """Looks at the slots from the supervisor's thread."""
 
-    def __init__(self, notify: Notify, slots: Sequence[Slot]) -> None:
+    def __init__(self, notify: Notify, slots: Sequence[HostedService]) -> None:
         self._notify = notify
         self._slots = slots
         self._begun = clock.monotonic()

@@ -18,7 +18,7 @@ from typing import Final
 from qtctl import clock
 from qtctl.errors import QtctlError
 from qtctl.services.base import Service
-from qtctl.supervisor.hosted_service import Slot
+from qtctl.supervisor.hosted_service import HostedService
 from qtctl.supervisor.notify import Notify
 from qtctl.supervisor.reporter import Reporter
 from qtctl.supervisor.signals import Asked, Reload, listening
@@ -72,7 +72,7 @@ class Supervisor:
         with 143 or 130. Signals are taken over only in the main thread, and given back.
         Raises QtctlError, before any loop starts, where a port can't be had.
         """
-        slots = [Slot(service) for service in self._services]
+        slots = [HostedService(service) for service in self._services]
         reporter = Reporter(self._notify, slots)
         with contextlib.ExitStack() as stack:
             stack.enter_context(listening(self._asked.put, reload=self._read_again is not None))
@@ -97,7 +97,7 @@ class Supervisor:
         """Make `run` read the settings again, as SIGHUP does."""
         self._asked.put(Reload.ASKED)
 
-    def _watch(self, slots: Sequence[Slot], reporter: Reporter) -> int:
+    def _watch(self, slots: Sequence[HostedService], reporter: Reporter) -> int:
         """Look after the loops until the end is asked for, or one gives up; the exit code."""
         while True:
             with contextlib.suppress(queue.Empty):
@@ -118,7 +118,7 @@ class Supervisor:
                 self._reload(slots, reporter)
             reporter.look(clock.monotonic())
 
-    def _reload(self, slots: Sequence[Slot], reporter: Reporter) -> None:
+    def _reload(self, slots: Sequence[HostedService], reporter: Reporter) -> None:
         reporter.reloading(clock.monotonic())
         try:
             self._prepare(slots)
@@ -137,7 +137,7 @@ class Supervisor:
         if self._reloaded is not None:
             self._reloaded()
 
-    def _prepare(self, slots: Sequence[Slot]) -> None:
+    def _prepare(self, slots: Sequence[HostedService]) -> None:
         """All successors, listening where they will; none of them where any can't be had."""
         assert self._read_again is not None, "else SIGHUP is left alone"
         made = {service.name: service for service in self._read_again()}
@@ -149,7 +149,7 @@ class Supervisor:
                 slot.discard()
             raise
 
-    def _end(self, slots: Sequence[Slot], reporter: Reporter) -> bool:
+    def _end(self, slots: Sequence[HostedService], reporter: Reporter) -> bool:
         """Let the loops finish their pass; False where one did not in time."""
         log.info("stopping")
         reporter.stopping()

@@ -16,7 +16,7 @@ import pytest
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import halt, kill_switch
-from qtctl.wire.control.halt import Order
+from qtctl.wire.control.halt import HaltRequest
 from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.private_server.embedded import Embedded
 from qtctl.wire.private_server.process import SOCKET
@@ -393,7 +393,7 @@ def test_all_that_is_set_is_named(cli: Cli, store: Store) -> None:
     store.run("SET", "quantum:kill", "\x1b[31m")
     store.run("SADD", "quantum:global:kill_switch", "x")
     for symbol in ("A", "B", "C", "D", "E"):
-        halt.stop(store, Order("operator:bob@b", "", KILL_NAMES, 1000, symbol), False)
+        halt.stop(store, HaltRequest("operator:bob@b", "", KILL_NAMES, 1000, symbol), False)
     (told,) = [row for row in cli.ok("permit").err.splitlines() if "HALTED" in row]
     assert "HALTED opens and closes: quantum:kill='\\x1b[31m' (not set by qtctl halt)" in told
     assert "quantum:global:kill_switch='<another type>'" in told

@@ -10,7 +10,7 @@ import pytest
 from qtctl.errors import NotFoundError
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import permits
-from qtctl.wire.queries.permits import Held
+from qtctl.wire.queries.permits import StoredPermit
 from qtctl.wire.schema.keys import DECISION, PERMIT, Keys
 from tests.support.cli import NO_FILE, Cli
 from tests.support.plans import fields, judge
@@ -324,7 +324,7 @@ def test_a_reader_of_the_book_gets_nothing_for_what_is_not_there(store: Store) -
     assert permits.take(store, "p1") is None
     put(store, "p1", {"granted": True})
     held = permits.one(store, "p1")
-    assert isinstance(held, Held)
+    assert isinstance(held, StoredPermit)
     assert held.fields == {"granted": True}
     assert NotFoundError.exit_code == 1
 

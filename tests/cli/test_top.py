@@ -14,7 +14,7 @@ import pexpect
 import pytest
 
 from qtctl.cli.live.drawing import ansi
-from qtctl.cli.live.poller import Seen
+from qtctl.cli.live.poller import TopSnapshot
 from qtctl.cli.live.screen import decode
 from qtctl.cli.live.view import SORTS, View, frame, summary
 from qtctl.cli.views.health import KillSwitch, Overall, Permits, Plans, Redis, Service
@@ -200,7 +200,7 @@ def test_without_redis_it_is_exit_3(capsys: pytest.CaptureFixture[str]) -> None:
 HOSTILE = "\x1b[2J[red]\u202eX"
 
 
-def seen(**changes: Any) -> Seen:
+def seen(**changes: Any) -> TopSnapshot:
     """A look at nothing, but for the changes."""
     overall = Overall(
         ok=False, where=HOSTILE, at=1_700_000_000.0,
@@ -210,7 +210,7 @@ def seen(**changes: Any) -> Seen:
         plans=Plans(0.0, 0.0, 0, 1, 60.0, cut=False, blocks={HOSTILE: 1}),
         group=None, permits=Permits(0, None, 0), problems={"group": HOSTILE},
     )  # fmt: skip
-    return Seen(**({"overall": overall, "permits": [], "symbols": [], "at": 0.0} | changes))
+    return TopSnapshot(**({"overall": overall, "permits": [], "symbols": [], "at": 0.0} | changes))
 
 
 def test_what_comes_from_redis_steers_nothing() -> None:

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtctl.doctor import ports, server
-from qtctl.doctor.looking import Look
+from qtctl.doctor.command_lines import words_of
+from qtctl.doctor.field_drift import renamed
+from qtctl.doctor.inspection import Inspection
 from qtctl.doctor.permits import contradiction
-from qtctl.doctor.renamed import renamed
-from qtctl.doctor.words import words_of
 from qtctl.domain.downsize import DownsizeRules, hint
 from qtctl.domain.readings import assess
 from qtctl.settings import Settings, load
@@ -98,11 +98,11 @@ def test_a_renamed_field(fields: dict[str, str], missing: str, became: str | Non
     ],
 )
 def test_what_a_server_says_of_itself(
-    info: dict[str, str], check: Callable[[Look], Any], level: str
+    info: dict[str, str], check: Callable[[Inspection], Any], level: str
 ) -> None:
-    look = Look(None, Settings())
-    look.info = info
-    (finding,) = check(look)
+    inspection = Inspection(None, Settings())
+    inspection.info = info
+    (finding,) = check(inspection)
     assert finding.level == level
 
 

@@ -124,9 +124,9 @@ def test_without_redis_it_tells_what_needs_none_and_ends_with_3(gone: System) ->
 def test_redis_that_goes_away_in_the_middle_is_no_traceback(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qtctl.doctor import looking
+    from qtctl.doctor import inspection
 
-    class Short(looking.Store):
+    class Short(inspection.Store):
         def run(self, *command: object) -> object:
             if command[0] == "INFO":
                 self.close()

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from qtctl.domain.diagnosis import (
     Alive,
     Cause,
-    Facts,
+    Diagnosis,
     Kill,
     Permit,
     PermitState,
-    Seen,
+    PlanSeen,
     Target,
     causes,
     permit_cause,
@@ -26,18 +26,18 @@ RUNS = (Alive("g1", "0.1.0", "host", 0.5),)
 STUCK = (Alive("g1", "0.1.0", "host", 16.0),)
 
 
-def plan(verdict: str = "", reason: str = "", ago: float = 30.0, **more: Any) -> Seen:
+def plan(verdict: str = "", reason: str = "", ago: float = 30.0, **more: Any) -> PlanSeen:
     known = {"plan_id": "p1", "entry_id": "1-0", "decision": "EXECUTE", "kind": "open"}
-    return Seen(at=NOW - ago, verdict=verdict, reason=reason, **(known | more))
+    return PlanSeen(at=NOW - ago, verdict=verdict, reason=reason, **(known | more))
 
 
 def permit(state: PermitState, ago: float = 30.0, queue_age_sec: float = 0.1) -> Permit:
     return Permit("p1", state, NOW - ago, queue_age_sec)
 
 
-def facts(*plans: Seen, **more: Any) -> Facts:
+def facts(*plans: PlanSeen, **more: Any) -> Diagnosis:
     known: dict[str, Any] = {"target": WELL, "governors": RUNS}
-    return Facts("BTCUSDT", NOW, 3600.0, plans=plans, **(known | more))
+    return Diagnosis("BTCUSDT", NOW, 3600.0, plans=plans, **(known | more))
 
 
 HALT = Kill("quantum:kill", "1", 2)
@@ -84,7 +84,7 @@ OPEN = {"p1": permit(PermitState.OPEN)}
     ids=lambda value: "+".join(value) if isinstance(value, list) else "",
 )
 def test_the_cause_comes_first_and_what_else_is_wrong_behind_it(
-    given_: Facts, expected: list[str]
+    given_: Diagnosis, expected: list[str]
 ) -> None:
     assert list(causes(given_)) == expected
 
@@ -107,7 +107,7 @@ def test_what_became_of_a_permit(held: Permit, expected: Cause) -> None:
 
 
 PLANS = st.builds(
-    Seen,
+    PlanSeen,
     at=st.floats(NOW - 3600, NOW),
     plan_id=st.sampled_from(["p1", "p2"]),
     entry_id=st.just("1-0"),
@@ -121,7 +121,7 @@ PLANS = st.builds(
 
 @given(
     st.builds(
-        Facts,
+        Diagnosis,
         symbol=st.just("BTCUSDT"),
         now=st.just(NOW),
         since_sec=st.just(3600.0),
@@ -136,7 +136,7 @@ PLANS = st.builds(
         ),
     )
 )
-def test_there_is_always_an_answer_and_each_cause_is_named_once(found: Facts) -> None:
+def test_there_is_always_an_answer_and_each_cause_is_named_once(found: Diagnosis) -> None:
     words = causes(found)
     assert words
     assert len(set(words)) == len(words)

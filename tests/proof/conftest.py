@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from qtctl.cli.main import run
-from qtctl.proof import stages
+from qtctl.proof import environment
 
 
 class Proven(NamedTuple):
@@ -69,7 +69,7 @@ def prove(capsys: pytest.CaptureFixture[str]) -> Prove:
 @pytest.fixture
 def sabotage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, str]]:
     """An environment in which `qtctl serve` (and only it) is another than it should be."""
-    monkeypatch.setattr(stages, "SANDBOX_SEC", 3.0)
+    monkeypatch.setattr(environment, "SANDBOX_SEC", 3.0)
 
     def make(code: str) -> dict[str, str]:
         body = "".join(f"    {line}\n" for line in code.strip().splitlines())

@@ -13,7 +13,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from qtctl.proof import stages
+from qtctl.proof import environment
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.private_server.embedded import Embedded
@@ -158,7 +158,7 @@ def test_somebody_elses_bad_score_does_not_fail_the_health(prove: Prove, live: S
 def test_a_service_that_does_not_run_is_named_with_how_to_start_it(
     prove: Prove, redis_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "STEP2_LIVE_SEC", 1.0)
+    monkeypatch.setattr(environment, "STEP2_LIVE_SEC", 1.0)
     proven = prove("step2", "--live", "--yes", "--redis-url", redis_url, "-o", "json")
     assert proven.code == 1
     assert len(proven.failing) == 6

@@ -59,7 +59,7 @@ def tries_left(store: Store) -> list[str]:
 def test_a_plan_that_brings_out_a_bug_of_ours_is_rejected_after_five_tries(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judge.Judging, "_read", poisoned(judge.Judging._read))
+    monkeypatch.setattr(judge.Judge, "_read", poisoned(judge.Judge._read))
     service = governor(store)
     service.open(clock.now())
     send(store, fields(plan_id="before"))
@@ -82,7 +82,7 @@ def test_a_plan_that_kills_the_process_is_rejected_after_five_deaths(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each governor here dies with the plan in its hands: nothing of it remains in memory."""
-    monkeypatch.setattr(judge.Judging, "_read", poisoned(judge.Judging._read))
+    monkeypatch.setattr(judge.Judge, "_read", poisoned(judge.Judge._read))
     send(store, fields(plan_id="poison"))
     deaths = 0
     for _ in range(MAX_TRIES + 3):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from qtctl import clock
 from qtctl.services import governor as governor_module
 from qtctl.services.governor import Governor
-from qtctl.services.problem_log import MAX_KNOWN, Troubles
+from qtctl.services.problem_log import MAX_KNOWN, ProblemLog
 from qtctl.services.server_watch import ServerWatch
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.wire.client.store import Server, Store
@@ -172,7 +172,7 @@ def test_the_start_of_a_server_is_known_to_the_second_and_never_early(store: Sto
 
 
 def test_troubles_of_ever_new_symbols_are_not_remembered_for_ever() -> None:
-    troubles = Troubles(logging.getLogger("test"), "score")
+    troubles = ProblemLog(logging.getLogger("test"), "score")
     for n in range(0, MAX_KNOWN + 3_000, 500):
         found = {f"key{i}": "bad" for i in range(n, n + 500)}
         troubles.update(found, list(found))

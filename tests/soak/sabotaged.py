@@ -69,14 +69,14 @@ def _end_after(count: int) -> None:
 
 
 def _acknowledge_first() -> None:
-    honest = judge.Judging.serve
+    honest = judge.Judge.serve
 
-    def hasty(self: judge.Judging, entries: Sequence[Entry], *args: Any) -> list[str]:
+    def hasty(self: judge.Judge, entries: Sequence[Entry], *args: Any) -> list[str]:
         self._queue.acknowledge([entry.id for entry in entries])
         time.sleep(GAP_SEC)
         return honest(self, entries, *args)
 
-    judge.Judging.serve = hasty  # type: ignore[assignment, method-assign]
+    judge.Judge.serve = hasty  # type: ignore[assignment, method-assign]
 
 
 def _break_script(good: str, bad: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.errors import WireError, WrongTypeError
 from qtctl.wire.client.store import Store
-from qtctl.wire.governor.commit import Outcome
+from qtctl.wire.governor.commit import CommitResult
 from qtctl.wire.schema.decision import DECISION_FIELDS, DECISION_LATER
 from qtctl.wire.schema.keys import BLOCK, DECISION, LEDGER, PERMIT
 from tests.support.plans import (
@@ -272,7 +272,7 @@ def test_a_denied_key_issues_nothing_and_leaves_the_plan_pending(
     assert permit(store) is None
     assert pending(store) == [entry_id]
     outcome = judge(store, entry, again=entry_id)
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, CommitResult)
     assert outcome.verdict is Verdict.PERMITTED, "nothing was half done"
 
 

@@ -33,7 +33,7 @@ def _commit(store: Store, encoding: str) -> str:
     case = plans.case(plans.read(entry), entry_id, LOW)
     step = plans.settings(store, encoding=encoding)
     ((_, outcome),) = commit.commit(store, [case], step, 0)
-    assert isinstance(outcome, commit.Outcome)
+    assert isinstance(outcome, commit.CommitResult)
     return entry_id
 
 

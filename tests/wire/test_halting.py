@@ -9,10 +9,10 @@ from qtctl.domain.reasons import Reason, Verdict
 from qtctl.errors import ServerRefusedError
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import halt, kill_switch
-from qtctl.wire.control.halt import Order, Refused
+from qtctl.wire.control.halt import HaltRequest, Refused
 from qtctl.wire.control.kill_switch import Mode
 from qtctl.wire.queries import permits
-from qtctl.wire.queries.services import Running
+from qtctl.wire.queries.services import ServiceRecord
 from qtctl.wire.schema.keys import PERMIT, Keys
 from tests.support.plans import KILL_NAMES, decision, dump, events, fields, judge, permit
 from tests.support.processes import until
@@ -21,8 +21,8 @@ OWN = "quantum:governor:halt"
 CLOSE = {"action": "FULL_CLOSE_PROPOSED", "reduceOnly": "true"}
 
 
-def order(symbol: str = "", why: str = "test", names: tuple[str, ...] = KILL_NAMES) -> Order:
-    return Order("operator:alice@desk", why, names, 10_000, symbol)
+def order(symbol: str = "", why: str = "test", names: tuple[str, ...] = KILL_NAMES) -> HaltRequest:
+    return HaltRequest("operator:alice@desk", why, names, 10_000, symbol)
 
 
 def get(store: Store, key: str = OWN) -> str | None:
@@ -273,8 +273,8 @@ def test_a_permit_is_taken_or_withdrawn_and_never_both(redis_url: str, store: St
 # Governors that read other keys ----------------------------------------------------------------
 
 
-def governor(name: str, **settings: Any) -> Running:
-    return Running("governor", name, "0.1.0", "h", "1", 1, 1, settings, "", "")
+def governor(name: str, **settings: Any) -> ServiceRecord:
+    return ServiceRecord("governor", name, "0.1.0", "h", "1", 1, 1, settings, "", "")
 
 
 @pytest.mark.parametrize(

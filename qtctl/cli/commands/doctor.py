@@ -17,7 +17,7 @@ from qtctl.errors import ConfigError, RedisUnreachable
 
 if TYPE_CHECKING:
     from qtctl.doctor.findings import Finding
-    from qtctl.doctor.looking import Look
+    from qtctl.doctor.inspection import Inspection
     from qtctl.doctor.running import Report
 
 app = new_app("doctor")
@@ -89,11 +89,11 @@ def _report(env: Env, root: Path, *, live: bool, scan: int) -> "tuple[Report, st
         return examine(look, away), problem
 
 
-def _look(env: Env, root: Path, *, live: bool, store: Any, scan: int, problem: str) -> "Look":
+def _look(env: Env, root: Path, *, live: bool, store: Any, scan: int, problem: str) -> "Inspection":
     from qtctl.deploy.host import Host
+    from qtctl.doctor.command_lines import CommandLines, own_words, words_of
     from qtctl.doctor.hosts import installed, server_unit
-    from qtctl.doctor.looking import Look
-    from qtctl.doctor.words import Words, own_words, words_of
+    from qtctl.doctor.inspection import Inspection
     from qtctl.settings import Settings
 
     host = Host(root, live)
@@ -106,14 +106,14 @@ def _look(env: Env, root: Path, *, live: bool, store: Any, scan: int, problem: s
     try:
         loaded = env.loaded
     except ConfigError:
-        words = Words(own_words(env.redis_url, env.config, env.sets))
-        return Look(None, Settings(), problem=problem, words=words, **about)
+        words = CommandLines(own_words(env.redis_url, env.config, env.sets))
+        return Inspection(None, Settings(), problem=problem, words=words, **about)
     url = loaded.settings.redis.url
     if store is not None:
         with suppress(RedisUnreachable):
             url = store.server_url()
     words = words_of(loaded, url, env.redis_url, env.config, env.sets)
-    return Look(
+    return Inspection(
         store,
         loaded.settings,
         warnings=loaded.warnings,

@@ -59,11 +59,11 @@ def list_scores(
         upstream = f"No scores: is P3.1 writing {store.keys.pattern(EFFICIENCY)} ?"
         emit(env, found, LISTED, empty="No scores of these symbols." if wanted else upstream)
         if env.output == "table" and found:
-            rules, whence = rules_in_force.allocation_rules(store, env.settings)
+            rules, source = rules_in_force.allocation_rules(store, env.settings)
             downsize, governor = rules_in_force.downsize_rules(store, env.settings)
             env.say(
                 f"Allocation: confidence from {rules.min_conf:g}, age to {rules.stale_sec:g} s, "
-                f"limits {whence}."
+                f"limits {source}."
             )
             env.say(
                 f"Governor: confidence from {downsize.min_conf:g}, age to "

@@ -15,7 +15,7 @@ from qtctl.text import escape
 
 if TYPE_CHECKING:
     from qtctl.wire.client.store import Store
-    from qtctl.wire.control.halt import Order, Report
+    from qtctl.wire.control.halt import HaltRequest, Report
     from qtctl.wire.control.kill_switch import KillKey
 
 app = new_app("halt")
@@ -62,9 +62,9 @@ def halt(
         raise typer.Exit(1)
 
 
-def ordered(env: Env, symbol: str | None, reason: str) -> "Order":
+def ordered(env: Env, symbol: str | None, reason: str) -> "HaltRequest":
     """What is asked for, and by whom. Errors: UsageError, ConfigError."""
-    from qtctl.wire.control.halt import Order
+    from qtctl.wire.control.halt import HaltRequest
 
     # An argument may hold bytes that are no text, and Redis takes text; a reason is one line.
     why = " ".join(reason.encode("utf-8", "backslashreplace").decode().split())
@@ -73,10 +73,12 @@ def ordered(env: Env, symbol: str | None, reason: str) -> "Order":
     name = "" if symbol is None else arguments.symbol(symbol)
     governor = env.settings.governor
     who = halts.operator(env.environ)
-    return Order(who, why, governor.kill_keys, governor.stream_maxlen, name)
+    return HaltRequest(who, why, governor.kill_keys, governor.stream_maxlen, name)
 
 
-def _halted(env: Env, store: "Store", order: "Order", everything: bool, dry_run: bool) -> "Report":
+def _halted(
+    env: Env, store: "Store", order: "HaltRequest", everything: bool, dry_run: bool
+) -> "Report":
     from qtctl.wire.control import halt
 
     of = f" of {order.symbol}" if order.symbol else ""
@@ -96,7 +98,7 @@ def _halted(env: Env, store: "Store", order: "Order", everything: bool, dry_run:
         raise type(problem)(f"{stands}, but {again}: {problem}") from problem
 
 
-def _warn(env: Env, store: "Store", order: "Order", report: "Report") -> None:
+def _warn(env: Env, store: "Store", order: "HaltRequest", report: "Report") -> None:
     """What an operator must know beside the one line."""
     from qtctl.wire.control.halt import is_known
 
@@ -115,7 +117,9 @@ def _warn(env: Env, store: "Store", order: "Order", report: "Report") -> None:
         env.warn(f"{order.symbol} has no target, no score and no open here: is that its name?")
 
 
-def _tell(env: Env, order: "Order", everything: bool, dry_run: bool, report: "Report") -> None:
+def _tell(
+    env: Env, order: "HaltRequest", everything: bool, dry_run: bool, report: "Report"
+) -> None:
     """What was done and where: one line, or one JSON object."""
     import sys
 

@@ -16,7 +16,7 @@ from qtctl.errors import NotFoundError, WireError
 
 if TYPE_CHECKING:
     from qtctl.wire.client.store import Store
-    from qtctl.wire.queries.permits import Held
+    from qtctl.wire.queries.permits import StoredPermit
 
 app = group(
     "permit",
@@ -149,12 +149,12 @@ def rows(store: "Store") -> list[dict[str, Any]]:
     return rows_of(permits.listed(store))
 
 
-def rows_of(held: "Sequence[Held]") -> list[dict[str, Any]]:
+def rows_of(held: "Sequence[StoredPermit]") -> list[dict[str, Any]]:
     """The same of permits that were read."""
     return [_row(permit) for permit in sorted(held, key=lambda permit: permit.ttl_sec or -1)]
 
 
-def _row(permit: "Held") -> dict[str, Any]:
+def _row(permit: "StoredPermit") -> dict[str, Any]:
     """The JSON of a permit: plan_id, ttl_s (−1 where it has no lifetime), the permit's fields."""
     left = -1 if permit.ttl_sec is None else round(permit.ttl_sec, 3)
     # First in the order, and last to be set: a field in the permit can't pass for one of these.

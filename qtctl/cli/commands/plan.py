@@ -181,10 +181,10 @@ def show(
                 f"no decision about {plan_id} (they are kept for 24 h): "
                 "see 'qtctl tail plans' and 'qtctl tail rejected'"
             )
-        limits, whence = _limits(env, store, decision)
+        limits, source = _limits(env, store, decision)
         again = what_if.judged_again(store, [decision], changes)[0] if changes else None
         if env.output == "table":
-            env.say(f"Limits: {whence}")
+            env.say(f"Limits: {source}")
         _emit_shown(env, decision, limits, changes, again)
 
 
@@ -241,8 +241,8 @@ def _limits(env: Env, store: "Store", decision: Mapping[str, str]) -> "tuple[Lim
     limits = decisions.limits(store, digest)
     if limits is not None:
         return limits, f"as judged by ({digest})"
-    found, whence = governor_limits(store, env.settings)
-    return found, f"{whence}; those it was judged by ({digest}) are forgotten"
+    found, source = governor_limits(store, env.settings)
+    return found, f"{source}; those it was judged by ({digest}) are forgotten"
 
 
 def _gates(judged: "Judgement") -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ from qtctl.cli.output.render import Rows, emit_one
 from qtctl.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
+    from qtctl.proof.environment import Environment
     from qtctl.proof.results import Report, ScenarioResult
-    from qtctl.proof.stages import Stage
 
 app = new_app("proof")
 
@@ -87,8 +87,8 @@ def proof(
 
 
 @contextmanager
-def _stage(env: Env, steps: Sequence[str], *, live: bool) -> "Iterator[Stage]":
-    from qtctl.proof import stages
+def _stage(env: Env, steps: Sequence[str], *, live: bool) -> "Iterator[Environment]":
+    from qtctl.proof import environment
 
     if live:
         if not env.settings.safety.allow_live_proof:
@@ -98,11 +98,11 @@ def _stage(env: Env, steps: Sequence[str], *, live: bool) -> "Iterator[Stage]":
             )
         with env.store() as store:
             store.run("PING")
-            yield stages.Live(store)
+            yield environment.Live(store)
         return
     options = [] if env.config is None else ["--config", env.config]
     options += [part for each in env.sets for part in ("--set", each)]
-    with stages.sandbox(steps, options, env.environ, env.keys()) as stage:
+    with environment.sandbox(steps, options, env.environ, env.keys()) as stage:
         yield stage
 
 
@@ -128,7 +128,7 @@ def _interrupted_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _settings(env: Env, stage: "Stage", steps: Sequence[str]) -> dict[str, tuple[Any, str]]:
+def _settings(env: Env, stage: "Environment", steps: Sequence[str]) -> dict[str, tuple[Any, str]]:
     """Every setting in force with its origin, so that a failure can name the one behind it.
 
     Live they are those that the running service tells of itself: a shell lacks its environment.
@@ -202,7 +202,7 @@ def _seen(result: "ScenarioResult") -> str:
     return ", ".join(words) or result.title
 
 
-def _about(stage: "Stage", settings: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
+def _about(stage: "Environment", settings: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
     """What a report must say of its surroundings: version, settings, server, host."""
     import socket
 

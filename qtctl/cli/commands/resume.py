@@ -15,7 +15,7 @@ from qtctl.text import escape
 
 if TYPE_CHECKING:
     from qtctl.wire.client.store import Store
-    from qtctl.wire.control.halt import Order, Resumed
+    from qtctl.wire.control.halt import HaltRequest, Resumed
     from qtctl.wire.control.kill_switch import KillKey
 
 app = new_app("resume")
@@ -63,7 +63,7 @@ def resume(
 
 
 def _resumed(
-    env: Env, store: "Store", order: "Order", force: bool, *, dry_run: bool
+    env: Env, store: "Store", order: "HaltRequest", force: bool, *, dry_run: bool
 ) -> "tuple[list[Resumed], str]":
     """Errors: RefusedError naming the key that is in the way, NotFoundError where nothing is."""
     from qtctl.wire.control import halt, kill_switch
@@ -90,7 +90,7 @@ def _resumed(
     return taken, problem
 
 
-def _question(env: Env, rows: "list[KillKey]", order: "Order") -> str:
+def _question(env: Env, rows: "list[KillKey]", order: "HaltRequest") -> str:
     """What would go on, and who has stopped it."""
     stops = [row for row in rows if row.mode.level and row.symbol == order.symbol]
     said = "; ".join(halts.told(row, env.utc) for row in stops)
@@ -98,7 +98,7 @@ def _question(env: Env, rows: "list[KillKey]", order: "Order") -> str:
 
 
 def _tell(
-    env: Env, rows: "list[KillKey]", order: "Order", taken: "list[Resumed]", dry_run: bool
+    env: Env, rows: "list[KillKey]", order: "HaltRequest", taken: "list[Resumed]", dry_run: bool
 ) -> bool:
     """What was taken back and what is stopped still; does it go on now."""
     import sys

@@ -17,7 +17,7 @@ from qtctl.errors import RedisUnreachable, UsageError
 if TYPE_CHECKING:
     from qtctl.wire.client.store import Store
     from qtctl.wire.queries.streams import Follower, StreamEntry
-    from qtctl.wire.queries.verdicts import Seen
+    from qtctl.wire.queries.verdicts import EntryVerdict
 
 app = new_app("tail")
 
@@ -157,7 +157,7 @@ def _rows(
     return rows
 
 
-def _verdicts(env: Env, store: "Store", entries: "Sequence[StreamEntry]") -> "list[Seen]":
+def _verdicts(env: Env, store: "Store", entries: "Sequence[StreamEntry]") -> "list[EntryVerdict]":
     from qtctl.wire.queries import rules_in_force, verdicts
 
     return verdicts.of_entries(store, entries, rules_in_force.plan_rules(store, env.settings)[0])

@@ -64,8 +64,8 @@ def list_targets(
         upstream = f"No targets: is P2.9 writing {store.keys.pattern(TARGET)} ?"
         emit(env, found, LISTED, empty="Nothing of these symbols." if wanted else upstream)
         if env.output == "table" and found:
-            rules, whence = allocation_rules(store, env.settings)
-            env.say(f"Multiplier {rules.min_mult:g} to {rules.max_mult:g}, limits {whence}.")
+            rules, source = allocation_rules(store, env.settings)
+            env.say(f"Multiplier {rules.min_mult:g} to {rules.max_mult:g}, limits {source}.")
 
 
 def rows(store: "Store", wanted: Sequence[str]) -> list[dict[str, Any]]:

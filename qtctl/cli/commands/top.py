@@ -13,7 +13,7 @@ from qtctl.cli.framework.context import Env
 from qtctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from qtctl.cli.live.poller import Looker, Seen, Watcher
+    from qtctl.cli.live.poller import Poller, TopSnapshot, Watcher
     from qtctl.cli.live.screen import Screen
 
 app = new_app("top")
@@ -52,14 +52,14 @@ def top(
         raise UsageError("--output json can't follow, since a document has an end: use ndjson")
     # Whether Redis is there is told at the start as by every other command.
     with env.store(notice=False) as store:
-        looker = poller.Looker(env, store, symbols=env.output == "table")
+        looker = poller.Poller(env, store, symbols=env.output == "table")
         if env.output == "table" and screen.usable(env.environ):
             _on_screen(env, looker, interval_sec, count)
         else:
             _lines(env, looker, interval_sec, count)
 
 
-def _on_screen(env: Env, looker: "Looker", interval_sec: float, count: int | None) -> None:
+def _on_screen(env: Env, looker: "Poller", interval_sec: float, count: int | None) -> None:
     from qtctl.cli.live import screen
     from qtctl.cli.live.poller import Watcher
 
@@ -92,7 +92,7 @@ def _live(env: Env, watcher: "Watcher", screen: "Screen", count: int | None) -> 
         watcher.pause(view.paused)
 
 
-def _lines(env: Env, looker: "Looker", interval_sec: float, count: int | None) -> None:
+def _lines(env: Env, looker: "Poller", interval_sec: float, count: int | None) -> None:
     tell = _documents if env.output == "ndjson" else _summaries
     told = tell(env)
     seen = looker.seen
@@ -105,12 +105,12 @@ def _lines(env: Env, looker: "Looker", interval_sec: float, count: int | None) -
         seen = looker.look()
 
 
-def _summaries(env: Env) -> "Callable[[Seen], list[str]]":
+def _summaries(env: Env) -> "Callable[[TopSnapshot], list[str]]":
     from qtctl.cli.live.view import summary, told_permit
 
     known: set[str] = set()
 
-    def told(seen: "Seen") -> list[str]:
+    def told(seen: "TopSnapshot") -> list[str]:
         """A line, and one for each permit that was not there the last time."""
         fresh = [row for row in reversed(seen.permits) if row["plan_id"] not in known]
         known.clear()
@@ -121,12 +121,12 @@ def _summaries(env: Env) -> "Callable[[Seen], list[str]]":
     return told
 
 
-def _documents(env: Env) -> "Callable[[Seen], list[str]]":
+def _documents(env: Env) -> "Callable[[TopSnapshot], list[str]]":
     from qtctl.cli.output.render import to_json
 
     problem = ""
 
-    def told(seen: "Seen") -> list[str]:
+    def told(seen: "TopSnapshot") -> list[str]:
         """The document; none while Redis is away, which is told once on stderr."""
         nonlocal problem
         if seen.problem != problem:

@@ -16,8 +16,8 @@ from qtctl.errors import NotFoundError
 
 if TYPE_CHECKING:
     from qtctl.cli.views.why_facts import Answer
-    from qtctl.cli.views.why_sentences import Told
-    from qtctl.domain.diagnosis import Facts
+    from qtctl.cli.views.why_sentences import Narrator
+    from qtctl.domain.diagnosis import Diagnosis
     from qtctl.wire.client.store import Store
 
 app = new_app("why")
@@ -106,13 +106,13 @@ def _unknown(store: "Store", symbol: str, since_sec: float) -> str:
 
 
 def _record(env: Env, store: "Store", answer: "Answer") -> dict[str, Any]:
-    from qtctl.cli.views.why_sentences import Told
+    from qtctl.cli.views.why_sentences import Narrator
     from qtctl.domain.diagnosis import causes
     from qtctl.wire.schema.keys import TARGET
 
     facts = answer.facts
     utc = env.utc or env.output != "table"
-    told = Told(facts, store.keys.at(TARGET, facts.symbol), utc)
+    told = Narrator(facts, store.keys.at(TARGET, facts.symbol), utc)
     first, *also = causes(facts)
     return {
         "symbol": facts.symbol,
@@ -127,7 +127,7 @@ def _record(env: Env, store: "Store", answer: "Answer") -> dict[str, Any]:
     }
 
 
-def _said(cause: str, told: "Told") -> dict[str, str]:
+def _said(cause: str, told: "Narrator") -> dict[str, str]:
     from qtctl.cli.views.why_commands import next_command
     from qtctl.cli.views.why_sentences import sentence
 
@@ -181,7 +181,7 @@ def _state(answer: "Answer") -> dict[str, Any]:
     }
 
 
-def _plans_json(facts: "Facts") -> dict[str, Any]:
+def _plans_json(facts: "Diagnosis") -> dict[str, Any]:
     latest = facts.plans[0] if facts.plans else None
     return {
         "seen": len(facts.plans),
@@ -195,7 +195,7 @@ def _plans_json(facts: "Facts") -> dict[str, Any]:
     }
 
 
-def _verdicts(facts: "Facts") -> list[dict[str, Any]]:
+def _verdicts(facts: "Diagnosis") -> list[dict[str, Any]]:
     """How many plans got which verdict for which reason, the most frequent first."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for plan in facts.plans:
@@ -214,7 +214,7 @@ def _verdicts(facts: "Facts") -> list[dict[str, Any]]:
     return sorted(rows.values(), key=lambda row: -row["count"])
 
 
-def _permits_json(facts: "Facts") -> dict[str, Any]:
+def _permits_json(facts: "Diagnosis") -> dict[str, Any]:
     from qtctl.domain.diagnosis import CONSUMER_WAITS_SEC, PermitState
 
     issued = list(facts.permits.values())

@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
 
 def answer(words: Sequence[str], env: Env) -> Answer:
-    """What may follow; words: all behind `qtctl`, the last being typed. env: whence the options are
+    """What may follow; words: all behind `qtctl`, the last being typed. env: source the options are
     that do not stand among them."""
     from qtctl.cli.main import root
 

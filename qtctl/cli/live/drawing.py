@@ -38,14 +38,17 @@ def line(text: str, style: str = "") -> Line:
 def fitted(spans: Line, width: int) -> list[Span]:
     """Exactly `width` cells: cut with `…`, or filled up with blanks in the style of its end."""
     out: list[Span] = []
-    room = width
+    width_left = width
     for text, style in spans:
         size = cells_of(text)
-        if size > room:
-            return [*out, Span(_cut(text, room) if text.strip() else " " * room, style)]
+        if size > width_left:
+            return [*out, Span(_cut(text, width_left) if text.strip() else " " * width_left, style)]
         out.append(Span(text, style))
-        room -= size
-    return [*out, Span(" " * room, out[-1].style if out and out[-1].style == "reverse" else "")]
+        width_left -= size
+    return [
+        *out,
+        Span(" " * width_left, out[-1].style if out and out[-1].style == "reverse" else ""),
+    ]
 
 
 def ansi(spans: Line, colour: bool) -> str:
@@ -64,8 +67,8 @@ def table(rows: Sequence[Any], columns: Sequence[Column], width: int, utc: bool)
     titles = [column.title for column in columns]
     natural = line_widths(columns, [titles, *texts])
     important = tuple(place for place, column in enumerate(columns) if not column.drop)
-    room = fit(columns, natural, width) or Fit(important, tuple(natural[i] for i in important))
-    places = list(zip(room.kept, room.widths, strict=True))
+    fitted = fit(columns, natural, width) or Fit(important, tuple(natural[i] for i in important))
+    places = list(zip(fitted.kept, fitted.widths, strict=True))
     head = [_padded(titles[i], size, columns[i].right, "bold") for i, size in places]
     body = [
         [_padded(text[i], size, columns[i].right, columns[i].style_of(row)) for i, size in places]
@@ -95,11 +98,11 @@ def _joined(parts: Sequence[Sequence[Span]]) -> Line:
     return out
 
 
-def _cut(text: str, room: int) -> str:
-    if room <= 0:
+def _cut(text: str, width_left: int) -> str:
+    if width_left <= 0:
         return ""
     if text.isascii():
-        return f"{text[: room - 1]}…"
+        return f"{text[: width_left - 1]}…"
     from rich.cells import set_cell_size
 
-    return f"{set_cell_size(text, room - 1)}…"
+    return f"{set_cell_size(text, width_left - 1)}…"

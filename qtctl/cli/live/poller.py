@@ -25,7 +25,7 @@ LEAST_REST_SEC = 1.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class TopSnapshot:
     """What was seen last. permits: the newest first; symbols: as `target list` has them.
     at: when (monotonic); problem: why the looks since then failed, away_since: since when."""
 
@@ -38,7 +38,7 @@ class Seen:
     away_since: float | None = None
 
 
-class Looker:
+class Poller:
     """Looks again and again; the first look tells whether there is anything to look at.
 
     Errors of the first: RedisUnreachable, WireError. Later ones stand in what it gives.
@@ -55,7 +55,7 @@ class Looker:
         self._symbols_due = 0.0
         self.seen = self._look(0)
 
-    def look(self) -> Seen:
+    def look(self) -> TopSnapshot:
         """Look again. While Redis is away what was seen last stays."""
         looks = self.seen.looks
         try:
@@ -70,14 +70,14 @@ class Looker:
             )
         return self.seen
 
-    def _look(self, looks: int) -> Seen:
+    def _look(self, looks: int) -> TopSnapshot:
         found = self._watch.read()
         at = clock.monotonic()
         if self._with_symbols and at >= self._symbols_due:
             self._compare()
         told = health.of(self._env, found)
         permits = permit.rows_of(found.permits)[::-1]
-        return Seen(told, permits, self._symbols, at, looks + 1)
+        return TopSnapshot(told, permits, self._symbols, at, looks + 1)
 
     def _compare(self) -> None:
         begun = clock.monotonic()
@@ -89,7 +89,7 @@ class Looker:
 class Watcher:
     """A thread that looks every so often, and not while it is paused."""
 
-    def __init__(self, looker: Looker, interval_sec: float, wake: Callable[[], None]) -> None:
+    def __init__(self, looker: Poller, interval_sec: float, wake: Callable[[], None]) -> None:
         self._looker = looker
         self._interval_sec = interval_sec
         self._wake = wake
@@ -99,7 +99,7 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="looks", daemon=True)
 
     @property
-    def seen(self) -> Seen:
+    def seen(self) -> TopSnapshot:
         """What was seen last. Errors: whatever ended the looks."""
         if self._failed is not None:
             raise self._failed

@@ -8,7 +8,7 @@ from qtctl.cli.commands import status, target
 from qtctl.cli.commands.permit import ACTION_STYLE
 from qtctl.cli.live import drawing
 from qtctl.cli.live.drawing import Line, Span, line
-from qtctl.cli.live.poller import Row, Seen
+from qtctl.cli.live.poller import Row, TopSnapshot
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, age, money, number, percent, text, ttl
 from qtctl.cli.views.health import Overall, Service
@@ -119,7 +119,9 @@ class View:
         return any(self.wanted.lower() in str(name).lower() for name in names)
 
 
-def frame(view: View, seen: Seen, now: float, width: int, height: int, utc: bool) -> list[Line]:
+def frame(
+    view: View, seen: TopSnapshot, now: float, width: int, height: int, utc: bool
+) -> list[Line]:
     """The whole screen, `height` lines; now: monotonic, as in `seen`."""
     lines = [_title(view, seen, now, utc), *_head(seen.overall, height)]
     room = max(0, height - len(lines) - 1)
@@ -134,7 +136,9 @@ def frame(view: View, seen: Seen, now: float, width: int, height: int, utc: bool
     return [drawing.fitted(each, width) for each in (*lines, line(_footer(view), "reverse"))]
 
 
-def _narrow(view: View, seen: Seen, now: float, width: int, room: int, utc: bool) -> list[Line]:
+def _narrow(
+    view: View, seen: TopSnapshot, now: float, width: int, room: int, utc: bool
+) -> list[Line]:
     permits = _permits(view, seen, now)
     # Two blank lines and two headers; symbols get what permits leave.
     rows = max(0, room - 4)
@@ -148,7 +152,9 @@ def _narrow(view: View, seen: Seen, now: float, width: int, room: int, utc: bool
     ]
 
 
-def _wide(view: View, seen: Seen, now: float, width: int, room: int, utc: bool) -> list[Line]:
+def _wide(
+    view: View, seen: TopSnapshot, now: float, width: int, room: int, utc: bool
+) -> list[Line]:
     left = width * 11 // 20
     rows = max(1, room - 2)
     symbols = _symbol_table(view, seen, rows, left, utc)
@@ -156,7 +162,7 @@ def _wide(view: View, seen: Seen, now: float, width: int, room: int, utc: bool) 
     return [line(""), *drawing.beside(symbols, left, permits)]
 
 
-def _permits(view: View, seen: Seen, now: float) -> list[Row]:
+def _permits(view: View, seen: TopSnapshot, now: float) -> list[Row]:
     """Those that are still there by now: they run out whether Redis can be asked or not."""
     # While it is paused the picture stands still.
     since = 0.0 if view.paused else max(0.0, now - seen.at)
@@ -174,7 +180,7 @@ def _permit_table(rows: list[Row], most: int, width: int, utc: bool) -> list[Lin
     return drawing.table(rows[:most], _titled(PERMITS, _counted(rows, most, "permit")), width, utc)
 
 
-def _symbol_table(view: View, seen: Seen, most: int, width: int, utc: bool) -> list[Line]:
+def _symbol_table(view: View, seen: TopSnapshot, most: int, width: int, utc: bool) -> list[Line]:
     rows = view.listed(seen.symbols)
     if not rows:
         return [line("no symbols that fit the filter" if seen.symbols else "no targets", "bold")]
@@ -195,7 +201,7 @@ def _titled(columns: Sequence[Column], title: str) -> tuple[Column, ...]:
     return (replace(columns[0], title=title), *columns[1:])
 
 
-def summary(seen: Seen, now: float, utc: bool) -> str:
+def summary(seen: TopSnapshot, now: float, utc: bool) -> str:
     """One look in one line, for where there is no screen."""
     found = seen.overall
     widest = min(seen.symbols, key=SORTS["change"], default=None)
@@ -219,7 +225,7 @@ def told_permit(row: Row) -> str:
     return " ".join(escape(str(part)) for part in told if part)
 
 
-def _title(view: View, seen: Seen, now: float, utc: bool) -> Line:
+def _title(view: View, seen: TopSnapshot, now: float, utc: bool) -> Line:
     """Where and when; while Redis does not answer that stands in its place, so nothing moves."""
     if seen.away_since is not None:
         return line(escape(_away(seen, now, utc)), "reverse")
@@ -229,7 +235,7 @@ def _title(view: View, seen: Seen, now: float, utc: bool) -> Line:
     return [Span(f"qtctl top  {at}  ", "bold"), *paused, Span(escape(seen.overall.where), "bold")]
 
 
-def _away(seen: Seen, now: float, utc: bool) -> str:
+def _away(seen: TopSnapshot, now: float, utc: bool) -> str:
     away = format.span(max(0.0, now - (seen.away_since or now)))
     at = format.moment(seen.overall.at, utc).partition(" ")[2]
     return f"NO ANSWER for {away}, as of {at}: {seen.problem}"

@@ -32,14 +32,14 @@ def fit(columns: Sequence[Column], natural: Sequence[int], limit: int) -> Fit | 
     kept = list(range(len(columns)))
     while _total(floor, kept) > limit and any(columns[i].drop for i in kept):
         kept.remove(max(kept, key=lambda i: (columns[i].drop, i)))
-    room = limit - _total(floor, kept)
-    if room < 0:
+    width_left = limit - _total(floor, kept)
+    if width_left < 0:
         return None
     widths = []
     for i in kept:
-        more = min(natural[i] - floor[i], room)
+        more = min(natural[i] - floor[i], width_left)
         widths.append(floor[i] + more)
-        room -= more
+        width_left -= more
     return Fit(tuple(kept), tuple(widths))
 
 

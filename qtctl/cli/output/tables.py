@@ -49,10 +49,10 @@ def print_table(env: Env, rows: Sequence[Any], columns: Sequence[Column]) -> Non
     if not on_terminal(env):
         _write_lines(columns, [[column.title for column in columns], *cells])
         return
-    room = fit(columns, _natural_widths(columns, cells), terminal_width())
-    if room is not None:
-        kept = [columns[i] for i in room.kept]
-        _print_rich_table(env, rows, kept, room.widths)
+    fitted = fit(columns, _natural_widths(columns, cells), terminal_width())
+    if fitted is not None:
+        kept = [columns[i] for i in fitted.kept]
+        _print_rich_table(env, rows, kept, fitted.widths)
         tell_left_out(env, columns, kept)
         return
     for index, row in enumerate(rows):
@@ -113,12 +113,12 @@ def room_for(
     if not on_terminal(env):
         return tuple(columns), tuple(natural)
     important = tuple(i for i, column in enumerate(columns) if not column.drop)
-    room = fit(columns, natural, terminal_width()) or Fit(
+    fitted = fit(columns, natural, terminal_width()) or Fit(
         important, tuple(natural[i] for i in important)
     )
-    kept = tuple(columns[i] for i in room.kept)
+    kept = tuple(columns[i] for i in fitted.kept)
     tell_left_out(env, columns, kept)
-    return kept, room.widths
+    return kept, fitted.widths
 
 
 def tell_left_out(env: Env, columns: Sequence[Column], kept: Sequence[Column]) -> None:

@@ -8,7 +8,7 @@ from qtctl.cli.framework.context import Env
 from qtctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from qtctl.wire.queries.services import Running
+    from qtctl.wire.queries.services import ServiceRecord
 
 SERVICES = ("allocation", "governor")
 HINT = (
@@ -50,7 +50,7 @@ def compared(env: Env, service: str | None) -> Compared:
     return Compared(rows, bool(alive) and not rows, said)
 
 
-def _differences(env: Env, there: "Running") -> Iterator[dict[str, Any]]:
+def _differences(env: Env, there: "ServiceRecord") -> Iterator[dict[str, Any]]:
     from qtctl.settings import public
 
     ours = public(getattr(env.settings, there.service))
@@ -73,7 +73,7 @@ def _same(here: Any, there: Any) -> bool:
     return bool(here == there) and isinstance(here, bool) == isinstance(there, bool)
 
 
-def _said(each: "Running", rows: Sequence[dict[str, Any]]) -> str:
+def _said(each: "ServiceRecord", rows: Sequence[dict[str, Any]]) -> str:
     mine = [row for row in rows if (row["service"], row["instance"]) == (each.service, each.name)]
     told = f"{len(mine)} differ" if mine else "the same settings as here"
     other = "" if each.version == __version__ else f" (it is qtctl {each.version})"

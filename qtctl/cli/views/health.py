@@ -15,7 +15,7 @@ from qtctl.cli.views import halts
 
 if TYPE_CHECKING:
     from qtctl.wire.control.kill_switch import KillKey
-    from qtctl.wire.queries.services import Running
+    from qtctl.wire.queries.services import ServiceRecord
     from qtctl.wire.queries.status import Status
 
 LATE_PASSES, GRACE_SEC = 3, 10.0
@@ -163,7 +163,7 @@ def of(env: Env, found: "Status") -> Overall:
     )
 
 
-def _service(it: "Running", now: float) -> Service:
+def _service(it: "ServiceRecord", now: float) -> Service:
     age = max(0.0, now - it.last_pass_at)
     interval = it.settings.get("interval_sec", 1.0)
     limit = LATE_PASSES * float(interval if isinstance(interval, int | float) else 1) + GRACE_SEC
@@ -182,7 +182,7 @@ def _service(it: "Running", now: float) -> Service:
     )
 
 
-def _readiness(it: "Running") -> tuple[str, str]:
+def _readiness(it: "ServiceRecord") -> tuple[str, str]:
     """State and detail by /readyz, where it can be asked from here."""
     from qtctl.doctor import ports
 

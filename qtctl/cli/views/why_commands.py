@@ -2,13 +2,13 @@
 
 import shlex
 
-from qtctl.cli.views.why_sentences import Told
+from qtctl.cli.views.why_sentences import Narrator
 from qtctl.domain.diagnosis import Cause
 from qtctl.domain.names import plan_id_problem
 from qtctl.domain.reasons import Reason
 
 
-def next_command(cause: str, told: Told) -> str:
+def next_command(cause: str, told: Narrator) -> str:
     """The command line that mends it, or shows more."""
     facts = told.facts
     command = next((line for line in COMMANDS.get(cause, ()) if exists(line)), None)
@@ -69,7 +69,7 @@ def _word(text: str) -> str:
     return f"-- {shlex.quote(text)}" if text.startswith("-") else shlex.quote(text)
 
 
-def _resume(told: Told) -> str:
+def _resume(told: Narrator) -> str:
     """What another system has set is not ours to take back: what is in the way is only shown."""
     kill = told.facts.kill
     dry_run = "" if kill.since is not None else "--dry-run "
@@ -77,7 +77,7 @@ def _resume(told: Told) -> str:
     return f"{dry_run}--reason '…'{symbol}"
 
 
-def _what_if(cause: str, told: Told) -> str:
+def _what_if(cause: str, told: Narrator) -> str:
     """For a rate: the least limit under which that gate would have let it pass."""
     check = told.facts.check
     limit = _RATES.get(Reason(cause)) if cause in set(Reason) else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qtctl.cli.framework.context import Env
-from qtctl.domain.diagnosis import Alive, Facts, Target
+from qtctl.domain.diagnosis import Alive, Diagnosis, Target
 from qtctl.domain.downsize import DownsizeRules, Hint, hint
 from qtctl.domain.gates import Limits
 from qtctl.domain.plans import PlanRules
@@ -16,8 +16,8 @@ from qtctl.errors import WireError
 
 if TYPE_CHECKING:
     from qtctl.wire.client.store import Store
-    from qtctl.wire.queries.diagnosis import Lately
-    from qtctl.wire.queries.services import Running
+    from qtctl.wire.queries.diagnosis import RecentPlans
+    from qtctl.wire.queries.services import ServiceRecord
     from qtctl.wire.queries.targets import Found
 
 LATELY_SEC = 60.0
@@ -30,7 +30,7 @@ LOOPBACK = ("127.", "localhost", "[::1]")
 class Answer(msgspec.Struct, frozen=True):
     """The facts, and what the score counts as for the governor, which no gate goes by."""
 
-    facts: Facts
+    facts: Diagnosis
     hint: Hint
 
 
@@ -54,15 +54,15 @@ def answer(env: Env, store: "Store", symbol: str, since_sec: float) -> Answer | 
     own, _ = of_running(alive, "governor", env.settings, _Own)
     # Without a governor nobody knows with what lifetime the last permits were issued.
     ttl_sec = own.permit_ttl_sec if alive else 0.0
-    lately = diagnosis.lately(store, symbol, now - since_sec, now, rules, ttl_sec)
+    recent_plans = diagnosis.recent_plans(store, symbol, now - since_sec, now, rules, ttl_sec)
     found = targets.symbols(store, [symbol])
     known = found[0] if found else None
-    if known is None and not lately.plans:
+    if known is None and not recent_plans.plans:
         return None
     judged_by = None
-    if lately.decision is not None:
-        judged_by = decisions.limits(store, lately.decision.get("limits", ""))
-    facts = Facts(
+    if recent_plans.decision is not None:
+        judged_by = decisions.limits(store, recent_plans.decision.get("limits", ""))
+    facts = Diagnosis(
         symbol=symbol,
         now=now,
         since_sec=since_sec,
@@ -71,18 +71,18 @@ def answer(env: Env, store: "Store", symbol: str, since_sec: float) -> Answer | 
         governors=tuple(
             Alive(it.name, it.version, it.host, max(0.0, now - it.last_pass_at)) for it in alive
         ),
-        not_ready=_not_ready(store, alive, lately, now),
-        group_there=lately.group is not None,
-        lag=None if lately.group is None else lately.group.lag,
-        pending=0 if lately.group is None else lately.group.pending,
-        plans=lately.plans,
-        looked_at=lately.looked_at,
-        looked_back_sec=None if lately.back_to is None else now - lately.back_to,
-        nameless=lately.nameless,
-        record=lately.decision or {},
-        check=diagnosis.failed_check(lately.decision, judged_by),
+        not_ready=_not_ready(store, alive, recent_plans, now),
+        group_there=recent_plans.group is not None,
+        lag=None if recent_plans.group is None else recent_plans.group.lag,
+        pending=0 if recent_plans.group is None else recent_plans.group.pending,
+        plans=recent_plans.plans,
+        looked_at=recent_plans.looked_at,
+        looked_back_sec=None if recent_plans.back_to is None else now - recent_plans.back_to,
+        nameless=recent_plans.nameless,
+        record=recent_plans.decision or {},
+        check=diagnosis.failed_check(recent_plans.decision, judged_by),
         passes_at=diagnosis.passes_at(store, symbol, limits, now),
-        permits=lately.permits,
+        permits=recent_plans.permits,
     )
     score = None if known is None else known.efficiency.fields
     reading = (
@@ -106,12 +106,14 @@ def _target(found: "Found", now: float) -> Target:
     )
 
 
-def _not_ready(store: "Store", alive: "Sequence[Running]", lately: "Lately", now: float) -> str:
+def _not_ready(
+    store: "Store", alive: "Sequence[ServiceRecord]", recent_plans: "RecentPlans", now: float
+) -> str:
     """Why no governor issues permits, "" where one does or nothing can tell.
 
     Asked only where no plan was judged just now: then a governor was ready.
     """
-    latest = lately.plans[0] if lately.plans else None
+    latest = recent_plans.plans[0] if recent_plans.plans else None
     if not alive or (latest is not None and latest.verdict and now - latest.at < LATELY_SEC):
         return ""
     from qtctl.proof import pages

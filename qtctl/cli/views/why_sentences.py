@@ -13,19 +13,19 @@ from qtctl.domain.numbers import number
 from qtctl.domain.reasons import Reason, Verdict
 
 if TYPE_CHECKING:
-    from qtctl.domain.diagnosis import Facts, Permit, Seen
+    from qtctl.domain.diagnosis import Diagnosis, Permit, PlanSeen
 
 
-class Told:
+class Narrator:
     """The facts, and what it takes to speak of them: a key's name, and whether times are UTC."""
 
-    def __init__(self, facts: "Facts", target_key: str, utc: bool = True) -> None:
+    def __init__(self, facts: "Diagnosis", target_key: str, utc: bool = True) -> None:
         self.facts = facts
         self.target_key = target_key
         self.utc = utc
 
     @property
-    def last(self) -> "Seen":
+    def last(self) -> "PlanSeen":
         """The last plan that was meant to be carried out, where the cause is about one."""
         assert self.facts.last is not None
         return self.facts.last
@@ -49,7 +49,7 @@ class Told:
         return format.span(max(0.0, self.facts.now - seconds))
 
 
-def sentence(cause: str, told: Told) -> str:
+def sentence(cause: str, told: Narrator) -> str:
     """One sentence for a cause."""
     return SENTENCES[cause](told)
 
@@ -57,7 +57,7 @@ def sentence(cause: str, told: Told) -> str:
 # Sentences -------------------------------------------------------------------------------------
 
 
-def _kill(told: Told) -> str:
+def _kill(told: Narrator) -> str:
     kill = told.facts.kill
     since = f" {told.at(kill.since)}" if kill.since is not None else ""
     who = f" by {kill.who}" if kill.who else ""
@@ -65,17 +65,17 @@ def _kill(told: Told) -> str:
     return f"{kill.key} is {kill.value!r}{by_halt}{f' ({kill.why})' if kill.why else ''}"
 
 
-def _halted(told: Told) -> str:
+def _halted(told: Narrator) -> str:
     what = told.facts.kill.symbol or "everything"
     return f"The kill switch stops {what}: {_kill(told)}."
 
 
-def _reduce_only(told: Told) -> str:
+def _reduce_only(told: Narrator) -> str:
     of = f" of {told.facts.kill.symbol}" if told.facts.kill.symbol else ""
     return f"The kill switch lets only closes{of} pass: {_kill(told)}."
 
 
-def _no_governor(told: Told) -> str:
+def _no_governor(told: Narrator) -> str:
     last = told.facts.last
     waits = last is not None and last.waits
     return "No governor runs on this Redis" + (
@@ -83,17 +83,17 @@ def _no_governor(told: Told) -> str:
     )
 
 
-def _stuck(told: Told) -> str:
+def _stuck(told: Narrator) -> str:
     latest = min(told.facts.governors, key=lambda it: it.last_pass_age_sec)
     age = format.span(latest.last_pass_age_sec)
     return f"The governor {latest.name} has finished no pass for {age}: it hangs, or was killed."
 
 
-def _not_ready(told: Told) -> str:
+def _not_ready(told: Narrator) -> str:
     return f"The governor runs and issues no permits: {told.facts.not_ready.rstrip('.')}."
 
 
-def _waiting(told: Told) -> str:
+def _waiting(told: Narrator) -> str:
     facts, since = told.facts, told.ago(told.last.at)
     if told.last.waits == "pending":
         return (
@@ -106,20 +106,20 @@ def _waiting(told: Told) -> str:
     return f"{told.plan} waits in the stream since {since}: the governors' lag is {lag}."
 
 
-def _no_target(told: Told) -> str:
+def _no_target(told: Narrator) -> str:
     return f"P2.9 writes no target for {told.facts.symbol}: {told.target_key} is not there."
 
 
-def _target_unreadable(told: Told) -> str:
+def _target_unreadable(told: Narrator) -> str:
     return f"The target of {told.facts.symbol} can't be read: {told.facts.target.problem}."
 
 
-def _target_stale(told: Told) -> str:
+def _target_stale(told: Narrator) -> str:
     age = format.span(told.facts.target.age_sec)
     return f"P2.9 has not renewed the target of {told.facts.symbol} for {age}."
 
 
-def _nameless(told: Told) -> str:
+def _nameless(told: Narrator) -> str:
     few = "plan names" if told.facts.nameless == 1 else "plans name"
     return (
         f"{told.facts.nameless:,} unreadable {few} no symbol {told.window}: has a producer renamed "
@@ -127,7 +127,7 @@ def _nameless(told: Told) -> str:
     )
 
 
-def _no_plan(told: Told) -> str:
+def _no_plan(told: Narrator) -> str:
     facts = told.facts
     target = " (its target is 0.00 USD)" if facts.target.usd == 0 else ""
     return (
@@ -136,27 +136,27 @@ def _no_plan(told: Told) -> str:
     )
 
 
-def _all_skipped(told: Told) -> str:
+def _all_skipped(told: Narrator) -> str:
     sent = Counter(plan.decision for plan in told.facts.plans)
     listed = ", ".join(f"{count:,} {word or 'without'}" for word, count in sent.most_common(5))
     return f"Upstream sent nothing to carry out {told.window}: by decision {listed}."
 
 
-def _invalid(told: Told) -> str:
+def _invalid(told: Narrator) -> str:
     return f"{told.plan} could not be read {told.ago(told.last.at)} ago: {told.last.problem}."
 
 
-def _blocked(told: Told, why: str) -> str:
+def _blocked(told: Narrator, why: str) -> str:
     return f"{told.plan} was blocked {told.ago(told.last.at)} ago ({told.last.reason}): {why}."
 
 
-def _kill_before(told: Told) -> str:
+def _kill_before(told: Narrator) -> str:
     record = told.facts.record
     seen = f" ({record['kill_key']} was {record['kill_value']!r})" if record.get("kill_key") else ""
     return _blocked(told, f"the kill switch{seen}; it is off now")
 
 
-def _quarantine(told: Told) -> str:
+def _quarantine(told: Narrator) -> str:
     return _blocked(
         told,
         "it was queued before this Redis started or was promoted, and may have been decided "
@@ -164,7 +164,7 @@ def _quarantine(told: Told) -> str:
     )
 
 
-def _stale(told: Told) -> str:
+def _stale(told: Narrator) -> str:
     check, queued = told.facts.check, number(told.facts.record.get("queue_age_sec", ""))
     if check is None:
         return _blocked(told, "it was too old")
@@ -175,17 +175,17 @@ def _stale(told: Told) -> str:
     return _blocked(told, f"its own timestamp was {age} old, the limit is {limit}")
 
 
-def _future(told: Told) -> str:
+def _future(told: Narrator) -> str:
     check = told.facts.check
     ahead = "" if check is None else f" by {format.span(check.value)}"
     return _blocked(told, f"its time lies ahead of the server's clock{ahead}: a clock is wrong")
 
 
-def _kill_score(told: Told) -> str:
+def _kill_score(told: Narrator) -> str:
     return _blocked(told, f"its kill score{_reached(told)}")
 
 
-def _notional(told: Told) -> str:
+def _notional(told: Narrator) -> str:
     check = told.facts.check
     if check is None:
         return _blocked(told, "it was worth more than the limit")
@@ -193,12 +193,12 @@ def _notional(told: Told) -> str:
     return _blocked(told, f"it was worth {value} USD, the limit is {limit} USD")
 
 
-def _reached(told: Told) -> str:
+def _reached(told: Narrator) -> str:
     check = told.facts.check
     return " reached the limit" if check is None else f" {check.value} reached {check.limit:g}"
 
 
-def _cooldown(told: Told) -> str:
+def _cooldown(told: Narrator) -> str:
     check = told.facts.check
     if check is None:
         return _rate(told, "the last open was too shortly before")
@@ -206,8 +206,8 @@ def _cooldown(told: Told) -> str:
     return _rate(told, f"the last open was {value} before, the cooldown is {limit}")
 
 
-def _count(of: str, per: str) -> Callable[[Told], str]:
-    def said(told: Told) -> str:
+def _count(of: str, per: str) -> Callable[[Narrator], str]:
+    def said(told: Narrator) -> str:
         check = told.facts.check
         if check is None:
             return _rate(told, f"too many opens {of} in {per}")
@@ -217,7 +217,7 @@ def _count(of: str, per: str) -> Callable[[Told], str]:
     return said
 
 
-def _rate(told: Told, why: str) -> str:
+def _rate(told: Narrator, why: str) -> str:
     until = told.facts.passes_at
     if until is None:
         return _blocked(told, f"{why}; an open would pass now")
@@ -225,14 +225,14 @@ def _rate(told: Told, why: str) -> str:
     return _blocked(told, f"{why}; an open passes again at {told.at(until)} (in {left})")
 
 
-def _duplicate(told: Told) -> str:
+def _duplicate(told: Narrator) -> str:
     return _blocked(
         told,
         f"its plan_id had its permit already, one in 24 h{_permits_end(told)}; it was sent again",
     )
 
 
-def _conflict(told: Told) -> str:
+def _conflict(told: Narrator) -> str:
     return _blocked(
         told,
         "the same plan_id came with another symbol, kind or decision after its permit"
@@ -240,7 +240,7 @@ def _conflict(told: Told) -> str:
     )
 
 
-def _permits_end(told: Told) -> str:
+def _permits_end(told: Narrator) -> str:
     permit = told.facts.permit
     if permit is None:
         return ""
@@ -253,12 +253,12 @@ def _permits_end(told: Told) -> str:
     return f" (issued {told.ago(permit.at)} ago, {state})"
 
 
-def _permit(told: Told) -> "Permit":
+def _permit(told: Narrator) -> "Permit":
     assert told.facts.permit is not None
     return told.facts.permit
 
 
-def _withdrawn(told: Told) -> str:
+def _withdrawn(told: Narrator) -> str:
     at = _permit(told).withdrawn_at
     return (
         f"Nothing blocked {told.plan}, and its permit was withdrawn"
@@ -266,7 +266,7 @@ def _withdrawn(told: Told) -> str:
     )
 
 
-def _late(told: Told) -> str:
+def _late(told: Narrator) -> str:
     waited = format.span(_permit(told).queue_age_sec)
     return (
         f"The permit of {told.plan} came {waited} after the plan, too late: the Apply Layer waits "
@@ -274,12 +274,12 @@ def _late(told: Told) -> str:
     )
 
 
-def _open(told: Told) -> str:
+def _open(told: Narrator) -> str:
     left = format.ttl(_permit(told).ttl_sec)
     return f"Nothing blocked it: {told.plan} has just got its permit, with {left} left."
 
 
-def _untaken(told: Told) -> str:
+def _untaken(told: Narrator) -> str:
     return (
         f"Nothing blocked it: the permit of {told.plan} is there since "
         f"{told.ago(_permit(told).at)} and nobody has taken it; the Apply Layer gives up after "
@@ -287,35 +287,35 @@ def _untaken(told: Told) -> str:
     )
 
 
-def _taken(told: Told) -> str:
+def _taken(told: Narrator) -> str:
     return (
         f"Nothing blocked it: {told.plan} got its permit {told.ago(_permit(told).at)} ago, and it "
         "is gone before its time, so it was taken: the Apply Layer knows what came of it."
     )
 
 
-def _unknown_end(told: Told) -> str:
+def _unknown_end(told: Narrator) -> str:
     return (
         f"Nothing blocked it: {told.plan} got its permit {told.ago(_permit(told).at)} ago; whether "
         "it was taken or ran out can't be told (a take leaves no trace): ask the Apply Layer's log."
     )
 
 
-def _no_verdict(told: Told) -> str:
+def _no_verdict(told: Narrator) -> str:
     return (
         f"{told.plan} was queued {told.ago(told.last.at)} ago and read, and no decision about it "
         "is known: it was skipped as too old (over 1 h), or is forgotten."
     )
 
 
-def _some_blocked(told: Told) -> str:
+def _some_blocked(told: Narrator) -> str:
     blocked = Counter(it.reason for it in told.facts.plans if it.verdict == Verdict.BLOCKED)
     meant = sum(plan.meant for plan in told.facts.plans)
     listed = ", ".join(f"{count:,} {reason}" for reason, count in blocked.most_common())
     return f"Of {meant:,} plans {told.window} {blocked.total():,} were blocked: {listed}."
 
 
-SENTENCES: dict[str, Callable[[Told], str]] = {
+SENTENCES: dict[str, Callable[[Narrator], str]] = {
     Cause.HALTED: _halted,
     Cause.NO_GOVERNOR: _no_governor,
     Cause.GOVERNOR_STUCK: _stuck,

@@ -16,7 +16,7 @@ from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import kill_switch
 from qtctl.wire.control.kill_switch import HaltRecord, KillKey
-from qtctl.wire.queries.services import Running, running
+from qtctl.wire.queries.services import ServiceRecord, running
 from qtctl.wire.schema.keys import DECISION, EFFICIENCY, LEDGER, PERMIT, TARGET
 from qtctl.wire.schema.records import text
 
@@ -27,7 +27,7 @@ EVERYTHING = "1"
 _SCAN_COUNT = 1_000
 
 
-class Order(msgspec.Struct, frozen=True):
+class HaltRequest(msgspec.Struct, frozen=True):
     """What an operator asks for. symbol: "" for all of them; names: the kill keys by the operator's
     own settings, without the prefix; who: `operator:alice@host`."""
 
@@ -69,8 +69,8 @@ class Report(msgspec.Struct, frozen=True):
     names: list[str]
     again: bool
     withdrawn: Withdrawn
-    alive: list[Running]
-    unheard: list[Running]
+    alive: list[ServiceRecord]
+    unheard: list[ServiceRecord]
     rows: list[KillKey]
     problems: list[str]
 
@@ -91,7 +91,7 @@ class Refused(msgspec.Struct, frozen=True):
     value: str
 
 
-def stop(store: Store, order: Order, everything: bool, name: str | None = None) -> Stop:
+def stop(store: Store, order: HaltRequest, everything: bool, name: str | None = None) -> Stop:
     """Sets the stop, in one step: opens only, or everything; never looser than what is there.
 
     name: the kill key, without it OWN where that is among the order's names, else the first.
@@ -113,7 +113,7 @@ def stop(store: Store, order: Order, everything: bool, name: str | None = None) 
     return Stop(name, was.decode(), text(in_force), decoded, text(problem))
 
 
-def follow_up(store: Store, order: Order, everything: bool, first: Stop | None) -> Report:
+def follow_up(store: Store, order: HaltRequest, everything: bool, first: Stop | None) -> Report:
     """All that comes after the stop: permits are taken back, and where a governor does not read
     the key that was set, one that it reads is set too. first: None for a dry run.
 
@@ -143,7 +143,7 @@ def own_name(names: Sequence[str]) -> str:
     return OWN if OWN in names or not names else names[0]
 
 
-def withdraw(store: Store, order: Order, *, dry_run: bool = False) -> Withdrawn:
+def withdraw(store: Store, order: HaltRequest, *, dry_run: bool = False) -> Withdrawn:
     """Takes back every permit of an open that nobody has taken, one small step each.
 
     A consumer's take comes before it or finds nothing. To be called once the stop is in force:
@@ -168,7 +168,7 @@ def withdraw(store: Store, order: Order, *, dry_run: bool = False) -> Withdrawn:
     return Withdrawn(opens, closes, tuple(unknown), tuple(problems))
 
 
-def kill_names(governor: Running) -> tuple[str, ...] | None:
+def kill_names(governor: ServiceRecord) -> tuple[str, ...] | None:
     """The kill keys that a running governor reads; None where its record does not tell."""
     names = governor.settings.get("kill_keys")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -176,7 +176,7 @@ def kill_names(governor: Running) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def lacking(alive: Iterable[Running], names: Iterable[str]) -> list[str]:
+def lacking(alive: Iterable[ServiceRecord], names: Iterable[str]) -> list[str]:
     """Kill keys to set beside these names, so that every governor that is alive reads one."""
     covered = list(names)
     more: list[str] = []
@@ -202,7 +202,7 @@ def is_known(store: Store, symbol: str) -> bool:
 
 
 def resume(
-    store: Store, order: Order, *, forced: bool = False, dry_run: bool = False
+    store: Store, order: HaltRequest, *, forced: bool = False, dry_run: bool = False
 ) -> Refused | tuple[list[Resumed], str]:
     """Takes back what halt has set (of a symbol, or the kill keys) in one step; what was taken back
     (empty: there was nothing) and what could not be written beside it.

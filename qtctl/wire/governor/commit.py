@@ -15,7 +15,7 @@ from qtctl.domain.reasons import Reason, Verdict
 from qtctl.wire.client.connect import reply_error
 from qtctl.wire.client.scripts import digest
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.decision import DECISION_DYNAMIC, Case, static_fields
+from qtctl.wire.schema.decision import DECISION_DYNAMIC, CommitRequest, static_fields
 from qtctl.wire.schema.keys import (
     BLOCK,
     BLOCK_TTL_SEC,
@@ -52,7 +52,7 @@ class CommitSettings(msgspec.Struct, frozen=True):
     actor: str
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class CommitResult(msgspec.Struct, frozen=True):
     """What the step did. facts: the dynamic fields of the decision, empty unless it wrote one;
     static: those that were known before, flat. decided_at: the server's clock, epoch seconds;
     withdrawn: an open permit was taken back."""
@@ -66,8 +66,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def commit(
-    store: Store, cases: Sequence[Case], settings: CommitSettings, server_since_ms: int
-) -> Iterator[tuple[Case, Outcome | errors.WireError]]:
+    store: Store, cases: Sequence[CommitRequest], settings: CommitSettings, server_since_ms: int
+) -> Iterator[tuple[CommitRequest, CommitResult | errors.WireError]]:
     """Takes the final verdict on each case and writes what follows; each with what became of it,
     as it comes: in the order of the cases, but where Redis had forgotten the step.
 
@@ -82,7 +82,7 @@ def commit(
 
 def _calls(
     store: Store,
-    cases: Sequence[Case],
+    cases: Sequence[CommitRequest],
     settings: CommitSettings,
     server_since_ms: int,
     statics: list[Flat],
@@ -138,7 +138,7 @@ def _shared_arguments(settings: CommitSettings, server_since_ms: int) -> list[An
 
 
 def _own_arguments(
-    case: Case, static: Flat, limits: Limits, permit: Sequence[str | bytes]
+    case: CommitRequest, static: Flat, limits: Limits, permit: Sequence[str | bytes]
 ) -> list[str | bytes | int]:
     plan = case.plan
     return [
@@ -165,11 +165,13 @@ def _judged_so_far(plan: Plan, limits: Limits) -> str:
     return static_reason(facts, limits) or ""
 
 
-def _outcome(reply: Any, static: Flat) -> Outcome | errors.WireError:
+def _outcome(reply: Any, static: Flat) -> CommitResult | errors.WireError:
     if isinstance(reply, Exception):
         return reply_error(reply)
     verdict, reason, *rest = (text(part) for part in reply)
     if not rest:
-        return Outcome(Verdict(verdict), Reason(reason))
+        return CommitResult(Verdict(verdict), Reason(reason))
     facts = dict(zip(_DYNAMIC, rest[2:], strict=True)) if rest[2:] else {}
-    return Outcome(Verdict(verdict), Reason(reason), float(rest[0]), rest[1] == "1", facts, static)
+    return CommitResult(
+        Verdict(verdict), Reason(reason), float(rest[0]), rest[1] == "1", facts, static
+    )

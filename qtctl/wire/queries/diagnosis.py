@@ -1,4 +1,4 @@
-"""All that is known of one symbol's plans lately, for the question why there was no trade.
+"""All that is known of one symbol's plans recent_plans, for the question why there was no trade.
 
 Bounded: each stream is read back to the beginning of the time asked for, and no further than a cap;
 what the cap cut off is told. Nothing is read plan by plan.
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from qtctl.domain import numbers, plans
-from qtctl.domain.diagnosis import Kill, Permit, PermitState, Seen
+from qtctl.domain.diagnosis import Kill, Permit, PermitState, PlanSeen
 from qtctl.domain.gates import Check, Limits, judge
 from qtctl.domain.plans import EXECUTE, PlanRules, Unreadable
 from qtctl.domain.reasons import Verdict
@@ -33,10 +33,10 @@ REJECTED_PAGE = 100
 PENDING_CAP = 1_000
 
 
-class Lately(msgspec.Struct, frozen=True):
+class RecentPlans(msgspec.Struct, frozen=True):
     """The plans of one symbol since a time, the latest first; see domain.why.Facts."""
 
-    plans: tuple[Seen, ...]
+    plans: tuple[PlanSeen, ...]
     permits: dict[str, Permit]
     decision: Decision | None
     """About the last plan that was meant to be carried out."""
@@ -46,9 +46,9 @@ class Lately(msgspec.Struct, frozen=True):
     group: GroupState | None
 
 
-def lately(
+def recent_plans(
     store: Store, symbol: str, since: float, now: float, rules: PlanRules, permit_ttl_sec: float
-) -> Lately:
+) -> RecentPlans:
     """What became of the symbol's plans. since, now: epoch seconds on the server's clock.
 
     permit_ttl_sec: of permits as they are issued now; 0 where that is not known.
@@ -63,7 +63,7 @@ def lately(
     seen = sorted(_with_events(seen, events.entries, symbol), key=lambda it: -it.at)
     last = next((plan for plan in seen if plan.meant), None)
     decisions = _decisions(store, seen, last)
-    return Lately(
+    return RecentPlans(
         plans=tuple(seen),
         permits=_permits(store, decisions, now, permit_ttl_sec),
         decision=None if last is None else decisions.get(last.plan_id),
@@ -79,7 +79,7 @@ def lately(
 
 def _judged(
     store: Store, entries: Sequence[StreamEntry], rules: PlanRules, group: GroupState | None
-) -> list[Seen]:
+) -> list[PlanSeen]:
     settled = "0-0" if group is None else group.last_id
     found = []
     outcomes = verdicts.of_entries(store, entries, rules) if entries else []
@@ -87,7 +87,7 @@ def _judged(
         plan = plans.read(Entry(entry.id, entry.raw).fields(), rules)
         waits = "queue" if order(entry.id) > order(settled) else ""
         found.append(
-            Seen(
+            PlanSeen(
                 at=streams.time_of(entry.id),
                 plan_id=entry.fields.get("plan_id", ""),
                 entry_id=entry.id,
@@ -102,7 +102,7 @@ def _judged(
     return _with_pending(store, found)
 
 
-def _with_pending(store: Store, found: list[Seen]) -> list[Seen]:
+def _with_pending(store: Store, found: list[PlanSeen]) -> list[PlanSeen]:
     """A plan that was delivered and has no verdict is pending, or nothing is known of it."""
     open_ = [seen.entry_id for seen in found if not seen.verdict and not seen.waits]
     if not open_:
@@ -118,7 +118,9 @@ def _with_pending(store: Store, found: list[Seen]) -> list[Seen]:
     ]
 
 
-def _with_rejected(found: list[Seen], rejected: Sequence[StreamEntry], symbol: str) -> list[Seen]:
+def _with_rejected(
+    found: list[PlanSeen], rejected: Sequence[StreamEntry], symbol: str
+) -> list[PlanSeen]:
     """What the governor kept of plans that it could not read says more than the entry itself."""
     told = {
         entry.fields.get("entry_id", ""): entry.fields
@@ -139,7 +141,7 @@ def _with_rejected(found: list[Seen], rejected: Sequence[StreamEntry], symbol: s
         out.append(seen)
     for entry_id, fields in told.items():
         out.append(
-            Seen(
+            PlanSeen(
                 at=streams.time_of(entry_id),
                 plan_id=fields.get("raw:plan_id", ""),
                 entry_id=entry_id,
@@ -152,12 +154,14 @@ def _with_rejected(found: list[Seen], rejected: Sequence[StreamEntry], symbol: s
     return out
 
 
-def _with_events(found: list[Seen], events: Sequence[StreamEntry], symbol: str) -> list[Seen]:
+def _with_events(
+    found: list[PlanSeen], events: Sequence[StreamEntry], symbol: str
+) -> list[PlanSeen]:
     """Plans whose entries the stream holds no more, or that lie behind the cap."""
     known = {seen.plan_id for seen in found}
     told = (Verdict.PERMITTED.value, Verdict.BLOCKED.value)
     return found + [
-        Seen(
+        PlanSeen(
             at=streams.time_of(event.id),
             plan_id=event.fields.get("plan_id", ""),
             entry_id="",
@@ -175,7 +179,9 @@ def _with_events(found: list[Seen], events: Sequence[StreamEntry], symbol: str) 
 # Decisions and permits ------------------------------------------------------------------------
 
 
-def _decisions(store: Store, found: Sequence[Seen], last: Seen | None) -> dict[str, Decision]:
+def _decisions(
+    store: Store, found: Sequence[PlanSeen], last: PlanSeen | None
+) -> dict[str, Decision]:
     """Those about the permitted plans, and about the last one."""
     wanted = [seen.plan_id for seen in found if seen.verdict == Verdict.PERMITTED]
     if last is not None and last.verdict != Verdict.REJECTED:
@@ -203,7 +209,7 @@ def _permits(
 def _permit(
     plan_id: str,
     decision: Decision,
-    left: permits.Left | None,
+    left: permits.PermitExpiry | None,
     now: float,
     ttl_sec: float,
 ) -> Permit:

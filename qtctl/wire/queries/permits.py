@@ -17,7 +17,7 @@ from qtctl.wire.schema.permit import permit_fields
 from qtctl.wire.schema.records import text
 
 
-class Held(msgspec.Struct, frozen=True):
+class StoredPermit(msgspec.Struct, frozen=True):
     """A permit that nobody has taken yet.
 
     fields is None where what lies there is no permit; ttl_sec is None where it has no lifetime
@@ -29,7 +29,7 @@ class Held(msgspec.Struct, frozen=True):
     fields: dict[str, Any] | None
 
 
-class Left(msgspec.Struct, frozen=True):
+class PermitExpiry(msgspec.Struct, frozen=True):
     """A permit by its key and by the index. ttl_sec is None where it has no lifetime, or is not
     there; until: when it runs out (epoch seconds), None where the index does not have it."""
 
@@ -38,7 +38,7 @@ class Left(msgspec.Struct, frozen=True):
     until: float | None
 
 
-def time_left(store: Store, plan_ids: Sequence[str]) -> dict[str, Left]:
+def time_left(store: Store, plan_ids: Sequence[str]) -> dict[str, PermitExpiry]:
     """How these permits stand, those included that are not there any more."""
     if not plan_ids:
         return {}
@@ -46,7 +46,7 @@ def time_left(store: Store, plan_ids: Sequence[str]) -> dict[str, Left]:
     *left, scores = store.batch([*asks, ("ZMSCORE", store.keys.permits, *plan_ids)])
     until = [None] * len(plan_ids) if is_error(scores) else scores
     return {
-        plan_id: Left(
+        plan_id: PermitExpiry(
             there=not is_error(ttl) and ttl != -2,
             ttl_sec=None if is_error(ttl) or ttl < 0 else ttl / 1000,
             until=None if end is None else float(end),
@@ -55,7 +55,7 @@ def time_left(store: Store, plan_ids: Sequence[str]) -> dict[str, Left]:
     }
 
 
-def listed(store: Store) -> list[Held]:
+def listed(store: Store) -> list[StoredPermit]:
     """All permits of the governors' index that are still there, the next to expire first.
 
     Never one of another system, whatever the index says.
@@ -64,7 +64,7 @@ def listed(store: Store) -> list[Held]:
     return _held(store, [id_ for id_ in ids if plan_id_problem(id_) is None])
 
 
-def one(store: Store, plan_id: str) -> Held | None:
+def one(store: Store, plan_id: str) -> StoredPermit | None:
     """The permit of one plan, None where there is none (taken, expired, or never issued)."""
     found = _held(store, [plan_id])
     return found[0] if found else None
@@ -83,7 +83,7 @@ def take(store: Store, plan_id: str) -> dict[str, Any] | None:
     return fields
 
 
-def _held(store: Store, ids: Sequence[str]) -> list[Held]:
+def _held(store: Store, ids: Sequence[str]) -> list[StoredPermit]:
     keys = [store.keys.at(PERMIT, plan_id) for plan_id in ids]
     asks = [ask for key in keys for ask in (("PTTL", key), ("GET", key), ("HGETALL", key))]
     replies = store.batch(asks)
@@ -94,7 +94,7 @@ def _held(store: Store, ids: Sequence[str]) -> list[Held]:
             continue
         raw = as_hash if is_error(as_text) else as_text
         fields = None if raw is None or is_error(raw) else _fields(raw)
-        out.append(Held(plan_id, None if ttl == -1 else ttl / 1000, fields))
+        out.append(StoredPermit(plan_id, None if ttl == -1 else ttl / 1000, fields))
     return out
 
 

@@ -15,35 +15,35 @@ from qtctl.domain.gates import Limits
 from qtctl.domain.plans import PlanRules
 from qtctl.settings import Settings
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries.services import Running, running
+from qtctl.wire.queries.services import ServiceRecord, running
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 def governor_limits(store: Store, settings: Settings) -> tuple[Limits, str]:
-    """What the gates compare with now, and whence."""
+    """What the gates compare with now, and source."""
     return _of(store, "governor", settings, Limits)
 
 
 def plan_rules(store: Store, settings: Settings) -> tuple[PlanRules, str]:
-    """How plans are read now, and whence."""
+    """How plans are read now, and source."""
     return _of(store, "governor", settings, PlanRules)
 
 
 def downsize_rules(store: Store, settings: Settings) -> tuple[DownsizeRules, str]:
-    """What the downsize hint goes by now, and whence."""
+    """What the downsize hint goes by now, and source."""
     return _of(store, "governor", settings, DownsizeRules)
 
 
 def allocation_rules(store: Store, settings: Settings) -> tuple[AllocationRules, str]:
-    """What the allocation formula goes by now, and whence."""
+    """What the allocation formula goes by now, and source."""
     return _of(store, "allocation", settings, AllocationRules)
 
 
 def of_running(
-    alive: Sequence[Running], service: str, settings: Settings, shape: type[T]
+    alive: Sequence[ServiceRecord], service: str, settings: Settings, shape: type[T]
 ) -> tuple[T, str]:
-    """Any settings of a service by the fields of `shape`, and whence; alive as in `running`."""
+    """Any settings of a service by the fields of `shape`, and source; alive as in `running`."""
     # Where several have a record, the one that passed last: another may have ended just now.
     latest = sorted(alive, key=lambda it: (-it.last_pass_at, -it.started_at))
     for each in latest:

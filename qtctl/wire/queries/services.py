@@ -14,7 +14,7 @@ from qtctl.wire.schema.keys import SERVICE
 from qtctl.wire.schema.records import pairs
 
 
-class Running(msgspec.Struct, frozen=True):
+class ServiceRecord(msgspec.Struct, frozen=True):
     """A service that wrote its record lately. settings as it runs with; times in epoch seconds."""
 
     service: str
@@ -30,7 +30,7 @@ class Running(msgspec.Struct, frozen=True):
     """host:port of /metrics, /livez and /readyz as bound; port 0 before it is."""
 
 
-def running(store: Store, service: str) -> list[Running]:
+def running(store: Store, service: str) -> list[ServiceRecord]:
     """All services of this kind that are alive, by name."""
     head = store.keys.service(service, "")
     glob = store.keys.service(service.replace("*", ""), "*")
@@ -49,24 +49,24 @@ def names(store: Store, services: Sequence[str]) -> list[tuple[str, str]]:
     return sorted(found, key=lambda each: (services.index(each[0]), each[1]))
 
 
-def named(store: Store, service: str, names: Sequence[str]) -> list[Running]:
+def named(store: Store, service: str, names: Sequence[str]) -> list[ServiceRecord]:
     """Those of these names that are alive, in their order."""
     replies = store.batch([("HGETALL", store.keys.service(service, name)) for name in names])
     found = map(of_reply, [service] * len(names), names, replies)
     return [each for each in found if each is not None]
 
 
-def of_reply(service: str, name: str, reply: Any) -> Running | None:
+def of_reply(service: str, name: str, reply: Any) -> ServiceRecord | None:
     """A record from the reply to HGETALL; None where there is none (any more)."""
     return None if is_error(reply) or not reply else _running(service, name, pairs(reply))
 
 
-def _running(service: str, name: str, fields: dict[str, str]) -> Running:
+def _running(service: str, name: str, fields: dict[str, str]) -> ServiceRecord:
     try:
         settings = msgspec.json.decode(fields.get("settings", "{}"), type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError):
         settings = {}
-    return Running(
+    return ServiceRecord(
         service,
         name,
         fields.get("version", ""),

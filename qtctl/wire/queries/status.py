@@ -19,9 +19,9 @@ from qtctl.wire.control import kill_switch
 from qtctl.wire.control.kill_switch import KillKey
 from qtctl.wire.queries import groups, permits, services, streams
 from qtctl.wire.queries.groups import Group
-from qtctl.wire.queries.permits import Held
+from qtctl.wire.queries.permits import StoredPermit
 from qtctl.wire.queries.rules_in_force import of_running
-from qtctl.wire.queries.services import Running
+from qtctl.wire.queries.services import ServiceRecord
 from qtctl.wire.queries.streams import StreamEntry
 from qtctl.wire.schema.keys import GROUP
 
@@ -43,7 +43,7 @@ class KillKeys(msgspec.Struct, frozen=True):
     kill_keys: tuple[str, ...]
 
 
-class Lately(msgspec.Struct, frozen=True):
+class RecentVerdicts(msgspec.Struct, frozen=True):
     """What the events say. since: from when on (epoch seconds); cut: a cap left out older ones.
     per_minute: plans decided a minute, over the last five; blocks: reason to count, the most
     frequent first."""
@@ -66,12 +66,12 @@ class Status(msgspec.Struct, frozen=True):
     now: float
     server_url: str
     server: Server | None
-    services: tuple[Running, ...]
+    services: tuple[ServiceRecord, ...]
     kill: tuple[KillKey, ...]
     group: Group | None
-    permits: tuple[Held, ...]
+    permits: tuple[StoredPermit, ...]
     plans_per_minute: float
-    lately: Lately
+    lately: RecentVerdicts
     problems: dict[str, str]
 
 
@@ -130,7 +130,7 @@ class Watch:
             self._problems[name] = str(problem)
             return otherwise
 
-    def _records(self, now: float) -> tuple[Server | None, tuple[Running, ...]]:
+    def _records(self, now: float) -> tuple[Server | None, tuple[ServiceRecord, ...]]:
         """The server, and the services that have a record."""
         begun = clock.monotonic()
         if begun >= self._names_due:
@@ -203,12 +203,12 @@ def _event(entry: StreamEntry) -> tuple[float, str, str]:
 
 def _lately(
     events: Sequence[tuple[float, str, str]], back_to: float | None, now: float, since_sec: float
-) -> Lately:
+) -> RecentVerdicts:
     kinds = Counter(event for _, event, _ in events)
     blocks = Counter(reason for _, event, reason in events if event == "blocked")
     span = min(RATE_SEC, since_sec)
     fresh = sum(event in ("permitted", "blocked") and at >= now - span for at, event, _ in events)
-    return Lately(
+    return RecentVerdicts(
         since=back_to or now - since_sec,
         cut=back_to is not None,
         permitted=kinds["permitted"],

@@ -21,14 +21,16 @@ from qtctl.wire.schema.keys import GROUP
 from qtctl.wire.schema.records import text
 
 
-class Seen(msgspec.Struct, frozen=True):
+class EntryVerdict(msgspec.Struct, frozen=True):
     """A verdict and its reason; both empty where nothing is known yet."""
 
     verdict: str = ""
     reason: str = ""
 
 
-def of_entries(store: Store, entries: Sequence[StreamEntry], rules: PlanRules) -> list[Seen]:
+def of_entries(
+    store: Store, entries: Sequence[StreamEntry], rules: PlanRules
+) -> list[EntryVerdict]:
     """The verdicts on these entries, from the decisions."""
     read = [_read(entry, rules) for entry in entries]
     ids = list(dict.fromkeys(plan.plan_id for plan in read if isinstance(plan, Plan)))
@@ -41,7 +43,7 @@ def of_entries(store: Store, entries: Sequence[StreamEntry], rules: PlanRules) -
 
 def of_entry(
     store: Store, entry_id: str, fields: Mapping[str, str], rules: PlanRules
-) -> Seen | None:
+) -> EntryVerdict | None:
     """The verdict on one entry, None while there is none."""
     (seen,) = of_entries(store, [StreamEntry(entry_id, dict(fields))], rules)
     if not seen.verdict or _is_pending(store, entry_id):
@@ -57,24 +59,24 @@ def _read(entry: StreamEntry, rules: PlanRules) -> Plan | Unreadable:
 
 def _verdict(
     entry_id: str, plan: Plan | Unreadable, known: Mapping[str, Decision], settled: str
-) -> Seen:
+) -> EntryVerdict:
     if order(entry_id) > order(settled):
-        return Seen()
+        return EntryVerdict()
     if isinstance(plan, Unreadable):
-        return Seen(Verdict.REJECTED, Reason.INVALID_PLAN)
+        return EntryVerdict(Verdict.REJECTED, Reason.INVALID_PLAN)
     decision = known.get(plan.plan_id)
     if decision is None:
-        return Seen() if plan.execute else Seen(Verdict.SKIPPED, plan.decision)
+        return EntryVerdict() if plan.execute else EntryVerdict(Verdict.SKIPPED, plan.decision)
     if decision.get("entry_id") == entry_id:
-        return Seen(decision.get("verdict", ""), decision.get("reason", ""))
+        return EntryVerdict(decision.get("verdict", ""), decision.get("reason", ""))
     if order(decision.get("entry_id") or "0-0") > order(entry_id):
         # A later entry of the same plan was judged; what this one got is no longer known.
-        return Seen(Verdict.BLOCKED, "judged again later")
+        return EntryVerdict(Verdict.BLOCKED, "judged again later")
     if decision.get("verdict") != Verdict.PERMITTED:
-        return Seen() if plan.execute else Seen(Verdict.SKIPPED, plan.decision)
+        return EntryVerdict() if plan.execute else EntryVerdict(Verdict.SKIPPED, plan.decision)
     same = (decision.get("symbol"), decision.get("kind")) == (stored(plan.symbol), plan.kind)
     same = same and plan.execute
-    return Seen(Verdict.BLOCKED, Reason.DUPLICATE_PLAN if same else Reason.PLAN_CONFLICT)
+    return EntryVerdict(Verdict.BLOCKED, Reason.DUPLICATE_PLAN if same else Reason.PLAN_CONFLICT)
 
 
 def _settled_up_to(store: Store) -> str:

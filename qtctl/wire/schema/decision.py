@@ -17,7 +17,7 @@ from qtctl.domain.reasons import Kind
 from qtctl.wire.schema.records import HINT, Field, Flat, Record
 
 
-class Case(msgspec.Struct, frozen=True):
+class CommitRequest(msgspec.Struct, frozen=True):
     """What the governor knows of a plan before the atomic step."""
 
     plan: Plan
@@ -40,17 +40,17 @@ def _compact(text: str) -> str:
     return text if len(text) <= MAX_STORED_BYTES else ""
 
 
-def _notional(case: Case) -> str:
+def _notional(case: CommitRequest) -> str:
     value = case.plan.notional_usd
     return "" if value is None or abs(value) == float("inf") else _compact(numbers.usd(value))
 
 
-def _eff_age(case: Case) -> str:
+def _eff_age(case: CommitRequest) -> str:
     age = case.hint.efficiency.age_sec
     return "" if age is None else _compact(numbers.millis(age))
 
 
-_OF_PLAN: Record[Case] = Record(
+_OF_PLAN: Record[CommitRequest] = Record(
     Field("plan_id", "the plan_id", lambda c: stored(c.plan.plan_id)),
     Field("entry_id", "of the stream entry that was judged", lambda c: c.entry_id),
     Field("symbol", "the symbol", lambda c: stored(c.plan.symbol)),
@@ -63,7 +63,7 @@ _OF_PLAN: Record[Case] = Record(
     Field("kill_score", "0 to 1, all its digits", lambda c: _exact(c.plan.kill_score)),
     Field("notional_usd", "abs(qty) × price, USD", _notional),
 )
-_OF_CASE: Record[Case] = Record(
+_OF_CASE: Record[CommitRequest] = Record(
     Field("eff_age_sec", "age of the score when it was read", _eff_age),
     Field("deliveries", "how often the group delivered the entry", lambda c: str(c.deliveries)),
     Field("attempts", "how often this governor tried it", lambda c: str(c.attempts)),
@@ -73,7 +73,7 @@ _OF_CASE: Record[Case] = Record(
 )
 
 
-def static_fields(case: Case, hint: Flat) -> Flat:
+def static_fields(case: CommitRequest, hint: Flat) -> Flat:
     """What Python writes into a decision. hint: the flat fields of HINT."""
     return _OF_PLAN.flat(case) + hint + _OF_CASE.flat(case)
 

@@ -15,7 +15,7 @@ from qtctl import clock
 from qtctl.proof.scenarios import SERVICE_OF
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import temporary
-from qtctl.wire.queries.services import Running, running
+from qtctl.wire.queries.services import ServiceRecord, running
 from qtctl.wire.schema.keys import Keys
 
 SANDBOX_SEC = 15.0
@@ -24,7 +24,7 @@ STEP2_LIVE_SEC = 5.0
 DEFAULT_INTERVAL_SEC = 10.0
 
 
-class Stage(Protocol):
+class Environment(Protocol):
     """What a run needs to know of its surroundings."""
 
     store: Store
@@ -33,7 +33,7 @@ class Stage(Protocol):
     def ready(self) -> None:
         """Everything is written that must be there before the services look."""
 
-    def service(self, step: str) -> Running | None:
+    def service(self, step: str) -> ServiceRecord | None:
         """The record of the service that a step proves, None where none runs."""
 
     def trouble(self, step: str) -> str | None:
@@ -67,7 +67,7 @@ class Sandbox:
             start_new_session=True,
         )
 
-    def service(self, step: str) -> Running | None:
+    def service(self, step: str) -> ServiceRecord | None:
         """Its record; there is only one of each."""
         found = running(self.store, SERVICE_OF[step])
         return found[0] if found else None
@@ -132,7 +132,7 @@ class Live:
     def ready(self) -> None:
         """They run already."""
 
-    def service(self, step: str) -> Running | None:
+    def service(self, step: str) -> ServiceRecord | None:
         """The record of one of them; several share the work, and any may have done it."""
         found = running(self.store, SERVICE_OF[step])
         return found[0] if found else None

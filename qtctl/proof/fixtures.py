@@ -41,7 +41,7 @@ OPEN = {"action": "OPEN_PROPOSED", "side": "BUY", "qty": "0.001", "price": "100"
 """In the sandbox: the whole way, through every gate."""
 
 
-class Actor(msgspec.Struct, frozen=True):
+class Subject(msgspec.Struct, frozen=True):
     """One data scenario with its own symbol (and plan)."""
 
     scenario: Scenario
@@ -49,7 +49,7 @@ class Actor(msgspec.Struct, frozen=True):
     plan_id: str
 
 
-class Cast:
+class Fixtures:
     """All actors of a run, on one Redis."""
 
     def __init__(self, store: Store, scenarios: Sequence[Scenario], *, live: bool) -> None:
@@ -57,14 +57,14 @@ class Cast:
         self._live = live
         run = secrets.token_hex(4)
         self.actors = tuple(
-            Actor(scenario, f"QTPROOF{run.upper()}{number}USDT", f"qtproof-{run}-{number}")
+            Subject(scenario, f"QTPROOF{run.upper()}{number}USDT", f"qtproof-{run}-{number}")
             for number, scenario in enumerate(scenarios)
             if scenario.what == "data"
         )
         self._begin_ids: dict[str, str] = {}
         self._plan_entries: dict[str, str] = {}
 
-    def of(self, scenario: Scenario) -> Actor:
+    def of(self, scenario: Scenario) -> Subject:
         """The actor of a data scenario."""
         return next(actor for actor in self.actors if actor.scenario is scenario)
 
@@ -173,6 +173,6 @@ class Cast:
             begin = text(page[-1][0]) if len(page) == 1000 else None
             assert begin is None or order(begin) > (0, 0)
 
-    def _hash(self, spec: Any, actor: Actor, *fields: Any) -> tuple[Command, Command]:
+    def _hash(self, spec: Any, actor: Subject, *fields: Any) -> tuple[Command, Command]:
         key = self._store.keys.at(spec, actor.symbol)
         return ("HSET", key, *fields), ("EXPIRE", key, TTL_SEC)

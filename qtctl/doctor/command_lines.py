@@ -18,7 +18,7 @@ from qtctl.settings.urls import has_password, without_password
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-class Words(msgspec.Struct, frozen=True):
+class CommandLines(msgspec.Struct, frozen=True):
     """How to call the two programs from the shell that asked: qtctl with the options that it was
     called with, redis-cli for the same server and database."""
 
@@ -54,10 +54,10 @@ def words_of(
     redis_url: str | None,
     config: str | None,
     sets: Sequence[str],
-) -> Words:
+) -> CommandLines:
     """url: of the server that is asked; the rest: the options of this call."""
     own = own_words(redis_url, config, sets)
-    return Words(own, _redis_cli(loaded, url))
+    return CommandLines(own, _redis_cli(loaded, url))
 
 
 def own_words(redis_url: str | None, config: str | None, sets: Sequence[str]) -> str:

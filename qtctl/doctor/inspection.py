@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 
 from qtctl import clock
+from qtctl.doctor.command_lines import CommandLines
 from qtctl.doctor.hosts import Installed
-from qtctl.doctor.words import Words
 from qtctl.errors import WireError
 from qtctl.settings import Settings
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import keyspace
 from qtctl.wire.queries.groups import Group, StreamState, groups, streams
 from qtctl.wire.queries.keyspace import PermitKey, Sweep
-from qtctl.wire.queries.services import Running, named, running
+from qtctl.wire.queries.services import ServiceRecord, named, running
 from qtctl.wire.queries.streams import StreamEntry, last
 from qtctl.wire.queries.targets import Symbol, symbols
 from qtctl.wire.schema.keys import EFFICIENCY, PERMIT, SERVICE, TARGET
@@ -35,7 +35,7 @@ class Timed(msgspec.Struct, frozen=True):
     unsure_sec: float
 
 
-class Look:
+class Inspection:
     """One examination. Every attribute that asks Redis may raise RedisUnreachable or WireError, and
     then does so each time: nothing is known by guessing.
 
@@ -52,7 +52,7 @@ class Look:
         *,
         warnings: Sequence[str] = (),
         problem: str = "",
-        words: Words | None = None,
+        words: CommandLines | None = None,
         installed: Sequence[Installed] = (),
         server_unit: str = "",
         environ: Mapping[str, str] | None = None,
@@ -63,7 +63,7 @@ class Look:
         self.settings = settings
         self.warnings = tuple(warnings)
         self.problem = problem
-        self.words = words or Words()
+        self.words = words or CommandLines()
         self.installed = tuple(installed)
         self.server_unit = server_unit
         self.environ = environ or {}
@@ -142,7 +142,7 @@ class Look:
         return groups(self.store, self.store.keys.plans, STUCK_MS)
 
     @cached_property
-    def running(self) -> dict[str, list[Running]]:
+    def running(self) -> dict[str, list[ServiceRecord]]:
         """The services that have a record, by kind."""
         # The walk has met them already, unless it was cut off.
         if not self.sweep.complete:
@@ -174,7 +174,7 @@ class Look:
                 return msgspec.to_builtins(section), each.unit
         return own, "this shell"
 
-    def _records(self, service: str) -> list[Running]:
+    def _records(self, service: str) -> list[ServiceRecord]:
         """None where they may not be read: it is then told whose settings were taken instead."""
         try:
             return self.running[service] if self.connected else []
