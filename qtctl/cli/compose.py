@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 
 if TYPE_CHECKING:
     from qtctl.services.base import Service
@@ -15,19 +15,19 @@ SERVICES = ("allocation", "governor")
 TRY_MARGIN_SEC = 5.0
 
 
-def services(env: Env, names: Sequence[str], url: str) -> "list[Service]":
+def services(ctx: Context, names: Sequence[str], url: str) -> "list[Service]":
     """These services, each on a connection of its own; nothing is sent yet."""
     from qtctl.services.allocation import AllocationLoop
     from qtctl.services.governor import Governor
 
-    settings = env.settings
+    settings = ctx.settings
     made: list[Service] = []
     if "allocation" in names:
-        made.append(AllocationLoop(env.connection(url), settings.allocation))
+        made.append(AllocationLoop(ctx.connection(url), settings.allocation))
     if "governor" in names:
         made.append(
             Governor(
-                env.connection(url),
+                ctx.connection(url),
                 settings.governor,
                 allow_eviction=settings.safety.allow_eviction,
             )

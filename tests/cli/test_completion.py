@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from typer.core import TyperArgument
 
 from qtctl.cli.completion import bash_line, engine
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.main import root, run
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import completion
@@ -38,7 +38,7 @@ def cli(redis_url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
 
 
 def offered(*words: str, url: str = "redis://127.0.0.1:1") -> list[str]:
-    env = Env(redis_url=url, environ=NO_FILE)
+    env = Context(redis_url=url, environ=NO_FILE)
     return [value for value, _ in engine.answer(words, env).options]
 
 

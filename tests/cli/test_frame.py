@@ -18,7 +18,7 @@ import typer
 from qtctl import __version__
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.main import COMMANDS, root, run
 from qtctl.errors import NotFoundError, QtctlError, RefusedError
 
@@ -32,13 +32,13 @@ app = group(
     default="list",
 )
 
-seen: list[tuple[Env, dict[str, Any]]] = []
+seen: list[tuple[Context, dict[str, Any]]] = []
 raised: list[BaseException] = []
 
 
 @command(app, "list")
 def list_samples(
-    env: Env,
+    env: Context,
     symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None,
     blocked: Annotated[bool, typer.Option("--blocked", help="Only those.")] = False,
     since: Annotated[str, typer.Option(help="How far back.")] = "1h",
@@ -54,7 +54,7 @@ def list_samples(
 
 @command(app)
 def score(
-    env: Env,
+    env: Context,
     symbol: Annotated[str, typer.Argument(help="Whose score.")],
     score: Annotated[str, typer.Argument(help="0 to 1.")],
     follow: Annotated[bool, typer.Option("-f")] = False,
@@ -70,7 +70,7 @@ def score(
 
 
 @command(app)
-def fail(env: Env) -> None:
+def fail(env: Context) -> None:
     """Raise what the test asks for.
 
     Examples:
@@ -80,7 +80,7 @@ def fail(env: Env) -> None:
 
 
 @command(app, outputs=("toml",))
-def page(env: Env) -> None:
+def page(env: Context) -> None:
     """Has an output of its own.
 
     Examples:
@@ -96,7 +96,7 @@ def _sample(monkeypatch: pytest.MonkeyPatch) -> None:
     raised.clear()
 
 
-def last_env(line: str) -> Env:
+def last_env(line: str) -> Context:
     assert run(line.split(), {}) == 0
     return seen[-1][0]
 
@@ -133,7 +133,7 @@ def test_a_deeper_utc_undoes_an_outer_local() -> None:
 
 
 def test_an_env_does_not_show_secrets() -> None:
-    env = Env(
+    env = Context(
         redis_url="redis://:hush@x", sets=("redis.url=redis://:hush@x",), environ={"A": "hush"}
     )
     assert "hush" not in repr(env)

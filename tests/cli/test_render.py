@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtctl.cli.framework import arguments
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output import columns as c
 from qtctl.cli.output import format, tables
 from qtctl.cli.output.layout import GAP, fit
@@ -171,7 +171,7 @@ def test_good_values_come_through() -> None:
 
 
 def test_json_is_a_list_with_the_fields_of_the_wire(capsys: pytest.CaptureFixture[str]) -> None:
-    emit(Env(output="json"), ROWS, COLUMNS)
+    emit(Context(output="json"), ROWS, COLUMNS)
     shown = capsys.readouterr().out
     assert json.loads(shown) == ROWS
     assert shown.splitlines()[0] == "["
@@ -183,12 +183,12 @@ def test_empty_output_is_an_empty_list_zero_bytes_or_prose(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for output, out, err in (("json", "[]\n", ""), ("ndjson", "", ""), ("table", "", "None.\n")):
-        emit(Env(output=output), [], COLUMNS, empty="None.")
+        emit(Context(output=output), [], COLUMNS, empty="None.")
         assert capsys.readouterr() == (out, err)
 
 
 def test_ndjson_is_a_line_for_each_row(capsys: pytest.CaptureFixture[str]) -> None:
-    emit(Env(output="ndjson"), iter(ROWS), COLUMNS, as_json=lambda row: {"id": row["plan_id"]})
+    emit(Context(output="ndjson"), iter(ROWS), COLUMNS, as_json=lambda row: {"id": row["plan_id"]})
     lines = capsys.readouterr().out.splitlines()
     assert [json.loads(line) for line in lines] == [{"id": row["plan_id"]} for row in ROWS]
 
@@ -196,9 +196,9 @@ def test_ndjson_is_a_line_for_each_row(capsys: pytest.CaptureFixture[str]) -> No
 def test_an_object_is_indented_as_json_and_one_line_as_ndjson(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    emit_one(Env(output="json"), {"a": 1, "b": [2]})
+    emit_one(Context(output="json"), {"a": 1, "b": [2]})
     assert capsys.readouterr().out == '{\n  "a": 1,\n  "b": [\n    2\n  ]\n}\n'
-    emit_one(Env(output="ndjson"), {"a": 1, "b": [2]})
+    emit_one(Context(output="ndjson"), {"a": 1, "b": [2]})
     assert capsys.readouterr().out == '{"a":1,"b":[2]}\n'
 
 
@@ -225,7 +225,7 @@ def test_json_has_no_nan_and_takes_records() -> None:
 
 def test_piped_is_plain_aligned_lines_without_cuts(capsys: pytest.CaptureFixture[str]) -> None:
     long = {**ROWS[0], "reason": "word " * 60}
-    emit(Env(), [*ROWS, long], COLUMNS)
+    emit(Context(), [*ROWS, long], COLUMNS)
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert err == ""
@@ -250,7 +250,7 @@ def test_an_object_is_a_page_of_parts(capsys: pytest.CaptureFixture[str]) -> Non
         Rows(gates, (c.text("gate", "gate"), c.text("passed", "passed")), title="Gates"),
         Rows([], COLUMNS, title="Nothing here"),
     )
-    emit_one(Env(), ROWS[0], *parts)
+    emit_one(Context(), ROWS[0], *parts)
     assert capsys.readouterr().out == textwrap.dedent(f"""\
         plan          {LONG_ID}
         notional USD  12,345.60
@@ -266,22 +266,22 @@ def test_columns_read_objects_and_functions(capsys: pytest.CaptureFixture[str]) 
     class Row:
         name: str
 
-    emit(Env(), [Row("x")], (c.text("name", "name"), c.text("twice", lambda row: row.name * 2)))
+    emit(Context(), [Row("x")], (c.text("name", "name"), c.text("twice", lambda row: row.name * 2)))
     assert capsys.readouterr().out == "name  twice\nx     xx\n"
 
 
 def test_a_long_list_looks_as_a_short_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    emit(Env(), ROWS, COLUMNS)
+    emit(Context(), ROWS, COLUMNS)
     short = capsys.readouterr()
     monkeypatch.setattr(tables, "LONG", 0)
-    emit(Env(), ROWS, COLUMNS)
+    emit(Context(), ROWS, COLUMNS)
     assert capsys.readouterr() == short
 
 
 def test_ten_thousand_rows_on_a_terminal_come_in_time() -> None:
-    lines = on_terminal(100, "emit(Env(), ROWS[:1] * 10_000, COLUMNS)")
+    lines = on_terminal(100, "emit(Context(), ROWS[:1] * 10_000, COLUMNS)")
     assert sum(LONG_ID in line for line in lines) == 10_000
 
 
@@ -289,7 +289,7 @@ def test_ten_thousand_rows_on_a_terminal_come_in_time() -> None:
 
 
 def test_a_stream_has_one_header_and_keeps_its_widths(capsys: pytest.CaptureFixture[str]) -> None:
-    stream = Stream(Env(), (c.text("symbol", "s", width=8), c.number("n", "n", width=5)))
+    stream = Stream(Context(), (c.text("symbol", "s", width=8), c.number("n", "n", width=5)))
     stream.write([])
     assert capsys.readouterr().out == ""
     stream.write([{"s": "BTC", "n": 1}])
@@ -300,12 +300,12 @@ def test_a_stream_has_one_header_and_keeps_its_widths(capsys: pytest.CaptureFixt
 def test_a_stream_as_ndjson_is_lines_and_as_json_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    stream = Stream(Env(output="ndjson"), COLUMNS)
+    stream = Stream(Context(output="ndjson"), COLUMNS)
     stream.write([{"a": 1}])
     stream.write([{"a": 2}])
     assert capsys.readouterr().out == '{"a":1}\n{"a":2}\n'
     with pytest.raises(UsageError, match="use ndjson"):
-        Stream(Env(output="json"), COLUMNS)
+        Stream(Context(output="json"), COLUMNS)
 
 
 def test_a_batch_of_a_stream_is_there_at_once(
@@ -314,7 +314,7 @@ def test_a_batch_of_a_stream_is_there_at_once(
     file = tmp_path / "out"
     with file.open("w", buffering=65536) as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
-        Stream(Env(output="ndjson"), COLUMNS).write([{"a": 1}])
+        Stream(Context(output="ndjson"), COLUMNS).write([{"a": 1}])
         assert file.read_text() == '{"a":1}\n'
 
 
@@ -384,7 +384,7 @@ def plain(lines: list[str]) -> list[str]:
     return [ANSI.sub("", line).rstrip() for line in lines]
 
 
-LIST = "emit(Env(), ROWS, COLUMNS)"
+LIST = "emit(Context(), ROWS, COLUMNS)"
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
@@ -437,7 +437,7 @@ def test_a_dumb_terminal_gets_plain_lines() -> None:
 
 def test_a_page_on_a_terminal_has_titles_and_folds_long_values() -> None:
     call = (
-        "emit_one(Env(), {'a': 'x' * 100}, Fields((c.text('first', 'a'),)),"
+        "emit_one(Context(), {'a': 'x' * 100}, Fields((c.text('first', 'a'),)),"
         " Rows(ROWS, COLUMNS[:2], title='Plans'))"
     )
     lines = plain(on_terminal(80, call))
@@ -447,7 +447,7 @@ def test_a_page_on_a_terminal_has_titles_and_folds_long_values() -> None:
 
 
 def test_a_stream_on_a_terminal_cuts_nothing() -> None:
-    call = "s = Stream(Env(), COLUMNS[:4]); s.write(ROWS[:1]); s.write(ROWS[1:])"
+    call = "s = Stream(Context(), COLUMNS[:4]); s.write(ROWS[:1]); s.write(ROWS[1:])"
     lines = plain(on_terminal(80, call))
     assert lines[0].split() == ["plan", "symbol", "reason", "base", "USD"]
     assert LONG_ID in lines[1]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import text
 from qtctl.cli.output.render import emit
 from qtctl.errors import UsageError
@@ -39,7 +39,7 @@ JSON = ("suite", "what", "value", "unit", "target", "at_least", "ok", "measured"
 
 @command(app)
 def bench(
-    env: Env,
+    ctx: Context,
     suite: Annotated[
         str,
         typer.Argument(help="allocation, governor, governors, latency, memory, startup or all."),
@@ -59,12 +59,12 @@ def bench(
         raise UsageError(f"SUITE {suite!r} is none of {', '.join(ALL)}, all")
     from qtctl.bench import running
 
-    url = env.settings.redis.url if env.loaded.explicit_url else None
+    url = ctx.settings.redis.url if ctx.loaded.explicit_url else None
     rows = []
     for figure in running.figures(ALL if suite == "all" else (suite,), url, rounds):
-        env.say(f"{figure.suite}: {figure.what}: {figure.value:.2f} {figure.unit}")
+        ctx.say(f"{figure.suite}: {figure.what}: {figure.value:.2f} {figure.unit}")
         rows.append(_row(figure))
-    emit(env, rows, FIGURES, as_json=lambda row: {name: row[name] for name in JSON})
+    emit(ctx, rows, FIGURES, as_json=lambda row: {name: row[name] for name in JSON})
     if any(row["result"] == "FAIL" for row in rows):
         raise typer.Exit(1)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 
 app = group(
     "completion",
@@ -22,7 +22,7 @@ app = group(
 
 
 @command(app)
-def bash(env: Env) -> None:
+def bash(ctx: Context) -> None:
     """Print the script for bash 4.4 or later; read it in ~/.bashrc.
 
     Examples:
@@ -33,7 +33,7 @@ def bash(env: Env) -> None:
 
 
 @command(app)
-def zsh(env: Env) -> None:
+def zsh(ctx: Context) -> None:
     """Print the script for zsh; read it in ~/.zshrc behind compinit, or save it as _qtctl.
 
     Examples:
@@ -44,7 +44,7 @@ def zsh(env: Env) -> None:
 
 
 @command(app)
-def fish(env: Env) -> None:
+def fish(ctx: Context) -> None:
     """Print the script for fish 3.4 or later.
 
     Examples:
@@ -56,7 +56,7 @@ def fish(env: Env) -> None:
 
 @command(app, "answer", hidden=True)
 def answer_shell(
-    env: Env,
+    ctx: Context,
     shell: Annotated[str, typer.Argument()],
     words: Annotated[list[str], typer.Argument()],
 ) -> None:
@@ -70,17 +70,17 @@ def answer_shell(
     """
     lines: list[str] = []
     try:
-        lines = _lines(env, shell, words)
+        lines = _lines(ctx, shell, words)
     except Exception:  # noqa: BLE001 - a border: somebody is typing, and asked for nothing
         lines = []
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
-def _lines(env: Env, shell: str, words: list[str]) -> list[str]:
+def _lines(ctx: Context, shell: str, words: list[str]) -> list[str]:
     from qtctl.cli.completion import bash_line, engine
 
     if shell != "bash":
-        found = engine.answer(words, env)
+        found = engine.answer(words, ctx)
         return [
             found.kind,
             *(f"{value}\t{help}" if help else value for value, help in found.options),
@@ -89,7 +89,7 @@ def _lines(env: Env, shell: str, words: list[str]) -> list[str]:
     typed = bash_line.typed(line, breaks)
     if typed.ended:
         return ["files"]
-    found = engine.answer(typed.words[1:], env)
+    found = engine.answer(typed.words[1:], ctx)
     put = (bash_line.put(value, typed) for value, _ in found.options)
     return [found.kind, *(value for value in put if value is not None)]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import text
 from qtctl.cli.output.render import Fields, Lines, Rows, emit, emit_one
 from qtctl.errors import UsageError
@@ -62,7 +62,7 @@ CHECKED = (
 
 @command(app, outputs=("toml",))
 def show(
-    env: Env,
+    ctx: Context,
     keys: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY", help="A setting (governor.min_conf) or a section."),
@@ -79,22 +79,22 @@ def show(
         qtctl config show governor.min_conf
         qtctl config show -o toml
     """
-    rows = [row for row in _rows(env) if not keys or _is_asked(row["key"], keys)]
+    rows = [row for row in _rows(ctx) if not keys or _is_asked(row["key"], keys)]
     for key in keys or ():
         if not any(_is_asked(row["key"], [key]) for row in rows):
             raise UsageError(f"KEY {key!r} is no setting and no section: see qtctl config show")
-    if env.output == "toml":
-        sys.stdout.write(_toml(env, rows))
-    elif env.output == "table" and [row["key"] for row in rows] == keys:
-        _explain(env, rows[0])
+    if ctx.output == "toml":
+        sys.stdout.write(_toml(ctx, rows))
+    elif ctx.output == "table" and [row["key"] for row in rows] == keys:
+        _explain(ctx, rows[0])
     else:
         any_overruled = any(row["overruled"] for row in rows)
-        emit(env, rows, (*SETTINGS, OVERRULED) if any_overruled else SETTINGS)
+        emit(ctx, rows, (*SETTINGS, OVERRULED) if any_overruled else SETTINGS)
 
 
 @command(app)
 def diff(
-    env: Env,
+    ctx: Context,
     service: Annotated[
         str | None,
         typer.Argument(metavar="SERVICE", help="allocation or governor. Default: both."),
@@ -112,16 +112,16 @@ def diff(
     """
     from qtctl.cli.views import config_diff
 
-    found = config_diff.compared(env, service)
-    emit(env, found.rows, DIFFERENCES)
+    found = config_diff.compared(ctx, service)
+    emit(ctx, found.rows, DIFFERENCES)
     for line in found.said:
-        env.say(line)
+        ctx.say(line)
     if not found.same:
         raise typer.Exit(1)
 
 
 @command(app)
-def check(env: Env) -> None:
+def check(ctx: Context) -> None:
     """Read all settings as a service would; 0 if they are good, 5 with what is wrong.
 
     The password and the certificates are read as well. Redis is not asked.
@@ -130,21 +130,21 @@ def check(env: Env) -> None:
         qtctl config check
         qtctl config check --config new.toml && qtctl serve all --config new.toml
     """
-    file, password = env.loaded.file, env.loaded.password
-    env.access().check(env.settings.redis.url)
+    file, password = ctx.loaded.file, ctx.loaded.password
+    ctx.access().check(ctx.settings.redis.url)
     checked = {
         "ok": True,
         "file": None if file is None else str(file),
-        "redis": env.where(),
-        "password": _password_of_url(env) if password is None else password.origin,
-        "warnings": list(env.loaded.warnings),
+        "redis": ctx.where(),
+        "password": _password_of_url(ctx) if password is None else password.origin,
+        "warnings": list(ctx.loaded.warnings),
     }
-    emit_one(env, checked, Fields(CHECKED))
-    env.say("The configuration is good.")
+    emit_one(ctx, checked, Fields(CHECKED))
+    ctx.say("The configuration is good.")
 
 
 @command(app)
-def init(env: Env) -> None:
+def init(ctx: Context) -> None:
     """Print a commented file with every setting at its default.
 
     Examples:
@@ -157,7 +157,7 @@ def init(env: Env) -> None:
 
 @command(app, "import-env")
 def import_env(
-    env: Env,
+    ctx: Context,
     files: Annotated[
         list[str], typer.Argument(metavar="FILE", help="An EnvironmentFile of systemd.")
     ],
@@ -173,11 +173,11 @@ def import_env(
 
     toml, warnings = settings.import_env([Path(file) for file in files])
     for warning in warnings:
-        env.warn(warning)
+        ctx.warn(warning)
     sys.stdout.write(toml)
 
 
-def _rows(env: Env) -> list[dict[str, Any]]:
+def _rows(ctx: Context) -> list[dict[str, Any]]:
     """Every setting, in the order of the template, with passwords masked.
 
     key, value, origin; overruled: what weaker sources said, the weakest first; default, allowed,
@@ -185,7 +185,7 @@ def _rows(env: Env) -> list[dict[str, Any]]:
     """
     from qtctl.settings import fields, public
 
-    loaded = env.loaded
+    loaded = ctx.loaded
     shown = {
         section: public(getattr(loaded.settings, section))
         for section in dict.fromkeys(field.section for field in fields())
@@ -208,11 +208,11 @@ def _rows(env: Env) -> list[dict[str, Any]]:
     ]
 
 
-def _explain(env: Env, row: Mapping[str, Any]) -> None:
+def _explain(ctx: Context, row: Mapping[str, Any]) -> None:
     """All about one setting, on a page."""
     overruled = list(reversed(row["overruled"]))
     emit_one(
-        env,
+        ctx,
         row,
         Fields(ABOUT),
         Rows(overruled, STRONGER, "Overruled, the strongest first"),
@@ -220,12 +220,12 @@ def _explain(env: Env, row: Mapping[str, Any]) -> None:
     )
 
 
-def _password_of_url(env: Env) -> str | None:
+def _password_of_url(ctx: Context) -> str | None:
     from qtctl.settings.urls import has_password
 
-    if not has_password(env.settings.redis.url):
+    if not has_password(ctx.settings.redis.url):
         return None
-    origin = env.loaded.origins["redis.url"]
+    origin = ctx.loaded.origins["redis.url"]
     return f"{origin} (seen by everybody: ps)" if origin.startswith("--") else origin
 
 
@@ -238,16 +238,16 @@ def _is_asked(key: str, asked: Sequence[str]) -> bool:
     return key in asked or key.partition(".")[0] in asked
 
 
-def _toml(env: Env, rows: Sequence[Mapping[str, Any]]) -> str:
+def _toml(ctx: Context, rows: Sequence[Mapping[str, Any]]) -> str:
     from qtctl.settings import to_toml
 
     sections: dict[str, dict[str, Any]] = {}
     for row in rows:
         section, _, key = row["key"].partition(".")
         sections.setdefault(section, {})[key] = row["value"]
-    url = env.settings.redis.url
+    url = ctx.settings.redis.url
     if sections.get("redis", {}).get("url", url) != url:
-        env.warn("redis.url has a password, which is not shown: put it in before use")
+        ctx.warn("redis.url has a password, which is not shown: put it in before use")
     return to_toml(sections)
 
 

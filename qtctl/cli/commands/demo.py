@@ -10,7 +10,7 @@ from qtctl import clock
 from qtctl.cli.commands import eff, permit, plan, tail, target
 from qtctl.cli.compose import SERVICES, services
 from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import number, text
 from qtctl.cli.output.render import emit, to_json
 from qtctl.errors import QtctlError
@@ -43,7 +43,7 @@ Try next, on a server that stays (in a second terminal):
 
 
 @command(app)
-def demo(env: Env) -> None:
+def demo(ctx: Context) -> None:
     """Run both loops on a private server with synthetic traffic, and show what they make of it.
 
     Takes a few seconds, touches no Redis of yours, and leaves nothing behind.
@@ -58,12 +58,12 @@ def demo(env: Env) -> None:
     from qtctl.wire.private_server.embedded import temporary
 
     # Nobody's settings: the demo shows the same everywhere.
-    own = Env(env.output, env.utc, env.debug, config=os.devnull, environ=_display(env),
+    own = Context(ctx.output, ctx.utc, ctx.debug, config=os.devnull, environ=_display(ctx),
               sets=("allocation.metrics_port=0", "governor.metrics_port=0", "governor.name=demo",
                     "allocation.name=demo", "allocation.interval_sec=0.5"))  # fmt: skip
     logs.configure("error", "auto")
     logging.getLogger("qtctl.decisions").setLevel(logging.ERROR)
-    env.say("A private server, both loops, synthetic traffic; nothing of yours is touched.")
+    ctx.say("A private server, both loops, synthetic traffic; nothing of yours is touched.")
     with temporary() as server:
         store = own.connection(server.url)
         try:
@@ -77,15 +77,15 @@ def demo(env: Env) -> None:
                 _show(own, store, hosted)
         finally:
             store.close()
-    if env.output == "table":
+    if ctx.output == "table":
         for line in NEXT.splitlines():
-            env.say(line)
+            ctx.say(line)
 
 
-def _display(env: Env) -> dict[str, str]:
+def _display(ctx: Context) -> dict[str, str]:
     """What of the environment tells how to print, and nothing that is a setting."""
     wanted = ("TERM", "NO_COLOR", "COLUMNS", "TZ", "HOME")
-    return {name: env.environ[name] for name in wanted if name in env.environ}
+    return {name: ctx.environ[name] for name in wanted if name in ctx.environ}
 
 
 @contextmanager
@@ -131,35 +131,35 @@ def _settled(store: "Store") -> bool:
     )
 
 
-def _show(env: Env, store: "Store", hosted: "Sequence[Service]") -> None:
+def _show(ctx: Context, store: "Store", hosted: "Sequence[Service]") -> None:
     targets = target.rows(store, ())
     permits = permit.rows(store)
     decisions = plan.rows(store)
     blocked = [row for row in decisions if row["verdict"] == "blocked"]
-    plans = tail.last_rows(env, store, "plans", 100)
+    plans = tail.last_rows(ctx, store, "plans", 100)
     repeated = [row for row in plans if row["verdict_reason"] in demo_traffic.ABOUT_ANOTHER]
-    rejected = tail.last_rows(env, store, "rejected", 100)
+    rejected = tail.last_rows(ctx, store, "rejected", 100)
     metrics = [row for service in hosted for row in _metrics(service)]
     parts: tuple[tuple[str, str, Sequence[Any], Any], ...] = (
         ("targets", "Proposals: target × multiplier, in shadow", targets, target.LISTED),
-        ("scores", "Scores, and what they count as", eff.rows(env, store, ()), eff.LISTED),
+        ("scores", "Scores, and what they count as", eff.rows(ctx, store, ()), eff.LISTED),
         ("permits", "Permits: single use, 60 s", permits, permit.LISTED),
         ("blocked", "Blocked plans, and the gate that did it", blocked, plan.LISTED),
         ("repeated", "Plans that repeat or contradict a permit", repeated, tail.COLUMNS["plans"]),
         ("rejected", "Rejected: plans that can't be read", rejected, tail.COLUMNS["rejected"]),
         ("metrics", "Metrics, as /metrics shows them", metrics, METRICS),
     )
-    if env.output != "table":
+    if ctx.output != "table":
         import sys
 
         document = {name: list(rows) for name, _, rows, _ in parts}
-        sys.stdout.write(to_json(document, indent=env.output == "json") + "\n")
+        sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
         return
     from qtctl.cli.output.tables import print_title
 
     for _, title, rows, columns in parts:
-        print_title(env, f"\n{title}")
-        emit(env, rows, columns)
+        print_title(ctx, f"\n{title}")
+        emit(ctx, rows, columns)
 
 
 def _metrics(service: "Service") -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import DryRun, NoInput
 from qtctl.cli.views import deployments
 from qtctl.cli.views.deployments import AcceptRisk, Finish, Root, Wait, Yes
@@ -26,7 +26,7 @@ app = new_app("deploy")
 
 @command(app)
 def deploy(
-    env: Env,
+    ctx: Context,
     root: Root = None,
     together: Annotated[
         bool | None,
@@ -69,11 +69,11 @@ def deploy(
     """
     if etc is not None and replace_config:
         raise UsageError("--etc and --replace-config: only one of them")
-    host, systemd = deployments.target(env, root)
+    host, systemd = deployments.target(ctx, root)
     wait_sec = arguments.duration(wait, "--wait", 1, 3600)
     if finish:
         deployments.refuse_dry_run(dry_run)
-        deployments.finish(env, host, systemd, "deploy", wait_sec)
+        deployments.finish(ctx, host, systemd, "deploy", wait_sec)
         return
 
     def plan(host: "Host", systemd: "Systemctl | None", records: "Sequence[Record]") -> "Plan":
@@ -83,11 +83,11 @@ def deploy(
         settings = packaged.folder("etc") if replace_config else None if etc is None else Path(etc)
         return planning.deploy(host, systemd, planning.Choices(layout, settings, restart), records)
 
-    env.say(f"deploy to {_told(host, systemd)}")
+    ctx.say(f"deploy to {_told(host, systemd)}")
     if systemd is not None:
-        _warn(env)
+        _warn(ctx)
     deployments.carry_out(
-        env,
+        ctx,
         host,
         systemd,
         plan,
@@ -99,12 +99,12 @@ def deploy(
     )
 
 
-def _warn(env: Env) -> None:
+def _warn(ctx: Context) -> None:
     from qtctl.deploy import packaged
 
     warning = packaged.owner_warning()
     if warning is not None:
-        env.warn(warning)
+        ctx.warn(warning)
 
 
 def _told(host: "Host", systemd: "Systemctl | None") -> str:

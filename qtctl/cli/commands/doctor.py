@@ -10,7 +10,7 @@ import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import Column, text
 from qtctl.cli.output.render import Fields, Lines, Rows, emit, emit_one
 from qtctl.errors import ConfigError, RedisUnreachable
@@ -30,7 +30,7 @@ WIDTH = 7
 
 @command(app)
 def doctor(
-    env: Env,
+    ctx: Context,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with 1 for warnings and unknowns as well.")
     ] = False,
@@ -59,37 +59,39 @@ def doctor(
         sudo qtctl doctor
     """
     most = arguments.whole(scan, "--scan", 1_000, 1_000_000_000)
-    report, config_problem = _report(env, Path(root or "/"), live=root is None, scan=most)
-    if env.output == "table":
-        emit_one(env, report, *_page(report, verbose, "" if config_problem else env.where()))
+    report, config_problem = _report(ctx, Path(root or "/"), live=root is None, scan=most)
+    if ctx.output == "table":
+        emit_one(ctx, report, *_page(report, verbose, "" if config_problem else ctx.where()))
     else:
-        emit(env, report.findings, ())
+        emit(ctx, report.findings, ())
     code = _exit_code(report, strict, config_problem)
     if code:
         raise typer.Exit(code)
 
 
-def _report(env: Env, root: Path, *, live: bool, scan: int) -> "tuple[Report, str]":
+def _report(ctx: Context, root: Path, *, live: bool, scan: int) -> "tuple[Report, str]":
     """The report, and what is wrong with the settings of this shell ("" for nothing)."""
     from contextlib import ExitStack
 
     from qtctl.doctor.running import examine
 
-    env.tell_warnings = False
+    ctx.tell_warnings = False
     away, problem = "", ""
     with ExitStack() as stack:
         store = None
         try:
-            store = stack.enter_context(env.store(notice=False))
+            store = stack.enter_context(ctx.store(notice=False))
         except RedisUnreachable as gone:
             away = str(gone)
         except ConfigError as bad:
             away = problem = str(bad)
-        look = _look(env, root, live=live, store=store, scan=scan, problem=problem)
+        look = _look(ctx, root, live=live, store=store, scan=scan, problem=problem)
         return examine(look, away), problem
 
 
-def _look(env: Env, root: Path, *, live: bool, store: Any, scan: int, problem: str) -> "Inspection":
+def _look(
+    ctx: Context, root: Path, *, live: bool, store: Any, scan: int, problem: str
+) -> "Inspection":
     from qtctl.deploy.host import Host
     from qtctl.doctor.command_lines import CommandLines, own_words, words_of
     from qtctl.doctor.hosts import installed, server_unit
@@ -100,26 +102,26 @@ def _look(env: Env, root: Path, *, live: bool, store: Any, scan: int, problem: s
     about: dict[str, Any] = {
         "installed": installed(host),
         "server_unit": server_unit(host),
-        "environ": env.environ,
+        "environ": ctx.environ,
         "scan": scan,
     }
     try:
-        loaded = env.loaded
+        loaded = ctx.loaded
     except ConfigError:
-        words = CommandLines(own_words(env.redis_url, env.config, env.sets))
+        words = CommandLines(own_words(ctx.redis_url, ctx.config, ctx.sets))
         return Inspection(None, Settings(), problem=problem, words=words, **about)
     url = loaded.settings.redis.url
     if store is not None:
         with suppress(RedisUnreachable):
             url = store.server_url()
-    words = words_of(loaded, url, env.redis_url, env.config, env.sets)
+    words = words_of(loaded, url, ctx.redis_url, ctx.config, ctx.sets)
     return Inspection(
         store,
         loaded.settings,
         warnings=loaded.warnings,
         problem=problem,
         words=words,
-        where=env.where(),
+        where=ctx.where(),
         **about,
     )
 

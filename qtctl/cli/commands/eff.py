@@ -8,7 +8,7 @@ import typer
 from qtctl.cli.commands.target import reason_style
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import age, text, ttl
 from qtctl.cli.output.render import emit
 
@@ -42,7 +42,7 @@ LISTED = (
 
 @command(app, "list")
 def list_scores(
-    env: Env, symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None
+    ctx: Context, symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None
 ) -> None:
     """Scores as they lie in Redis, and what each loop takes them for.
 
@@ -54,30 +54,30 @@ def list_scores(
     from qtctl.wire.schema.keys import EFFICIENCY
 
     wanted = arguments.symbols(symbols)
-    with env.store() as store:
-        found = rows(env, store, wanted)
+    with ctx.store() as store:
+        found = rows(ctx, store, wanted)
         upstream = f"No scores: is P3.1 writing {store.keys.pattern(EFFICIENCY)} ?"
-        emit(env, found, LISTED, empty="No scores of these symbols." if wanted else upstream)
-        if env.output == "table" and found:
-            rules, source = rules_in_force.allocation_rules(store, env.settings)
-            downsize, governor = rules_in_force.downsize_rules(store, env.settings)
-            env.say(
+        emit(ctx, found, LISTED, empty="No scores of these symbols." if wanted else upstream)
+        if ctx.output == "table" and found:
+            rules, source = rules_in_force.allocation_rules(store, ctx.settings)
+            downsize, governor = rules_in_force.downsize_rules(store, ctx.settings)
+            ctx.say(
                 f"Allocation: confidence from {rules.min_conf:g}, age to {rules.stale_sec:g} s, "
                 f"limits {source}."
             )
-            env.say(
+            ctx.say(
                 f"Governor: confidence from {downsize.min_conf:g}, age to "
                 f"{downsize.eff_ttl_sec:g} s, limits {governor}."
             )
 
 
-def rows(env: Env, store: "Store", wanted: Sequence[str]) -> list[dict[str, Any]]:
+def rows(ctx: Context, store: "Store", wanted: Sequence[str]) -> list[dict[str, Any]]:
     """One row a score, by symbol."""
     from qtctl.wire.queries import rules_in_force, targets
 
     now = store.now_ms() / 1000
-    rules, _ = rules_in_force.allocation_rules(store, env.settings)
-    downsize, _ = rules_in_force.downsize_rules(store, env.settings)
+    rules, _ = rules_in_force.allocation_rules(store, ctx.settings)
+    downsize, _ = rules_in_force.downsize_rules(store, ctx.settings)
     return [
         _row(symbol, found, now, rules, downsize) for symbol, found in targets.scores(store, wanted)
     ]

@@ -7,7 +7,7 @@ import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import DryRun, Force
 from qtctl.cli.output.columns import age, number, text
 from qtctl.cli.output.render import Rows, emit, emit_one
@@ -76,7 +76,7 @@ Name = Annotated[str | None, typer.Argument(metavar="GROUP", help="Default: gove
 
 
 @command(app, "list")
-def list_groups(env: Env, stream: Stream = None) -> None:
+def list_groups(ctx: Context, stream: Stream = None) -> None:
     """Every consumer group: lag (unknown where Redis does not know it), pending, its consumers.
 
     stuck: pending and untouched for a minute. deliveries: the most that one of a consumer's
@@ -86,14 +86,14 @@ def list_groups(env: Env, stream: Stream = None) -> None:
         qtctl group list
         qtctl group list --stream plans -o json
     """
-    with env.store() as store:
-        found, unread = _looked(env, store, stream)
-    _list(env, found, unread)
+    with ctx.store() as store:
+        found, unread = _looked(ctx, store, stream)
+    _list(ctx, found, unread)
     if unread:
         raise typer.Exit(1)
 
 
-def _looked(env: Env, store: "Store", stream: str | None) -> tuple[list[dict[str, Any]], bool]:
+def _looked(ctx: Context, store: "Store", stream: str | None) -> tuple[list[dict[str, Any]], bool]:
     """The rows, and whether a stream could not be looked at: one hides no other."""
     found: list[dict[str, Any]] = []
     unread = False
@@ -101,29 +101,29 @@ def _looked(env: Env, store: "Store", stream: str | None) -> tuple[list[dict[str
         try:
             found += rows(store, key)
         except WireError as problem:
-            env.warn(str(problem))
+            ctx.warn(str(problem))
             unread = True
     return found, unread
 
 
-def _list(env: Env, found: list[dict[str, Any]], unread: bool) -> None:
-    if env.output != "table":
-        emit(env, found, GROUPS)
+def _list(ctx: Context, found: list[dict[str, Any]], unread: bool) -> None:
+    if ctx.output != "table":
+        emit(ctx, found, GROUPS)
         return
     if not found and not unread:
-        env.say("No groups: no service has run here, and nobody else reads the streams.")
+        ctx.say("No groups: no service has run here, and nobody else reads the streams.")
     consumers = [
         {"group": each["group"], **consumer} for each in found for consumer in each["consumers"]
     ]
-    emit_one(env, {}, Rows(found, GROUPS), Rows(consumers, CONSUMERS))
+    emit_one(ctx, {}, Rows(found, GROUPS), Rows(consumers, CONSUMERS))
     for each in found:
         if each["cut"]:
-            env.say(f"{each['group']}: deliveries are of its oldest pending entries only.")
+            ctx.say(f"{each['group']}: deliveries are of its oldest pending entries only.")
 
 
 @command(app)
 def recover(
-    env: Env,
+    ctx: Context,
     name: Name = None,
     stream: Stream = None,
     dry_run: DryRun = False,
@@ -143,20 +143,20 @@ def recover(
     """
     from qtctl.cli.views import recovery
 
-    with env.store() as store:
+    with ctx.store() as store:
         key, group_name = _target(store, name, stream, or_governors=True)
         is_ours = _refuse_others(group_name, key, store, force)
-        env.say(f"{env.where()} recover the group {group_name} of {key}")
+        ctx.say(f"{ctx.where()} recover the group {group_name} of {key}")
         found = recovery.recover(store, key, group_name, dry_run=dry_run)
-    _tell(env, found.done, "" if found.stuck or found.trimmed else "Nothing is stuck.", dry_run)
-    _tell_rest(env, found, is_ours)
+    _tell(ctx, found.done, "" if found.stuck or found.trimmed else "Nothing is stuck.", dry_run)
+    _tell_rest(ctx, found, is_ours)
     if found.stuck:
         raise typer.Exit(1)
 
 
 @command(app)
 def prune(
-    env: Env,
+    ctx: Context,
     name: Name = None,
     stream: Stream = None,
     idle: Annotated[str, typer.Option("--idle", help="Only those idle for so long.")] = "1h",
@@ -175,10 +175,10 @@ def prune(
     from qtctl.wire.queries import groups
 
     idle_sec = arguments.duration(idle, "--idle", 1, 30 * 86_400)
-    with env.store() as store:
+    with ctx.store() as store:
         key, group_name = _target(store, name, stream)
         _refuse_others(group_name, key, store, force)
-        env.say(f"{env.where()} prune the group {group_name} of {key}")
+        ctx.say(f"{ctx.where()} prune the group {group_name} of {key}")
         if dry_run:
             mine = next(each for each in rows(store, key) if each["group"] == group_name)
             gone = [
@@ -189,7 +189,7 @@ def prune(
         else:
             gone = groups.remove_idle(store, key, group_name, idle_sec)
     done = [did(group_name, "remove", consumer) for consumer in gone]
-    _tell(env, done, f"No consumer without entries is idle for {idle}.", dry_run)
+    _tell(ctx, done, f"No consumer without entries is idle for {idle}.", dry_run)
 
 
 def rows(store: "Store", stream: str) -> list[dict[str, Any]]:
@@ -276,17 +276,17 @@ def _refuse_others(name: str, key: str, store: "Store", force: bool) -> bool:
     return is_ours
 
 
-def _tell(env: Env, done: Sequence[dict[str, Any]], empty: str, dry_run: bool) -> None:
-    emit(env, done, DONE, empty=empty)
+def _tell(ctx: Context, done: Sequence[dict[str, Any]], empty: str, dry_run: bool) -> None:
+    emit(ctx, done, DONE, empty=empty)
     if dry_run and done:
-        env.say("--dry-run: nothing was done.")
+        ctx.say("--dry-run: nothing was done.")
 
 
-def _tell_rest(env: Env, found: "Recovered", is_ours: bool) -> None:
+def _tell_rest(ctx: Context, found: "Recovered", is_ours: bool) -> None:
     if found.trimmed:
-        env.say(f"{found.trimmed:,} are not in the stream any more: trimmed, and lost.")
+        ctx.say(f"{found.trimmed:,} are not in the stream any more: trimmed, and lost.")
     if is_ours and any(row["entries"] for row in found.done):
-        env.say(_NOT_BY_ITSELF)
+        ctx.say(_NOT_BY_ITSELF)
     if found.stuck:
         start = _START if is_ours else "Start one of its consumers."
-        env.say(f"{found.stuck:,} entries stay stuck: nobody lives who could take them. {start}")
+        ctx.say(f"{found.stuck:,} entries stay stuck: nobody lives who could take them. {start}")

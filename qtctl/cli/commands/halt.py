@@ -6,7 +6,7 @@ import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import DryRun
 from qtctl.cli.output.render import to_json
 from qtctl.cli.views import halts
@@ -29,7 +29,7 @@ Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept
 
 @command(app)
 def halt(
-    env: Env,
+    ctx: Context,
     symbol: Annotated[str | None, typer.Argument(help="Stop this one only.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Stop closes too.")] = False,
     reason: Reason = "",
@@ -49,20 +49,20 @@ def halt(
         qtctl halt BTCUSDT
         qtctl halt --dry-run
     """
-    order = ordered(env, symbol, reason)
+    order = ordered(ctx, symbol, reason)
     try:
-        with env.store(notice=False) as store:
-            report = _halted(env, store, order, everything, dry_run)
-            _warn(env, store, order, report)
+        with ctx.store(notice=False) as store:
+            report = _halted(ctx, store, order, everything, dry_run)
+            _warn(ctx, store, order, report)
     except RedisUnreachable as away:
         raise RedisUnreachable(f"{away}. Where Redis is away, {BY_SYSTEMD}") from away
-    _tell(env, order, everything, dry_run, report)
+    _tell(ctx, order, everything, dry_run, report)
     withdrawn = report.withdrawn
     if not report.alive or report.unheard or withdrawn.unknown or withdrawn.problems:
         raise typer.Exit(1)
 
 
-def ordered(env: Env, symbol: str | None, reason: str) -> "HaltRequest":
+def ordered(ctx: Context, symbol: str | None, reason: str) -> "HaltRequest":
     """What is asked for, and by whom. Errors: UsageError, ConfigError."""
     from qtctl.wire.control.halt import HaltRequest
 
@@ -71,18 +71,18 @@ def ordered(env: Env, symbol: str | None, reason: str) -> "HaltRequest":
     if len(why) > halts.MAX_WHY_CHARS:
         raise UsageError(f"--reason is longer than {halts.MAX_WHY_CHARS} characters")
     name = "" if symbol is None else arguments.symbol(symbol)
-    governor = env.settings.governor
-    who = halts.operator(env.environ)
+    governor = ctx.settings.governor
+    who = halts.operator(ctx.environ)
     return HaltRequest(who, why, governor.kill_keys, governor.stream_maxlen, name)
 
 
 def _halted(
-    env: Env, store: "Store", order: "HaltRequest", everything: bool, dry_run: bool
+    ctx: Context, store: "Store", order: "HaltRequest", everything: bool, dry_run: bool
 ) -> "Report":
     from qtctl.wire.control import halt
 
     of = f" of {order.symbol}" if order.symbol else ""
-    env.say(f"{env.where()} halt {'opens and closes' if everything else 'opens'}{of}")
+    ctx.say(f"{ctx.where()} halt {'opens and closes' if everything else 'opens'}{of}")
     try:
         first = None if dry_run else halt.stop(store, order, everything)
     except WireError as refused:
@@ -98,27 +98,27 @@ def _halted(
         raise type(problem)(f"{stands}, but {again}: {problem}") from problem
 
 
-def _warn(env: Env, store: "Store", order: "HaltRequest", report: "Report") -> None:
+def _warn(ctx: Context, store: "Store", order: "HaltRequest", report: "Report") -> None:
     """What an operator must know beside the one line."""
     from qtctl.wire.control.halt import is_known
 
     for problem in report.problems:
-        env.warn(f"the stop stands, but its record or event could not be written: {problem}")
+        ctx.warn(f"the stop stands, but its record or event could not be written: {problem}")
     for problem in report.withdrawn.problems[:3]:
-        env.warn(f"a permit could not be taken back: {problem}")
+        ctx.warn(f"a permit could not be taken back: {problem}")
     for plan_id in report.withdrawn.unknown[:3]:
-        env.warn(f"the permit of {plan_id} is left: its decision is gone, it may be an open")
+        ctx.warn(f"the permit of {plan_id} is left: its decision is gone, it may be an open")
     for governor in report.unheard:
-        env.warn(
+        ctx.warn(
             f"governor {governor.name} does not tell which kill keys it reads: this may have NO "
             f"EFFECT on it; {BY_SYSTEMD}"
         )
     if order.symbol and not is_known(store, order.symbol):
-        env.warn(f"{order.symbol} has no target, no score and no open here: is that its name?")
+        ctx.warn(f"{order.symbol} has no target, no score and no open here: is that its name?")
 
 
 def _tell(
-    env: Env, order: "HaltRequest", everything: bool, dry_run: bool, report: "Report"
+    ctx: Context, order: "HaltRequest", everything: bool, dry_run: bool, report: "Report"
 ) -> None:
     """What was done and where: one line, or one JSON object."""
     import sys
@@ -126,14 +126,14 @@ def _tell(
     from qtctl.settings import display_url
     from qtctl.wire.control.kill_switch import strictest
 
-    where = display_url(env.settings.redis.url)
+    where = display_url(ctx.settings.redis.url)
     row = strictest(report.rows, order.symbol or None)
     closes_stop = everything or (row is not None and row.mode.level > 1)
-    if env.output == "table":
+    if ctx.output == "table":
         did = "WOULD HALT" if dry_run else "HALTED"
         of = f" of {order.symbol}" if order.symbol else ""
         parts = [f"{did} {'opens and closes' if closes_stop else 'opens'}{of} on {where}"]
-        parts += _said(env, row, closes_stop, dry_run, report)
+        parts += _said(ctx, row, closes_stop, dry_run, report)
         sys.stdout.write(escape(" · ".join(parts)) + "\n")
         return
     record = row.record if row is not None else None
@@ -152,11 +152,11 @@ def _tell(
         "unknown_left": list(report.withdrawn.unknown),
         "governors": [governor.name for governor in report.alive],
     }
-    sys.stdout.write(to_json(document, indent=env.output == "json") + "\n")
+    sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
 
 
 def _said(
-    env: Env, row: "KillKey | None", closes_stop: bool, dry_run: bool, report: "Report"
+    ctx: Context, row: "KillKey | None", closes_stop: bool, dry_run: bool, report: "Report"
 ) -> list[str]:
     """The parts of the line behind what and where."""
     withdrawn, alive = report.withdrawn, len(report.alive)
@@ -168,7 +168,7 @@ def _said(
         parts.append(f"{_count(withdrawn.closes, 'permit')} of closes left")
     # A stop that was there before: whose it is decides who can take it back.
     if row is not None and (dry_run or report.again or row.record is None):
-        parts.append(f"stopped by {halts.told(row, env.utc)}")
+        parts.append(f"stopped by {halts.told(row, ctx.utc)}")
     parts.append(
         f"{_count(alive, 'governor')} alive" if alive else "NO GOVERNOR lives on this Redis"
     )

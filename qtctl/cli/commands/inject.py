@@ -8,7 +8,7 @@ import typer
 from qtctl import clock
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import DryRun, Force, refuse_other_groups
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import number, text
@@ -39,7 +39,7 @@ CLEARED = (text("key", "key"), text("did", "did"), number("entries", "count"))
 
 @command(app)
 def eff(
-    env: Env,
+    ctx: Context,
     symbol: Annotated[str, typer.Argument()],
     score: Annotated[str, typer.Argument(help="Capital efficiency, 0 to 1.")],
     confidence: Annotated[str, typer.Option("--confidence", help="0 to 1.")] = "0.9",
@@ -67,14 +67,14 @@ def eff(
         "version": SOURCE,
     }
     age_sec = arguments.duration(age, "--age", 0, MAX_TTL_SEC)
-    with env.store() as store:
+    with ctx.store() as store:
         fields["ts"] = str(int(store.now_ms() / 1000 - age_sec))
-        _cover(env, store, EFFICIENCY, symbol, fields, ttl, force, dry_run)
+        _cover(ctx, store, EFFICIENCY, symbol, fields, ttl, force, dry_run)
 
 
 @command(app)
 def target(
-    env: Env,
+    ctx: Context,
     symbol: Annotated[str, typer.Argument()],
     usd: Annotated[str, typer.Argument(help="Allocation target in USD, 0 or more.")],
     confidence: Annotated[str, typer.Option("--confidence", help="0 to 1.")] = "0.8",
@@ -98,14 +98,14 @@ def target(
         "confidence": repr(arguments.number(confidence, "--confidence", 0, 1)),
         "mode": "synthetic",
     }
-    with env.store() as store:
+    with ctx.store() as store:
         fields["timestamp"] = str(store.now_ms() // 1000)
-        _cover(env, store, TARGET, symbol, fields, ttl, force, dry_run)
+        _cover(ctx, store, TARGET, symbol, fields, ttl, force, dry_run)
 
 
 @command(app)
 def plan(
-    env: Env,
+    ctx: Context,
     symbol: Annotated[str, typer.Argument()],
     plan_id: Annotated[str | None, typer.Option("--plan-id", metavar="ID")] = None,
     action: Annotated[
@@ -151,20 +151,20 @@ def plan(
     if reduce_only:
         entry["reduceOnly"] = "true"
     wait_sec = None if wait is None else arguments.duration(wait, "--wait", 0, 3600)
-    with env.store() as store:
+    with ctx.store() as store:
         now_ms = store.now_ms()
         entry |= {"timestamp": str(now_ms // 1000), "source": SOURCE}
         entry["plan_id"] = entry["plan_id"] or _new_plan_id(now_ms)
-        env.say(f"{env.where()} plan {entry['action']} {entry['symbol']} qty {entry['qty']}")
+        ctx.say(f"{ctx.where()} plan {entry['action']} {entry['symbol']} qty {entry['qty']}")
         refuse_other_groups(store, "an injected plan could become an order", force)
         if dry_run:
-            emit_one(env, entry) if env.output != "table" else env.say(_listed(entry))
+            emit_one(ctx, entry) if ctx.output != "table" else ctx.say(_listed(entry))
             return
-        _send(env, store, entry, wait_sec)
+        _send(ctx, store, entry, wait_sec)
 
 
 @command(app)
-def clear(env: Env, dry_run: DryRun = False) -> None:
+def clear(ctx: Context, dry_run: DryRun = False) -> None:
     """Take away what was injected, and put back what it covered.
 
     What somebody else changed since is left alone. Decisions and permits that injected plans got
@@ -176,16 +176,16 @@ def clear(env: Env, dry_run: DryRun = False) -> None:
     """
     from qtctl.wire.control import injection
 
-    with env.store() as store:
-        env.say(f"{env.where()} clear what was injected")
+    with ctx.store() as store:
+        ctx.say(f"{ctx.where()} clear what was injected")
         if dry_run:
-            emit(env, injection.injected(store), CLEARED[:1], empty="Nothing is injected.")
+            emit(ctx, injection.injected(store), CLEARED[:1], empty="Nothing is injected.")
             return
-        emit(env, injection.clear(store), CLEARED, empty="Nothing was injected.")
+        emit(ctx, injection.clear(store), CLEARED, empty="Nothing was injected.")
 
 
 def _cover(
-    env: Env,
+    ctx: Context,
     store: "Store",
     spec: "KeySpec",
     symbol: str,
@@ -198,15 +198,15 @@ def _cover(
 
     ttl_sec = int(arguments.duration(ttl, "--ttl", 1, MAX_TTL_SEC))
     key = store.keys.at(spec, symbol)
-    env.say(f"{env.where()} inject {key}: {_listed(fields)}; for {format.span(ttl_sec)}")
+    ctx.say(f"{ctx.where()} inject {key}: {_listed(fields)}; for {format.span(ttl_sec)}")
     found = injection.cover(store, key, fields, ttl_sec, force=force, dry_run=dry_run)
     if found is not None:
         raise RefusedError(
             f"{key} holds {_in_the_way(found, store.now_ms() / 1000)}, not written by inject; "
             "--force covers it and keeps it for 'qtctl inject clear'"
         )
-    if env.output != "table":
-        emit_one(env, {"key": key, "ttl_s": ttl_sec, **fields})
+    if ctx.output != "table":
+        emit_one(ctx, {"key": key, "ttl_s": ttl_sec, **fields})
 
 
 def _in_the_way(found: "InTheWay", now: float) -> str:
@@ -235,11 +235,11 @@ def _listed(fields: Mapping[str, str]) -> str:
     return " ".join(f"{name}={value}" for name, value in fields.items())
 
 
-def _send(env: Env, store: "Store", entry: Mapping[str, str], wait_sec: float | None) -> None:
+def _send(ctx: Context, store: "Store", entry: Mapping[str, str], wait_sec: float | None) -> None:
     from qtctl.wire.control import injection
     from qtctl.wire.queries import rules_in_force, verdicts
 
-    rules, _ = rules_in_force.plan_rules(store, env.settings)
+    rules, _ = rules_in_force.plan_rules(store, ctx.settings)
     entry_id = injection.send_plan(store, entry)
     typer.echo(entry["plan_id"])
     if wait_sec is None:
@@ -252,4 +252,4 @@ def _send(env: Env, store: "Store", entry: Mapping[str, str], wait_sec: float | 
                 "running on this Redis? ('qtctl serve governor')"
             )
         clock.sleep(0.02)
-    env.say(f"{entry['plan_id']}: {verdict.verdict} ({verdict.reason})")
+    ctx.say(f"{entry['plan_id']}: {verdict.verdict} ({verdict.reason})")

@@ -7,7 +7,7 @@ import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import Force, refuse_other_groups
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import age, moment, money, number, text, ttl
@@ -77,23 +77,23 @@ TAKEN = (
 
 
 @command(app, "list")
-def list_permits(env: Env) -> None:
+def list_permits(ctx: Context) -> None:
     """Permits that nobody has taken yet, the next to expire first.
 
     Examples:
         qtctl permit list
         qtctl permit -o json
     """
-    with env.store() as store:
+    with ctx.store() as store:
         found = rows(store)
         for row in found:
             if "granted" not in row:
-                env.warn(f"permit {row['plan_id']} is neither a JSON object nor a hash")
-        emit(env, found, LISTED, empty="No permits are open.")
+                ctx.warn(f"permit {row['plan_id']} is neither a JSON object nor a hash")
+        emit(ctx, found, LISTED, empty="No permits are open.")
 
 
 @command(app)
-def show(env: Env, plan_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+def show(ctx: Context, plan_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """One permit, with all its fields.
 
     Examples:
@@ -103,18 +103,18 @@ def show(env: Env, plan_id: Annotated[str, typer.Argument(metavar="ID")]) -> Non
     from qtctl.wire.queries import permits
 
     arguments.plan_id(plan_id)
-    with env.store() as store:
+    with ctx.store() as store:
         held = permits.one(store, plan_id)
         if held is None:
-            raise NotFoundError(_why_none(env, store, plan_id))
+            raise NotFoundError(_why_none(ctx, store, plan_id))
         if held.fields is None:
             raise WireError(f"the permit of {plan_id} is neither a JSON object nor a hash")
-        emit_one(env, _row(held), Fields(SHOWN))
+        emit_one(ctx, _row(held), Fields(SHOWN))
 
 
 @command(app)
 def take(
-    env: Env,
+    ctx: Context,
     plan_id: Annotated[str, typer.Argument(metavar="ID")],
     cap: Annotated[
         str | None, typer.Option("--cap", metavar="USD", help="The cap to adjust.")
@@ -133,13 +133,13 @@ def take(
 
     arguments.plan_id(plan_id)
     cap_usd = None if cap is None else arguments.number(cap, "--cap", 0)
-    with env.store() as store:
-        env.say(f"{env.where()} take the permit of {plan_id}")
+    with ctx.store() as store:
+        ctx.say(f"{ctx.where()} take the permit of {plan_id}")
         refuse_other_groups(store, "its consumer waits for this permit", force)
         fields = permits.take(store, plan_id)
         if fields is None:
-            raise NotFoundError(_why_none(env, store, plan_id))
-        emit_one(env, _adjusted(plan_id, fields, cap_usd), Fields(TAKEN))
+            raise NotFoundError(_why_none(ctx, store, plan_id))
+        emit_one(ctx, _adjusted(plan_id, fields, cap_usd), Fields(TAKEN))
 
 
 def rows(store: "Store") -> list[dict[str, Any]]:
@@ -174,16 +174,16 @@ def _adjusted(plan_id: str, fields: Mapping[str, Any], cap_usd: float | None) ->
     }
 
 
-def _why_none(env: Env, store: "Store", plan_id: str) -> str:
+def _why_none(ctx: Context, store: "Store", plan_id: str) -> str:
     """No permit: was it taken, did it run out, was it never given."""
     from qtctl.wire.queries import decisions
 
     decision = decisions.by_id(store, [plan_id]).get(plan_id)
     if decision is None:
         return f"no permit for {plan_id}: no decision about it either (see 'qtctl tail plans')"
-    at = format.moment(decision.get("decided_at", ""), env.utc)
+    at = format.moment(decision.get("decided_at", ""), ctx.utc)
     if decision.get("withdrawn_at"):
-        withdrawn = format.moment(decision["withdrawn_at"], env.utc)
+        withdrawn = format.moment(decision["withdrawn_at"], ctx.utc)
         return f"no permit for {plan_id}: withdrawn {withdrawn} (see 'qtctl plan show {plan_id}')"
     if decision.get("verdict") == "permitted":
         return f"no permit for {plan_id} any more: issued {at}, taken or expired since"

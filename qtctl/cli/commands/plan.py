@@ -7,7 +7,7 @@ import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, age, moment, money, recent, text
 from qtctl.cli.output.render import Fields, Rows, emit, emit_one
@@ -96,7 +96,7 @@ UNITS = {
 
 @command(app, "list")
 def list_plans(
-    env: Env,
+    ctx: Context,
     symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None,
     blocked: Annotated[bool, typer.Option("--blocked", help="Only what was blocked.")] = False,
     since: Annotated[
@@ -126,7 +126,7 @@ def list_plans(
     if all_ and not changes:
         raise UsageError("--all goes with --what-if: without it all decisions are listed anyway")
     since_sec = None if since is None else arguments.duration(since, "--since", 0, 86_400)
-    with env.store() as store:
+    with ctx.store() as store:
         after = 0.0 if since_sec is None else store.now_ms() / 1000 - since_sec
         found = [
             row
@@ -137,17 +137,17 @@ def list_plans(
         ]
         empty = "No decisions match (they are kept for 24 h)."
         if changes and found:
-            _emit_again(env, what_if.compared(store, found, changes), all_)
+            _emit_again(ctx, what_if.compared(store, found, changes), all_)
         else:
-            emit(env, found, LISTED, empty=empty)
+            emit(ctx, found, LISTED, empty=empty)
 
 
-def _emit_again(env: Env, rows: list[dict[str, Any]], all_: bool) -> None:
+def _emit_again(ctx: Context, rows: list[dict[str, Any]], all_: bool) -> None:
     listed = rows if all_ else [row for row in rows if what_if.differs(row)]
-    emit(env, listed, what_if.LISTED)
-    env.say(what_if.summary(rows))
-    if env.output == "table":
-        env.say(what_if.NOT_SIMULATED)
+    emit(ctx, listed, what_if.LISTED)
+    ctx.say(what_if.summary(rows))
+    if ctx.output == "table":
+        ctx.say(what_if.NOT_SIMULATED)
 
 
 def rows(store: "Store") -> list[dict[str, str]]:
@@ -158,7 +158,7 @@ def rows(store: "Store") -> list[dict[str, str]]:
 
 
 def show(
-    env: Env, plan_id: Annotated[str, typer.Argument(metavar="ID")], given: WhatIf = None
+    ctx: Context, plan_id: Annotated[str, typer.Argument(metavar="ID")], given: WhatIf = None
 ) -> None:
     """One decision, explained gate by gate from the facts that it rests on.
 
@@ -174,22 +174,22 @@ def show(
 
     arguments.plan_id(plan_id)
     changes = what_if.changes_asked(given)
-    with env.store() as store:
+    with ctx.store() as store:
         decision = decisions.by_id(store, [plan_id]).get(plan_id)
         if decision is None:
             raise NotFoundError(
                 f"no decision about {plan_id} (they are kept for 24 h): "
                 "see 'qtctl tail plans' and 'qtctl tail rejected'"
             )
-        limits, source = _limits(env, store, decision)
+        limits, source = _limits(ctx, store, decision)
         again = what_if.judged_again(store, [decision], changes)[0] if changes else None
-        if env.output == "table":
-            env.say(f"Limits: {source}")
-        _emit_shown(env, decision, limits, changes, again)
+        if ctx.output == "table":
+            ctx.say(f"Limits: {source}")
+        _emit_shown(ctx, decision, limits, changes, again)
 
 
 def _emit_shown(
-    env: Env,
+    ctx: Context,
     decision: Mapping[str, str],
     limits: "Limits",
     changes: "Changes",
@@ -213,7 +213,7 @@ def _emit_shown(
                 _side_by_side(rows, [_gate_row(gate, kind) for gate in new]),
                 GATES_AGAIN,
             )
-    emit_one(env, decision, Fields(head), Rows(rows, columns), as_json=json)
+    emit_one(ctx, decision, Fields(head), Rows(rows, columns), as_json=json)
 
 
 def _side_by_side(rows: list[dict[str, str]], again: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -231,7 +231,7 @@ command(app)(show)
 command(app, "explain", hidden=True)(show)
 
 
-def _limits(env: Env, store: "Store", decision: Mapping[str, str]) -> "tuple[Limits, str]":
+def _limits(ctx: Context, store: "Store", decision: Mapping[str, str]) -> "tuple[Limits, str]":
     """The limits that it was judged by; where they are forgotten, the running governor's, or the
     settings of this shell."""
     from qtctl.wire.queries import decisions
@@ -241,7 +241,7 @@ def _limits(env: Env, store: "Store", decision: Mapping[str, str]) -> "tuple[Lim
     limits = decisions.limits(store, digest)
     if limits is not None:
         return limits, f"as judged by ({digest})"
-    found, source = governor_limits(store, env.settings)
+    found, source = governor_limits(store, ctx.settings)
     return found, f"{source}; those it was judged by ({digest}) are forgotten"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import NoInput, Yes, agreed
 from qtctl.cli.output.columns import age, text
 from qtctl.cli.output.render import Rows, emit_one
@@ -44,7 +44,7 @@ CHECKS = (
 
 @command(app)
 def proof(
-    env: Env,
+    ctx: Context,
     step: Annotated[str, typer.Argument(help="step1 (allocation), step2 (governor) or all.")],
     live: Annotated[
         bool, typer.Option("--live", help="Prove the running services, with symbols of our own.")
@@ -71,46 +71,46 @@ def proof(
         raise UsageError(f"STEP {step!r} is none of {', '.join(CHOICES)}")
     from qtctl.proof.running import Run
 
-    with _stage(env, CHOICES[step], live=live) as stage:
-        settings = _settings(env, stage, CHOICES[step])
-        run = Run(stage, CHOICES[step], settings, _teller(env))
+    with _stage(ctx, CHOICES[step], live=live) as stage:
+        settings = _settings(ctx, stage, CHOICES[step])
+        run = Run(stage, CHOICES[step], settings, _teller(ctx))
         if stage.live:
-            _ask(env, run.cast.names(), yes=yes, no_input=no_input)
+            _ask(ctx, run.cast.names(), yes=yes, no_input=no_input)
         with _interrupted_by_sigterm():
             found = run()
         about = _about(stage, settings) if report is not None else {}
-    _print(env, found)
+    _print(ctx, found)
     if report is not None:
-        _write_reports(env, report, found, about)
+        _write_reports(ctx, report, found, about)
     if found.failed:
         raise typer.Exit(1)
 
 
 @contextmanager
-def _stage(env: Env, steps: Sequence[str], *, live: bool) -> "Iterator[Environment]":
+def _stage(ctx: Context, steps: Sequence[str], *, live: bool) -> "Iterator[Environment]":
     from qtctl.proof import environment
 
     if live:
-        if not env.settings.safety.allow_live_proof:
+        if not ctx.settings.safety.allow_live_proof:
             raise RefusedError(
                 "live proofs are turned off here: [safety] allow_live_proof = false "
-                f"({env.loaded.origins['safety.allow_live_proof']})"
+                f"({ctx.loaded.origins['safety.allow_live_proof']})"
             )
-        with env.store() as store:
+        with ctx.store() as store:
             store.run("PING")
             yield environment.Live(store)
         return
-    options = [] if env.config is None else ["--config", env.config]
-    options += [part for each in env.sets for part in ("--set", each)]
-    with environment.sandbox(steps, options, env.environ, env.keys()) as stage:
+    options = [] if ctx.config is None else ["--config", ctx.config]
+    options += [part for each in ctx.sets for part in ("--set", each)]
+    with environment.sandbox(steps, options, ctx.environ, ctx.keys()) as stage:
         yield stage
 
 
-def _ask(env: Env, names: str, *, yes: bool, no_input: bool) -> None:
+def _ask(ctx: Context, names: str, *, yes: bool, no_input: bool) -> None:
     """Says where and what it will write, and goes on only when told to."""
-    env.say(f"{env.where()} prove the running services with symbols of our own: {names}")
-    env.say("Closing plans of quantity 0 for them, marked qtctl-proof; all is taken away again.")
-    agreed(env, "Go on?", yes=yes, no_input=no_input)
+    ctx.say(f"{ctx.where()} prove the running services with symbols of our own: {names}")
+    ctx.say("Closing plans of quantity 0 for them, marked qtctl-proof; all is taken away again.")
+    agreed(ctx, "Go on?", yes=yes, no_input=no_input)
 
 
 @contextmanager
@@ -128,7 +128,9 @@ def _interrupted_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _settings(env: Env, stage: "Environment", steps: Sequence[str]) -> dict[str, tuple[Any, str]]:
+def _settings(
+    ctx: Context, stage: "Environment", steps: Sequence[str]
+) -> dict[str, tuple[Any, str]]:
     """Every setting in force with its origin, so that a failure can name the one behind it.
 
     Live they are those that the running service tells of itself: a shell lacks its environment.
@@ -136,7 +138,7 @@ def _settings(env: Env, stage: "Environment", steps: Sequence[str]) -> dict[str,
     from qtctl.proof.scenarios import SERVICE_OF
     from qtctl.settings import fields, public
 
-    loaded = env.loaded
+    loaded = ctx.loaded
     found: dict[str, tuple[Any, str]] = {}
     for step in steps:
         name = SERVICE_OF[step]
@@ -152,18 +154,18 @@ def _settings(env: Env, stage: "Environment", steps: Sequence[str]) -> dict[str,
     return found
 
 
-def _teller(env: Env) -> "Callable[[ScenarioResult], None]":
+def _teller(ctx: Context) -> "Callable[[ScenarioResult], None]":
     """Progress on stderr, a line a scenario as it ends."""
 
     def tell(result: "ScenarioResult") -> None:
-        if env.output == "table":
+        if ctx.output == "table":
             mark = "✅" if result.passed else "❌"
-            env.say(f"{mark} {result.step} {result.id}: {result.title} ({result.duration_s:.1f} s)")
+            ctx.say(f"{mark} {result.step} {result.id}: {result.title} ({result.duration_s:.1f} s)")
 
     return tell
 
 
-def _print(env: Env, found: "Report") -> None:
+def _print(ctx: Context, found: "Report") -> None:
     """A table for each step, the checks of what failed, and the seed's last line."""
     parts: list[Rows] = []
     for step in found.steps():
@@ -176,10 +178,10 @@ def _print(env: Env, found: "Report") -> None:
                 for c in result.checks
             ]  # fmt: skip
             parts.append(Rows(rows, CHECKS, title=f"{result.step} {result.id}: what was checked"))
-    emit_one(env, found.as_json(), *parts)
+    emit_one(ctx, found.as_json(), *parts)
     for note in dict.fromkeys(result.note for result in found.results if result.note):
-        env.say(note)
-    if env.output == "table":
+        ctx.say(note)
+    if ctx.output == "table":
         sys.stdout.write(f"\n{found.summary}\n")
 
 
@@ -224,10 +226,10 @@ def _about(stage: "Environment", settings: Mapping[str, tuple[Any, str]]) -> dic
     }
 
 
-def _write_reports(env: Env, directory: str, found: "Report", about: dict[str, Any]) -> None:
+def _write_reports(ctx: Context, directory: str, found: "Report", about: dict[str, Any]) -> None:
     from pathlib import Path
 
     from qtctl.proof.reports import write
 
     for path in write(Path(directory), found, about):
-        env.say(f"wrote {path}")
+        ctx.say(f"wrote {path}")

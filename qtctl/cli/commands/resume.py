@@ -6,7 +6,7 @@ import typer
 
 from qtctl.cli.commands.halt import Reason, ordered
 from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import DryRun, Force, NoInput, Yes, agreed
 from qtctl.cli.output.render import to_json
 from qtctl.cli.views import halts
@@ -23,7 +23,7 @@ app = new_app("resume")
 
 @command(app)
 def resume(
-    env: Env,
+    ctx: Context,
     symbol: Annotated[str | None, typer.Argument(help="Let this one go on only.")] = None,
     reason: Reason = "",
     yes: Yes = False,
@@ -44,26 +44,26 @@ def resume(
     """
     from qtctl.wire.control import kill_switch
 
-    order = ordered(env, symbol, reason)
+    order = ordered(ctx, symbol, reason)
     if not order.why:
         raise UsageError('--reason is needed: why may it go on? As in --reason "exchange is back"')
-    with env.store(notice=False) as store:
-        env.say(f"{env.where()} resume {order.symbol or 'what is halted'}")
-        taken, problem = _resumed(env, store, order, force, dry_run=True)
+    with ctx.store(notice=False) as store:
+        ctx.say(f"{ctx.where()} resume {order.symbol or 'what is halted'}")
+        taken, problem = _resumed(ctx, store, order, force, dry_run=True)
         if not dry_run:
             rows = kill_switch.read(store, order.names)
-            agreed(env, _question(env, rows, order), yes=yes, no_input=no_input)
-            taken, problem = _resumed(env, store, order, force, dry_run=False)
+            agreed(ctx, _question(ctx, rows, order), yes=yes, no_input=no_input)
+            taken, problem = _resumed(ctx, store, order, force, dry_run=False)
         rows = kill_switch.read(store, order.names)
     if problem:
-        env.warn(f"it is taken back, but its record or event could not be written: {problem}")
-    goes_on = _tell(env, rows, order, taken, dry_run)
+        ctx.warn(f"it is taken back, but its record or event could not be written: {problem}")
+    goes_on = _tell(ctx, rows, order, taken, dry_run)
     if not goes_on:
         raise typer.Exit(1)
 
 
 def _resumed(
-    env: Env, store: "Store", order: "HaltRequest", force: bool, *, dry_run: bool
+    ctx: Context, store: "Store", order: "HaltRequest", force: bool, *, dry_run: bool
 ) -> "tuple[list[Resumed], str]":
     """Errors: RefusedError naming the key that is in the way, NotFoundError where nothing is."""
     from qtctl.wire.control import halt, kill_switch
@@ -86,19 +86,19 @@ def _resumed(
         rows = kill_switch.read(store, order.names)
         alone = ", ".join(row.symbol for row in rows if row.symbol)
         only = f", but for {alone} ('qtctl resume SYMBOL')" if alone and not order.symbol else ""
-        raise NotFoundError(f"{what} on {env.where()}{only}")
+        raise NotFoundError(f"{what} on {ctx.where()}{only}")
     return taken, problem
 
 
-def _question(env: Env, rows: "list[KillKey]", order: "HaltRequest") -> str:
+def _question(ctx: Context, rows: "list[KillKey]", order: "HaltRequest") -> str:
     """What would go on, and who has stopped it."""
     stops = [row for row in rows if row.mode.level and row.symbol == order.symbol]
-    said = "; ".join(halts.told(row, env.utc) for row in stops)
-    return f"{env.where()} {said}. Let {order.symbol or 'it'} go on?"
+    said = "; ".join(halts.told(row, ctx.utc) for row in stops)
+    return f"{ctx.where()} {said}. Let {order.symbol or 'it'} go on?"
 
 
 def _tell(
-    env: Env, rows: "list[KillKey]", order: "HaltRequest", taken: "list[Resumed]", dry_run: bool
+    ctx: Context, rows: "list[KillKey]", order: "HaltRequest", taken: "list[Resumed]", dry_run: bool
 ) -> bool:
     """What was taken back and what is stopped still; does it go on now."""
     import sys
@@ -106,10 +106,10 @@ def _tell(
     from qtctl.settings import display_url
     from qtctl.wire.control.kill_switch import strictest
 
-    where = display_url(env.settings.redis.url)
+    where = display_url(ctx.settings.redis.url)
     still = None if dry_run else strictest(rows, order.symbol or None)
     others = [row.symbol for row in rows if row.symbol and row.symbol != order.symbol]
-    if env.output != "table":
+    if ctx.output != "table":
         document = {
             "resumed": [
                 {"name": each.name, "value": each.value, "restored": each.restored or None}
@@ -123,7 +123,7 @@ def _tell(
                 if row.mode.level
             ],
         }
-        sys.stdout.write(to_json(document, indent=env.output == "json") + "\n")
+        sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
         return still is None
     word = "WOULD RESUME" if dry_run else "TAKEN BACK" if still else "RESUMED"
     parts = [f"{word} {order.symbol or 'all that halt stopped'} on {where}"]
@@ -133,7 +133,7 @@ def _tell(
         for each in taken
     ]
     if still is not None:
-        parts.append(f"STILL HALTED by {halts.told(still, env.utc)}")
+        parts.append(f"STILL HALTED by {halts.told(still, ctx.utc)}")
     if others:
         parts.append(f"halted for themselves: {', '.join(others)}")
     sys.stdout.write(escape(" · ".join(parts)) + "\n")

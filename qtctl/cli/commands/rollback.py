@@ -6,7 +6,7 @@ import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import DryRun, NoInput
 from qtctl.cli.output.columns import moment, text
 from qtctl.cli.output.render import emit
@@ -36,7 +36,7 @@ LISTED = (
 
 @command(app)
 def rollback(
-    env: Env,
+    ctx: Context,
     deployment: Annotated[
         str | None, typer.Argument(metavar="ID", help="Default: the last that is not undone.")
     ] = None,
@@ -59,14 +59,14 @@ def rollback(
         sudo qtctl rollback --list
         sudo qtctl rollback 20260128T101500Z --dry-run
     """
-    host, systemd = deployments.target(env, root)
+    host, systemd = deployments.target(ctx, root)
     if listed:
-        emit(env, _rows(host), LISTED, empty="Nothing was deployed with qtctl here.")
+        emit(ctx, _rows(host), LISTED, empty="Nothing was deployed with qtctl here.")
         return
     wait_sec = arguments.duration(wait, "--wait", 1, 3600)
     if finish:
         deployments.refuse_dry_run(dry_run)
-        deployments.finish(env, host, systemd, "rollback", wait_sec)
+        deployments.finish(ctx, host, systemd, "rollback", wait_sec)
         return
 
     def plan(host: "Host", systemd: "Systemctl | None", records: "Sequence[Record]") -> "Plan":
@@ -78,7 +78,7 @@ def rollback(
         return planning.rollback(host, systemd, records, deployment)
 
     deployments.carry_out(
-        env,
+        ctx,
         host,
         systemd,
         plan,

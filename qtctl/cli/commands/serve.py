@@ -10,7 +10,7 @@ import typer
 
 from qtctl.cli.compose import SERVICES, services
 from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import EMBEDDED, Env
+from qtctl.cli.framework.context import EMBEDDED, Context
 from qtctl.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ log = logging.getLogger("qtctl.serve")
 
 @command(app)
 def serve(
-    env: Env,
+    ctx: Context,
     service: Annotated[str, typer.Argument(help="allocation, governor or all.")],
     embedded: Annotated[
         bool, typer.Option("--embedded", help="On a private server in the state directory.")
@@ -49,42 +49,42 @@ def serve(
     """
     if service not in (*SERVICES, "all"):
         raise UsageError(f"SERVICE {service!r} is none of {', '.join(SERVICES)}, all")
-    env.service = service
+    ctx.service = service
     names = SERVICES if service == "all" else (service,)
     if embedded:
-        if any(url != EMBEDDED for url in _explicit_urls(env)):
+        if any(url != EMBEDDED for url in _explicit_urls(ctx)):
             raise UsageError("--embedded is a URL of its own: leave out --redis-url and redis.url")
-        env.redis_url = EMBEDDED
+        ctx.redis_url = EMBEDDED
     if name is not None:
-        env.sets += tuple(f"{each}.name={_quoted(name)}" for each in names)
-    _configure_logs(env)
+        ctx.sets += tuple(f"{each}.name={_quoted(name)}" for each in names)
+    _configure_logs(ctx)
     with ExitStack() as stack:
-        url = env.settings.redis.url
-        own = stack.enter_context(_private_server(env)).url if url == EMBEDDED else None
-        hosted = _Hosted(env, names, own)
+        url = ctx.settings.redis.url
+        own = stack.enter_context(_private_server(ctx)).url if url == EMBEDDED else None
+        hosted = _Hosted(ctx, names, own)
         code = hosted.once() if once else hosted.run()
     if code:
         raise typer.Exit(code)
 
 
-def _explicit_urls(env: Env) -> list[str]:
+def _explicit_urls(ctx: Context) -> list[str]:
     """The URLs that were asked for on the command line."""
-    sets = [each.partition("=") for each in env.sets]
+    sets = [each.partition("=") for each in ctx.sets]
     urls = [value.strip().strip("\"'") for name, _, value in sets if name.strip() == "redis.url"]
-    return urls if env.redis_url is None else [*urls, env.redis_url]
+    return urls if ctx.redis_url is None else [*urls, ctx.redis_url]
 
 
-def _private_server(env: Env) -> "Embedded":
+def _private_server(ctx: Context) -> "Embedded":
     from qtctl.wire.private_server import embedded
 
-    return embedded.serve_embedded(embedded.state_directory(env.environ))
+    return embedded.serve_embedded(embedded.state_directory(ctx.environ))
 
 
 class _Hosted:
     """The services by the settings in force, and by those that are read again at SIGHUP."""
 
-    def __init__(self, env: Env, names: "Sequence[str]", own_server: str | None) -> None:
-        self._env = self._next = env
+    def __init__(self, ctx: Context, names: "Sequence[str]", own_server: str | None) -> None:
+        self._ctx = self._next = ctx
         self._names = names
         self._own_server = own_server
         """The URL of the private server, if this process answers for one."""
@@ -94,8 +94,8 @@ class _Hosted:
         from qtctl.supervisor.notify import Notify
         from qtctl.supervisor.run import Supervisor
 
-        notify = Notify(self._env.environ)
-        made = self._services(self._env)
+        notify = Notify(self._ctx.environ)
+        made = self._services(self._ctx)
         self._tell()
         return Supervisor(made, reload=self._again, reloaded=self._reloaded, notify=notify).run()
 
@@ -103,46 +103,46 @@ class _Hosted:
         """One pass; 1 if something stays undone."""
         from qtctl.supervisor.run import once
 
-        made = self._services(self._env)
+        made = self._services(self._ctx)
         self._tell()
         return 0 if once(made) else 1
 
-    def _services(self, env: Env) -> "list[Service]":
-        return services(env, self._names, self._own_server or env.settings.redis.url)
+    def _services(self, ctx: Context) -> "list[Service]":
+        return services(ctx, self._names, self._own_server or ctx.settings.redis.url)
 
     def _again(self) -> "list[Service]":
         """New services by the file as it is now; flags and environment are the process's own.
 
         Errors: ConfigError; the settings in force stay as they are.
         """
-        env, before = replace(self._env), self._env
+        ctx, before = replace(self._ctx), self._ctx
         file = before.loaded.file
-        if file is not None and env.loaded.file is None:
+        if file is not None and ctx.loaded.file is None:
             # Halfway through a deployment, rather than meant: all would fall to its default.
             raise ConfigError(f"file {file} is not there any more")
-        if (env.settings.redis.url == EMBEDDED) != (self._own_server is not None):
+        if (ctx.settings.redis.url == EMBEDDED) != (self._own_server is not None):
             raise ConfigError(
-                f"redis.url = {env.where().split()[0]!r} ({env.loaded.origins['redis.url']}): "
+                f"redis.url = {ctx.where().split()[0]!r} ({ctx.loaded.origins['redis.url']}): "
                 "to or from embedded: takes a restart"
             )
-        made = self._services(env)
-        self._next = env
+        made = self._services(ctx)
+        self._next = ctx
         return made
 
     def _reloaded(self) -> None:
-        before, self._env = self._env, self._next
-        if self._env.settings.logging != before.settings.logging:
-            _configure_logs(self._env)
+        before, self._ctx = self._ctx, self._next
+        if self._ctx.settings.logging != before.settings.logging:
+            _configure_logs(self._ctx)
         self._tell()
 
     def _tell(self) -> None:
-        log.info("serving %s on %s", " and ".join(self._names), self._env.where())
+        log.info("serving %s on %s", " and ".join(self._names), self._ctx.where())
 
 
-def _configure_logs(env: Env) -> None:
+def _configure_logs(ctx: Context) -> None:
     from qtctl.supervisor import logs
 
-    logs.configure(env.settings.logging.level, env.settings.logging.format)
+    logs.configure(ctx.settings.logging.level, ctx.settings.logging.format)
 
 
 def _quoted(text: str) -> str:

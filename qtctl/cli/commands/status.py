@@ -6,7 +6,7 @@ import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import age, number, text
 from qtctl.cli.output.render import Fields, Rows, emit_one
@@ -57,7 +57,7 @@ BLOCKS = (
 
 @command(app)
 def status(
-    env: Env,
+    ctx: Context,
     since: Annotated[
         str, typer.Option("--since", metavar="AGO", help="How far back blocks are counted.")
     ] = "1h",
@@ -77,10 +77,10 @@ def status(
 
     since_sec = arguments.duration(since, "--since", 60, 86_400)
     # The notice of a halt would say the same twice.
-    with env.store(notice=False) as store:
-        found = health.of(env, Watch(store, env.settings, since_sec).read())
+    with ctx.store(notice=False) as store:
+        found = health.of(ctx, Watch(store, ctx.settings, since_sec).read())
     blocks = Rows(_blocks(found.plans), BLOCKS, title=_blocked_since(found.plans))
-    emit_one(env, found, Rows(found.services, SERVICES), Fields(PAGE), blocks)
+    emit_one(ctx, found, Rows(found.services, SERVICES), Fields(PAGE), blocks)
     if not found.ok:
         raise typer.Exit(1)
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import age, number, text
 from qtctl.cli.output.render import emit
 
@@ -42,7 +42,7 @@ PROBLEM = text("problem", "problem", fold=True, style="red")
 
 
 @command(app, "list")
-def list_streams(env: Env) -> None:
+def list_streams(ctx: Context) -> None:
     """Plans, proposals, events and rejected: entries, ages, how many minutes are kept, growth.
 
     "a minute" is the average over what is kept; "last minute" is counted, up to 1,000.
@@ -51,10 +51,10 @@ def list_streams(env: Env) -> None:
         qtctl stream list
         qtctl stream list -o ndjson
     """
-    with env.store() as store:
+    with ctx.store() as store:
         found = rows(store)
     any_problem = any(row["problem"] for row in found)
-    emit(env, found, (*LISTED, PROBLEM) if any_problem else LISTED)
+    emit(ctx, found, (*LISTED, PROBLEM) if any_problem else LISTED)
 
 
 def rows(store: "Store") -> list[dict[str, Any]]:

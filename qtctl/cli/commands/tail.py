@@ -9,7 +9,7 @@ from qtctl import clock
 from qtctl.cli.commands.target import reason_style
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import Column, money, number, recent, text
 from qtctl.cli.output.render import Stream, emit
 from qtctl.errors import RedisUnreachable, UsageError
@@ -86,7 +86,7 @@ def _entry_time(row: Any) -> float | None:
 
 @command(app)
 def tail(
-    env: Env,
+    ctx: Context,
     stream: Annotated[str, typer.Argument(help="proposed, plans, events or rejected.")],
     symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None,
     count: Annotated[str, typer.Option("-n", metavar="N", help="How many entries.")] = "10",
@@ -113,17 +113,17 @@ def tail(
     def is_wanted(entry: "StreamEntry") -> bool:
         return not wanted or entry.fields.get(field) in wanted
 
-    with env.store() as store:
+    with ctx.store() as store:
         if follow:
-            _follow(env, store, stream, number_, is_wanted)
+            _follow(ctx, store, stream, number_, is_wanted)
             return
         empty = f"{_name(store, stream)} has no entries" + (" of these symbols." if wanted else ".")
-        found = last_rows(env, store, stream, number_, is_wanted)
-        emit(env, found, COLUMNS[stream], empty=empty)
+        found = last_rows(ctx, store, stream, number_, is_wanted)
+        emit(ctx, found, COLUMNS[stream], empty=empty)
 
 
 def last_rows(
-    env: Env,
+    ctx: Context,
     store: "Store",
     stream: str,
     count: int,
@@ -133,7 +133,7 @@ def last_rows(
     from qtctl.wire.queries import streams
 
     entries = streams.last(store, _name(store, stream), count, is_wanted)
-    return _rows(env, store, stream, entries)
+    return _rows(ctx, store, stream, entries)
 
 
 def _name(store: "Store", stream: str) -> str:
@@ -147,75 +147,83 @@ def _name(store: "Store", stream: str) -> str:
 
 
 def _rows(
-    env: Env, store: "Store", stream: str, entries: "Sequence[StreamEntry]"
+    ctx: Context, store: "Store", stream: str, entries: "Sequence[StreamEntry]"
 ) -> list[dict[str, str]]:
     """The JSON of entries: wire fields and `id`; plans also with verdict and verdict_reason."""
     rows = [{"id": entry.id} | entry.fields | {"id": entry.id} for entry in entries]
     if stream == "plans":
-        for row, seen in zip(rows, _verdicts(env, store, entries), strict=True):
+        for row, seen in zip(rows, _verdicts(ctx, store, entries), strict=True):
             row |= {"verdict": seen.verdict, "verdict_reason": seen.reason}
     return rows
 
 
-def _verdicts(env: Env, store: "Store", entries: "Sequence[StreamEntry]") -> "list[EntryVerdict]":
+def _verdicts(
+    ctx: Context, store: "Store", entries: "Sequence[StreamEntry]"
+) -> "list[EntryVerdict]":
     from qtctl.wire.queries import rules_in_force, verdicts
 
-    return verdicts.of_entries(store, entries, rules_in_force.plan_rules(store, env.settings)[0])
+    return verdicts.of_entries(store, entries, rules_in_force.plan_rules(store, ctx.settings)[0])
 
 
 def _follow(
-    env: Env, store: "Store", stream: str, count: int, is_wanted: "Callable[[StreamEntry], bool]"
+    ctx: Context,
+    store: "Store",
+    stream: str,
+    count: int,
+    is_wanted: "Callable[[StreamEntry], bool]",
 ) -> None:
     from qtctl.wire.queries import streams
 
     name = _name(store, stream)
-    out = Stream(env, COLUMNS[stream])
+    out = Stream(ctx, COLUMNS[stream])
     follower = streams.Follower(store, name)
     try:
         # The place first: what comes between it and the last entries is told once, by id.
         follower.to_end()
         before = streams.last(store, name, count, lambda e: is_wanted(e) and follower.is_behind(e))
-        out.write(_rows(env, store, stream, before))
-        env.tell_halt(store)
+        out.write(_rows(ctx, store, stream, before))
+        ctx.tell_halt(store)
         while True:
-            entries, lost = _next(env, store, follower)
+            entries, lost = _next(ctx, store, follower)
             if lost:
-                env.say(f"{lost:,} entries of {name} were trimmed before they could be read")
+                ctx.say(f"{lost:,} entries of {name} were trimmed before they could be read")
             fresh = [entry for entry in entries if is_wanted(entry)]
             if fresh:
-                out.write(_settled_rows(env, store, stream, fresh))
+                out.write(_settled_rows(ctx, store, stream, fresh))
     finally:
         follower.close()
 
 
-def _next(env: Env, store: "Store", follower: "Follower") -> "tuple[Sequence[StreamEntry], int]":
+def _next(
+    ctx: Context, store: "Store", follower: "Follower"
+) -> "tuple[Sequence[StreamEntry], int]":
     """What is new; a lost connection is told once and waited out."""
     away = False
     while True:
         try:
             entries, lost = follower.read()
             if away:
-                env.say("Redis is back")
+                ctx.say("Redis is back")
                 away = False
             if entries or lost:
                 return entries, lost
-            env.tell_halt(store, HALT_EVERY_SEC)
+            ctx.tell_halt(store, HALT_EVERY_SEC)
             follower.wait()
         except RedisUnreachable as problem:
             if not away:
-                env.say(f"{problem}; waiting for it")
+                ctx.say(f"{problem}; waiting for it")
             away = True
             clock.sleep(RETRY_SEC)
 
 
 def _settled_rows(
-    env: Env, store: "Store", stream: str, entries: "Sequence[StreamEntry]"
+    ctx: Context, store: "Store", stream: str, entries: "Sequence[StreamEntry]"
 ) -> list[dict[str, str]]:
     """Plans come with their verdicts, or without where none fell within a second."""
     deadline = clock.monotonic() + SETTLE_SEC
     while True:
         try:
-            rows = _rows(env, store, stream, entries)
+            rows = _rows(ctx, store, stream, entries)
         except RedisUnreachable:
             rows = [{"id": entry.id} | entry.fields for entry in entries]
         open_ = stream == "plans" and any(not row.get("verdict") for row in rows)

@@ -7,7 +7,7 @@ import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import age, money, number, percent, text, ttl
 from qtctl.cli.output.render import emit
 
@@ -46,7 +46,7 @@ LISTED = (
 
 @command(app, "list")
 def list_targets(
-    env: Env, symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None
+    ctx: Context, symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None
 ) -> None:
     """Live target beside proposal, the widest change first.
 
@@ -59,13 +59,13 @@ def list_targets(
     from qtctl.wire.schema.keys import TARGET
 
     wanted = arguments.symbols(symbols)
-    with env.store() as store:
+    with ctx.store() as store:
         found = rows(store, wanted)
         upstream = f"No targets: is P2.9 writing {store.keys.pattern(TARGET)} ?"
-        emit(env, found, LISTED, empty="Nothing of these symbols." if wanted else upstream)
-        if env.output == "table" and found:
-            rules, source = allocation_rules(store, env.settings)
-            env.say(f"Multiplier {rules.min_mult:g} to {rules.max_mult:g}, limits {source}.")
+        emit(ctx, found, LISTED, empty="Nothing of these symbols." if wanted else upstream)
+        if ctx.output == "table" and found:
+            rules, source = allocation_rules(store, ctx.settings)
+            ctx.say(f"Multiplier {rules.min_mult:g} to {rules.max_mult:g}, limits {source}.")
 
 
 def rows(store: "Store", wanted: Sequence[str]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import typer
 from qtctl import clock
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ TICK_SEC = 0.5
 
 @command(app)
 def top(
-    env: Env,
+    ctx: Context,
     interval: Annotated[str, typer.Option("--interval", help="Between two looks.")] = "1s",
     count: Annotated[
         int | None, typer.Option("--count", "-n", min=1, help="End after so many looks.")
@@ -48,18 +48,18 @@ def top(
     from qtctl.cli.live import poller, screen
 
     interval_sec = arguments.duration(interval, "--interval", 0.1, 3600)
-    if env.output == "json":
+    if ctx.output == "json":
         raise UsageError("--output json can't follow, since a document has an end: use ndjson")
     # Whether Redis is there is told at the start as by every other command.
-    with env.store(notice=False) as store:
-        looker = poller.Poller(env, store, symbols=env.output == "table")
-        if env.output == "table" and screen.usable(env.environ):
-            _on_screen(env, looker, interval_sec, count)
+    with ctx.store(notice=False) as store:
+        looker = poller.Poller(ctx, store, symbols=ctx.output == "table")
+        if ctx.output == "table" and screen.usable(ctx.environ):
+            _on_screen(ctx, looker, interval_sec, count)
         else:
-            _lines(env, looker, interval_sec, count)
+            _lines(ctx, looker, interval_sec, count)
 
 
-def _on_screen(env: Env, looker: "Poller", interval_sec: float, count: int | None) -> None:
+def _on_screen(ctx: Context, looker: "Poller", interval_sec: float, count: int | None) -> None:
     from qtctl.cli.live import screen
     from qtctl.cli.live.poller import Watcher
 
@@ -67,20 +67,20 @@ def _on_screen(env: Env, looker: "Poller", interval_sec: float, count: int | Non
         watcher = Watcher(looker, interval_sec, taken.wake)
         watcher.start()
         try:
-            _live(env, watcher, taken, count)
+            _live(ctx, watcher, taken, count)
         finally:
             watcher.stop()
 
 
-def _live(env: Env, watcher: "Watcher", screen: "Screen", count: int | None) -> None:
+def _live(ctx: Context, watcher: "Watcher", screen: "Screen", count: int | None) -> None:
     from qtctl.cli.live import drawing
     from qtctl.cli.live.view import View, frame
 
     view = View()
-    colour = not env.environ.get("NO_COLOR")
+    colour = not ctx.environ.get("NO_COLOR")
     while True:
         seen = watcher.seen
-        shown = frame(view, seen, clock.monotonic(), *screen.size, env.utc)
+        shown = frame(view, seen, clock.monotonic(), *screen.size, ctx.utc)
         screen.draw([drawing.ansi(each, colour) for each in shown])
         if count is not None and seen.looks >= count:
             return
@@ -92,9 +92,9 @@ def _live(env: Env, watcher: "Watcher", screen: "Screen", count: int | None) -> 
         watcher.pause(view.paused)
 
 
-def _lines(env: Env, looker: "Poller", interval_sec: float, count: int | None) -> None:
-    tell = _documents if env.output == "ndjson" else _summaries
-    told = tell(env)
+def _lines(ctx: Context, looker: "Poller", interval_sec: float, count: int | None) -> None:
+    tell = _documents if ctx.output == "ndjson" else _summaries
+    told = tell(ctx)
     seen = looker.seen
     while True:
         sys.stdout.write("".join(f"{each}\n" for each in told(seen)))
@@ -105,7 +105,7 @@ def _lines(env: Env, looker: "Poller", interval_sec: float, count: int | None) -
         seen = looker.look()
 
 
-def _summaries(env: Env) -> "Callable[[TopSnapshot], list[str]]":
+def _summaries(ctx: Context) -> "Callable[[TopSnapshot], list[str]]":
     from qtctl.cli.live.view import summary, told_permit
 
     known: set[str] = set()
@@ -116,12 +116,12 @@ def _summaries(env: Env) -> "Callable[[TopSnapshot], list[str]]":
         known.clear()
         known.update(row["plan_id"] for row in seen.permits)
         permits = [f"  permit {told_permit(row)}" for row in fresh]
-        return [summary(seen, clock.monotonic(), env.utc), *permits]
+        return [summary(seen, clock.monotonic(), ctx.utc), *permits]
 
     return told
 
 
-def _documents(env: Env) -> "Callable[[TopSnapshot], list[str]]":
+def _documents(ctx: Context) -> "Callable[[TopSnapshot], list[str]]":
     from qtctl.cli.output.render import to_json
 
     problem = ""
@@ -130,7 +130,7 @@ def _documents(env: Env) -> "Callable[[TopSnapshot], list[str]]":
         """The document; none while Redis is away, which is told once on stderr."""
         nonlocal problem
         if seen.problem != problem:
-            env.say(f"{seen.problem}; waiting for it" if seen.problem else "Redis is back")
+            ctx.say(f"{seen.problem}; waiting for it" if seen.problem else "Redis is back")
         problem = seen.problem
         return [] if seen.problem else [to_json(seen.overall)]
 

@@ -8,7 +8,7 @@ import typer
 from qtctl.cli.commands.tail import verdict_style
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import age, number, text
 from qtctl.cli.output.render import Fields, Lines, Rows, emit_one
@@ -46,7 +46,7 @@ ALSO = (text("also", "sentence", fold=True), text("next", "command"))
 
 @command(app)
 def why(
-    env: Env,
+    ctx: Context,
     symbol: Annotated[str, typer.Argument(metavar="SYMBOL")],
     since: Annotated[
         str, typer.Option("--since", metavar="AGO", help="How far back: 90, 5m, 1h (to 1d).")
@@ -69,15 +69,15 @@ def why(
 
     name = arguments.symbol(symbol)
     since_sec = arguments.duration(since, "--since", 1, 86_400)
-    with env.store() as store:
-        answer = why_facts.answer(env, store, name, since_sec)
+    with ctx.store() as store:
+        answer = why_facts.answer(ctx, store, name, since_sec)
         if answer is None:
             raise NotFoundError(_unknown(store, name, since_sec))
-        record = _record(env, store, answer)
+        record = _record(ctx, store, answer)
         issued = record["permits"]["issued"]
         head = tuple(column for column in HEAD if issued or column.title != "permits")
         emit_one(
-            env,
+            ctx,
             record,
             Fields(head),
             Rows(record["verdicts"], VERDICTS),
@@ -105,13 +105,13 @@ def _unknown(store: "Store", symbol: str, since_sec: float) -> str:
 # The record, as JSON has it ---------------------------------------------------------------------
 
 
-def _record(env: Env, store: "Store", answer: "Answer") -> dict[str, Any]:
+def _record(ctx: Context, store: "Store", answer: "Answer") -> dict[str, Any]:
     from qtctl.cli.views.why_sentences import Narrator
     from qtctl.domain.diagnosis import causes
     from qtctl.wire.schema.keys import TARGET
 
     facts = answer.facts
-    utc = env.utc or env.output != "table"
+    utc = ctx.utc or ctx.output != "table"
     told = Narrator(facts, store.keys.at(TARGET, facts.symbol), utc)
     first, *also = causes(facts)
     return {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 from typer.core import TyperArgument, TyperOption
 
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.parsing import arity, takes_next
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class Place(NamedTuple):
     only_values: bool
 
 
-def answer(words: Sequence[str], env: Env) -> Answer:
-    """What may follow; words: all behind `qtctl`, the last being typed. env: source the options are
+def answer(words: Sequence[str], ctx: Context) -> Answer:
+    """What may follow; words: all behind `qtctl`, the last being typed. ctx: source the options are
     that do not stand among them."""
     from qtctl.cli.main import root
 
@@ -56,9 +56,9 @@ def answer(words: Sequence[str], env: Env) -> Answer:
     if place is None:
         return NOTHING
     if not place.only_values and current.startswith("-"):
-        return _option(place, current, env)
+        return _option(place, current, ctx)
     if place.at is not None:
-        return _value(place, place.at, current, env)
+        return _value(place, place.at, current, ctx)
     return _kept(_commands(place), current)
 
 
@@ -120,7 +120,7 @@ def _commands(place: Place) -> Iterator[Option]:
             yield name, command.short_help or (command.help or "").partition("\n\n")[0]
 
 
-def _option(place: Place, current: str, env: Env) -> Answer:
+def _option(place: Place, current: str, ctx: Context) -> Answer:
     """The spellings of the options, or the value in `--option=value`."""
     params = place.command.get_params(place.context)
     name, equals, value = current.partition("=")
@@ -128,7 +128,7 @@ def _option(place: Place, current: str, env: Env) -> Answer:
         option = _named(params, name)
         if option is None or option.is_flag:
             return NOTHING
-        found = _value(place, option, value, env)
+        found = _value(place, option, value, ctx)
         return Answer(found.kind, [(f"{name}={value}", help) for value, help in found.options])
     options = (param for param in params if isinstance(param, TyperOption) and not param.hidden)
     spellings = (
@@ -140,7 +140,7 @@ def _option(place: Place, current: str, env: Env) -> Answer:
     return _kept(spellings, current)
 
 
-def _value(place: Place, param: Any, current: str, env: Env) -> Answer:
+def _value(place: Place, param: Any, current: str, ctx: Context) -> Answer:
     """The value of an argument or of an option."""
     metavar = param.metavar or ""
     path = place.context.command_path.removeprefix("qtctl ")
@@ -157,7 +157,7 @@ def _value(place: Place, param: Any, current: str, env: Env) -> Answer:
     if (path, metavar) == DEPLOYMENT:
         return _kept(((id, "") for id in _deployments(place.found)), current)
     look = NAMES.get((path, metavar)) or NAMES.get(("", metavar))
-    return NOTHING if look is None else _names(place.found, look, current, env)
+    return NOTHING if look is None else _names(place.found, look, current, ctx)
 
 
 def _kept(options: Iterator[Option], current: str) -> Answer:
@@ -236,18 +236,18 @@ def _groups(store: "Store", head: str) -> list[str]:
     return groups.group_names(store, store.keys.plans)
 
 
-def _names(given: Mapping[str, Sequence[str]], look: Look, head: str, env: Env) -> Answer:
+def _names(given: Mapping[str, Sequence[str]], look: Look, head: str, ctx: Context) -> Answer:
     """What Redis has, by the options that stand on the line; nothing where it takes too long.
 
     Asked in a thread of its own: to find out that a host is not there can take long, and can't be
     interrupted.
     """
     found: list[str] = []
-    asked = Env(
-        redis_url=given.get("redis_url", (env.redis_url,))[-1],
-        config=given.get("config", (env.config,))[-1],
-        sets=(*env.sets, *given.get("sets", ()), *WAIT),
-        environ=env.environ,
+    asked = Context(
+        redis_url=given.get("redis_url", (ctx.redis_url,))[-1],
+        config=given.get("config", (ctx.config,))[-1],
+        sets=(*ctx.sets, *given.get("sets", ()), *WAIT),
+        environ=ctx.environ,
         tell_warnings=False,
     )
 

@@ -1,11 +1,12 @@
 """What all commands share: the options that mean the same everywhere, and how one is registered.
 
-A command is a function whose first parameter is its `Env`; the decorator adds the common options::
+A command is a function whose first parameter is its `Context`; the decorator adds the common
+options::
 
     app = group("permit", help="Permits of the governor, with the time they have left.")
 
     @command(app, "list")
-    def list_permits(env: Env, cap: Annotated[str | None, typer.Option()] = None) -> None:
+    def list_permits(ctx: Context, cap: Annotated[str | None, typer.Option()] = None) -> None:
         \"\"\"Permits in Redis, the one that expires first on top.
 
         Examples:
@@ -24,7 +25,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from qtctl.cli.framework.context import Env, Start
+from qtctl.cli.framework.context import Context, Start
 from qtctl.cli.framework.parsing import HELP_OPTIONS, Command, Group
 from qtctl.errors import UsageError
 
@@ -41,7 +42,7 @@ def command(
     hidden: bool = False,
     outputs: tuple[str, ...] = (),
 ) -> Callable[[F], F]:
-    """Register a function as a command of `app`; its first parameter is the `Env`.
+    """Register a function as a command of `app`; its first parameter is the `Context`.
 
     `name` is the function's own with dashes where it is None. `outputs` are further words that
     `-o` takes here. The function itself is returned unchanged, to be called in tests.
@@ -54,8 +55,10 @@ def command(
         allowed = OUTPUTS + outputs
 
         def run(ctx: typer.Context, **given: Any) -> None:
-            env = _env(ctx, allowed)
-            function(env, **{parameter.name: given[parameter.name] for parameter in own})
+            function(
+                _context(ctx, allowed),
+                **{parameter.name: given[parameter.name] for parameter in own},
+            )
 
         context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
         _set_signature(run, [context, *own, *_common(allowed)])
@@ -98,7 +101,7 @@ def new_app(name: str, **more: Any) -> typer.Typer:
 
 
 def common_callback(*more: inspect.Parameter) -> Callable[..., None]:
-    """What makes the common options stand before a subcommand, too; `_env` reads them there."""
+    """What makes the common options stand before a subcommand, too; `_context` reads them there."""
 
     def callback(**given: Any) -> None:
         """Nothing to do here: the command collects the options of all levels."""
@@ -142,7 +145,7 @@ def _common(outputs: Sequence[str]) -> list[inspect.Parameter]:
     ]
 
 
-def _env(ctx: typer.Context, outputs: Sequence[str]) -> Env:
+def _context(ctx: typer.Context, outputs: Sequence[str]) -> Context:
     """The common options of all levels as one: the deeper one wins, `--set` adds up."""
     start = ctx.find_object(Start) or Start()
     merged: dict[str, Any] = {}
@@ -160,7 +163,7 @@ def _env(ctx: typer.Context, outputs: Sequence[str]) -> Env:
         output = params.get("output")
         if output is not None and output not in outputs:
             raise UsageError(f"--output {output!r} is none of {', '.join(outputs)}")
-    return Env(**merged, sets=tuple(sets), environ=start.environ)
+    return Context(**merged, sets=tuple(sets), environ=start.environ)
 
 
 def _set_signature(function: Any, parameters: Sequence[inspect.Parameter]) -> None:

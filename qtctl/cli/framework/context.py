@@ -31,7 +31,7 @@ class Start:
 
 
 @dataclass
-class Env:
+class Context:
     """One run of one command: its common options, and what follows from them.
 
     Building one does nothing; files are read at the first use of `loaded`.

@@ -7,7 +7,7 @@ import typer
 from qtctl.errors import RefusedError
 
 if TYPE_CHECKING:
-    from qtctl.cli.framework.context import Env
+    from qtctl.cli.framework.context import Context
     from qtctl.wire.client.store import Store
 
 Force = Annotated[bool, typer.Option("--force", help="Override a refusal.")]
@@ -32,7 +32,7 @@ def refuse_other_groups(store: "Store", what: str, force: bool) -> None:
         )
 
 
-def agreed(env: "Env", question: str, *, yes: bool, no_input: bool) -> None:
+def agreed(ctx: "Context", question: str, *, yes: bool, no_input: bool) -> None:
     """Ask, and go on only with a yes.
 
     Errors: RefusedError for a no, and where nobody can be asked.
@@ -43,6 +43,6 @@ def agreed(env: "Env", question: str, *, yes: bool, no_input: bool) -> None:
         return
     if no_input or not sys.stdin.isatty():
         raise RefusedError(f"{question} Nobody can be asked here: --yes answers")
-    env.say(f"{question} [y/N]")
+    ctx.say(f"{question} [y/N]")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise RefusedError("not done: the answer was no")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtctl import clock
 from qtctl.cli.commands import permit, target
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.views import health
 from qtctl.cli.views.health import Overall
 from qtctl.errors import RedisUnreachable, WireError
@@ -44,12 +44,12 @@ class Poller:
     Errors of the first: RedisUnreachable, WireError. Later ones stand in what it gives.
     """
 
-    def __init__(self, env: Env, store: "Store", *, symbols: bool = True) -> None:
+    def __init__(self, ctx: Context, store: "Store", *, symbols: bool = True) -> None:
         from qtctl.wire.queries.status import Watch
 
-        self._env = env
+        self._ctx = ctx
         self._store = store
-        self._watch = Watch(store, env.settings, SINCE_SEC)
+        self._watch = Watch(store, ctx.settings, SINCE_SEC)
         self._with_symbols = symbols
         self._symbols: list[Row] = []
         self._symbols_due = 0.0
@@ -75,7 +75,7 @@ class Poller:
         at = clock.monotonic()
         if self._with_symbols and at >= self._symbols_due:
             self._compare()
-        told = health.of(self._env, found)
+        told = health.of(self._ctx, found)
         permits = permit.rows_of(found.permits)[::-1]
         return TopSnapshot(told, permits, self._symbols, at, looks + 1)
 

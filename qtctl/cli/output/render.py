@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output import tables
 from qtctl.cli.output.columns import Column
 from qtctl.errors import UsageError
@@ -49,7 +49,7 @@ class Lines:
 
 
 def emit(
-    env: Env,
+    ctx: Context,
     rows: Iterable[Any],
     columns: Sequence[Column],
     *,
@@ -61,17 +61,17 @@ def emit(
     `empty` is told on stderr where there are none and a table was asked for. `as_json` gives the
     JSON object of a row where that is not the row itself.
     """
-    if env.output == "table":
+    if ctx.output == "table":
         listed = list(rows)
         if len(listed) > tables.LONG:
-            Stream(env, columns).write(listed)
+            Stream(ctx, columns).write(listed)
         elif listed:
-            tables.print_table(env, listed, columns)
+            tables.print_table(ctx, listed, columns)
         elif empty:
-            env.say(empty)
+            ctx.say(empty)
         return
     lines = (to_json(as_json(row) if as_json else row) for row in rows)
-    if env.output == "ndjson":
+    if ctx.output == "ndjson":
         sys.stdout.writelines(f"{line}\n" for line in lines)
         return
     lead = "["
@@ -81,10 +81,10 @@ def emit(
     sys.stdout.write("[]\n" if lead == "[" else "\n]\n")
 
 
-def emit_one(env: Env, record: Any, *parts: Fields | Lines | Rows, as_json: Any = None) -> None:
+def emit_one(ctx: Context, record: Any, *parts: Fields | Lines | Rows, as_json: Any = None) -> None:
     """Print one object: JSON has `record` (or `as_json`), a page has the parts below each other."""
-    if env.output != "table":
-        line = to_json(record if as_json is None else as_json, indent=env.output == "json")
+    if ctx.output != "table":
+        line = to_json(record if as_json is None else as_json, indent=ctx.output == "json")
         sys.stdout.write(f"{line}\n")
         return
     first = True
@@ -95,13 +95,13 @@ def emit_one(env: Env, record: Any, *parts: Fields | Lines | Rows, as_json: Any 
             sys.stdout.write("\n")
         first = False
         if part.title:
-            tables.print_title(env, part.title)
+            tables.print_title(ctx, part.title)
         if isinstance(part, Rows):
-            tables.print_table(env, part.rows, part.columns)
+            tables.print_table(ctx, part.rows, part.columns)
         elif isinstance(part, Lines):
-            tables.print_unbroken(env, record, part.columns)
+            tables.print_unbroken(ctx, record, part.columns)
         else:
-            tables.print_fields(env, record, part.columns)
+            tables.print_fields(ctx, record, part.columns)
 
 
 def to_json(value: Any, *, indent: bool = False) -> str:
@@ -130,20 +130,20 @@ class Stream:
     does not end, so that output is refused.
     """
 
-    def __init__(self, env: Env, columns: Sequence[Column]) -> None:
-        if env.output == "json":
+    def __init__(self, ctx: Context, columns: Sequence[Column]) -> None:
+        if ctx.output == "json":
             raise UsageError("--output json can't follow, since a list has an end: use ndjson")
-        self._env = env
+        self._ctx = ctx
         self._columns = tuple(columns)
         self._widths: Sequence[int] = ()
-        self._terminal = tables.console(env) if tables.on_terminal(env) else None
+        self._terminal = tables.console(ctx) if tables.on_terminal(ctx) else None
 
     def write(self, rows: Iterable[Any]) -> None:
         """Print a batch, which may be empty."""
         listed = list(rows)
         if not listed:
             return
-        if self._env.output == "ndjson":
+        if self._ctx.output == "ndjson":
             sys.stdout.writelines(f"{to_json(row)}\n" for row in listed)
         else:
             if not self._widths:
@@ -155,11 +155,11 @@ class Stream:
     def _begin(self, rows: Sequence[Any]) -> None:
         titles = [column.title for column in self._columns]
         natural = tables.line_widths(self._columns, [titles, *(self._cells(row) for row in rows)])
-        self._columns, self._widths = tables.room_for(self._env, self._columns, natural)
+        self._columns, self._widths = tables.room_for(self._ctx, self._columns, natural)
         self._line([column.title for column in self._columns], ["bold"] * len(self._columns))
 
     def _cells(self, row: Any) -> list[str]:
-        return [column.cell(row, self._env.utc) for column in self._columns]
+        return [column.cell(row, self._ctx.utc) for column in self._columns]
 
     def _line(self, cells: Sequence[str], styles: Sequence[str]) -> None:
         tables.print_line(self._terminal, self._columns, self._widths, cells, styles)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import Column
 from qtctl.cli.output.layout import GAP, Fit, fit
 
@@ -17,9 +17,9 @@ LONG = 1000
 """Rows above this are printed as a stream is: rich takes 1.5 ms to lay out a row of a table."""
 
 
-def on_terminal(env: Env) -> bool:
+def on_terminal(ctx: Context) -> bool:
     """Whether stdout is a terminal that can do more than print lines."""
-    return sys.stdout.isatty() and env.environ.get("TERM", "") not in ("dumb", "unknown")
+    return sys.stdout.isatty() and ctx.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
 def terminal_width() -> int:
@@ -27,7 +27,7 @@ def terminal_width() -> int:
     return shutil.get_terminal_size(fallback=(80, 24)).columns
 
 
-def console(env: Env) -> "Console":
+def console(ctx: Context) -> "Console":
     """A rich console on stdout that takes nothing for markup and adds no highlights."""
     from rich.console import Console
 
@@ -35,7 +35,7 @@ def console(env: Env) -> "Console":
         file=sys.stdout,
         width=terminal_width(),
         force_terminal=True,
-        no_color=bool(env.environ.get("NO_COLOR")),
+        no_color=bool(ctx.environ.get("NO_COLOR")),
         markup=False,
         highlight=False,
         emoji=False,
@@ -43,28 +43,28 @@ def console(env: Env) -> "Console":
     )
 
 
-def print_table(env: Env, rows: Sequence[Any], columns: Sequence[Column]) -> None:
+def print_table(ctx: Context, rows: Sequence[Any], columns: Sequence[Column]) -> None:
     """Rows below a header line; on a terminal too narrow for that, a card for each row."""
-    cells = [[column.cell(row, env.utc) for column in columns] for row in rows]
-    if not on_terminal(env):
+    cells = [[column.cell(row, ctx.utc) for column in columns] for row in rows]
+    if not on_terminal(ctx):
         _write_lines(columns, [[column.title for column in columns], *cells])
         return
     fitted = fit(columns, _natural_widths(columns, cells), terminal_width())
     if fitted is not None:
         kept = [columns[i] for i in fitted.kept]
-        _print_rich_table(env, rows, kept, fitted.widths)
-        tell_left_out(env, columns, kept)
+        _print_rich_table(ctx, rows, kept, fitted.widths)
+        tell_left_out(ctx, columns, kept)
         return
     for index, row in enumerate(rows):
         if index:
             sys.stdout.write("\n")
-        print_fields(env, row, columns)
+        print_fields(ctx, row, columns)
 
 
-def print_fields(env: Env, record: Any, columns: Sequence[Column]) -> None:
+def print_fields(ctx: Context, record: Any, columns: Sequence[Column]) -> None:
     """One object, a line for each column: its title, then its value."""
-    cells = [column.cell(record, env.utc) for column in columns]
-    if not on_terminal(env):
+    cells = [column.cell(record, ctx.utc) for column in columns]
+    if not on_terminal(ctx):
         width = max((cells_of(column.title) for column in columns), default=0)
         lines = (
             f"{_pad(column.title, width)}{' ' * GAP}{cell}\n"
@@ -80,56 +80,56 @@ def print_fields(env: Env, record: Any, columns: Sequence[Column]) -> None:
     grid.add_column(overflow="fold")
     for column, cell in zip(columns, cells, strict=True):
         grid.add_row(Text(column.title, "bold"), Text(cell, column.style_of(record)))
-    console(env).print(grid)
+    console(ctx).print(grid)
 
 
-def print_unbroken(env: Env, record: Any, columns: Sequence[Column]) -> None:
+def print_unbroken(ctx: Context, record: Any, columns: Sequence[Column]) -> None:
     """One object, a line for each column, none of them broken: the terminal wraps it."""
-    terminal = console(env) if on_terminal(env) else None
+    terminal = console(ctx) if on_terminal(ctx) else None
     title = Column("", "", lambda value, utc: "")
     width = max((cells_of(column.title) for column in columns), default=0)
     for column in columns:
-        cells = [column.title, column.cell(record, env.utc)]
+        cells = [column.title, column.cell(record, ctx.utc)]
         print_line(terminal, [title, column], [width, 0], cells, ["bold", column.style_of(record)])
 
 
-def print_title(env: Env, title: str) -> None:
+def print_title(ctx: Context, title: str) -> None:
     """A line above a part of a longer output."""
-    if on_terminal(env):
+    if on_terminal(ctx):
         from rich.text import Text
 
-        console(env).print(Text(title, "bold underline"))
+        console(ctx).print(Text(title, "bold underline"))
     else:
         sys.stdout.write(f"{title}\n")
 
 
 def room_for(
-    env: Env, columns: Sequence[Column], natural: Sequence[int]
+    ctx: Context, columns: Sequence[Column], natural: Sequence[int]
 ) -> tuple[tuple[Column, ...], tuple[int, ...]]:
     """The columns of a stream and their widths; what a terminal has no room for is told.
 
     A stream has no cards: where not even the important columns fit, the terminal wraps them.
     """
-    if not on_terminal(env):
+    if not on_terminal(ctx):
         return tuple(columns), tuple(natural)
     important = tuple(i for i, column in enumerate(columns) if not column.drop)
     fitted = fit(columns, natural, terminal_width()) or Fit(
         important, tuple(natural[i] for i in important)
     )
     kept = tuple(columns[i] for i in fitted.kept)
-    tell_left_out(env, columns, kept)
+    tell_left_out(ctx, columns, kept)
     return kept, fitted.widths
 
 
-def tell_left_out(env: Env, columns: Sequence[Column], kept: Sequence[Column]) -> None:
+def tell_left_out(ctx: Context, columns: Sequence[Column], kept: Sequence[Column]) -> None:
     """Name the columns that are not shown, so that nobody takes them for absent."""
     left_out = [column.title for column in columns if column not in kept]
     if left_out:
-        env.say(f"No room for: {', '.join(left_out)} (-o json has everything)")
+        ctx.say(f"No room for: {', '.join(left_out)} (-o json has everything)")
 
 
 def _print_rich_table(
-    env: Env, rows: Sequence[Any], columns: Sequence[Column], widths: Sequence[int]
+    ctx: Context, rows: Sequence[Any], columns: Sequence[Column], widths: Sequence[int]
 ) -> None:
     from rich import box
     from rich.table import Table
@@ -147,8 +147,8 @@ def _print_rich_table(
         side: Literal["left", "right"] = "right" if column.right else "left"
         table.add_column(Text(column.title), justify=side, overflow="fold", width=width)
     for row in rows:
-        table.add_row(*(Text(c.cell(row, env.utc), c.style_of(row)) for c in columns))
-    console(env).print(table)
+        table.add_row(*(Text(c.cell(row, ctx.utc), c.style_of(row)) for c in columns))
+    console(ctx).print(table)
 
 
 def _natural_widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:

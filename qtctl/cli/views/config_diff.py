@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtctl import __version__
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Compared(NamedTuple):
     said: list[str]
 
 
-def compared(env: Env, service: str | None) -> Compared:
+def compared(ctx: Context, service: str | None) -> Compared:
     """This shell beside one kind of service, or both kinds.
 
     With one named the shell's METRICS_PORT counts as that service would count it.
@@ -37,23 +37,23 @@ def compared(env: Env, service: str | None) -> Compared:
     if service is not None:
         if service not in SERVICES:
             raise UsageError(f"SERVICE {service!r} is none of {', '.join(SERVICES)}")
-        env.service = service
+        ctx.service = service
     wanted = (service,) if service else SERVICES
-    with env.store() as store:
+    with ctx.store() as store:
         running = {name: services.running(store, name) for name in wanted}
     alive = [each for name in wanted for each in running[name]]
-    rows = [row for each in alive for row in _differences(env, each)]
-    said = [f"No {name} runs on {env.where()}." for name in wanted if not running[name]]
+    rows = [row for each in alive for row in _differences(ctx, each)]
+    said = [f"No {name} runs on {ctx.where()}." for name in wanted if not running[name]]
     said += [_said(each, rows) for each in alive]
     if rows:
         said.append(HINT)
     return Compared(rows, bool(alive) and not rows, said)
 
 
-def _differences(env: Env, there: "ServiceRecord") -> Iterator[dict[str, Any]]:
+def _differences(ctx: Context, there: "ServiceRecord") -> Iterator[dict[str, Any]]:
     from qtctl.settings import public
 
-    ours = public(getattr(env.settings, there.service))
+    ours = public(getattr(ctx.settings, there.service))
     # Another version may have other settings.
     for key in dict.fromkeys((*ours, *there.settings)):
         if key in ours and key in there.settings and _same(ours[key], there.settings[key]):
@@ -65,7 +65,7 @@ def _differences(env: Env, there: "ServiceRecord") -> Iterator[dict[str, Any]]:
             "there": there.settings.get(key),
             "service": there.service,
             "instance": there.name,
-            "origin": env.loaded.origins.get(path),
+            "origin": ctx.loaded.origins.get(path),
         }
 
 

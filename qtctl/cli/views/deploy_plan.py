@@ -4,19 +4,19 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 
 if TYPE_CHECKING:
     from qtctl.deploy.planning import Plan
     from qtctl.deploy.records import Change
 
 
-def show(env: Env, plan: "Plan") -> None:
+def show(ctx: Context, plan: "Plan") -> None:
     """The plan: a diff of every file, then in short, then what raises risk, line by line.
 
     It goes to stdout where a table was asked for; else to stderr, since JSON comes at the end.
     """
-    write = writer(env)
+    write = writer(ctx)
     for change in plan.changes:
         edited = " (edited since it was installed)" if change.path in plan.edited else ""
         write(f"{_VERBS[how(change)]} {change.path}{_attributes(change)}{edited}", "bold")
@@ -67,13 +67,13 @@ class Writer(Protocol):
     def __call__(self, text: str, style: str = "") -> None: ...
 
 
-def writer(env: Env) -> Writer:
+def writer(ctx: Context) -> Writer:
     """For what is planned or done: on stdout for people, on stderr beside JSON."""
     from qtctl.cli.output import tables
     from qtctl.text import escape
 
-    stream = sys.stdout if env.output == "table" else sys.stderr
-    terminal = tables.console(env) if env.output == "table" and tables.on_terminal(env) else None
+    stream = sys.stdout if ctx.output == "table" else sys.stderr
+    terminal = tables.console(ctx) if ctx.output == "table" and tables.on_terminal(ctx) else None
 
     def write(text: str, style: str = "") -> None:
         if terminal is not None and style:

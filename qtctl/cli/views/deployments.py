@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qtctl import clock
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.views.deploy_plan import how, show, writer
 from qtctl.errors import QtctlError, RefusedError, UsageError
 
@@ -46,7 +46,7 @@ LIVE = Path("/")
 Planner = Callable[["Host", "Systemctl | None", "Sequence[Record]"], "Plan"]
 
 
-def target(env: Env, root: str | None) -> "tuple[Host, Systemctl | None]":
+def target(ctx: Context, root: str | None) -> "tuple[Host, Systemctl | None]":
     """The host to work on, and its systemd (none in a staging folder).
 
     Errors: RefusedError for who may not, and without systemd; UsageError for a bad folder, and
@@ -55,20 +55,20 @@ def target(env: Env, root: str | None) -> "tuple[Host, Systemctl | None]":
     from qtctl.deploy import systemctl
     from qtctl.deploy.host import Host
 
-    for given, option in ((env.config, "--config"), (env.redis_url, "--redis-url")):
+    for given, option in ((ctx.config, "--config"), (ctx.redis_url, "--redis-url")):
         if given is not None:
             raise UsageError(f"{option} means nothing here: the services read /etc/quantum")
-    if env.sets:
+    if ctx.sets:
         raise UsageError("--set means nothing here: put it into /etc/quantum/qtctl.toml")
     if root is not None:
         return Host(_staging(root), live=False), None
     if os.geteuid() != 0:
         raise RefusedError("only root may do this (sudo); --root DIR stages the files in a folder")
-    return Host(LIVE, live=True), systemctl.here(env.environ)
+    return Host(LIVE, live=True), systemctl.here(ctx.environ)
 
 
 def carry_out(
-    env: Env,
+    ctx: Context,
     host: "Host",
     systemd: "Systemctl | None",
     planner: Planner,
@@ -86,8 +86,8 @@ def carry_out(
     records = Records(host)
     if dry_run:
         plan = planner(host, systemd, records.all())
-        show(env, plan)
-        _emit(env, host, plan, None, [])
+        show(ctx, plan)
+        _emit(ctx, host, plan, None, [])
         return
     with records.locked():
         there = records.all()
@@ -95,16 +95,16 @@ def carry_out(
         plan = planner(host, systemd, there)
         if half is not None and half.id not in plan.undoes:
             raise RefusedError(_half(half))
-        show(env, plan)
+        show(ctx, plan)
         if plan.empty:
-            env.say("Nothing to do: everything is as it should be.")
-            _emit(env, host, plan, None, [])
+            ctx.say("Nothing to do: everything is as it should be.")
+            _emit(ctx, host, plan, None, [])
             return
-        _ask(env, plan, yes=yes, no_input=no_input, accepted=accepted)
+        _ask(ctx, plan, yes=yes, no_input=no_input, accepted=accepted)
         now = clock.now()
-        record = planning.record_of(plan, records.new_id(now), now, _who(env))
-        _kept(env, records, record)
-        _apply(env, host, systemd, records, record, plan, wait_sec)
+        record = planning.record_of(plan, records.new_id(now), now, _who(ctx))
+        _kept(ctx, records, record)
+        _apply(ctx, host, systemd, records, record, plan, wait_sec)
 
 
 def refuse_dry_run(dry_run: bool) -> None:
@@ -113,7 +113,9 @@ def refuse_dry_run(dry_run: bool) -> None:
         raise UsageError("--finish and --dry-run: only one of them")
 
 
-def finish(env: Env, host: "Host", systemd: "Systemctl | None", kind: str, wait_sec: float) -> None:
+def finish(
+    ctx: Context, host: "Host", systemd: "Systemctl | None", kind: str, wait_sec: float
+) -> None:
     """Go on with what was interrupted. Errors: RefusedError where nothing was."""
     from qtctl.deploy.records import Records, unfinished
 
@@ -124,17 +126,17 @@ def finish(env: Env, host: "Host", systemd: "Systemctl | None", kind: str, wait_
             raise RefusedError("nothing was interrupted: there is nothing to finish")
         if half.kind != kind:
             raise RefusedError(_half(half))
-        env.say(f"Going on with {half.kind} {half.id}; its plan was agreed to then.")
-        _apply(env, host, systemd, records, half, None, wait_sec)
+        ctx.say(f"Going on with {half.kind} {half.id}; its plan was agreed to then.")
+        _apply(ctx, host, systemd, records, half, None, wait_sec)
 
 
-def _ask(env: Env, plan: "Plan", *, yes: bool, no_input: bool, accepted: Sequence[str]) -> None:
+def _ask(ctx: Context, plan: "Plan", *, yes: bool, no_input: bool, accepted: Sequence[str]) -> None:
     """Errors: RefusedError unless all is agreed to."""
     from qtctl.cli.framework.safety import agreed
 
     left = [risk for risk in plan.risks if risk.answer not in accepted]
     if not left:
-        agreed(env, f"{plan.kind.capitalize()} this?", yes=yes, no_input=no_input)
+        agreed(ctx, f"{plan.kind.capitalize()} this?", yes=yes, no_input=no_input)
         return
     limits = ", ".join(risk.limit for risk in left)
     if no_input or not sys.stdin.isatty():
@@ -143,17 +145,17 @@ def _ask(env: Env, plan: "Plan", *, yes: bool, no_input: bool, accepted: Sequenc
             f"this raises risk ({limits}), and nobody can be asked here; nothing was done. "
             f"To accept it: {options}"
         )
-    env.say(f"This raises risk: {limits}. To go on, type yes:")
+    ctx.say(f"This raises risk: {limits}. To go on, type yes:")
     if sys.stdin.readline().strip().lower() != "yes":
         raise RefusedError("not done: the answer was not yes")
 
 
-def _who(env: Env) -> str:
+def _who(ctx: Context) -> str:
     """Who does this: the one behind sudo, else the user."""
     import pwd
 
     try:
-        return env.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+        return ctx.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
 
@@ -164,7 +166,7 @@ def _quoted(text: str) -> str:
     return shlex.quote(text)
 
 
-def _kept(env: Env, records: "Records", record: "Record") -> None:
+def _kept(ctx: Context, records: "Records", record: "Record") -> None:
     """Write the record. Errors: QtctlError where that fails: nothing is touched yet."""
     try:
         folder = records.add(record)
@@ -173,11 +175,11 @@ def _kept(env: Env, records: "Records", record: "Record") -> None:
             f"what is there could not be kept in {records.folder}: {problem.strerror}; nothing "
             "was changed"
         ) from problem
-    writer(env)(f"kept what was there in {folder}")
+    writer(ctx)(f"kept what was there in {folder}")
 
 
 def _apply(
-    env: Env,
+    ctx: Context,
     host: "Host",
     systemd: "Systemctl | None",
     records: "Records",
@@ -187,7 +189,7 @@ def _apply(
 ) -> None:
     from qtctl.deploy.applying import Applying
 
-    write = writer(env)
+    write = writer(ctx)
     steps: list[Done] = []
 
     def tell(done: "Done") -> None:
@@ -197,10 +199,10 @@ def _apply(
     try:
         Applying(host, systemd, records, wait_sec).run(record, tell)
     except QtctlError:
-        _emit(env, host, plan, record, steps, ok=False)
+        _emit(ctx, host, plan, record, steps, ok=False)
         raise
-    _emit(env, host, plan, record, steps)
-    env.say(_ending(host, record))
+    _emit(ctx, host, plan, record, steps)
+    ctx.say(_ending(host, record))
 
 
 def _ending(host: "Host", record: "Record") -> str:
@@ -214,7 +216,7 @@ def _ending(host: "Host", record: "Record") -> str:
 
 
 def _emit(
-    env: Env,
+    ctx: Context,
     host: "Host",
     plan: "Plan | None",
     record: "Record | None",
@@ -222,7 +224,7 @@ def _emit(
     ok: bool = True,
 ) -> None:
     """The whole as one JSON object, where JSON was asked for."""
-    if env.output == "table":
+    if ctx.output == "table":
         return
     from qtctl.cli.output.render import emit_one
 
@@ -243,7 +245,7 @@ def _emit(
         "restart": plan.restart if plan is not None else [],
         "steps": [{"number": each.number, "what": each.what, "said": each.said} for each in steps],
     }
-    emit_one(env, document)
+    emit_one(ctx, document)
 
 
 def _half(half: "Record") -> str:

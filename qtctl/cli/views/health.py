@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.views import halts
 
@@ -139,7 +139,7 @@ class Overall:
     problems: dict[str, str]
 
 
-def of(env: Env, found: "Status") -> Overall:
+def of(ctx: Context, found: "Status") -> Overall:
     """What was read, as it is told; services on this host are asked whether they are ready."""
     from qtctl.wire.queries.status import SERVICES
 
@@ -151,11 +151,11 @@ def of(env: Env, found: "Status") -> Overall:
     well = all(row.well for row in services)
     return Overall(
         ok=well and not stopped and not found.problems,
-        where=env.where(),
+        where=ctx.where(),
         at=round(found.now, 3),
         services=services,
-        redis=_redis(env, found),
-        kill_switch=_kill_switch(stopped, env.utc),
+        redis=_redis(ctx, found),
+        kill_switch=_kill_switch(stopped, ctx.utc),
         plans=_plans(found),
         group=_group(found),
         permits=_permits(found),
@@ -202,15 +202,15 @@ def _missing(service: str) -> Service:
     return Service(service, "", "missing", "", None, None, "", "", "")
 
 
-def _redis(env: Env, found: "Status") -> Redis:
+def _redis(ctx: Context, found: "Status") -> Redis:
     _, _, at = urlsplit(found.server_url).netloc.rpartition("@")
-    primary = None if found.server_url == env.settings.redis.url else at
+    primary = None if found.server_url == ctx.settings.redis.url else at
     server = found.server
     if server is None:
-        return Redis(env.where(), primary, None, None, None, None, None)
+        return Redis(ctx.where(), primary, None, None, None, None, None)
     up_s = max(0.0, round(found.now - server.started_ms / 1000, 3))
     return Redis(
-        env.where(), primary, server.name, server.version, server.role, up_s,
+        ctx.where(), primary, server.name, server.version, server.role, up_s,
         may_evict=server.may_evict,
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from qtctl.cli.framework.context import Env
+from qtctl.cli.framework.context import Context
 from qtctl.domain.diagnosis import Alive, Diagnosis, Target
 from qtctl.domain.downsize import DownsizeRules, Hint, hint
 from qtctl.domain.gates import Limits
@@ -41,17 +41,17 @@ class _Own(msgspec.Struct, frozen=True):
     kill_keys: tuple[str, ...]
 
 
-def answer(env: Env, store: "Store", symbol: str, since_sec: float) -> Answer | None:
+def answer(ctx: Context, store: "Store", symbol: str, since_sec: float) -> Answer | None:
     """All that the answer about a symbol rests on; None where nothing is known of it."""
     from qtctl.wire.queries import decisions, diagnosis, services, targets
     from qtctl.wire.queries.rules_in_force import of_running
 
     now = store.now_ms() / 1000
     alive = services.running(store, "governor")
-    rules, _ = of_running(alive, "governor", env.settings, PlanRules)
-    limits, _ = of_running(alive, "governor", env.settings, Limits)
-    downsize, _ = of_running(alive, "governor", env.settings, DownsizeRules)
-    own, _ = of_running(alive, "governor", env.settings, _Own)
+    rules, _ = of_running(alive, "governor", ctx.settings, PlanRules)
+    limits, _ = of_running(alive, "governor", ctx.settings, Limits)
+    downsize, _ = of_running(alive, "governor", ctx.settings, DownsizeRules)
+    own, _ = of_running(alive, "governor", ctx.settings, _Own)
     # Without a governor nobody knows with what lifetime the last permits were issued.
     ttl_sec = own.permit_ttl_sec if alive else 0.0
     recent_plans = diagnosis.recent_plans(store, symbol, now - since_sec, now, rules, ttl_sec)
