@@ -50,17 +50,17 @@ AllocationLoop.not_ready = lambda self: 'sabotaged'
 """, id="the allocation loop is not ready"),
     pytest.param("step2", "high_efficiency", "eff_action: expected NONE, seen DOWNSIZE", """
 from qtctl.domain.downsize import EffAction, Hint
-from qtctl.services import judging
-honest = judging.hint
-judging.hint = lambda eff, rules: (
+from qtctl.services import judge
+honest = judge.hint
+judge.hint = lambda eff, rules: (
     Hint(eff, EffAction.DOWNSIZE, 0.5, 9) if eff.ok and eff.score == 0.8 else honest(eff, rules)
 )
 """, id="a high score downsizes"),
     pytest.param("step2", "missing_efficiency", "eff_factor: expected 1.0000, seen 0.5000", """
 from qtctl.domain.downsize import EffAction, Hint
-from qtctl.services import judging
-honest = judging.hint
-judging.hint = lambda eff, rules: (
+from qtctl.services import judge
+honest = judge.hint
+judge.hint = lambda eff, rules: (
     Hint(eff, EffAction.NONE, 0.5, 0) if eff.reason == 'missing_eff' else honest(eff, rules)
 )
 """, id="a missing score changes a factor"),

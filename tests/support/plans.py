@@ -11,7 +11,7 @@ from qtctl.domain.readings import MISSING, Efficiency
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.commit import CommitSettings, commit
 from qtctl.wire.governor.plan_queue import group_state
-from qtctl.wire.schema.decision import Case
+from qtctl.wire.schema.decision import CommitRequest
 from qtctl.wire.schema.keys import DECISION, GROUP, PERMIT
 from qtctl.wire.schema.records import pairs, text
 
@@ -47,8 +47,10 @@ def settings(store: Store, limits: Limits = RATES_OFF, encoding: str = "json") -
     )
 
 
-def case(plan: Plan, entry_id: str, efficiency: Efficiency = MISSING) -> Case:
-    return Case(plan, entry_id, hint(efficiency, DownsizeRules()), 1, 1, "test", "0.1.0", "abc")
+def case(plan: Plan, entry_id: str, efficiency: Efficiency = MISSING) -> CommitRequest:
+    return CommitRequest(
+        plan, entry_id, hint(efficiency, DownsizeRules()), 1, 1, "test", "0.1.0", "abc"
+    )
 
 
 def read(entry: dict[str, Any]) -> Plan:
