@@ -10,8 +10,8 @@ from qtctl.deploy import units
 from qtctl.deploy.host import ABSENT, Host, State
 from qtctl.errors import ConfigError
 from qtctl.settings import Loaded, load
-from qtctl.settings.envfile import is_name, parse
-from qtctl.settings.load import DEFAULT_FILE
+from qtctl.settings.environment import is_name, parse
+from qtctl.settings.sources import DEFAULT_FILE
 
 Read = Callable[[str], State]
 

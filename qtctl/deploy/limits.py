@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtctl.settings import Loaded, Settings
-from qtctl.settings.catalog import FieldInfo, by_path, fields
+from qtctl.settings.catalog import FieldInfo, by_path, fields, plain
 from qtctl.settings.urls import has_password
-from qtctl.settings.values import plain
 
 UP, DOWN, MORE, FEWER = "up", "down", "more", "fewer"
 """Which change of a limit raises risk: a higher number, a lower one, names added, names removed."""

@@ -10,7 +10,7 @@ from qtctl.deploy.effective import View
 from qtctl.deploy.host import Host
 from qtctl.errors import ConfigError, QtctlError
 from qtctl.settings import Loaded
-from qtctl.settings.envfile import is_name, parse
+from qtctl.settings.environment import is_name, parse
 
 _SERVER_UNITS = ("redis-server.service", "redis.service", "valkey-server.service", "valkey.service")
 _UNIT_FOLDERS = ("/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system")

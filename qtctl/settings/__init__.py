@@ -6,12 +6,11 @@ takes the sections of its result as arguments. Importing this reads nothing.
 
 from qtctl.settings.catalog import FieldInfo, fields
 from qtctl.settings.dump import digest, public, template, to_toml
-from qtctl.settings.envfile import read_envfile
+from qtctl.settings.environment import read_envfile
 from qtctl.settings.import_env import import_env
 from qtctl.settings.load import Loaded, load
 from qtctl.settings.model import Allocation, Governor, Logging, Redis, Safety, Settings
-from qtctl.settings.nodes import CLUSTER, SENTINEL, Nodes, nodes_of
-from qtctl.settings.urls import display_url, hash_tag, mask_url
+from qtctl.settings.urls import CLUSTER, SENTINEL, Nodes, display_url, hash_tag, mask_url, nodes_of
 
 __all__ = [
     "CLUSTER",

@@ -5,17 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from qtctl.settings import environment
-from qtctl.settings.catalog import by_path, by_variable, fields
-from qtctl.settings.checks import check
+from qtctl.settings.catalog import by_path, by_variable, fields, plain
 from qtctl.settings.dump import to_toml
-from qtctl.settings.envfile import assignments, is_name
-from qtctl.settings.environment import METRICS, REDIS_PARTS, URL, Variables
-from qtctl.settings.load import DEFAULT, SERVICES, resolve
+from qtctl.settings.environment import METRICS, REDIS_PARTS, URL, Variables, assignments, is_name
+from qtctl.settings.load import DEFAULT, SERVICES, check, resolve
 from qtctl.settings.model import SECTIONS
 from qtctl.settings.secrets import PASSWORD
 from qtctl.settings.sources import Claim, nearest, shown_name
 from qtctl.settings.urls import has_password, without_password
-from qtctl.settings.values import plain
 
 _PUT = "put it into a file of its own and name that in [redis] password_file"
 

@@ -1,28 +1,28 @@
 """All sources put together: which value holds, where it comes from, and what it overrules.
 
-Source: section 5 of the specification.
+Each value alone has been checked by its source; here the settings are checked against each other.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, structs
 
 from qtctl.errors import ConfigError
-from qtctl.settings import environment, secrets
-from qtctl.settings.catalog import by_path, fields
-from qtctl.settings.checks import check
+from qtctl.settings import environment, secrets, sources
+from qtctl.settings.catalog import by_path, checked, fields, plain, shown
 from qtctl.settings.environment import Variables
-from qtctl.settings.model import SECTIONS, STREAMS, Settings
+from qtctl.settings.model import SECTIONS, STREAMS, Governor, Settings
 from qtctl.settings.secrets import Secret
 from qtctl.settings.sources import Claim, read_toml, set_claims, toml_claims
-from qtctl.settings.urls import scheme_of
-from qtctl.settings.values import checked, plain
+from qtctl.settings.urls import CLUSTER, hash_tag, scheme_of
 
-DEFAULT_FILE = Path("/etc/quantum/qtctl.toml")
 SERVICES = ("allocation", "governor")
 DEFAULT = "default"
+
+Told = Callable[[str], str]
+"""A setting with value and origin: `allocation.min_mult = 2.0 (environment P31_MIN_MULT)`."""
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -119,7 +119,7 @@ def _file(config: Path | None, variables: Variables) -> tuple[Path | None, dict[
     if named is None and environment.CONFIG in variables.values:
         text = variables.text(environment.CONFIG)
         named = Path(text) if text else None
-    path = named or DEFAULT_FILE
+    path = named or sources.DEFAULT_FILE
     try:
         return path, read_toml(path)
     except FileNotFoundError as problem:
@@ -167,3 +167,81 @@ def _url(claims: Iterable[Claim]) -> str:
     """The URL as these claims have it, else the default."""
     urls = [claim.value for claim in claims if claim.field.path == "redis.url"]
     return str(urls[-1] if urls else by_path()["redis.url"].default)
+
+
+def check(settings: Settings, origins: Mapping[str, str], service: str | None) -> None:
+    """Errors: ConfigError naming the settings, where each comes from, and its value."""
+
+    def told(path: str) -> str:
+        section, _, key = path.partition(".")
+        value = getattr(getattr(settings, section), key)
+        return f"{path} = {shown(value)} ({origins[path]})"
+
+    if settings.redis.tls_key_file and not settings.redis.tls_cert_file:
+        raise ConfigError(f"{told('redis.tls_key_file')} is the key of no redis.tls_cert_file")
+    _check_multipliers(settings, told)
+    _check_actions(settings, told)
+    _check_kill_keys(settings, told)
+    _check_streams(settings, told)
+    if service == "all":
+        _check_ports(settings, told)
+    if scheme_of(settings.redis.url) == CLUSTER:
+        _check_hash_tags(settings, told)
+
+
+def _check_multipliers(settings: Settings, told: Told) -> None:
+    if settings.allocation.min_mult > settings.allocation.max_mult:
+        raise ConfigError(f"{told('allocation.min_mult')} is over {told('allocation.max_mult')}")
+
+
+def _check_actions(settings: Settings, told: Told) -> None:
+    both = set(settings.governor.open_actions) & set(settings.governor.close_actions)
+    if both:
+        raise ConfigError(
+            f"an action can't open and close: {', '.join(sorted(both))} is in "
+            f"{told('governor.open_actions')} and in {told('governor.close_actions')}"
+        )
+
+
+def _check_kill_keys(settings: Settings, told: Told) -> None:
+    for name in settings.governor.kill_keys:
+        # It would be looked for under the prefix twice, and never be found set. The usual names
+        # are meant as they stand, also under a prefix like `governor:`.
+        if name not in Governor().kill_keys and name.startswith(settings.redis.prefix):
+            raise ConfigError(
+                f"{told('governor.kill_keys')}: {name} begins with redis.prefix, which is put "
+                "before it anyway; leave it out"
+            )
+
+
+def _check_streams(settings: Settings, told: Told) -> None:
+    seen: dict[str, str] = {}
+    for section, key in STREAMS:
+        path, name = f"{section}.{key}", getattr(getattr(settings, section), key)
+        # A service that wrote where it reads would feed on its own output.
+        if name in seen:
+            raise ConfigError(f"{told(path)} is the same stream as {told(seen[name])}")
+        seen[name] = path
+
+
+def _check_ports(settings: Settings, told: Told) -> None:
+    if settings.allocation.metrics_port == settings.governor.metrics_port != 0:
+        raise ConfigError(
+            f"serve all needs two ports: {told('allocation.metrics_port')} is also "
+            f"{told('governor.metrics_port')}"
+        )
+
+
+def _check_hash_tags(settings: Settings, told: Told) -> None:
+    tag = hash_tag(settings.redis.prefix)
+    if not tag:
+        raise ConfigError(
+            f"{told('redis.prefix')} has no hash tag: on a cluster all keys must share a slot, "
+            "as under {quantum}:"
+        )
+    for section, key in STREAMS:
+        if hash_tag(getattr(getattr(settings, section), key)) != tag:
+            raise ConfigError(
+                f"{told(f'{section}.{key}')} must carry the hash tag {{{tag}}} of "
+                f"{told('redis.prefix')} on a cluster"
+            )

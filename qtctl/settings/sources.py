@@ -1,8 +1,8 @@
 """Where settings come from: a TOML file, the environment, and `--set`.
 
 Each source gives claims: a setting, a value that fits it, and its origin in words. Claims come in
-rising order of strength; `loading` keeps the last one. tomllib and difflib are imported where they
-are used: most commands need neither. Source: section 5 of the specification.
+rising order of strength; `load` keeps the last one. tomllib and difflib are imported where they are
+used: most commands need neither.
 """
 
 import re
@@ -14,11 +14,11 @@ from typing import Any
 from msgspec import Struct
 
 from qtctl.errors import ConfigError
-from qtctl.settings.catalog import FieldInfo, by_path
+from qtctl.settings.catalog import FieldInfo, by_path, checked, from_text, shown
 from qtctl.settings.model import SECTIONS
 from qtctl.settings.urls import mask_url
-from qtctl.settings.values import checked, from_text, shown
 
+DEFAULT_FILE = Path("/etc/quantum/qtctl.toml")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 

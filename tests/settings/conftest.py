@@ -10,5 +10,5 @@ def default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stands in for /etc/quantum/qtctl.toml; not there unless a test writes it."""
     path = tmp_path / "etc" / "qtctl.toml"
     path.parent.mkdir()
-    monkeypatch.setattr("qtctl.settings.load.DEFAULT_FILE", path)
+    monkeypatch.setattr("qtctl.settings.sources.DEFAULT_FILE", path)
     return path

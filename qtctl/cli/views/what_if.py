@@ -30,8 +30,7 @@ def changes_asked(given: Sequence[str] | None) -> "dict[str, float | int]":
 
     Errors: UsageError naming what is wrong, the range, and the nearest name.
     """
-    from qtctl.settings.catalog import by_path
-    from qtctl.settings.values import checked, from_text
+    from qtctl.settings.catalog import by_path, checked, from_text
 
     asked: dict[str, float | int] = {}
     for each in given or ():

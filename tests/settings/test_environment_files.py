@@ -6,7 +6,7 @@ import pytest
 
 from qtctl.errors import ConfigError
 from qtctl.settings import read_envfile
-from qtctl.settings.envfile import parse
+from qtctl.settings.environment import parse
 
 CASES = [
     ("A=1\nB=2", {"A": "1", "B": "2"}),
