@@ -21,7 +21,7 @@ from qtctl import clock
 from qtctl.services import judge
 from qtctl.services.base import Service
 from qtctl.supervisor.run import once
-from qtctl.wire.client import store as store_module
+from qtctl.wire.client import scripts
 from qtctl.wire.client.pipe import Pipe
 from qtctl.wire.client.store import Store
 from tests.faults import scenes
@@ -227,7 +227,7 @@ def test_a_permit_that_no_decision_guards_is_seen(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sabotage: acknowledged by a step of its own, and permitted whatever was decided before."""
-    honest, digest, commit = store_module.source, store_module.digest, judge.commit
+    honest, digest, commit = scripts.source, scripts.digest, judge.commit
 
     def careless(name: str) -> str:
         script = honest(name)
@@ -244,7 +244,7 @@ def test_a_permit_that_no_decision_guards_is_seen(
         return outcomes
 
     digest.cache_clear()
-    monkeypatch.setattr(store_module, "source", careless)
+    monkeypatch.setattr(scripts, "source", careless)
     monkeypatch.setattr(judge, "commit", unguarded)
     try:
         assert breaches(store, "backlog") >= 1

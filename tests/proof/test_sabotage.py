@@ -145,11 +145,11 @@ def test_a_permit_without_its_lifetime_fails(
     prove: Prove, sabotage: Callable[[str], dict[str, str]]
 ) -> None:
     code = """
-from qtctl.wire.client import scripts, store
+from qtctl.wire.client import scripts
 honest = scripts.source.__wrapped__
 def without(name):
     return honest(name).replace(", 'EX', permit_ttl)", ")")
-scripts.source = store.source = without
+scripts.source = without
 scripts.digest.__wrapped__.__globals__['source'] = without
 """
     proven = prove("step2", "-o", "json", environ=sabotage(code))

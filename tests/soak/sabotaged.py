@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtctl.services import judge
-from qtctl.wire.client import store
+from qtctl.wire.client import scripts, store
 from qtctl.wire.governor.plan_queue import Entry
 
 COMMIT = "commit_permit"
@@ -80,7 +80,7 @@ def _acknowledge_first() -> None:
 
 
 def _break_script(good: str, bad: str) -> None:
-    honest = store.source
+    honest = scripts.source
     if good not in honest(COMMIT):
         raise SystemExit(f"nothing to break: the atomic step has no {good!r}")
 
@@ -88,8 +88,8 @@ def _break_script(good: str, bad: str) -> None:
         text = honest(name)
         return text.replace(good, bad) if name == COMMIT else text
 
-    store.source = broken  # type: ignore[assignment]
-    store.digest.cache_clear()
+    scripts.source = broken  # type: ignore[assignment]
+    scripts.digest.cache_clear()
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from redis.exceptions import NoScriptError
 
 from qtctl import errors
 from qtctl.settings import display_url, nodes_of
+from qtctl.wire.client import scripts
 from qtctl.wire.client.connect import NO_ACCESS, Access, connect, is_elsewhere, translated
 from qtctl.wire.client.discovery import Finder, Place
 from qtctl.wire.client.pipe import Command, Pipe
-from qtctl.wire.client.scripts import digest, source
 from qtctl.wire.schema.keys import Keys, KeySpec
 from qtctl.wire.schema.records import text
 
@@ -168,7 +168,9 @@ class Store:
 
         Errors as in batch.
         """
-        commands = (("EVALSHA", digest(name), len(keys), *keys, *args) for keys, args in calls)
+        commands = (
+            ("EVALSHA", scripts.digest(name), len(keys), *keys, *args) for keys, args in calls
+        )
         return [reply for _, reply in sorted(self.calls(name, commands), key=_place)]
 
     def calls(self, name: str, commands: Iterable[Command]) -> Iterator[tuple[int, Any]]:
@@ -198,7 +200,7 @@ class Store:
             while ahead:
                 yield from known(pipe)
         if unknown:
-            self.run("SCRIPT", "LOAD", source(name))
+            self.run("SCRIPT", "LOAD", scripts.source(name))
             replies = self.batch([command for _, command in unknown])
             for (place, _), reply in zip(unknown, replies, strict=True):
                 yield place, reply
