@@ -1,5 +1,5 @@
 """The tables of docs/redis-contract.md, made from keys and records: `make docs` writes them in,
-a test checks that they are there. Source: section 1 of the specification.
+a test checks that they are there. Source: `CONTRACT` in wire/schema/keys.py and the records beside it.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
 """The allocation formula: a target and a score in, a shadow proposal out.
 
 multiplier = clamp(min_mult, max_mult, base + scale × (score − 0.5)) where the score is ok, else 1.
-Source: section 2 of the specification.
+Source: docs/rules.md#the-multiplier.
 """
 
 import msgspec

@@ -2,7 +2,7 @@
 
 Where the score is ok and under the threshold: DOWNSIZE,
 factor = max(min_factor, score / threshold), cooldown = round((1 − score) × max_extra_cooldown_sec).
-Else NONE, 1.0, 0. Source: section 3 of the specification.
+Else NONE, 1.0, 0. Source: docs/rules.md#the-downsize-hint.
 """
 
 from enum import StrEnum

@@ -4,7 +4,7 @@ This is the readable statement of the rules. `wire/lua/commit_permit.lua` takes 
 the atomic step, on the facts that may change under the governor's hands; a property test holds
 the two together, and every explanation comes from here.
 
-Source: section 3 of the specification, the table of gates.
+Source: docs/rules.md#the-gates.
 """
 
 from collections.abc import Callable, Iterable

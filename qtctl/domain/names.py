@@ -1,6 +1,6 @@
 """What may be a symbol and what a plan_id, and the form in which a long one is kept.
 
-Source: section 1 of the specification, "A symbol is 1 to 64 characters …".
+Source: docs/rules.md#names.
 """
 
 import hashlib

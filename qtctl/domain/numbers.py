@@ -1,6 +1,6 @@
 """Numbers and times as the wire has them.
 
-Source: section 1 ("A number is a finite ASCII decimal …") and section 2 ("The time is …").
+Source: docs/rules.md#numbers-and-times.
 """
 
 import math

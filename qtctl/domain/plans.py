@@ -1,6 +1,6 @@
-"""A plan as sent; can it be read, and does it open or close.
+"""A plan as sent: whether it can be read, and whether it opens or closes.
 
-Source: section 3 of the specification, the gate `readable` and "Open or close".
+Source: docs/rules.md#open-or-close.
 """
 
 from collections.abc import Mapping

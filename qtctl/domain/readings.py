@@ -1,6 +1,6 @@
 """Targets and efficiency scores as read, and what a score counts as.
 
-Source: section 2 of the specification, "Reading an efficiency hash, in this order".
+Source: docs/rules.md#reading-a-score.
 """
 
 from collections.abc import Mapping

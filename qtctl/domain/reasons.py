@@ -1,6 +1,6 @@
 """Every reason word, once. They are on the wire, in metric labels and in tables.
 
-Source: sections 2 and 3 of the specification.
+Source: docs/rules.md.
 """
 
 from enum import StrEnum

@@ -3,8 +3,7 @@
 Nothing that follows from another verdict is simulated: one open more would have raised the counts
 of those behind it. What the facts can't tell is said and never guessed.
 
-Source: section 3 of the specification, "So any decision can be explained, audited, or judged again
-under other limits".
+Source: docs/rules.md#judging-again.
 """
 
 from collections.abc import Iterable, Mapping

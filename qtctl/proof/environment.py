@@ -1,6 +1,6 @@
 """Where a proof runs: in a sandbox with services of its own, or on the running ones.
 
-Source: section 6 of the specification.
+Source: docs/proofs.md.
 """
 
 import subprocess

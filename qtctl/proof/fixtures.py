@@ -1,7 +1,7 @@
 """The actors of a run: symbols and plans of its own, what they write, and their taking away.
 
 Every run has names that no other has, so that two at once do not disturb each other, and nothing
-of a real symbol is ever touched. Source: section 6 of the specification.
+of a real symbol is ever touched. Source: docs/proofs.md.
 """
 
 import secrets

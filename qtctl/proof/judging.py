@@ -186,15 +186,15 @@ def _no_new_errors(
 
 
 def explained(scenario: Scenario, settings: Mapping[str, tuple[Any, str]]) -> list[Check]:
-    """The settings that a failure may follow from: those that differ from the seed's.
+    """The settings that a failure may follow from: those that differ from the values it assumes.
 
     settings: section.key to its value in force and where that comes from.
     """
     checks = []
-    for name, seeds in scenario.rests_on.items():
-        value, origin = settings.get(name, (seeds, ""))
-        if value != seeds:
+    for name, assumed in scenario.rests_on.items():
+        value, origin = settings.get(name, (assumed, ""))
+        if value != assumed:
             checks.append(
-                holds(f"setting {name}", f"{seeds:g} (the seed's)", f"{value:g} ({origin})", False)
+                holds(f"setting {name}", f"{assumed:g} (assumed)", f"{value:g} ({origin})", False)
             )
     return checks

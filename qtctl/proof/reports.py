@@ -1,6 +1,6 @@
 """Reports to keep: junit.xml for machines, proof.json for both, report.html for people.
 
-Source: section 6 of the specification.
+Source: docs/proofs.md.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a proof found: checks, scenarios, steps. Their JSON is section 6 of the specification."""
+"""What a proof found: checks, scenarios, steps. Their JSON is in docs/proofs.md."""
 
 from collections.abc import Sequence
 
@@ -59,7 +59,7 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def summary(self) -> str:
-        """The seed's last line."""
+        """The last line of the report."""
         if self.failed == 0 and self.results:
             return "✅ SUMMARY: PASS (all tests passed)"
         return f"❌ SUMMARY: FAIL ({self.failed} test(s) failed)"

@@ -1,7 +1,7 @@
 """The twelve scenarios as data: what is given, what is expected.
 
-The numbers are the seed's, whatever the settings: a proof that followed the settings would prove
-nothing. Source: section 6 of the specification, and the seed document.
+The numbers are fixed, whatever the settings: a proof that followed the settings would prove nothing.
+Source: docs/proofs.md.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class Scenario(msgspec.Struct, frozen=True):
 
     what: `data` (a symbol with or without a score), `metrics` or `health`. expected: field of the
     proposal or permit to its value on the wire. rests_on: the settings that its numbers follow
-    from, with the seed's values.
+    from, with the values that give them.
     """
 
     step: str

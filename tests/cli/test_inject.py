@@ -146,7 +146,7 @@ def test_a_dry_run_refuses_what_would_be_refused(cli: Cli, store: Store) -> None
     assert cli("inject", "eff", "BTCUSDT", "0.2", "--dry-run").code == 4
 
 
-# The seed's scenarios ------------------------------------------------------------------------
+# The proofs' scenarios ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A second reading of plans, scores and targets, written from the specification alone.
+"""A second reading of plans, scores and targets, written from docs/rules.md alone.
 
 It shares no code with qtctl: where the two disagree, one of them has not understood the text. What
 the text leaves open, and what is taken here for it: blanks are space, tab, CR and LF; format

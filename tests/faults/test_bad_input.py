@@ -1,5 +1,5 @@
 """Bad input at volume: whatever lies in Redis, no loop stops, nothing is dropped without a trace,
-and a second reading of the specification agrees on every entry.
+and a second reading of the rules agrees on every entry.
 
 `TESTS_LONG=1` makes 100,000 inputs of the 5,000, `TESTS_SEED` another series of them.
 """

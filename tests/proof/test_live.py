@@ -108,7 +108,7 @@ def test_a_failing_live_proof_leaves_no_trace_either(
         proven = prove("step1", "--live", "--yes", "--redis-url", redis_url, "-o", "json")
         assert proven.failing == {("step1", "low_confidence")}
         cause = proven.wrong("step1", "low_confidence")
-        assert "setting allocation.min_conf: expected 0.65 (the seed's), seen 0" in cause
+        assert "setting allocation.min_conf: expected 0.65 (assumed), seen 0" in cause
         assert "the running allocation" in cause, "its settings, not this shell's"
         assert picture(store) == before
 

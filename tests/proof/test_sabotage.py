@@ -7,13 +7,13 @@ import pytest
 from tests.proof.conftest import Prove
 
 SETTINGS = [
-    ("step1", "high_efficiency", "allocation.max_mult=1.3", "1.5 (the seed's)", "1.3 (--set)"),
-    ("step1", "low_efficiency", "allocation.min_mult=0.9", "0.5 (the seed's)", "0.9 (--set)"),
-    ("step1", "low_confidence", "allocation.min_conf=0", "0.65 (the seed's)", "0 (--set)"),
-    ("step1", "stale_efficiency", "allocation.stale_sec=9999", "600 (the seed's)", "9999 (--set)"),
-    ("step2", "low_efficiency_downsizes", "governor.min_factor=0.5", "0.25 (the seed's)",
+    ("step1", "high_efficiency", "allocation.max_mult=1.3", "1.5 (assumed)", "1.3 (--set)"),
+    ("step1", "low_efficiency", "allocation.min_mult=0.9", "0.5 (assumed)", "0.9 (--set)"),
+    ("step1", "low_confidence", "allocation.min_conf=0", "0.65 (assumed)", "0 (--set)"),
+    ("step1", "stale_efficiency", "allocation.stale_sec=9999", "600 (assumed)", "9999 (--set)"),
+    ("step2", "low_efficiency_downsizes", "governor.min_factor=0.5", "0.25 (assumed)",
      "0.5 (--set)"),
-    ("step2", "low_confidence", "governor.min_conf=0", "0.65 (the seed's)", "0 (--set)"),
+    ("step2", "low_confidence", "governor.min_conf=0", "0.65 (assumed)", "0 (--set)"),
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What is counted beside what the specification names, and what is there from the start."""
+"""What is counted beside what the loops must count, and what is there from the start."""
 
 import time
 from collections.abc import Iterator

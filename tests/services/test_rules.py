@@ -1,4 +1,4 @@
-"""The settings reach the formulas, every one, and their defaults are the specification's."""
+"""The settings reach the formulas, every one, and their defaults are those of docs/rules.md."""
 
 import msgspec
 

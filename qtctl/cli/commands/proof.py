@@ -56,11 +56,11 @@ def proof(
     yes: Yes = False,
     no_input: NoInput = False,
 ) -> None:
-    """Prove the twelve scenarios of the seed, six for each loop; 0 is PASS, 1 is FAIL.
+    """Prove the twelve scenarios, six for each loop; 0 is PASS, 1 is FAIL.
 
     Without --live a private server and services of its own are used. With it the running ones are
     proven, by symbols and closing plans that no other system knows; everything is taken away
-    again. What is expected are the seed's numbers, whatever the settings.
+    again. The expected numbers are fixed, whatever the settings.
 
     Examples:
         qtctl proof step2
@@ -166,7 +166,7 @@ def _teller(ctx: Context) -> "Callable[[ScenarioResult], None]":
 
 
 def _print(ctx: Context, found: "Report") -> None:
-    """A table for each step, the checks of what failed, and the seed's last line."""
+    """A table for each step, the checks of what failed, and the summary line."""
     parts: list[Rows] = []
     for step in found.steps():
         parts.append(Rows([_row(result) for result in found.of(step)], SCENARIOS, title=step))
