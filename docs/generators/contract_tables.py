@@ -1,5 +1,5 @@
 """The tables of docs/redis-contract.md, made from keys and records: `make docs` writes them in,
-a test checks that they are there. Source: `CONTRACT` in wire/schema/keys.py and the records beside it.
+a test checks that they are there. Source: wire/schema/.
 """
 
 from collections.abc import Iterable, Sequence

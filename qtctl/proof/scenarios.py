@@ -1,6 +1,6 @@
 """The twelve scenarios as data: what is given, what is expected.
 
-The numbers are fixed, whatever the settings: a proof that followed the settings would prove nothing.
+The numbers are fixed: a proof that followed the settings would prove nothing.
 Source: docs/proofs.md.
 """
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pexpect  # type: ignore[import-untyped]
+import pexpect
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -21,7 +21,7 @@ from qtctl.cli.framework.context import Context
 from qtctl.cli.main import root, run
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import completion
-from qtctl.wire.schema.keys import EFFICIENCY, PERMIT, TARGET
+from qtctl.wire.schema.keys import DECISION, EFFICIENCY, PERMIT, TARGET
 from tests.support.cli import NO_FILE, Cli
 from tests.support.debian import needed
 from tests.support.processes import QTCTL
@@ -133,7 +133,7 @@ def test_plans_are_offered_the_latest_first_and_each_once(store: Store, redis_ur
 def test_a_plan_that_is_no_recent_event_is_found_by_its_beginning(
     store: Store, redis_url: str
 ) -> None:
-    store.run("HSET", store.keys.at(completion.DECISION, "old-1"), "verdict", "blocked")
+    store.run("HSET", store.keys.at(DECISION, "old-1"), "verdict", "blocked")
     assert offered("plan", "show", "o", url=redis_url) == ["old-1"]
     assert offered("plan", "show", "", url=redis_url) == []
 

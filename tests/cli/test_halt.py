@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import pexpect  # type: ignore[import-untyped]
+import pexpect
 import pytest
 
 from qtctl.wire.client.connect import is_error

@@ -210,7 +210,8 @@ def seen(**changes: Any) -> TopSnapshot:
         plans=Plans(0.0, 0.0, 0, 1, 60.0, cut=False, blocks={HOSTILE: 1}),
         group=None, permits=Permits(0, None, 0), problems={"group": HOSTILE},
     )  # fmt: skip
-    return TopSnapshot(**({"overall": overall, "permits": [], "symbols": [], "at": 0.0} | changes))
+    plain: dict[str, Any] = {"overall": overall, "permits": [], "symbols": [], "at": 0.0}
+    return TopSnapshot(**(plain | changes))
 
 
 def test_what_comes_from_redis_steers_nothing() -> None:

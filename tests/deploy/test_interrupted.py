@@ -31,7 +31,7 @@ def dies(staging: Staging, at: int, *args: str) -> None:
 
     child = os.fork()
     if child == 0:
-        Host.write = write  # type: ignore[method-assign]
+        Host.write = write  # type: ignore[assignment, method-assign]
         try:
             staging(*args)
         finally:

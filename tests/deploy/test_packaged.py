@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import qtctl
 from qtctl.deploy import packaged
 from qtctl.deploy.diffs import masked
 from qtctl.errors import RefusedError
@@ -55,7 +56,7 @@ def test_a_wheel_has_them_byte_for_byte(tmp_path: Path) -> None:
 def test_below_home_only_qtctls_own_folders_are_opened(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(packaged.qtctl, "__file__", "/home/qt/qtctl/qtctl/__init__.py")
+    monkeypatch.setattr(qtctl, "__file__", "/home/qt/qtctl/qtctl/__init__.py")
     monkeypatch.setattr(sys, "prefix", "/home/qt/qtctl/.venv")
     monkeypatch.setattr(sys, "base_prefix", "/usr")
     text = packaged.home_dropin()
@@ -65,7 +66,7 @@ def test_below_home_only_qtctls_own_folders_are_opened(
         "BindReadOnlyPaths=/home/qt/qtctl/.venv",
         "BindReadOnlyPaths=/home/qt/qtctl/qtctl",
     ]
-    monkeypatch.setattr(packaged.qtctl, "__file__", "/opt/q/lib/site-packages/qtctl/__init__.py")
+    monkeypatch.setattr(qtctl, "__file__", "/opt/q/lib/site-packages/qtctl/__init__.py")
     monkeypatch.setattr(sys, "prefix", "/opt/q")
     assert packaged.home_dropin() is None
 
@@ -76,7 +77,7 @@ def test_below_home_only_qtctls_own_folders_are_opened(
 def test_where_a_service_could_not_see_it_nothing_is_deployed(
     monkeypatch: pytest.MonkeyPatch, package: str, why: str
 ) -> None:
-    monkeypatch.setattr(packaged.qtctl, "__file__", f"{package}/__init__.py")
+    monkeypatch.setattr(qtctl, "__file__", f"{package}/__init__.py")
     with pytest.raises(RefusedError, match=why):
         packaged.program()
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -124,10 +125,8 @@ def test_without_redis_it_tells_what_needs_none_and_ends_with_3(gone: System) ->
 def test_redis_that_goes_away_in_the_middle_is_no_traceback(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qtctl.doctor import inspection
-
-    class Short(inspection.Store):
-        def run(self, *command: object) -> object:
+    class Short(Store):
+        def run(self, *command: Any) -> Any:
             if command[0] == "INFO":
                 self.close()
                 self.url = "unix:///nowhere/server.sock"

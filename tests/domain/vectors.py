@@ -10,7 +10,8 @@ VECTORS = Path(__file__).parent.parent / "vectors"
 
 
 def load(name: str) -> dict[str, Any]:
-    return json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))
+    vectors: dict[str, Any] = json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))
+    return vectors
 
 
 def cases(name: str) -> list[Any]:

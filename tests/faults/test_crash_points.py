@@ -18,12 +18,12 @@ import pytest
 import redis.connection
 
 from qtctl import clock
-from qtctl.services import judge
 from qtctl.services.base import Service
 from qtctl.supervisor.run import once
 from qtctl.wire.client import scripts
 from qtctl.wire.client.pipe import Pipe
 from qtctl.wire.client.store import Store
+from qtctl.wire.governor.commit import commit
 from tests.faults import scenes
 from tests.support.processes import until
 
@@ -83,7 +83,7 @@ class Mortality:
                 self.pass_by(REPLIED)
             return replies
 
-        Pipe._replies = receiving  # type: ignore[method-assign]
+        Pipe._replies = receiving  # type: ignore[assignment, method-assign]
         connection.send_packed_command = sending  # type: ignore[method-assign]
         connection.read_response = reading  # type: ignore
 
@@ -212,14 +212,14 @@ def test_an_acknowledgement_before_the_decision_is_seen(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sabotage: a death after it loses the plan."""
-    honest = judge.commit
+    honest = commit
 
     def hasty(where: Store, cases: Any, *rest: Any) -> Any:
         ids = [case.entry_id for case in cases]
         where.run("XACK", where.keys.plans, "governor", *ids)
         return honest(where, cases, *rest)
 
-    monkeypatch.setattr(judge, "commit", hasty)
+    monkeypatch.setattr("qtctl.services.judge.commit", hasty)
     assert breaches(store, "backlog") >= 1
 
 
@@ -227,7 +227,7 @@ def test_a_permit_that_no_decision_guards_is_seen(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sabotage: acknowledged by a step of its own, and permitted whatever was decided before."""
-    honest, digest, commit = scripts.source, scripts.digest, judge.commit
+    honest, digest = scripts.source, scripts.digest
 
     def careless(name: str) -> str:
         script = honest(name)
@@ -245,7 +245,7 @@ def test_a_permit_that_no_decision_guards_is_seen(
 
     digest.cache_clear()
     monkeypatch.setattr(scripts, "source", careless)
-    monkeypatch.setattr(judge, "commit", unguarded)
+    monkeypatch.setattr("qtctl.services.judge.commit", unguarded)
     try:
         assert breaches(store, "backlog") >= 1
     finally:

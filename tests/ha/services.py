@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from qtctl.wire.client.store import Store
 from tests.support.nodes import Nodes
@@ -16,6 +17,10 @@ QUICK = (
 )  # fmt: skip
 
 
+def _found(store: Store, pattern: str) -> list[str]:
+    return list(store.scan_keys(pattern))
+
+
 @contextmanager
 def serving(nodes: Nodes, which: str = "all", *more: str) -> Iterator[Process]:
     """Both services with passes twice a second, once they have a record; targets are there."""
@@ -24,8 +29,9 @@ def serving(nodes: Nodes, which: str = "all", *more: str) -> Iterator[Process]:
     sets = [part for each in (*QUICK, *more) for part in ("--set", each)]
     with qtctl("serve", which, *nodes.options, *sets, env=ENV) as child:
         for name in ("allocation", "governor") if which == "all" else (which,):
-            pattern = nodes.keys.service(name, "*")
-            until(lambda p=pattern: list(store.scan_keys(p)), what=f"the record of {name}")
+            until(
+                partial(_found, store, nodes.keys.service(name, "*")), what=f"the record of {name}"
+            )
         yield child
     store.close()
 

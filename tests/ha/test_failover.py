@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 
 import pytest
 import redis
@@ -223,7 +224,7 @@ def test_no_open_gets_a_second_permit_where_the_decisions_were_not_replicated() 
         replica.run("REPLICAOF", "127.0.0.1", "1")  # Cut off: what is decided now is not there.
         governor.signal(signal.SIGCONT)
         for plan_id in ("open", "close"):
-            until(lambda p=plan_id: old.run("EXISTS", nodes.keys.at(PERMIT, p)), what=plan_id)
+            until(partial(old.run, "EXISTS", nodes.keys.at(PERMIT, plan_id)), what=plan_id)
         old.kill()
         _never_again(nodes, governor, store)
 
@@ -269,7 +270,7 @@ def _permitted(store: Store, nodes: Nodes) -> dict[str, str]:
     }
     for plan_id in ids:
         key = nodes.keys.at(PERMIT, plan_id)
-        until(lambda k=key: store.run("EXISTS", k), what=f"the permit of {plan_id}")
+        until(partial(store.run, "EXISTS", key), what=f"the permit of {plan_id}")
     return ids
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def services(url: str, which: str = "all", *more: str) -> Iterator[Process]:
     ) as child:  # fmt: skip
         names = ("allocation", "governor") if which == "all" else (which,)
         for name in names:
-            until(lambda name=name: _alive(store, name), what=f"the record of {name}")
+            until(partial(_alive, store, name), what=f"the record of {name}")
         yield child
     store.close()
 
@@ -231,7 +232,7 @@ def test_it_passes_on_a_plain_redis_server_too(prove: Prove, tmp_path: Path) -> 
         "--save",
         "",
         "--dir",
-        tmp_path,
+        str(tmp_path),
     ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:

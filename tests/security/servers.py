@@ -163,7 +163,7 @@ class Heard:
 
     def commands(self) -> set[str]:
         """`get`, `xinfo|groups`, …: all since the start."""
-        found = set()
+        found: set[str] = set()
         mark = f"end-{time.monotonic_ns()}"
         with contextlib.closing(Store(self._store.url, Keys(), access=self._store._access)) as last:
             last.run("ECHO", mark)

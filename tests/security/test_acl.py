@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -144,7 +145,7 @@ def test_a_script_may_not_do_what_its_user_may_not(redis: Redis, role: str) -> N
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_has_a_password_and_no_other_opens_it(redis: Redis, role: str) -> None:
     for password in ("", "wrong", f"{role}-sha256"):
-        wrong = Access(username=role, password=lambda password=password: password)
+        wrong = Access(username=role, password=partial(str, password))
         store = Store(redis.url, Keys(), access=wrong)
         with pytest.raises(RedisUnreachable, match="refuses the login"):
             store.run("PING")
@@ -195,7 +196,7 @@ def test_the_recipe_in_the_shipped_file_makes_a_server_with_these_users(
     with redis_server({"port": str(port), by: str(tmp_path / "users.acl")}, port):
         for role in ROLES:
             secret = (tmp_path / f"{role}.password").read_text()
-            access = Access(username=role, password=lambda secret=secret: secret)
+            access = Access(username=role, password=partial(str, secret))
             store = Store(f"redis://127.0.0.1:{port}", Keys(), access=access)
             assert store.run("PING") == b"PONG"
             store.close()

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 
 from qtctl import clock
-from qtctl.services import governor as governor_module
 from qtctl.services.allocation import AllocationLoop
 from qtctl.services.governor import Governor
 from qtctl.settings import load
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor import plan_queue
-from qtctl.wire.schema.keys import Keys
+from qtctl.wire.schema.keys import Keys, KeySpec
 from tests.security.servers import ACL_FILE, Heard, Redis
 from tests.support import plans
 from tests.support.cli import NO_FILE, Cli, Said
@@ -119,7 +118,7 @@ def test_an_allocation_loop_whose_code_is_wrong_writes_no_live_target_and_no_per
         before = plans.dump(admin, keys)
     wrong = ("allocation:target:{symbol}", "permit:{plan_id}")
     for template in wrong:
-        spec = governor_module.LIMITS.__class__(template, "hash", "", "")
+        spec = KeySpec(template, "hash", "", "")
         monkeypatch.setattr("qtctl.wire.allocation.proposals.PROPOSED", spec)
         loop = allocation_loop(redis)
         loop.step(clock.now())

@@ -73,7 +73,7 @@ def test_a_key_that_can_be_no_target_is_counted_and_named(
     assert loop.step(clock.now()) == 1
     assert metric(loop, "p29_shadow_errors_total", kind="target") == 1
     (record,) = [r for r in caplog.records if "can't be used" in r.getMessage()]
-    assert record.fields["key"] == "quantum:allocation:target:A B"
+    assert record.__dict__["fields"]["key"] == "quantum:allocation:target:A B"
 
 
 def test_troubles_cost_no_other_symbol_its_proposal_and_are_counted(

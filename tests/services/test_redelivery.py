@@ -12,6 +12,7 @@ from qtctl.services import judge
 from qtctl.services.governor import MAX_TRIES, Governor
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor import plan_queue
+from qtctl.wire.governor.commit import commit
 from qtctl.wire.schema.keys import GROUP
 from qtctl.wire.schema.records import pairs, text
 from tests.services.helpers import governor, metric, send
@@ -102,14 +103,13 @@ def test_redis_refusing_or_going_away_never_counts_against_a_plan(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away = {"now": False}
-    commit = judge.commit
 
     def unsteady(*args: Any) -> Any:
         if away["now"]:
             raise RedisUnreachable("cut")
         return commit(*args)
 
-    monkeypatch.setattr(judge, "commit", unsteady)
+    monkeypatch.setattr("qtctl.services.judge.commit", unsteady)
     service = governor(store)
     service.open(clock.now())
     send(store, fields())
