@@ -1,11 +1,11 @@
-"""Carrying out a plan: step after step, each told, stopped at the first that fails.
+"""Carrying out a plan step by step; it stops at the first step that fails.
 
-Every step finds out whether it is done already, so that what was interrupted can be finished.
+Every step checks whether it is already done, so that what was interrupted can be finished.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from qtctl.deploy import units
 from qtctl.deploy.host import ABSENT, Host
@@ -15,25 +15,23 @@ from qtctl.errors import QtctlError
 from qtctl.text import escape
 
 Action = Callable[[], str]
-"""Does something; what it says is added to the step's line."""
+"""Does something; what it returns is added to the step's line."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step. `what` is told in the infinitive: `install /etc/quantum/governor.env`."""
+class Step(NamedTuple):
+    """One step. `what` is an infinitive: `install /etc/quantum/governor.env`."""
 
     what: str
     action: Action
 
 
-@dataclass(frozen=True)
-class Done:
-    """A step that was done: number of how many, and what came of it."""
+class Done(NamedTuple):
+    """A step that was done: its number of how many, and the result."""
 
     number: int
     of: int
     what: str
-    said: str
+    result: str
 
 
 class Applying:
@@ -47,7 +45,7 @@ class Applying:
         self._records = records
         self._wait_sec = wait_sec
 
-    def run(self, record: Record, tell: Callable[[Done], None]) -> None:
+    def run(self, record: Record, report: Callable[[Done], None]) -> None:
         """All steps of a record that `Records.add` has kept. Errors: QtctlError."""
         files, services = self._file_steps(record), self._service_steps(record)
         steps = [*files, *services]
@@ -55,11 +53,11 @@ class Applying:
             record = self._records.update(record, APPLIED)
         for number, step in enumerate(steps, start=1):
             try:
-                said = step.action()
+                result = step.action()
             except (OSError, QtctlError) as problem:
                 why = problem if isinstance(problem, QtctlError) else problem.strerror
                 raise self._failed(record, steps, number, str(why), len(files)) from problem
-            tell(Done(number, len(steps), step.what, said))
+            report(Done(number, len(steps), step.what, result))
             if number == len(files) and record.state != APPLIED:
                 record = self._records.update(record, APPLIED)
         self._records.update(record, DONE)
@@ -68,12 +66,15 @@ class Applying:
         steps = []
         if self._systemd is not None:
             leaving = {change.path for change in record.changes if change.after == ABSENT}
-            stop = [unit for unit in self._extra(record, "stop") if units.path_of(unit) in leaving]
-            steps += [Step(f"stop {unit}", self._stop(unit)) for unit in stop]
-        steps += [Step(_told(change), self._put(change)) for change in record.changes]
+            stop = [unit for unit in record.extra["stop"] if units.path_of(unit) in leaving]
+            steps += [Step(f"stop {unit}", partial(_stop, self._systemd, unit)) for unit in stop]
+        for change in record.changes:
+            verb = "install" if change.before == ABSENT else "replace"
+            verb = "remove" if change.after == ABSENT else verb
+            steps.append(Step(f"{verb} {change.path}", partial(self._put, change)))
         made = self._made(record)
         if made:
-            steps.append(Step("take away the folders that are empty now", self._drop(made)))
+            steps.append(Step("remove the folders that are empty now", partial(self._drop, made)))
         return steps
 
     def _service_steps(self, record: Record) -> Iterator[Step]:
@@ -81,11 +82,12 @@ class Applying:
         if systemd is None:
             return
         if record.changes:
-            yield Step("systemctl daemon-reload", partial(_quietly, systemd.daemon_reload))
-        for unit in self._extra(record, "stop"):
-            yield Step(f"stop {unit}", self._stop(unit))
-        for unit in self._extra(record, "restart"):
-            yield Step(f"start {unit} and wait until it is ready", self._restart(unit))
+            yield Step("systemctl daemon-reload", systemd.daemon_reload)
+        for unit in record.extra["stop"]:
+            yield Step(f"stop {unit}", partial(_stop, systemd, unit))
+        for unit in record.extra["restart"]:
+            restart = partial(systemd.restart, unit, self._wait_sec)
+            yield Step(f"start {unit} and wait until it is ready", restart)
 
     def _made(self, record: Record) -> list[str]:
         """Folders that the undone deployments made, the innermost first."""
@@ -97,45 +99,19 @@ class Applying:
         ]
         return sorted(dict.fromkeys(made), key=len, reverse=True)
 
-    def _extra(self, record: Record, name: str) -> list[str]:
-        return list(record.extra.get(name, ()))
+    def _put(self, change: Change) -> str:
+        there = self._host.read(change.path)
+        if there.fits(change.after):
+            return "already done"
+        if not there.fits(change.before):
+            raise QtctlError(f"somebody else has changed {change.path} meanwhile")
+        for folder in self._host.missing_folders(change.path):
+            self._host.make_folder(folder)
+        self._host.write(change.path, change.after)
+        return ""
 
-    def _put(self, change: Change) -> Action:
-        def put() -> str:
-            there = self._host.read(change.path)
-            if there.fits(change.after):
-                return "was so already"
-            if not there.fits(change.before):
-                raise QtctlError(f"somebody else has changed {change.path} meanwhile")
-            for folder in self._host.missing_folders(change.path):
-                self._host.make_folder(folder)
-            self._host.write(change.path, change.after)
-            return ""
-
-        return put
-
-    def _drop(self, paths: list[str]) -> Action:
-        def drop() -> str:
-            return ", ".join(path for path in paths if self._host.drop_folder(path)) or "none"
-
-        return drop
-
-    def _stop(self, unit: str) -> Action:
-        def stop() -> str:
-            assert self._systemd is not None
-            if not self._systemd.status(unit).running:
-                return "was so already"
-            self._systemd.stop(unit)
-            return ""
-
-        return stop
-
-    def _restart(self, unit: str) -> Action:
-        def restart() -> str:
-            assert self._systemd is not None
-            return str(self._systemd.restart(unit, self._wait_sec))
-
-        return restart
+    def _drop(self, paths: list[str]) -> str:
+        return ", ".join(path for path in paths if self._host.drop_folder(path)) or "none"
 
     def _failed(
         self, record: Record, steps: list[Step], number: int, why: str, of_files: int
@@ -146,27 +122,21 @@ class Applying:
         try:
             self._records.update(record, record.state, problem)
         except OSError:
-            problem += " (and that could not be written down)"
-        undo = "qtctl rollback" if record.kind == "deploy" else f"qtctl rollback {record.id}"
+            problem += " (and that could not be recorded)"
         if in_files:
             state = f"steps 1 to {number - 1} are done" if number > 1 else "no file was changed"
-            ways = f"to go on: qtctl {record.kind} --finish; to put back what was there: {undo}"
+            ways = f"to continue: qtctl {record.kind} --finish; "
+            ways += f"to restore what was there: {record.undo}"
         else:
             state = "all files are in place"
             left = [each.what.split()[1] for each in steps[number - 1 :] if "start " in each.what]
-            ways = f"when it is mended: systemctl restart {' '.join(left)}"
-            ways += f"; to put back what was there: {undo}" if record.changes else ""
-        return QtctlError(f"{problem}. State: {state}. What next? {ways}")
+            ways = f"once it is fixed: systemctl restart {' '.join(left)}"
+            ways += f"; to restore what was there: {record.undo}" if record.changes else ""
+        return QtctlError(f"{problem}. State: {state}. Next: {ways}")
 
 
-def _quietly(action: Callable[[], None]) -> str:
-    action()
+def _stop(systemd: Systemctl, unit: str) -> str:
+    if not systemd.status(unit).running:
+        return "already done"
+    systemd.stop(unit)
     return ""
-
-
-def _told(change: Change) -> str:
-    if change.after == ABSENT:
-        return f"remove {change.path}"
-    if change.before == ABSENT:
-        return f"install {change.path}"
-    return f"replace {change.path}"

@@ -263,17 +263,17 @@ def _why(plan: Plan, choices: Choices, records: Sequence[Record]) -> str:
 
 
 def _target(records: Sequence[Record], id: str | None) -> Record:
-    if id is not None:
-        return next(record for record in records if record.id == id)
+    """Errors: NotFoundError, with the ids there are."""
     gone = undone(records)
-    left = [
-        record
-        for record in records
-        if record.kind == "deploy" and record.id not in gone and record.changes
-    ]
-    if not left:
-        raise NotFoundError("there is no deployment to put back")
-    return left[-1]
+    for record in reversed(records):
+        if record.id == id:
+            return record
+        if id is None and record.kind == "deploy" and record.id not in gone and record.changes:
+            return record
+    if id is None:
+        raise NotFoundError("there is no deployment to undo")
+    known = ", ".join(record.id for record in records[-5:]) or "there is none"
+    raise NotFoundError(f"no deployment {id}: {known}")
 
 
 def _owner(host: Host, user: str, group: str) -> Owner:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from qtctl.deploy.host import ABSENT, Host, State, sync
-from qtctl.errors import NotFoundError, QtctlError, RefusedError
+from qtctl.errors import QtctlError, RefusedError
 
 FOLDER = "/var/lib/qtctl-deployments"
 APPLYING, APPLIED, DONE = "applying", "applied", "done"
@@ -64,6 +64,11 @@ class Record:
     state: str = APPLYING
     failure: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def undo(self) -> str:
+        """The command that takes it back."""
+        return "qtctl rollback" if self.kind == "deploy" else f"qtctl rollback {self.id}"
 
 
 class Records:
@@ -109,14 +114,6 @@ class Records:
         except OSError as problem:
             raise QtctlError(f"{self.folder} can't be read: {problem.strerror}") from problem
         return [self._read(name) for name in names]
-
-    def get(self, id: str) -> Record:
-        """One by its id. Errors: NotFoundError with those there are."""
-        found = {record.id: record for record in self.all()}
-        if id not in found:
-            there = ", ".join(list(found)[-5:]) or "there is none"
-            raise NotFoundError(f"no deployment {id} in {self.folder}: {there}")
-        return found[id]
 
     def new_id(self, now: float) -> str:
         """The time as an id, later than all there are, also where the clock was set back."""

@@ -69,18 +69,18 @@ class Systemctl:
             invocation=found.get("InvocationID", ""),
         )
 
-    def daemon_reload(self) -> None:
-        """Read all units again."""
-        self._run("daemon-reload")
+    def daemon_reload(self) -> str:
+        """Read all units again; what systemctl printed, which is nothing."""
+        return self._run("daemon-reload")
 
     def stop(self, unit: str) -> None:
         """Stop it, and wait until it has."""
         self._run("stop", unit)
 
-    def restart(self, unit: str, wait_sec: float) -> Status:
-        """Start it anew and wait until it is ready, for so long.
+    def restart(self, unit: str, wait_sec: float) -> str:
+        """Start it again and wait this long until it is ready; its status then, for people.
 
-        Errors: QtctlError with how it stands where it is not.
+        Errors: QtctlError with its status where it does not become ready.
         """
         # Of earlier tries nothing shall count: neither a start limit nor a failure.
         self._run("reset-failed", unit, may_fail=True)
@@ -92,7 +92,7 @@ class Systemctl:
             status = self.status(unit)
             # Right after the call the old process may still be there.
             if status.active == "active" and status.invocation != before.invocation:
-                return status
+                return str(status)
             if status.active == "failed" or status.restarts - before.restarts >= _FLAPPING:
                 raise QtctlError(f"{unit} is {status}; see: journalctl -u {unit} -n 50")
             if clock.monotonic() >= deadline:

@@ -60,7 +60,7 @@ def test_a_deployment_that_was_killed_is_finished_or_undone(
     said = old("deploy")
     assert said.code == 4
     assert "is not finished (it was interrupted)" in said.err
-    assert "'qtctl deploy --finish' finishes it, 'qtctl rollback' puts back" in said.err
+    assert "'qtctl deploy --finish' finishes it, 'qtctl rollback' restores" in said.err
     assert old("deploy", "--finish", "--dry-run").code == 2
     old.ok("deploy", "--finish")
     assert tree(old.root) == tree(straight.root)

@@ -54,7 +54,7 @@ def test_what_is_installed_is_what_is_packaged(staging: Staging) -> None:
 
 def test_every_file_is_shown_before_and_told_after(staging: Staging) -> None:
     said = staging.ok("deploy")
-    kept = said.out.index("kept what was there in ")
+    kept = said.out.index("saved the current files in ")
     for name in tree(staging.root):
         if tree(staging.root)[name][0] == "folder":
             continue
@@ -140,7 +140,7 @@ def test_rollbacks_go_back_one_by_one_and_can_be_taken_back(old: Staging, tmp_pa
     assert tree(old.root) == states[1]
     old.ok("rollback")
     assert tree(old.root) == states[0]
-    assert "there is no deployment to put back" in old("rollback").err
+    assert "there is no deployment to undo" in old("rollback").err
     # By its id, all after it is undone with it.
     first_rollback, second_rollback = old.ids()[2:]
     old.ok("rollback", second_rollback)

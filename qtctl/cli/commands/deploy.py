@@ -5,12 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.safety import DryRun, NoInput
-from qtctl.cli.views import deployments
-from qtctl.cli.views.deployments import AcceptRisk, Finish, Root, Wait, Yes
+from qtctl.cli.framework.safety import AcceptRisk, DryRun, Finish, NoInput, Root, Wait, YesButRisk
 from qtctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,34 +29,34 @@ def deploy(
         bool | None,
         typer.Option(
             "--together/--separate",
-            help="One process for both loops (qtctl.service), or one each. Default: as it is now, "
-            "at first separate.",
+            help="One process for both loops (qtctl.service), or one each. Default: as installed "
+            "now, separate at first.",
             show_default=False,
         ),
     ] = None,
     replace_config: Annotated[
         bool,
-        typer.Option("--replace-config", help="Take the packaged settings instead of yours."),
+        typer.Option("--replace-config", help="Replace your settings with the packaged ones."),
     ] = False,
     etc: Annotated[
         str | None,
-        typer.Option("--etc", metavar="DIR", help="Take the settings files of this folder."),
+        typer.Option("--etc", metavar="DIR", help="Use the settings files in this folder."),
     ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Restart the services also where nothing changes.")
+        bool, typer.Option("--restart", help="Restart the services even if nothing changes.")
     ] = False,
     wait: Wait = "30s",
     accept_risk: AcceptRisk = None,
-    yes: Yes = False,
+    yes: YesButRisk = False,
     no_input: NoInput = False,
     dry_run: DryRun = False,
     finish: Finish = False,
 ) -> None:
     """Install the services and start them: the plan first, as a diff of every file.
 
-    Settings in /etc/quantum that are there already are kept, unless --etc or --replace-config
-    asks for others. What is replaced is kept, and `qtctl rollback` puts it back. A limit that
-    would be loosened (RAISES RISK) needs a yes of its own, which --yes does not give.
+    Existing settings in /etc/quantum are kept unless --etc or --replace-config is given. Replaced
+    files are saved, and `qtctl rollback` restores them. A limit that would be loosened (RAISES
+    RISK) must be confirmed separately; --yes does not cover it.
 
     Examples:
         sudo qtctl deploy
@@ -68,46 +65,20 @@ def deploy(
         qtctl deploy --root /tmp/stage --yes
     """
     if etc is not None and replace_config:
-        raise UsageError("--etc and --replace-config: only one of them")
-    host, systemd = deployments.target(ctx, root)
-    wait_sec = arguments.duration(wait, "--wait", 1, 3600)
-    if finish:
-        deployments.refuse_dry_run(dry_run)
-        deployments.finish(ctx, host, systemd, "deploy", wait_sec)
-        return
+        raise UsageError("--etc and --replace-config can't be combined")
+    from qtctl.cli.views import deployments
+    from qtctl.deploy import packaged, planning
 
     def plan(host: "Host", systemd: "Systemctl | None", records: "Sequence[Record]") -> "Plan":
-        from qtctl.deploy import packaged, planning
+        import socket
 
+        where = f"this host, {socket.gethostname()}" if host.live else f"the folder {host.root}"
+        ctx.say(f"deploy to {where}")
+        if host.live and (warning := packaged.owner_warning()) is not None:
+            ctx.warn(warning)
         layout = None if together is None else "together" if together else "separate"
         settings = packaged.folder("etc") if replace_config else None if etc is None else Path(etc)
         return planning.deploy(host, systemd, planning.Choices(layout, settings, restart), records)
 
-    ctx.say(f"deploy to {_told(host, systemd)}")
-    if systemd is not None:
-        _warn(ctx)
-    deployments.carry_out(
-        ctx,
-        host,
-        systemd,
-        plan,
-        yes=yes,
-        no_input=no_input,
-        dry_run=dry_run,
-        accepted=accept_risk or (),
-        wait_sec=wait_sec,
-    )
-
-
-def _warn(ctx: Context) -> None:
-    from qtctl.deploy import packaged
-
-    warning = packaged.owner_warning()
-    if warning is not None:
-        ctx.warn(warning)
-
-
-def _told(host: "Host", systemd: "Systemctl | None") -> str:
-    import socket
-
-    return f"the folder {host.root}" if systemd is None else f"this host, {socket.gethostname()}"
+    options = deployments.Options(root, wait, accept_risk, yes, no_input, dry_run, finish)
+    deployments.run(ctx, "deploy", plan, options)

@@ -14,6 +14,27 @@ Force = Annotated[bool, typer.Option("--force", help="Override a refusal.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Answer every question with yes.")]
 NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask: refuse instead.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; do nothing.")]
+YesButRisk = Annotated[
+    bool, typer.Option("--yes", help="Do not ask for confirmation, except of what raises risk.")
+]
+AcceptRisk = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-risk",
+        metavar="LIMIT=VALUE",
+        help="Accept this limit being loosened to this value; repeatable.",
+    ),
+]
+Finish = Annotated[bool, typer.Option("--finish", help="Finish one that was interrupted.")]
+Root = Annotated[
+    str | None,
+    typer.Option(
+        "--root", metavar="DIR", help="Stage the files in a folder: no systemd, no root needed."
+    ),
+]
+Wait = Annotated[
+    str, typer.Option("--wait", metavar="S", help="How long to wait for each service.")
+]
 
 
 def refuse_other_groups(store: "Store", what: str, force: bool) -> None:
