@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo proof test check coverage soak bench format docs picture clean
+.PHONY: install demo proof test check coverage soak bench format docs picture release clean
 
 install: $(STAMP)
 
@@ -52,6 +52,10 @@ docs: $(STAMP)
 # The picture in the README, from a real run.
 picture: $(STAMP)
 	$(BIN)/python -m docs.generators.demo_picture
+
+# VERSION=x.y.z: CHANGELOG, version, checks, tests, wheel, sdist, commit and tag; never pushes.
+release: $(STAMP)
+	@$(BIN)/python .ci/release.py $(VERSION)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from qtctl import __version__
 from qtctl.wire.schema.keys import EFFICIENCY, EVENTS, PERMIT, TARGET
 from tests.doctor.conftest import System
 
@@ -131,7 +132,7 @@ def lag_null(system: System) -> None:
 def service(service: str, **changes: Any) -> Callable[[System], Any]:
     def make(system: System) -> None:
         now = system.store.now_ms() // 1000
-        fields = {"version": "0.1.0", "host": "far", "pid": 1, "started_at": now, "settings": "{}",
+        fields = {"version": __version__, "host": "far", "pid": 1, "started_at": now, "settings": "{}",
                   "last_pass_at": now, "metrics": "127.0.0.1:1"} | changes  # fmt: skip
         key = system.store.keys.service(service, "ghost")
         system.run("HSET", key, *[part for pair in fields.items() for part in pair])

@@ -1,0 +1,1 @@
+"""What surrounds the code is true: the release, the walks of CONTRIBUTING.md, the pictures."""
