@@ -132,8 +132,9 @@ def lag_null(system: System) -> None:
 def service(service: str, **changes: Any) -> Callable[[System], Any]:
     def make(system: System) -> None:
         now = system.store.now_ms() // 1000
-        fields = {"version": __version__, "host": "far", "pid": 1, "started_at": now,
-                  "settings": "{}", "last_pass_at": now, "metrics": "127.0.0.1:1"} | changes  # fmt: skip
+        plain = {"version": __version__, "host": "far", "pid": 1, "started_at": now,
+                 "settings": "{}", "last_pass_at": now, "metrics": "127.0.0.1:1"}  # fmt: skip
+        fields = plain | changes
         key = system.store.keys.service(service, "ghost")
         system.run("HSET", key, *[part for pair in fields.items() for part in pair])
         system.run("PEXPIRE", key, 1500)
