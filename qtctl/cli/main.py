@@ -83,6 +83,13 @@ class Root(Group):
         return command
 
 
+def _halt_notice(rows: Sequence[Any], utc: bool) -> str:
+    """What every command that connects reports while something is stopped."""
+    from qtctl.cli.views import halts
+
+    return halts.notice(rows, utc)
+
+
 def _print_version(asked: bool | None) -> None:
     if asked:
         typer.echo(f"qtctl {__version__}")
@@ -123,7 +130,7 @@ def run(args: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
     """
 
     def action() -> None:
-        start = Start(os.environ if environ is None else environ)
+        start = Start(os.environ if environ is None else environ, _halt_notice)
         command = root()
         with command.make_context("qtctl", list(args), obj=start) as ctx:
             command.invoke(ctx)

@@ -38,7 +38,7 @@ def cli(redis_url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
 
 
 def offered(*words: str, url: str = "redis://127.0.0.1:1") -> list[str]:
-    env = Context(redis_url=url, environ=NO_FILE)
+    env = Context(redis_url=url, environ=NO_FILE, root=root())
     return [value for value, _ in engine.answer(words, env).options]
 
 

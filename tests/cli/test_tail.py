@@ -153,7 +153,7 @@ def test_a_wrong_type_under_a_streams_name_is_told_in_one_line(cli: Cli, store: 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("nonsense", "STREAM 'nonsense' is none of proposed, plans, events, rejected"),
+        ("nonsense", "STREAM 'nonsense' must be one of proposed, plans, events, rejected"),
         ("events -n -1", "-n '-1' is out of range; allowed: 0 to 1,000,000"),
         ("events -n many", "-n 'many' is not a whole number; allowed: 0 to 1,000,000"),
         ("events -n 1.5", "-n '1.5' is not a whole number"),

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from qtctl import clock
-from qtctl.cli.commands import eff, permit, plan, tail, target
 from qtctl.cli.compose import SERVICES, services
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
@@ -132,21 +131,27 @@ def _settled(store: "Store") -> bool:
 
 
 def _show(ctx: Context, store: "Store", hosted: "Sequence[Service]") -> None:
-    targets = target.rows(store, ())
-    permits = permit.rows(store)
-    decisions = plan.rows(store)
+    from qtctl.cli.views import permits, plans, scores, streams, targets
+
+    decisions = plans.rows(store)
     blocked = [row for row in decisions if row["verdict"] == "blocked"]
-    plans = tail.last_rows(ctx, store, "plans", 100)
-    repeated = [row for row in plans if row["verdict_reason"] in demo_traffic.ABOUT_ANOTHER]
-    rejected = tail.last_rows(ctx, store, "rejected", 100)
+    live, columns = targets.rows(store, ()), streams.COLUMNS
+    seen = streams.last(ctx, store, "plans", 100)
+    repeated = [row for row in seen if row["verdict_reason"] in demo_traffic.ABOUT_ANOTHER]
+    rejected = streams.last(ctx, store, "rejected", 100)
     metrics = [row for service in hosted for row in _metrics(service)]
     parts: tuple[tuple[str, str, Sequence[Any], Any], ...] = (
-        ("targets", "Proposals: target × multiplier, in shadow", targets, target.LISTED),
-        ("scores", "Scores, and what they count as", eff.rows(ctx, store, ()), eff.LISTED),
-        ("permits", "Permits: single use, 60 s", permits, permit.LISTED),
-        ("blocked", "Blocked plans, and the gate that did it", blocked, plan.LISTED),
-        ("repeated", "Plans that repeat or contradict a permit", repeated, tail.COLUMNS["plans"]),
-        ("rejected", "Rejected: plans that can't be read", rejected, tail.COLUMNS["rejected"]),
+        ("targets", "Proposals: target × multiplier, in shadow", live, targets.LISTED),
+        ("scores", "Scores, and what they count as", scores.rows(ctx, store, ()), scores.LISTED),
+        ("permits", "Permits: single use, 60 s", permits.rows(store), permits.LISTED),
+        ("blocked", "Blocked plans, and the gate that did it", blocked, plans.LISTED),
+        (
+            "repeated",
+            "Plans that repeat or contradict a permit",
+            repeated,
+            columns["plans"],
+        ),
+        ("rejected", "Rejected: plans that can't be read", rejected, columns["rejected"]),
         ("metrics", "Metrics, as /metrics shows them", metrics, METRICS),
     )
     if ctx.output != "table":

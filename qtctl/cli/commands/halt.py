@@ -4,13 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.safety import DryRun
+from qtctl.cli.framework.safety import DryRun, Reason
 from qtctl.cli.output.render import to_json
 from qtctl.cli.views import halts
-from qtctl.errors import QtctlError, RedisUnreachable, UsageError, WireError
+from qtctl.errors import QtctlError, RedisUnreachable, WireError
 from qtctl.text import escape
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ BY_SYSTEMD = (
     "stop the governors on their hosts: systemctl stop quantum-governor.service "
     "(qtctl.service where one process runs both loops)"
 )
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept with the stop.")]
 
 
 @command(app)
@@ -49,7 +47,7 @@ def halt(
         qtctl halt BTCUSDT
         qtctl halt --dry-run
     """
-    order = ordered(ctx, symbol, reason)
+    order = halts.request(ctx, symbol, reason)
     try:
         with ctx.store(notice=False) as store:
             report = _halted(ctx, store, order, everything, dry_run)
@@ -60,20 +58,6 @@ def halt(
     withdrawn = report.withdrawn
     if not report.alive or report.unheard or withdrawn.unknown or withdrawn.problems:
         raise typer.Exit(1)
-
-
-def ordered(ctx: Context, symbol: str | None, reason: str) -> "HaltRequest":
-    """What is asked for, and by whom. Errors: UsageError, ConfigError."""
-    from qtctl.wire.control.halt import HaltRequest
-
-    # An argument may hold bytes that are no text, and Redis takes text; a reason is one line.
-    why = " ".join(reason.encode("utf-8", "backslashreplace").decode().split())
-    if len(why) > halts.MAX_WHY_CHARS:
-        raise UsageError(f"--reason is longer than {halts.MAX_WHY_CHARS} characters")
-    name = "" if symbol is None else arguments.symbol(symbol)
-    governor = ctx.settings.governor
-    who = halts.operator(ctx.environ)
-    return HaltRequest(who, why, governor.kill_keys, governor.stream_maxlen, name)
 
 
 def _halted(

@@ -9,8 +9,9 @@ from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, age, moment, money, recent, text
+from qtctl.cli.output.columns import Column, age, moment, money, text
 from qtctl.cli.output.render import Fields, Rows, emit, emit_one
+from qtctl.cli.output.styles import verdict_style
 from qtctl.cli.views import what_if
 from qtctl.cli.views.what_if import WhatIf
 from qtctl.errors import NotFoundError, UsageError
@@ -32,27 +33,9 @@ app = group(
 )
 
 
-def _style(value: Any) -> str:
-    return {"permitted": "green", "blocked": "red", "pass": "green", "FAIL": "bold red"}.get(
-        str(value), ""
-    )
-
-
-LISTED = (
-    recent("decided", "decided_at", drop=1),
-    text("plan", "plan_id"),
-    text("symbol", "symbol"),
-    text("kind", "kind", drop=2),
-    text("verdict", "verdict", style=_style),
-    text("reason", "reason"),
-    text("action", "action", drop=3),
-    money("notional USD", "notional_usd", drop=4),
-    text("score says", "eff_action", drop=3),
-    age("in queue", "queue_age_sec", drop=4),
-)
 HEAD = (
     text("plan", "plan_id"),
-    text("verdict", "verdict", style=_style),
+    text("verdict", "verdict", style=verdict_style),
     text("reason", "reason"),
     moment("decided", "decided_at"),
     text("symbol", "symbol"),
@@ -71,7 +54,7 @@ HEAD = (
 WITHDRAWN: tuple[Column, ...] = (moment("withdrawn", "withdrawn_at", style="yellow"),)
 GATES = (
     text("gate", "gate"),
-    text("result", "result", style=_style),
+    text("result", "result", style=verdict_style),
     text("value", "value", right=True, fold=True),
     text("limit", "limit", right=True),
 )
@@ -79,9 +62,9 @@ GATES_AGAIN = (
     text("gate", "gate"),
     text("value", "value", right=True, fold=True),
     text("limit", "limit", right=True),
-    text("result", "result", style=_style),
+    text("result", "result", style=verdict_style),
     text("limit if", "what_if_limit", right=True),
-    text("result if", "what_if_result", style=_style),
+    text("result if", "what_if_result", style=verdict_style),
 )
 UNITS = {
     "age": "s",
@@ -121,6 +104,8 @@ def list_plans(
         qtctl plan list BTCUSDT --blocked --since 1h
         qtctl plan list --since 1h --what-if max_exec_per_hour=5
     """
+    from qtctl.cli.views import plans as view
+
     wanted = set(arguments.symbols(symbols))
     changes = what_if.changes_asked(given)
     if all_ and not changes:
@@ -130,7 +115,7 @@ def list_plans(
         after = 0.0 if since_sec is None else store.now_ms() / 1000 - since_sec
         found = [
             row
-            for row in rows(store)
+            for row in view.rows(store)
             if (not wanted or row.get("symbol") in wanted)
             and (not blocked or row.get("verdict") == "blocked")
             and (format.as_number(row.get("decided_at")) or 0.0) >= after
@@ -139,7 +124,7 @@ def list_plans(
         if changes and found:
             _emit_again(ctx, what_if.compared(store, found, changes), all_)
         else:
-            emit(ctx, found, LISTED, empty=empty)
+            emit(ctx, found, view.LISTED, empty=empty)
 
 
 def _emit_again(ctx: Context, rows: list[dict[str, Any]], all_: bool) -> None:
@@ -148,13 +133,6 @@ def _emit_again(ctx: Context, rows: list[dict[str, Any]], all_: bool) -> None:
     ctx.say(what_if.summary(rows))
     if ctx.output == "table":
         ctx.say(what_if.NOT_SIMULATED)
-
-
-def rows(store: "Store") -> list[dict[str, str]]:
-    """One row a decision, the latest first."""
-    from qtctl.wire.queries import decisions
-
-    return decisions.every(store)
 
 
 def show(

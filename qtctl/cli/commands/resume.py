@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qtctl.cli.commands.halt import Reason, ordered
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.safety import DryRun, Force, NoInput, Yes, agreed
+from qtctl.cli.framework.safety import DryRun, Force, NoInput, Reason, Yes, agreed
 from qtctl.cli.output.render import to_json
 from qtctl.cli.views import halts
 from qtctl.errors import NotFoundError, RefusedError, UsageError
@@ -44,7 +43,7 @@ def resume(
     """
     from qtctl.wire.control import kill_switch
 
-    order = ordered(ctx, symbol, reason)
+    order = halts.request(ctx, symbol, reason)
     if not order.why:
         raise UsageError('--reason is needed: why may it go on? As in --reason "exchange is back"')
     with ctx.store(notice=False) as store:

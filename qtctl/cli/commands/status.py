@@ -1,58 +1,15 @@
 """`qtctl status`: how everything stands, on one screen."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import format
-from qtctl.cli.output.columns import age, number, text
 from qtctl.cli.output.render import Fields, Rows, emit_one
-from qtctl.cli.views.health import Overall, Permits, Plans, Redis, Service
 
 app = new_app("status")
-
-STATES = {
-    "not_ready": "NOT READY",
-    "silent": "NO ANSWER",
-    "late": "LATE",
-    "missing": "NOT RUNNING",
-}
-
-
-def state(service: Service) -> str:
-    """What a service does, in words; capitals where it is not what it should."""
-    told = STATES.get(service.state, service.state)
-    return f"{told}: {service.detail}" if service.detail else told
-
-
-def _style(value: Any) -> str:
-    return "bold red" if str(value)[:1].isupper() else ""
-
-
-SERVICES = (
-    text("service", "service"),
-    text("name", "name"),
-    text("state", state, style=_style, fold=True),
-    age("last pass", "last_pass_age_s"),
-    age("up", "up_s", drop=2),
-    text("version", "version", drop=3),
-    text("metrics", "metrics", drop=1),
-)
-PAGE = (
-    text("redis", lambda found: redis(found.redis), fold=True),
-    text("kill switch", lambda found: kill_switch(found), fold=True, style=_style),
-    text("plans", lambda found: plans(found), fold=True),
-    text("group", lambda found: group(found), fold=True, style=_style),
-    text("permits", lambda found: permits(found), fold=True, style=_style),
-)
-BLOCKS = (
-    text("blocked because", "reason"),
-    number("plans", "plans"),
-    number("share %", "share_pct", places=1),
-)
 
 
 @command(app)
@@ -73,87 +30,15 @@ def status(
         qtctl status -o json
     """
     from qtctl.cli.views import health
+    from qtctl.cli.views import health_page as page
     from qtctl.wire.queries.status import Watch
 
     since_sec = arguments.duration(since, "--since", 60, 86_400)
     # The notice of a halt would say the same twice.
     with ctx.store(notice=False) as store:
         found = health.of(ctx, Watch(store, ctx.settings, since_sec).read())
-    blocks = Rows(_blocks(found.plans), BLOCKS, title=_blocked_since(found.plans))
-    emit_one(ctx, found, Rows(found.services, SERVICES), Fields(PAGE), blocks)
+    title = page.blocked_since(found.plans)
+    blocks = Rows(page.blocks(found.plans), page.BLOCKS, title=title)
+    emit_one(ctx, found, Rows(found.services, page.SERVICES), Fields(page.PAGE), blocks)
     if not found.ok:
         raise typer.Exit(1)
-
-
-def _blocks(found: Plans) -> list[dict[str, Any]]:
-    return [
-        {"reason": reason, "plans": count, "share_pct": 100 * count / found.blocked}
-        for reason, count in found.blocks.items()
-    ]
-
-
-def _blocked_since(found: Plans) -> str:
-    cut = " (the latest events; more are not counted)" if found.cut else ""
-    return f"blocked in the last {format.span(found.since_s)}{cut}"
-
-
-def redis(found: Redis) -> str:
-    """Where it is, what it is, and what is wrong with it."""
-    return f"{found.url} {server(found)}"
-
-
-def server(found: Redis) -> str:
-    """The server that answers, behind a URL that is told already."""
-    at = "" if found.primary is None else f"at {found.primary} "
-    if found.version is None:
-        return f"{at}(this user may not ask for more)"
-    evicts = "; MAY EVICT DECISIONS: set maxmemory-policy noeviction" if found.may_evict else ""
-    role = "" if found.role == "master" else f"; {str(found.role).upper()}, NOT A PRIMARY"
-    up = format.span(found.up_s)
-    return f"{at}{found.name} {found.version}, up {up}{role}{evicts}"
-
-
-def kill_switch(found: Overall) -> str:
-    """Normal, or what is stopped, by whom and why."""
-    told = found.kill_switch.told
-    return told if found.kill_switch.mode == "normal" else f"HALTED {told}"
-
-
-def plans(found: Overall) -> str:
-    """How many come, and what became of them."""
-    seen, problems = found.plans, found.problems
-    came = problems.get("plans") or f"{seen.per_minute:,.1f} a minute (5 min)"
-    decided = (
-        f"{seen.permitted:,} permitted, {seen.blocked:,} blocked in {format.span(seen.since_s)}"
-    )
-    return f"{came}; {problems.get('events') or decided}"
-
-
-def group(found: Overall) -> str:
-    """How far the governors are behind."""
-    if "group" in found.problems:
-        return f"UNREADABLE: {found.problems['group']}"
-    seen = found.group
-    if seen is None:
-        return "NOT THERE: no governor has run on this Redis"
-    lag = "unknown" if seen.lag is None else f"{seen.lag:,}"
-    stuck = f", {seen.stuck:,} STUCK: see 'qtctl group list'" if seen.stuck else ""
-    many = "" if seen.consumers == 1 else "s"
-    consumers = "" if seen.consumers is None else f", {seen.consumers} consumer{many}"
-    return f"lag {lag}, {seen.pending:,} pending{stuck}{consumers}"
-
-
-def permits(found: Overall) -> str:
-    """How many are open."""
-    if "permits" in found.problems:
-        return f"UNREADABLE: {found.problems['permits']}"
-    return open_permits(found.permits)
-
-
-def open_permits(found: Permits) -> str:
-    """How many are open, and when the first of them runs out."""
-    if not found.open:
-        return "none open"
-    left = "" if found.next_ttl_s is None else f", the next runs out in {found.next_ttl_s:.0f} s"
-    bad = f", {found.without_ttl} WITHOUT A LIFETIME" if found.without_ttl else ""
-    return f"{found.open:,} open{left}{bad}"

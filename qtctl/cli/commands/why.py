@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qtctl.cli.commands.tail import verdict_style
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import age, number, text
 from qtctl.cli.output.render import Fields, Lines, Rows, emit_one
+from qtctl.cli.output.styles import verdict_style
 from qtctl.errors import NotFoundError
 
 if TYPE_CHECKING:

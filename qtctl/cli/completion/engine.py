@@ -49,10 +49,8 @@ class Place(NamedTuple):
 def answer(words: Sequence[str], ctx: Context) -> Answer:
     """What may follow; words: all behind `qtctl`, the last being typed. ctx: source the options are
     that do not stand among them."""
-    from qtctl.cli.main import root
-
     *before, current = words
-    place = _place(root(), before)
+    place = _place(ctx.root, before)
     if place is None:
         return NOTHING
     if not place.only_values and current.startswith("-"):

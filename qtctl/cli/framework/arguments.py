@@ -44,6 +44,14 @@ def duration(text: str, name: str, lo: float = 0.0, hi: float | None = None) -> 
     return seconds
 
 
+def choice(text: str, name: str, allowed: Iterable[str]) -> str:
+    """One of a few words."""
+    words = tuple(allowed)
+    if text not in words:
+        raise UsageError(f"{name} {text!r} must be one of {', '.join(words)}")
+    return text
+
+
 def symbol(text: str, name: str = "SYMBOL") -> str:
     """A symbol as the Redis contract allows it."""
     return _checked(text, name, names.symbol_problem(text), ":")

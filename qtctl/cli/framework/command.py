@@ -163,7 +163,13 @@ def _context(ctx: typer.Context, outputs: Sequence[str]) -> Context:
         output = params.get("output")
         if output is not None and output not in outputs:
             raise UsageError(f"--output {output!r} is none of {', '.join(outputs)}")
-    return Context(**merged, sets=tuple(sets), environ=start.environ)
+    return Context(
+        **merged,
+        sets=tuple(sets),
+        environ=start.environ,
+        notice=start.notice,
+        root=ctx.find_root().command,
+    )
 
 
 def _set_signature(function: Any, parameters: Sequence[inspect.Parameter]) -> None:

@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtctl import clock
 from qtctl.errors import QtctlError, RedisUnreachable
@@ -23,11 +23,16 @@ if TYPE_CHECKING:
     from qtctl.wire.schema.keys import Keys
 
 
+HaltNotice = Callable[[Sequence[Any], bool], str]
+"""From the kill keys that are set, and whether times are UTC, to one line about what is stopped."""
+
+
 @dataclass(frozen=True)
 class Start:
     """What the process was started with; tests give an environment of their own."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    notice: HaltNotice = lambda rows, utc: ""
 
 
 @dataclass
@@ -51,6 +56,9 @@ class Context:
     METRICS_PORT of an EnvironmentFile counts for that service only."""
     tell_warnings: bool = True
     """Print what is odd about the settings; doctor has it in its report."""
+    notice: HaltNotice = field(default=lambda rows, utc: "", repr=False)
+    root: Any = field(default=None, repr=False)
+    """The whole command line, for completion."""
     _halt_told: str = field(default="", init=False, repr=False)
     _halt_asked_at: float = field(default=float("-inf"), init=False, repr=False)
 
@@ -118,14 +126,13 @@ class Context:
         if not store.connected or now - self._halt_asked_at < every_sec:
             return
         self._halt_asked_at = now
-        from qtctl.cli.views.halts import notice
         from qtctl.wire.control import kill_switch
 
         try:
             rows = kill_switch.read(store, self.settings.governor.kill_keys)
         except QtctlError:
             return
-        line = notice(rows, self.utc)
+        line = self.notice(rows, self.utc)
         if line != self._halt_told:
             self.say(f"qtctl: {line or 'nothing is halted any more'}")
         self._halt_told = line

@@ -35,6 +35,7 @@ Root = Annotated[
 Wait = Annotated[
     str, typer.Option("--wait", metavar="S", help="How long to wait for each service.")
 ]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept with the stop.")]
 
 
 def refuse_other_groups(store: "Store", what: str, force: bool) -> None:

@@ -4,17 +4,15 @@ that a key is answered at once whatever Redis does."""
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtctl import clock
-from qtctl.cli.commands import permit, target
 from qtctl.cli.framework.context import Context
-from qtctl.cli.views import health
+from qtctl.cli.views import health, permits, targets
 from qtctl.cli.views.health import Overall
 from qtctl.errors import RedisUnreachable, WireError
-
-if TYPE_CHECKING:
-    from qtctl.wire.client.store import Store
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries.status import Watch
 
 Row = dict[str, Any]
 
@@ -44,8 +42,7 @@ class Poller:
     Errors of the first: RedisUnreachable, WireError. Later ones stand in what it gives.
     """
 
-    def __init__(self, ctx: Context, store: "Store", *, symbols: bool = True) -> None:
-        from qtctl.wire.queries.status import Watch
+    def __init__(self, ctx: Context, store: Store, *, symbols: bool = True) -> None:
 
         self._ctx = ctx
         self._store = store
@@ -76,12 +73,12 @@ class Poller:
         if self._with_symbols and at >= self._symbols_due:
             self._compare()
         told = health.of(self._ctx, found)
-        permits = permit.rows_of(found.permits)[::-1]
-        return TopSnapshot(told, permits, self._symbols, at, looks + 1)
+        rows = permits.rows_of(found.permits)[::-1]
+        return TopSnapshot(told, rows, self._symbols, at, looks + 1)
 
     def _compare(self) -> None:
         begun = clock.monotonic()
-        self._symbols = target.rows(self._store, ())
+        self._symbols = targets.rows(self._store, ())
         ended = clock.monotonic()
         self._symbols_due = ended + max(LEAST_REST_SEC, REST_TIMES * (ended - begun))
 

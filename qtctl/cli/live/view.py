@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from qtctl.cli.commands import status, target
-from qtctl.cli.commands.permit import ACTION_STYLE
 from qtctl.cli.live import drawing
 from qtctl.cli.live.drawing import Line, Span, line
 from qtctl.cli.live.poller import Row, TopSnapshot
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, age, money, number, percent, text, ttl
+from qtctl.cli.output.styles import action_style, lifetime_style, reason_style
+from qtctl.cli.views import health_page as page
 from qtctl.cli.views.health import Overall, Service
 from qtctl.text import escape
 
@@ -25,8 +25,8 @@ SORTS: dict[str, Callable[[Row], Any]] = {
 PERMITS = (
     text("permit", "plan_id"),
     text("symbol", "symbol", width=8),
-    ttl("left", "ttl_s", width=5, style=lambda left: "red" if left == -1 else ""),
-    text("action", "eff_action", drop=1, width=8, style=lambda it: ACTION_STYLE.get(str(it), "")),
+    ttl("left", "ttl_s", width=5, style=lifetime_style),
+    text("action", "eff_action", drop=1, width=8, style=action_style),
     number("factor", "eff_factor", places=4, drop=2),
     money("notional USD", "computed_notional", drop=3),
 )
@@ -36,7 +36,7 @@ SYMBOLS = (
     money("target USD", "base_target", width=12),
     money("proposed USD", "proposed_target", width=12),
     percent("change %", "change_pct"),
-    text("reason", "reason", width=11, style=target.reason_style),
+    text("reason", "reason", width=11, style=reason_style),
     number("score", "eff_score", places=4, drop=1, width=6),
     age("target age", "target_age_s", drop=2),
 )
@@ -207,11 +207,11 @@ def summary(seen: TopSnapshot, now: float, utc: bool) -> str:
     widest = min(seen.symbols, key=SORTS["change"], default=None)
     parts = [
         format.moment(found.at, utc) if seen.away_since is None else _away(seen, now, utc),
-        *(f"{it.service} {it.name} {status.state(it)}".replace("  ", " ") for it in found.services),
-        f"kill switch {status.kill_switch(found)}",
-        f"plans {status.plans(found)}",
-        f"group {status.group(found)}",
-        f"permits {status.permits(found)}",
+        *(f"{it.service} {it.name} {page.state(it)}".replace("  ", " ") for it in found.services),
+        f"kill switch {page.kill_switch(found)}",
+        f"plans {page.plans(found)}",
+        f"group {page.group(found)}",
+        f"permits {page.permits(found)}",
     ]
     if widest is not None:
         parts.append(f"widest change {widest['symbol']} {format.percent(widest['change_pct'])} %")
@@ -251,15 +251,15 @@ def _head(found: Overall, height: int) -> list[Line]:
     odd = evicts or role not in ("master", None)
     if height >= 30 or odd or found.redis.primary is not None:
         # The URL stands in the first line.
-        lines.append(_told("redis", status.server(found.redis), "bold red" if odd else ""))
+        lines.append(_told("redis", page.server(found.redis), "bold red" if odd else ""))
     blocks = ", ".join(f"{count:,} {reason}" for reason, count in found.plans.blocks.items())
     return [
         *lines,
-        _told("kill switch", status.kill_switch(found),
+        _told("kill switch", page.kill_switch(found),
               "" if found.kill_switch.mode == "normal" else "bold red"),
-        _told("plans", status.plans(found)),
-        _told("group", status.group(found), "bold red" if _bad_group(found) else ""),
-        *([_told("permits", status.permits(found), "bold red")] if _bad_permits(found) else []),
+        _told("plans", page.plans(found)),
+        _told("group", page.group(found), "bold red" if _bad_group(found) else ""),
+        *([_told("permits", page.permits(found), "bold red")] if _bad_permits(found) else []),
         *([_told("blocked", blocks)] if blocks else []),
     ]  # fmt: skip
 
@@ -280,7 +280,7 @@ def _service(it: Service) -> Line:
     passed = (
         "" if it.last_pass_age_s is None else f"last pass {format.span(it.last_pass_age_s)} ago"
     )
-    told = status.state(it)
+    told = page.state(it)
     name = [Span(f"{escape(it.name)}  ")] if it.name else []
     return [
         Span(f"{it.service:<13}", "bold"),

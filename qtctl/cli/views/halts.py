@@ -2,19 +2,20 @@
 lasts, and for `halt` and `resume` themselves."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from qtctl.cli.framework import arguments
+from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-
-if TYPE_CHECKING:
-    from qtctl.wire.control.kill_switch import HaltRecord, KillKey
+from qtctl.errors import UsageError
+from qtctl.wire.control.halt import HaltRequest
+from qtctl.wire.control.kill_switch import HaltRecord, KillKey
 
 MAX_WHY_CHARS = 200
 """A reason is a sentence: it stands in every command's notice."""
 _NAMED_SYMBOLS = 3
 
 
-def notice(rows: "Sequence[KillKey]", utc: bool) -> str:
+def notice(rows: Sequence[KillKey], utc: bool) -> str:
     """One line about all that is stopped: every key that is set, and who set it. "" where nothing
     is. The same line for the same stop, whenever it is asked for."""
     keys = [row for row in rows if row.mode.level and not row.symbol]
@@ -28,17 +29,29 @@ def notice(rows: "Sequence[KillKey]", utc: bool) -> str:
     return f"HALTED {'; '.join(parts)}" if parts else ""
 
 
-def told(row: "KillKey", utc: bool) -> str:
+def told(row: KillKey, utc: bool) -> str:
     """One key that is set: its value, and who, why, since when and what was there before."""
     by = f" {by_whom(row.record, utc)}" if row.record else " (not set by qtctl halt)"
     return f"{row.key}={_quoted(row.value)}{by}"
 
 
-def by_whom(record: "HaltRecord", utc: bool) -> str:
+def by_whom(record: HaltRecord, utc: bool) -> str:
     """`since 2026-01-28 00:00:00Z by operator:alice@desk: the reason`."""
     why = f": {record.why}" if record.why else ""
     before = f" (before: {_quoted(record.before)})" if record.before else ""
     return f"since {format.moment(record.since, utc)} by {record.who}{why}{before}"
+
+
+def request(ctx: Context, symbol: str | None, reason: str) -> HaltRequest:
+    """What is asked for, and by whom. Errors: UsageError, ConfigError."""
+    # An argument may hold bytes that are no text, and Redis takes text; a reason is one line.
+    why = " ".join(reason.encode("utf-8", "backslashreplace").decode().split())
+    if len(why) > MAX_WHY_CHARS:
+        raise UsageError(f"--reason is longer than {MAX_WHY_CHARS} characters")
+    name = "" if symbol is None else arguments.symbol(symbol)
+    governor = ctx.settings.governor
+    who = operator(ctx.environ)
+    return HaltRequest(who, why, governor.kill_keys, governor.stream_maxlen, name)
 
 
 def operator(environ: Mapping[str, str]) -> str:
@@ -55,7 +68,7 @@ def operator(environ: Mapping[str, str]) -> str:
     return f"operator:{name[:64]}@{socket.gethostname()}"
 
 
-def _what(rows: "Sequence[KillKey]") -> str:
+def _what(rows: Sequence[KillKey]) -> str:
     return "opens and closes" if any(row.mode.level > 1 for row in rows) else "opens"
 
 

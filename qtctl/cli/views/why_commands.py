@@ -11,7 +11,7 @@ from qtctl.domain.reasons import Reason
 def next_command(cause: str, told: Narrator) -> str:
     """The command line that mends it, or shows more."""
     facts = told.facts
-    command = next((line for line in COMMANDS.get(cause, ()) if exists(line)), None)
+    command = COMMANDS.get(cause)
     if command is not None:
         return command.format(
             symbol=_word(facts.symbol),
@@ -24,37 +24,27 @@ def next_command(cause: str, told: Narrator) -> str:
     return f"qtctl {verb} {_what_if(cause, told)}{_word(facts.last.plan_id)}"
 
 
-def exists(line: str) -> bool:
-    """Is it a command that this qtctl has, or another program's."""
-    from qtctl.cli import main
-
-    program, noun, *_ = line.split()
-    return program != "qtctl" or noun in main.COMMANDS
-
-
-_STATE = ("qtctl doctor", "systemctl status quantum-governor")
-_RESUME = ("qtctl resume {resume}",)
-_GROUP = ("qtctl group list", "qtctl tail plans -n 20 {symbol}")
-COMMANDS: dict[str, tuple[str, ...]] = {
+_RESUME = "qtctl resume {resume}"
+COMMANDS: dict[str, str] = {
     Cause.HALTED: _RESUME,
     Cause.REDUCE_ONLY: _RESUME,
-    Cause.NO_GOVERNOR: _STATE,
-    Cause.GOVERNOR_STUCK: _STATE,
-    Cause.GOVERNOR_NOT_READY: _STATE,
-    Cause.PLAN_WAITING: _GROUP,
-    Cause.NO_TARGET: ("qtctl target list",),
-    Cause.TARGET_UNREADABLE: ("qtctl target list {symbol}",),
-    Cause.TARGET_STALE: ("qtctl target list {symbol}",),
-    Cause.UNREADABLE_PLANS: ("qtctl tail rejected",),
-    Cause.NO_PLAN: ("qtctl tail plans -n 3 {symbol}",),
-    Cause.ALL_SKIPPED: ("qtctl tail plans -n 20 {symbol}",),
-    Cause.PERMIT_WITHDRAWN: ("qtctl tail events {symbol}",),
-    Cause.PERMIT_LATE: _GROUP,
-    Cause.VERDICT_UNKNOWN: ("qtctl tail events",),
-    Cause.SOME_BLOCKED: ("qtctl plan list --blocked --since {since}s {symbol}",),
-    Reason.INVALID_PLAN: ("qtctl tail rejected {symbol}",),
+    Cause.NO_GOVERNOR: "qtctl doctor",
+    Cause.GOVERNOR_STUCK: "qtctl doctor",
+    Cause.GOVERNOR_NOT_READY: "qtctl doctor",
+    Cause.PLAN_WAITING: "qtctl group list",
+    Cause.NO_TARGET: "qtctl target list",
+    Cause.TARGET_UNREADABLE: "qtctl target list {symbol}",
+    Cause.TARGET_STALE: "qtctl target list {symbol}",
+    Cause.UNREADABLE_PLANS: "qtctl tail rejected",
+    Cause.NO_PLAN: "qtctl tail plans -n 3 {symbol}",
+    Cause.ALL_SKIPPED: "qtctl tail plans -n 20 {symbol}",
+    Cause.PERMIT_WITHDRAWN: "qtctl tail events {symbol}",
+    Cause.PERMIT_LATE: "qtctl group list",
+    Cause.VERDICT_UNKNOWN: "qtctl tail events",
+    Cause.SOME_BLOCKED: "qtctl plan list --blocked --since {since}s {symbol}",
+    Reason.INVALID_PLAN: "qtctl tail rejected {symbol}",
 }
-"""Where it is not the plan or the permit itself that shows more: the first of them that exists."""
+"""Where something other than the plan or the permit shows more."""
 _PERMITS_THERE = (Cause.PERMIT_OPEN, Cause.PERMIT_UNTAKEN)
 _RATES = {
     Reason.COOLDOWN: "symbol_cooldown_sec",

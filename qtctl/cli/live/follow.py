@@ -1,0 +1,80 @@
+"""What comes after the last entries of a stream, across lost connections, for `qtctl tail -f`."""
+
+from collections.abc import Callable, Sequence
+
+from qtctl import clock
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output.render import Stream
+from qtctl.cli.views import streams as view
+from qtctl.errors import RedisUnreachable
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries.streams import Follower, StreamEntry, last
+
+SETTLE_SEC = 1.0
+"""How long a plan is held back for its verdict."""
+RETRY_SEC = 0.5
+HALT_EVERY_SEC = 2.0
+"""How often the kill switch is looked at."""
+
+
+def follow(
+    ctx: Context,
+    store: Store,
+    stream: str,
+    count: int,
+    is_wanted: Callable[[StreamEntry], bool],
+) -> None:
+    name = view.stream_keys(store)[stream]
+    out = Stream(ctx, view.COLUMNS[stream])
+    follower = Follower(store, name)
+    try:
+        # The place first: what comes between it and the last entries is told once, by id.
+        follower.to_end()
+        before = last(store, name, count, lambda e: is_wanted(e) and follower.is_behind(e))
+        out.write(view.rows_of(ctx, store, stream, before))
+        ctx.tell_halt(store)
+        while True:
+            entries, lost = _next(ctx, store, follower)
+            if lost:
+                ctx.say(f"{lost:,} entries of {name} were trimmed before they could be read")
+            fresh = [entry for entry in entries if is_wanted(entry)]
+            if fresh:
+                out.write(_settled_rows(ctx, store, stream, fresh))
+    finally:
+        follower.close()
+
+
+def _next(ctx: Context, store: Store, follower: Follower) -> tuple[Sequence[StreamEntry], int]:
+    """What is new; a lost connection is told once and waited out."""
+    away = False
+    while True:
+        try:
+            entries, lost = follower.read()
+            if away:
+                ctx.say("Redis is back")
+                away = False
+            if entries or lost:
+                return entries, lost
+            ctx.tell_halt(store, HALT_EVERY_SEC)
+            follower.wait()
+        except RedisUnreachable as problem:
+            if not away:
+                ctx.say(f"{problem}; waiting for it")
+            away = True
+            clock.sleep(RETRY_SEC)
+
+
+def _settled_rows(
+    ctx: Context, store: Store, stream: str, entries: Sequence[StreamEntry]
+) -> list[dict[str, str]]:
+    """Plans come with their verdicts, or without where none fell within a second."""
+    deadline = clock.monotonic() + SETTLE_SEC
+    while True:
+        try:
+            rows = view.rows_of(ctx, store, stream, entries)
+        except RedisUnreachable:
+            rows = [{"id": entry.id} | entry.fields for entry in entries]
+        open_ = stream == "plans" and any(not row.get("verdict") for row in rows)
+        if not open_ or clock.monotonic() >= deadline:
+            return rows
+        clock.sleep(0.05)

@@ -1,0 +1,230 @@
+"""Consumer groups: what each holds, and how what dead consumers hold gets to a living one."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from qtctl.cli.framework.arguments import choice
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output.columns import age, number, text
+from qtctl.cli.output.render import Rows, emit, emit_one
+from qtctl.cli.views.streams import stream_keys
+from qtctl.errors import NotFoundError, RefusedError, WireError
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor.plan_queue import PlanQueue
+from qtctl.wire.queries import groups, services
+from qtctl.wire.queries.groups import Group, Pending
+from qtctl.wire.schema.keys import GROUP
+
+STUCK_SEC = 60.0
+"""What has been pending and untouched for this long is held by no live consumer."""
+STUCK_MOST = 1_000
+"""Stuck entries are counted up to here."""
+_START = "Start a governor: systemctl start quantum-governor, or qtctl serve governor"
+_NOT_BY_ITSELF = (
+    "A live governor takes over by itself after 5 s; 'qtctl doctor' and its log show why it did "
+    "not."
+)
+GROUPS = (
+    text("stream", "stream", drop=1),
+    text("group", "group"),
+    text("lag", lambda row: "unknown" if row["lag"] is None else f"{row['lag']:,}", right=True),
+    number("pending", "pending"),
+    text(
+        "stuck",
+        lambda row: f"{row['stuck']:,}{'+' if row['stuck'] == STUCK_MOST else ''}",
+        right=True,
+        style=lambda stuck: "" if stuck == "0" else "red",
+    ),
+    age("oldest stuck", "stuck_s", drop=2),
+    number("consumers", lambda row: len(row["consumers"])),
+)
+CONSUMERS = (
+    text("group", "group", drop=1),
+    text("consumer", "consumer"),
+    number("pending", "pending"),
+    age("idle", "idle_s"),
+    age("longest held", "held_s", drop=2),
+    number("deliveries", "deliveries", style=lambda most: "red" if (most or 0) > 1 else ""),
+)
+DONE = (
+    text("group", "group"),
+    text("did", "did"),
+    text("consumer", "consumer"),
+    number("entries", "entries"),
+)
+
+
+def looked(ctx: Context, store: Store, stream: str | None) -> tuple[list[dict[str, Any]], bool]:
+    """The rows, and whether a stream could not be looked at: one hides no other."""
+    found: list[dict[str, Any]] = []
+    unread = False
+    for key in _keys(store, stream):
+        try:
+            found += rows(store, key)
+        except WireError as problem:
+            ctx.warn(str(problem))
+            unread = True
+    return found, unread
+
+
+def rows(store: Store, stream: str) -> list[dict[str, Any]]:
+    """One row a group of a stream; its consumers in it."""
+    out = []
+    for found in groups.groups(store, stream, int(STUCK_SEC * 1000)):
+        held = groups.pending(store, stream, found.name) if found.pending else []
+        out.append(_row(stream, found, held))
+    return out
+
+
+def _row(stream: str, found: Group, held: Sequence[Pending]) -> dict[str, Any]:
+    consumers = []
+    for each in found.consumers or ():
+        own = [entry for entry in held if entry.consumer == each.name]
+        consumers.append(
+            {
+                "consumer": each.name,
+                "pending": each.pending,
+                "idle_s": round(each.idle_sec, 3),
+                "held_s": max((entry.idle_sec for entry in own), default=None),
+                "deliveries": max((entry.deliveries for entry in own), default=None),
+            }
+        )
+    return {
+        "stream": stream,
+        "group": found.name,
+        "lag": found.lag,
+        "behind": found.behind,
+        "pending": found.pending,
+        "stuck": found.stuck,
+        "stuck_s": found.stuck_sec if found.stuck else None,
+        "cut": found.pending > len(held),
+        "consumers": consumers,
+    }
+
+
+def _keys(store: Store, stream: str | None) -> list[str]:
+    known = stream_keys(store)
+    return list(known.values()) if stream is None else [known[choice(stream, "--stream", known)]]
+
+
+def target(
+    store: Store, name: str | None, stream: str | None, *, or_governors: bool = False
+) -> tuple[str, str]:
+    """The stream and the group that are meant. or_governors: theirs, also where it is gone.
+
+    Errors: NotFoundError for a group that is not there.
+    """
+    (key,) = _keys(store, stream or "plans")
+    wanted = name or GROUP
+    there = groups.group_names(store, key)
+    is_ours = wanted == GROUP and key == store.keys.plans
+    if wanted not in there and not (or_governors and is_ours):
+        existing = ", ".join(there) or "none"
+        raise NotFoundError(f"no group {wanted} on {key}; existing groups: {existing}")
+    return key, wanted
+
+
+def show(ctx: Context, found: list[dict[str, Any]], unread: bool) -> None:
+    """Print the groups, and their consumers below."""
+    if ctx.output != "table":
+        emit(ctx, found, GROUPS)
+        return
+    if not found and not unread:
+        ctx.say("No groups: no service has run here, and nobody else reads the streams.")
+    consumers = [
+        {"group": each["group"], **consumer} for each in found for consumer in each["consumers"]
+    ]
+    emit_one(ctx, {}, Rows(found, GROUPS), Rows(consumers, CONSUMERS))
+    for each in found:
+        if each["cut"]:
+            ctx.say(f"{each['group']}: deliveries are of its oldest pending entries only.")
+
+
+# Recovery ---------------------------------------------------------------------------------------
+
+ALIVE_SEC = 60.0
+"""A consumer of another group that asked for something within this is alive."""
+
+
+class Recovered(NamedTuple):
+    """done: rows of what was (or would be) done. stuck: entries that are still stuck, for want of a
+    live consumer to take them over. trimmed: stuck ones that are no longer in the stream."""
+
+    done: list[dict[str, Any]]
+    stuck: int = 0
+    trimmed: int = 0
+
+
+def recover(store: Store, stream: str, group: str, *, dry_run: bool) -> Recovered:
+    """Create the governors' group where it is gone; hand what dead consumers hold to a live one.
+
+    Nothing is acknowledged, so nothing is lost.
+
+    Errors: RedisUnreachable, WireError.
+    """
+    if group not in groups.group_names(store, stream):
+        if not dry_run:
+            PlanQueue(store, store, "").ensure_group()
+        return Recovered([did(group, "create, starting one hour back")])
+    to = _living(store, stream, group)
+    moved = stuck = trimmed = 0
+    for page in groups.stuck(store, stream, group, STUCK_SEC):
+        theirs = [entry for entry in page if entry.consumer != to]
+        there = groups.still_there(store, stream, [entry.id for entry in theirs])
+        # XCLAIM would drop those; live consumers find and count them by themselves.
+        trimmed += len(theirs) - len(there)
+        found = [entry for entry in theirs if entry.id in there]
+        if to is None:
+            stuck += len(found)
+        elif dry_run:
+            moved += len(found)
+        else:
+            moved += groups.hand_over(store, stream, group, found, to, STUCK_SEC)
+    done = [did(group, "hand over", to, moved)] if to is not None and moved else []
+    return Recovered(done, stuck, trimmed)
+
+
+def did(group: str, what: str, consumer: str = "", entries: int = 0) -> dict[str, Any]:
+    """A row of what was done."""
+    return {"group": group, "did": what, "consumer": consumer, "entries": entries}
+
+
+def _living(store: Store, stream: str, group: str) -> str | None:
+    """A live consumer: a governor with a record, elsewhere the one that asked last."""
+    if group == GROUP and stream == store.keys.plans:
+        running = services.running(store, "governor")
+        return running[0].name if running else None
+    for found in groups.groups(store, stream, int(STUCK_SEC * 1000)):
+        if found.name == group and found.consumers:
+            latest = min(found.consumers, key=lambda each: each.idle_sec)
+            return latest.name if latest.idle_sec < ALIVE_SEC else None
+    return None
+
+
+def refuse_others(name: str, key: str, store: Store, force: bool) -> bool:
+    """Whether it is the governors' group. Errors: RefusedError where it is not, without force."""
+    is_ours = name == GROUP and key == store.keys.plans
+    if not is_ours and not force:
+        raise RefusedError(
+            f"the group {name} of {key} belongs to another system: ask its owner, or pass --force"
+        )
+    return is_ours
+
+
+def report_done(ctx: Context, done: Sequence[dict[str, Any]], empty: str, dry_run: bool) -> None:
+    """Print what was done, or that nothing was to do."""
+    emit(ctx, done, DONE, empty=empty)
+    if dry_run and done:
+        ctx.say("--dry-run: nothing was done.")
+
+
+def report_rest(ctx: Context, found: Recovered, is_ours: bool) -> None:
+    """On stderr: what a recovery leaves behind."""
+    if found.trimmed:
+        ctx.say(f"{found.trimmed:,} are not in the stream any more: trimmed, and lost.")
+    if is_ours and any(row["entries"] for row in found.done):
+        ctx.say(_NOT_BY_ITSELF)
+    if found.stuck:
+        start = _START if is_ours else "Start one of its consumers."
+        still = "entry is" if found.stuck == 1 else "entries are"
+        ctx.say(f"{found.stuck:,} {still} still stuck: no live consumer to take them over. {start}")

@@ -1,0 +1,98 @@
+"""Permits with the time they have left, and what a consumer makes of one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output import format
+from qtctl.cli.output.columns import age, moment, money, number, text, ttl
+from qtctl.cli.output.styles import action_style, lifetime_style
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries import decisions, permits
+from qtctl.wire.queries.permits import StoredPermit
+
+LISTED = (
+    text("plan", "plan_id"),
+    text("symbol", "symbol"),
+    ttl("left", "ttl_s", style=lifetime_style),
+    text("action", "eff_action", style=action_style),
+    number("factor", "eff_factor", places=4),
+    age("extra cooldown", "extra_cooldown_sec", drop=2),
+    text("score reason", "eff_reason", drop=1),
+    text("qty", "computed_qty", right=True, drop=3),
+    money("notional USD", "computed_notional", drop=3),
+)
+SHOWN = (
+    text("plan", "plan_id"),
+    text("symbol", "symbol"),
+    text("granted", "granted"),
+    text("decision", "decision"),
+    ttl("left", "ttl_s"),
+    moment("created", "created_at"),
+    text("qty", "computed_qty"),
+    money("notional USD", "computed_notional"),
+    text("action", "eff_action", style=action_style),
+    number("factor", "eff_factor", places=4),
+    age("extra cooldown", "extra_cooldown_sec"),
+    text("score", "eff_score"),
+    text("confidence", "eff_confidence"),
+    text("score reason", "eff_reason"),
+    text("score stale", lambda row: row.get("eff_stale") == "1"),
+)
+TAKEN = (
+    text("plan", "plan_id"),
+    text("symbol", "symbol"),
+    text("action", "eff_action", style=action_style),
+    number("factor", "downsize_factor", places=4),
+    money("cap USD", "cap_usd"),
+    money("adjusted cap USD", "adjusted_cap_usd"),
+    age("extra cooldown", "extra_cooldown_sec"),
+    text("score reason", "eff_reason"),
+)
+
+
+def rows(store: Store) -> list[dict[str, Any]]:
+    """One row a permit, the next to expire first."""
+    return rows_of(permits.listed(store))
+
+
+def rows_of(held: Sequence[StoredPermit]) -> list[dict[str, Any]]:
+    """The same of permits that were read."""
+    return [row_of(permit) for permit in sorted(held, key=lambda permit: permit.ttl_sec or -1)]
+
+
+def row_of(permit: StoredPermit) -> dict[str, Any]:
+    """The JSON of a permit: plan_id, ttl_s (−1 where it has no lifetime), the permit's fields."""
+    left = -1 if permit.ttl_sec is None else round(permit.ttl_sec, 3)
+    # First in the order, and last to be set: a field in the permit can't pass for one of these.
+    known = {"plan_id": permit.plan_id, "ttl_s": left}
+    return known | (permit.fields or {}) | known
+
+
+def adjusted(plan_id: str, fields: Mapping[str, Any], cap_usd: float | None) -> dict[str, Any]:
+    """What a consumer does with the hint; what is missing or unreadable changes nothing."""
+    factor = format.as_number(fields.get("downsize_factor"))
+    factor = factor if factor is not None and 0 <= factor <= 1 else 1.0
+    return {
+        "plan_id": plan_id,
+        **{name: value for name, value in fields.items() if name != "plan_id"},
+        "cap_usd": cap_usd,
+        "adjusted_cap_usd": None if cap_usd is None else round(cap_usd * factor, 2),
+    }
+
+
+def why_none(ctx: Context, store: Store, plan_id: str) -> str:
+    """No permit: was it taken, did it run out, was it never given."""
+    decision = decisions.by_id(store, [plan_id]).get(plan_id)
+    if decision is None:
+        return f"no permit for {plan_id}: no decision about it either (see 'qtctl tail plans')"
+    at = format.moment(decision.get("decided_at", ""), ctx.utc)
+    if decision.get("withdrawn_at"):
+        withdrawn = format.moment(decision["withdrawn_at"], ctx.utc)
+        return f"no permit for {plan_id}: withdrawn {withdrawn} (see 'qtctl plan show {plan_id}')"
+    if decision.get("verdict") == "permitted":
+        return f"no permit for {plan_id} any more: issued {at}, taken or expired since"
+    return (
+        f"no permit for {plan_id}: blocked {at}, {decision.get('reason', '')} "
+        f"(see 'qtctl plan show {plan_id}')"
+    )

@@ -1,0 +1,57 @@
+"""Capital-efficiency scores as they lie in Redis, and what each loop takes them for."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output.columns import age, text, ttl
+from qtctl.cli.output.styles import reason_style
+from qtctl.domain.allocation import AllocationRules
+from qtctl.domain.downsize import DownsizeRules
+from qtctl.domain.readings import assess
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries import rules_in_force, targets
+from qtctl.wire.queries.targets import Found
+
+LISTED = (
+    text("symbol", "symbol"),
+    text("score", "efficiency_score", right=True),
+    text("confidence", "confidence", right=True),
+    age("age", "age_s"),
+    text("counts as", "counts_as", style=reason_style),
+    text("governor", "governor_counts_as", drop=1, style=reason_style),
+    text("problem", "problem", drop=2, fold=True),
+    ttl("left", "ttl_s", drop=3),
+)
+
+
+def rows(ctx: Context, store: Store, wanted: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a score, by symbol."""
+    now = store.now_ms() / 1000
+    rules, _ = rules_in_force.allocation_rules(store, ctx.settings)
+    downsize, _ = rules_in_force.downsize_rules(store, ctx.settings)
+    return [
+        _row(symbol, found, now, rules, downsize) for symbol, found in targets.scores(store, wanted)
+    ]
+
+
+def _row(
+    symbol: str, found: Found, now: float, rules: AllocationRules, downsize: DownsizeRules
+) -> dict[str, Any]:
+    """The JSON of a score: wire fields, what it counts as for each loop, and why not."""
+    seen = assess(found.fields, now, rules.stale_sec, rules.min_conf)
+    governor = assess(found.fields, now, downsize.eff_ttl_sec, downsize.min_conf)
+    fields = found.readable
+    return {
+        "symbol": symbol,
+        "efficiency_score": fields.get("efficiency_score", ""),
+        "confidence": fields.get("confidence", ""),
+        "ts": fields.get("ts") or fields.get("timestamp", ""),
+        "mode": fields.get("mode", ""),
+        "version": fields.get("version", ""),
+        "age_s": None if seen.age_sec is None else round(seen.age_sec, 3),
+        "counts_as": seen.reason.value,
+        "governor_counts_as": governor.reason.value,
+        "problem": seen.problem,
+        "ttl_s": -1 if found.ttl_sec is None else round(found.ttl_sec, 3),
+    }

@@ -1,0 +1,95 @@
+"""The entries of a stream as rows, plans beside their verdicts."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output.columns import Column, money, number, recent, text
+from qtctl.cli.output.styles import reason_style, verdict_style
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries import rules_in_force, streams, verdicts
+from qtctl.wire.queries.streams import StreamEntry
+
+
+def _queued(row: Any) -> float:
+    return int(row["id"].partition("-")[0]) / 1000
+
+
+def _rejected_at(row: Any) -> float | None:
+    ms = str(row.get("entry_id", "")).partition("-")[0]
+    return int(ms) / 1000 if ms.isdecimal() else None
+
+
+COLUMNS: dict[str, tuple[Column, ...]] = {
+    "proposed": (
+        recent("time", "ts_epoch", drop=1),
+        text("symbol", "symbol", width=10),
+        money("base USD", "base_target", width=12),
+        money("proposed USD", "proposed_target", width=12),
+        number("multiplier", "multiplier", places=4),
+        text("reason", "reason", style=reason_style, width=11),
+        number("score", "eff_score", places=4, drop=2, width=6),
+        text("confidence", "eff_confidence", drop=3, right=True),
+    ),
+    "plans": (
+        recent("queued", _queued, drop=1),
+        text("plan", "plan_id", width=12),
+        text("symbol", "symbol", width=10),
+        text("action", "action", drop=2, width=19),
+        text("decision", "decision", drop=3),
+        text("qty", "qty", right=True, drop=4, width=6),
+        text("verdict", "verdict", style=verdict_style, width=9),
+        text("reason", "verdict_reason", width=10),
+    ),
+    "events": (
+        recent("time", "ts", drop=1),
+        text("event", "event", style=verdict_style, width=9),
+        text("plan", "plan_id", width=12),
+        text("symbol", "symbol", width=10),
+        text("reason", "reason", width=18),
+        text("actor", "actor", drop=2),
+    ),
+    "rejected": (
+        recent("queued", _rejected_at, drop=2),
+        text("plan", "raw:plan_id", width=8),
+        text("symbol", "raw:symbol", width=8),
+        text("problem", "problem", fold=True, width=24),
+        text("entry", "entry_id", drop=1),
+    ),
+}
+
+
+def stream_keys(store: Store) -> dict[str, str]:
+    """The key of each stream by the name that the command line gives it."""
+    keys = store.keys
+    return {
+        "plans": keys.plans,
+        "proposed": keys.proposed_stream,
+        "events": keys.events,
+        "rejected": keys.rejected,
+    }
+
+
+def last(
+    ctx: Context,
+    store: Store,
+    stream: str,
+    count: int,
+    is_wanted: Callable[[StreamEntry], bool] = lambda entry: True,
+) -> list[dict[str, str]]:
+    """The last entries of a stream as rows, oldest first."""
+    entries = streams.last(store, stream_keys(store)[stream], count, is_wanted)
+    return rows_of(ctx, store, stream, entries)
+
+
+def rows_of(
+    ctx: Context, store: Store, stream: str, entries: Sequence[StreamEntry]
+) -> list[dict[str, str]]:
+    """The JSON of entries: wire fields and `id`; plans also with verdict and verdict_reason."""
+    rows = [{"id": entry.id} | entry.fields | {"id": entry.id} for entry in entries]
+    if stream == "plans":
+        rules, _ = rules_in_force.plan_rules(store, ctx.settings)
+        found = verdicts.of_entries(store, entries, rules)
+        for row, seen in zip(rows, found, strict=True):
+            row |= {"verdict": seen.verdict, "verdict_reason": seen.reason}
+    return rows
