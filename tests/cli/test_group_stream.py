@@ -179,10 +179,6 @@ def test_prune_removes_the_idle_and_empty_and_nobody_who_holds_anything(
     ("line", "code", "part"),
     [
         ("group recover nope", 1, "no group nope on quantum:stream:apply.plan; existing groups: "),
-            "group recover nope",
-            1,
-            "no group nope on quantum:stream:apply.plan; existing groups: none",
-        ),
         ("group prune", 1, "no group governor on quantum:stream:apply.plan; existing groups: none"),
         ("group prune --dry-run", 1, "no group governor"),
         ("group list --stream x", 2, "must be one of plans, proposed, events, rejected"),
