@@ -61,7 +61,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def execute(self) -> bool:
-        """Is it meant to be carried out."""
+        """True for a plan that is meant to be carried out."""
         return self.decision == EXECUTE
 
     @property
@@ -71,10 +71,15 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """A plan that can't be read: what is wrong, and its kind where that is certain."""
+    """A plan that can't be read: what is wrong, and its kind where that is certain.
+
+    kind_if_executed: the kind of permit it seems to ask for, by what of it can be read; None where
+    its decision asks for none.
+    """
 
     problem: str
     kind: Kind | None = None
+    kind_if_executed: Kind | None = None
 
 
 class _BadField(Exception):  # noqa: N818 - control flow inside this module
@@ -122,7 +127,7 @@ def read(fields: Mapping[str, str], rules: PlanRules) -> Plan | Unreadable:
             at=_time(fields, lenient),
         )
     except _BadField as bad:
-        return Unreadable(str(bad), kind)
+        return unreadable(str(bad), fields, rules, kind)
 
 
 def kind_of(action: str, side: str, reduce_only: bool | None, rules: PlanRules) -> Kind:
@@ -134,13 +139,15 @@ def kind_of(action: str, side: str, reduce_only: bool | None, rules: PlanRules) 
     return Kind.CLOSE if closes else Kind.OPEN
 
 
-def asked(fields: Mapping[str, str], rules: PlanRules) -> Kind | None:
-    """What an unreadable plan asked a permit for, by what of it can be read; None where its
-    decision says that it asked for none."""
+def unreadable(
+    problem: str, fields: Mapping[str, str], rules: PlanRules, kind: Kind | None = None
+) -> Unreadable:
+    """A plan that is not judged, for what is wrong with it; kind: where that is certain."""
     if fields.get("decision", EXECUTE) not in ("", EXECUTE):
-        return None
+        return Unreadable(problem, kind)
     reduce_only = _REDUCE_ONLY.get(fields.get("reduceOnly", "").lower())
-    return kind_of(fields.get("action", ""), fields.get("side", ""), reduce_only, rules)
+    by_parts = kind_of(fields.get("action", ""), fields.get("side", ""), reduce_only, rules)
+    return Unreadable(problem, kind, by_parts)
 
 
 def _check_open(fields: Mapping[str, str], rules: PlanRules) -> None:

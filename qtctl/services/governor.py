@@ -1,6 +1,7 @@
 """The governor: takes plans from the stream, judges them, issues single-use permits.
 
-Hints fail open, permits fail closed. Source: section 3 of the specification.
+Hints fail open, permits fail closed: a score that can't be read never blocks a plan, and a plan
+that can't be judged gets no permit. See docs/guarantees.md.
 """
 
 import logging
@@ -8,11 +9,13 @@ import threading
 
 from qtctl import clock
 from qtctl.domain.reasons import Reason
-from qtctl.errors import RedisUnreachable, WireError
+from qtctl.errors import WireError
+from qtctl.services import intake
 from qtctl.services.heartbeat import Heartbeat, host_name
+from qtctl.services.intake import Batch, Intake
 from qtctl.services.judge import Judge
 from qtctl.services.metrics import BACKLOG, GovernorMetrics
-from qtctl.services.problem_log import ProblemLog
+from qtctl.services.redelivery import Redelivery
 from qtctl.services.rules import rules_of
 from qtctl.services.server_watch import ServerWatch
 from qtctl.settings import Governor as GovernorSettings
@@ -21,33 +24,20 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.control import kill_switch
 from qtctl.wire.governor import events
 from qtctl.wire.governor.events import Event
-from qtctl.wire.governor.plan_queue import Entry, PlanQueue
+from qtctl.wire.governor.plan_queue import PlanQueue
 from qtctl.wire.schema import ids
 from qtctl.wire.schema.decision import limits_json
 from qtctl.wire.schema.keys import LIMITS, LIMITS_TTL_SEC
 
 log = logging.getLogger("qtctl.governor")
-BLOCK_SEC = 1.0
-"""The longest wait for a plan: how late a stop, or a look around, may be."""
 LOOK_SEC = 1.0
-"""How often it looks at the server, the group, and what others left lying."""
-RETRY_SEC = 0.5
-"""How soon it tries again what Redis refused."""
-RETRY_COUNT = 50
-"""So many of them at once: each goes alone, and new plans come in between."""
-ABANDONED_MS = 5_000
-CLAIM_COUNT = 100
-OLD_MS = 3_600_000
-OLD_BATCH = 5_000
-"""Entries queued for over an hour have no record each: many at once."""
-KEEP_EVERY_SEC = 600.0
-"""How often the limits are refreshed and dead consumers looked for."""
-MAX_TRIES = 5
-"""An entry that so often ended in our own exception or death is rejected."""
+"""How often it looks at the server and the group."""
+HOUSEKEEP_SEC = 600.0
+"""How often the limits are refreshed and dead consumers removed."""
 
 
 class Governor:
-    """One consumer of the governors' group."""
+    """One consumer of the governors' group. A pass: look → housekeeping → intake → judge."""
 
     name = "governor"
     pass_timeout_sec = 15.0
@@ -60,91 +50,74 @@ class Governor:
         self.metrics_port = settings.metrics_port
         self.metrics = GovernorMetrics(settings.metrics_max_symbols)
         self.registry = self.metrics.registry
-        self._reader = store.reader(BLOCK_SEC)
+        self._reader = store.reader(intake.BLOCK_SEC)
         self._queue = PlanQueue(store, self._reader, self.instance)
         rules = rules_of(settings, store.keys, self.instance)
         self._limits_json = limits_json(rules.limits, rules.plans)
         self._limits_digest = rules.limits_digest
-        self._judge = Judge(store, self._queue, rules, self.metrics)
         self._heartbeat = Heartbeat(
             store, self.name, self.instance, public(settings), digest(settings), LOOK_SEC
         )
         self._watch = ServerWatch(allow_eviction=allow_eviction)
-        self._tries_bad = ProblemLog(log, "count of tries")
-        self._inbox: list[Entry] = []
-        self._own_after: str | None = "0"
-        self._looked: float | None = None
-        self._kept: float | None = None
-        self._retry_at: float | None = None
-        self._retrying = False
-        self._forgive: str | None = None
-        self._skipped_old = 0
+        self._intake = Intake(self._queue, settings.batch)
+        self._judge = Judge(store, self._queue, rules, self.metrics)
+        self._redelivery = Redelivery(self._queue, self._judge, self.metrics)
+        self._looked_at: float | None = None
+        self._housekept_at: float | None = None
+        self._skipped = 0
 
     # The service protocol --------------------------------------------------------------------
 
     def open(self, now: float) -> None:
-        """Looks at the server, makes the group where it is missing, and goes back to what this
-        consumer was given before and never finished."""
-        self._inbox = []
-        self._own_after = "0"
-        self._retrying = False
-        self._kept = None
+        """Looks at the server, creates a missing group, and goes back to what this consumer was
+        given before and never finished."""
+        self._intake.restart()
+        self._housekept_at = None
         self._look()
-        if self._forgive is not None:
-            self._queue.forgive_try(self._forgive)
-            self._forgive = None
+        self._redelivery.forgive_interrupted()
 
     def step(self, now: float) -> int:
-        """Whatever is there now: own pending entries first, then abandoned ones, then new ones."""
-        if self._looked is None or clock.monotonic() - self._looked >= LOOK_SEC:
+        """Serves what is there now; how many entries that were."""
+        if self._look_is_due():
             self._look()
         self._heartbeat.beat(now, f"{self.metrics_addr}:{self.metrics_port}")
         if self.not_ready() is not None:
             return 0
-        entries = self._take()
-        if entries:
-            self._serve(entries, now)
-        elif self._skipped_old:
-            self._tell_old()
+        if self._housekeeping_is_due():
+            self._housekeep()  # First: every decision names limits that are stored.
+        batch = self._intake.take(self._watch.now_ms)
+        self._serve(batch, now)
+        if self._skipped and not batch:
+            self._report_skipped()
         self.metrics.last_success.set(now)
-        return len(entries)
+        return len(batch)
 
     def wait(self, stop: threading.Event) -> None:
         """Until a plan is there, at most a second."""
-        if self._inbox or self._own_after is not None:
-            return
         if self.not_ready() is not None:
-            stop.wait(BLOCK_SEC)
-            return
-        if self._queue.claiming:
-            # There is something to do already; what is new is served beside it.
-            self._inbox = self._queue.new(self._settings.batch)
-            return
-        block_sec = BLOCK_SEC
-        if self._retry_at is not None:
-            block_sec = min(block_sec, max(0.001, self._retry_at - clock.monotonic()))
-        self._inbox = self._queue.new(self._settings.batch, int(block_sec * 1000) or 1)
+            stop.wait(intake.BLOCK_SEC)
+        else:
+            self._intake.wait()
 
     def once(self, now: float) -> bool:
         """Serves up to the last entry that is there now; False if something stays pending."""
         self.step(now)
         last = self._queue.last_id()
         while self.not_ready() is None:
-            if self._own_after is None and not self._inbox and not self._queue.claiming:
-                state = self._queue.state()
-                if state is None:
+            if self._intake.idle:
+                group = self._queue.state()
+                if group is None:
                     self._look()
-                elif ids.order(state.last_id) >= ids.order(last):
+                elif ids.order(group.last_id) >= ids.order(last):
                     break
-                self._inbox = self._queue.new(self._settings.batch)
+                self._intake.poll()
             self.step(clock.now())
-        if self._skipped_old:
-            self._tell_old()
+        if self._skipped:
+            self._report_skipped()
         return self.not_ready() is None and self._queue.pending_count() == 0
 
     def close(self) -> None:
-        """Lets both connections go; what was read and not served is still pending."""
-        self._inbox = []
+        """Closes both connections; what was read and not served is still pending."""
         self._heartbeat.leave()
         self._reader.close()
         self._store.close()
@@ -154,129 +127,62 @@ class Governor:
         self.metrics.errors.labels(kind).inc()
 
     def not_ready(self) -> str | None:
-        """While decisions could be evicted, or on a replica, there are no permits."""
+        """Why no permits are issued (decisions could be evicted, a replica answers), or None."""
         return self._watch.objection()
 
-    # What a step consists of ------------------------------------------------------------------
+    # What a pass consists of ------------------------------------------------------------------
+
+    def _look_is_due(self) -> bool:
+        return self._looked_at is None or clock.monotonic() - self._looked_at >= LOOK_SEC
 
     def _look(self) -> None:
-        """Once a second: the server, the group, what others left lying."""
-        before, looked = self.not_ready(), self._looked
+        """Once a second: the server, the kill switch, the group."""
+        before, looked_before = self.not_ready(), self._looked_at is not None
         self._store.confirm()
         self._watch.note(self._store.server())
-        kills = kill_switch.level(self._store, self._settings.kill_keys)
-        self.metrics.kill_level.set(kills)
-        self._looked = clock.monotonic()
+        self.metrics.kill_level.set(kill_switch.level(self._store, self._settings.kill_keys))
+        self._looked_at = clock.monotonic()
         objection = self.not_ready()
         if objection is not None:
             if objection != before:
                 log.error("no permits are issued", extra={"fields": {"problem": objection}})
             self.failed("not_ready")
             return
-        if before is not None and looked is not None:
+        if before is not None and looked_before:
             log.info("permits are issued again")
-        state = self._queue.state()
-        if state is None:
-            self._make_group()
+        group = self._intake.look()
+        if group is None:
+            self._create_group()
         else:
-            self.metrics.group(state.pending, state.lag)
-        if self._own_after is None:
-            # While own entries are read again, what is claimed could come twice.
-            self._claim()
-        self._housekeep()
+            self.metrics.group(group.pending, group.lag)
 
-    def _make_group(self) -> None:
-        """A group that is missing begins an hour ago; what lies before it is told once."""
+    def _create_group(self) -> None:
+        """The group starts one hour back; what lies before that is reported once."""
         if not self._queue.ensure_group():
             return
         log.info("consumer group created", extra={"fields": {"stream": self._store.keys.plans}})
         skipped = self._queue.skipped_at_start()
         if skipped:
-            self._tell_backlog(skipped if skipped > 0 else None)
+            self._report_backlog(skipped if skipped > 0 else None)
 
-    def _take(self) -> list[Entry]:
-        due = self._retry_at is not None and clock.monotonic() >= self._retry_at
-        if due and self._own_after is None:
-            # Never in the middle of a round: its end would not be reached.
-            self._retry_at, self._own_after, self._retrying = None, "0", True
-            if self._inbox:
-                entries, self._inbox = self._inbox, []
-                return entries
-        if self._own_after == "0":
-            self._inbox = []  # All of it is pending too, and comes again.
-        if self._own_after is not None:
-            count = RETRY_COUNT if self._retrying else self._settings.batch
-            entries = self._queue.own_pending(self._own_after, count)
-            self._own_after = entries[-1].id if entries else None
-            if entries:
-                # What Redis keeps refusing must not keep new plans waiting, closes least of all.
-                return entries + (self._queue.new(count) if self._retrying else [])
-            self._retrying = False
-            if self._retry_at is None:
-                self._judge.settled()
-            self._claim()
-        elif self._queue.claiming:
-            self._claim()
-        entries, self._inbox = self._inbox, []
-        return entries
+    def _serve(self, batch: Batch, now: float) -> None:
+        self._skipped += batch.skipped
+        refused = []
+        for entry in batch.redelivered:
+            refused += self._redelivery.serve(entry, now, self._watch.since_ms)
+        refused += self._judge.serve(batch.fresh, now, self._watch.since_ms)
+        if refused:
+            self._intake.retry_later()
+        elif self._intake.settled:
+            self._judge.forget_refusals()
 
-    def _claim(self) -> None:
-        """What others left lying comes to us."""
-        self._inbox += self._queue.abandoned(ABANDONED_MS, CLAIM_COUNT)
-
-    def _serve(self, entries: list[Entry], now: float) -> None:
-        cutoff_ms = self._watch.now_ms - OLD_MS
-        old = [entry.id for entry in entries if entry.queued_ms < cutoff_ms]
-        if old:
-            self._queue.acknowledge(old)
-            self._skipped_old += len(old)
-            if self._own_after is None:
-                self._inbox += self._queue.new(OLD_BATCH)
-        young = [entry for entry in entries if entry.queued_ms >= cutoff_ms]
-        failed = []
-        for entry in young:
-            if entry.deliveries > 1:
-                failed += self._serve_again(entry, now)
-        fresh = [entry for entry in young if entry.deliveries == 1]
-        failed += self._judge.serve(fresh, now, self._watch.since_ms)
-        if failed and self._retry_at is None:
-            self._retry_at = clock.monotonic() + RETRY_SEC
-
-    def _serve_again(self, entry: Entry, now: float) -> list[str]:
-        """One that came before and was not finished: alone, so that it takes no other with it,
-        and with its tries counted. What Redis did (refused, went away) never counts against it."""
-        try:
-            tries = self._queue.begin_try(entry.id)
-        except RedisUnreachable:
-            self._forgive = entry.id  # It may have been counted, and only the reply was lost.
-            raise
-        except WireError as refused:
-            # An uncounted try is better than a plan, and all behind it, that is never judged.
-            self.failed("tries")
-            self._tries_bad.update({"governor:tries:*": str(refused)})
-            return self._judge.serve([entry], now, self._watch.since_ms)
-        try:
-            if tries > MAX_TRIES:
-                problem = f"{tries - 1} tries ended in an exception or in the governor's death"
-                failed = self._judge.reject([(entry, problem)])
-            else:
-                failed = self._judge.serve([entry], now, self._watch.since_ms, tries)
-        except RedisUnreachable:
-            self._forgive = entry.id
-            raise
-        if failed:
-            self._queue.forgive_try(entry.id)
-        else:
-            self._queue.end_try(entry.id)
-        return failed
-
-    def _tell_old(self) -> None:
-        """One event and one line for all entries that were too old to be judged."""
-        count, self._skipped_old = self._skipped_old, 0
+    def _report_skipped(self) -> None:
+        """One event and one log line for all entries that were too old to be judged."""
+        count, self._skipped = self._skipped, 0
         self.metrics.skipped.labels(BACKLOG).inc(count)
-        self._tell_backlog(count)
+        self._report_backlog(count)
 
-    def _tell_backlog(self, count: int | None) -> None:
+    def _report_backlog(self, count: int | None) -> None:
         log.warning(
             "entries queued for over an hour were skipped",
             extra={"fields": {"count": "unknown" if count is None else count}},
@@ -293,13 +199,13 @@ class Governor:
             count=count,
         )
 
+    def _housekeeping_is_due(self) -> bool:
+        return self._housekept_at is None or clock.monotonic() - self._housekept_at >= HOUSEKEEP_SEC
+
     def _housekeep(self) -> None:
-        """The limits that decisions refer to by digest must outlive them; consumers that are gone
-        for good and hold nothing go."""
-        at = clock.monotonic()
-        if self._kept is not None and at - self._kept < KEEP_EVERY_SEC:
-            return
-        self._kept = at
+        """The limits that decisions name by digest must outlive them; consumers that are gone for
+        good and hold nothing are removed."""
+        self._housekept_at = clock.monotonic()
         key = self._store.keys.at(LIMITS, self._limits_digest)
         try:
             self._store.run("SET", key, self._limits_json, "EX", LIMITS_TTL_SEC)

@@ -20,9 +20,12 @@ from prometheus_client.registry import Collector
 
 from qtctl import clock
 from qtctl.domain.allocation import Proposal
-from qtctl.domain.downsize import EffAction, Hint
+from qtctl.domain.downsize import EffAction
 from qtctl.domain.gates import Facts, Limits, lacking_input
-from qtctl.domain.reasons import CLOSE_REASONS, SKIPPED_DECISIONS, EffReason, Kind, Reason
+from qtctl.domain.plans import Plan
+from qtctl.domain.reasons import CLOSE_REASONS, SKIPPED_DECISIONS, EffReason, Kind, Reason, Verdict
+from qtctl.wire.governor.commit import CommitResult
+from qtctl.wire.schema.decision import CommitRequest
 
 OTHER = "other"
 """The label of what is over the cap."""
@@ -208,19 +211,33 @@ class GovernorMetrics:
         self._eff_apply_of = cache(self.eff_apply.labels)
         self._gate_skipped_of = cache(self.gate_skipped.labels)
 
-    def permitted(self, symbol: str, hint: Hint, queue_age_sec: float) -> None:
-        """A permit was issued. symbol: its label."""
-        self._allow_of(symbol).inc()
-        self._eff_factor_of(symbol).set(hint.factor)
-        self._eff_apply_of(hint.action, hint.efficiency.reason).inc()
-        self.plan_to_permit.observe(max(0.0, queue_age_sec))
+    def count(self, request: CommitRequest, result: CommitResult, limits: Limits) -> None:
+        """A plan was settled. A replay counts as nothing: the first result was counted."""
+        plan = request.plan
+        if result.verdict is Verdict.SKIPPED:
+            known = plan.decision in SKIPPED_DECISIONS
+            self.skipped.labels(plan.decision if known else OTHER).inc()
+        if result.facts:
+            for gate in lacking_input(_facts_of(plan), limits):
+                self._gate_skipped_of(gate).inc()
+        if result.verdict is Verdict.BLOCKED:
+            self.block.labels(self._label(plan.symbol), result.reason.value).inc()
+            if plan.execute:
+                self.refused.labels(plan.kind.value, result.reason.value).inc()
+        if result.verdict is Verdict.PERMITTED:
+            symbol, hint = self._label(plan.symbol), request.hint
+            self._allow_of(symbol).inc()
+            self._eff_factor_of(symbol).set(hint.factor)
+            self._eff_apply_of(hint.action, hint.efficiency.reason).inc()
+            self.plan_to_permit.observe(max(0.0, float(result.facts["queue_age_sec"])))
 
-    def lacked(self, gates: Iterable[str]) -> None:
-        """These gates passed a plan for want of input."""
-        for gate in gates:
-            self._gate_skipped_of(gate).inc()
+    def count_rejected(self, kind: Kind | None) -> None:
+        """An unreadable plan was rejected; kind: of the permit that it asked for, if any."""
+        self.rejected.labels(Reason.INVALID_PLAN.value).inc()
+        if kind is not None:
+            self.refused.labels(kind.value, Reason.INVALID_PLAN.value).inc()
 
-    def symbol(self, symbol: str) -> str:
+    def _label(self, symbol: str) -> str:
         """The label of a symbol that a plan claims: itself, or `other` once there are too many."""
         if symbol not in self._symbols:
             if len(self._symbols) >= self._max_symbols:
@@ -241,6 +258,19 @@ def _refusals() -> Iterator[tuple[str, str]]:
             yield Kind.OPEN.value, reason.value
         if reason in CLOSE_REASONS:
             yield Kind.CLOSE.value, reason.value
+
+
+def _facts_of(plan: Plan) -> Facts:
+    """What is known of a plan before the atomic step."""
+    return Facts(
+        symbol=plan.symbol,
+        kind=plan.kind,
+        queue_age_sec=0.0,
+        plan_age_sec=None if plan.at is None else 0.0,
+        kill_score=plan.kill_score,
+        qty=plan.qty,
+        price=plan.price,
+    )
 
 
 def _skippable() -> tuple[str, ...]:

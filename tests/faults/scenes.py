@@ -15,7 +15,7 @@ import pytest
 
 from qtctl import clock
 from qtctl.errors import RedisUnreachable
-from qtctl.services import governor as governor_module
+from qtctl.services import intake
 from qtctl.services.allocation import AllocationLoop
 from qtctl.services.base import Service
 from qtctl.services.governor import Governor
@@ -59,8 +59,8 @@ MOST_PASSES = 400
 @pytest.fixture
 def swift(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that are long for operators are short here; what happens is the same."""
-    monkeypatch.setattr(governor_module, "BLOCK_SEC", 0.004)
-    monkeypatch.setattr(governor_module, "RETRY_SEC", 0.02)
+    monkeypatch.setattr(intake, "BLOCK_SEC", 0.004)
+    monkeypatch.setattr(intake, "RETRY_SEC", 0.02)
     monkeypatch.setattr(loop_module, "FIRST_RETRY_SEC", 0.001)
     monkeypatch.setattr(loop_module, "MOST_REDIS_SEC", 0.01)
     # Several MULTIs in a pass of a few symbols.

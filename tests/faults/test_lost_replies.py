@@ -8,9 +8,8 @@ import pytest
 
 from qtctl import clock
 from qtctl.errors import RedisUnreachable
-from qtctl.services import governor as governor_module
-from qtctl.services import judge
-from qtctl.services.governor import MAX_TRIES
+from qtctl.services import intake, judge
+from qtctl.services.redelivery import MAX_TRIES
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import SOCKET, Embedded
 from qtctl.wire.schema.keys import GROUP
@@ -55,7 +54,7 @@ def governed(server: Embedded, store: Store, scene: str, fault: Fault | None) ->
 def test_the_governor_goes_on_wherever_its_connection_breaks(
     server: Embedded, store: Store, scene: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(governor_module, "ABANDONED_MS", 200 if kind == LATE else 5_000)
+    monkeypatch.setattr(intake, "ABANDONED_MS", 200 if kind == LATE else 5_000)
     expected, failed, clean = governed(server, store, scene, None)
     assert not failed
     assert expected["permits"]

@@ -11,6 +11,7 @@ import pytest
 
 from qtctl import clock
 from qtctl.errors import QtctlError
+from qtctl.services import governor as governor_module
 from qtctl.services.governor import Governor
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.plan_queue import group_state
@@ -272,10 +273,12 @@ def test_a_backlog_of_an_hour_is_passed_in_bulk_with_one_event(store: Store) -> 
     service.close()
 
 
-def test_no_permit_while_redis_may_evict(store: Store, gov: Governor) -> None:
+def test_no_permit_while_redis_may_evict(
+    store: Store, gov: Governor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(governor_module, "LOOK_SEC", 0)
     store.run("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
     send(store, fields())
-    gov._look()
     gov.step(clock.now())
     assert permit(store) is None
     assert "allkeys-lru" in (gov.not_ready() or "")
@@ -284,6 +287,18 @@ def test_no_permit_while_redis_may_evict(store: Store, gov: Governor) -> None:
     serve_all(allowed)
     assert permit(store) is not None
     allowed.close()
+
+
+def test_a_governor_that_may_not_issue_permits_waits_and_does_not_spin(store: Store) -> None:
+    """Also right after its start, when its own pending entries have yet to be read."""
+    store.run("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+    service = governor(store)
+    service.open(clock.now())
+    service.step(clock.now())
+    begun = clock.monotonic()
+    service.wait(threading.Event())
+    assert clock.monotonic() - begun > 0.5
+    service.close()
 
 
 def test_redis_refusing_leaves_the_plan_pending_until_it_does_not(

@@ -8,8 +8,10 @@ import pytest
 
 from qtctl import clock
 from qtctl.errors import RedisUnreachable
-from qtctl.services import judge
-from qtctl.services.governor import MAX_TRIES, Governor
+from qtctl.services import governor as governor_module
+from qtctl.services import intake, judge
+from qtctl.services.governor import Governor
+from qtctl.services.redelivery import MAX_TRIES
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor import plan_queue
 from qtctl.wire.governor.commit import commit
@@ -117,13 +119,14 @@ def test_redis_refusing_or_going_away_never_counts_against_a_plan(
     assert passes(service, 4 * MAX_TRIES) >= 3 * MAX_TRIES
     away["now"] = False
     store.run("SADD", "quantum:governor:ledger:BTCUSDT", "in the way")
-    for _ in range(2 * MAX_TRIES):
-        service._own_after = "0"
+    monkeypatch.setattr(intake, "RETRY_SEC", 0)
+    refused = metric(service, "p32_errors_total", kind="commit") or 0
+    for _ in range(6 * MAX_TRIES):
         service.step(clock.now())
+    assert (metric(service, "p32_errors_total", kind="commit") or 0) >= refused + 2 * MAX_TRIES
     assert len(pending(store)) == 1
     store.run("DEL", "quantum:governor:ledger:BTCUSDT")
-    service._own_after = "0"
-    service.step(clock.now())
+    passes(service, 3)
     assert permit(store) is not None
     assert decision(store)["attempts"] == "2"
     assert rejected(store) == []
@@ -168,8 +171,7 @@ def test_a_dead_consumer_goes_once_it_holds_nothing(
     store.run("XREADGROUP", "GROUP", GROUP, "holds", "STREAMS", store.keys.plans, ">")
     store.run("XGROUP", "CREATECONSUMER", store.keys.plans, GROUP, "empty")
     threading.Event().wait(0.05)
-    service._kept = None
-    service._looked = None
+    monkeypatch.setattr(governor_module, "HOUSEKEEP_SEC", 0)
     service.step(clock.now())
     rows = store.run("XINFO", "CONSUMERS", store.keys.plans, GROUP)
     names = {pairs(row[:2])["name"] for row in rows}

@@ -9,14 +9,14 @@ import pytest
 from msgspec.structs import replace
 
 from qtctl import clock
-from qtctl.services import governor as governor_module
+from qtctl.services import intake
 from qtctl.services.governor import Governor
 from qtctl.services.problem_log import MAX_KNOWN, ProblemLog
 from qtctl.services.server_watch import ServerWatch
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.wire.client.store import Server, Store
 from qtctl.wire.private_server.embedded import temporary
-from qtctl.wire.schema.keys import DECISION, EFFICIENCY, TRIES
+from qtctl.wire.schema.keys import DECISION, EFFICIENCY, GROUP, TRIES
 from tests.services.helpers import governor, metric, send, serve_all
 from tests.support.plans import decision, events, fields, pending, permit, queue
 
@@ -66,7 +66,7 @@ def test_a_broken_count_of_tries_stops_no_permit(store: Store) -> None:
 def test_new_plans_do_not_wait_behind_many_that_redis_refuses(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: Any, restart: bool
 ) -> None:
-    monkeypatch.setattr(governor_module, "RETRY_SEC", 0.01)  # A round takes longer than that.
+    monkeypatch.setattr(intake, "RETRY_SEC", 0.01)  # A round takes longer than that.
     caplog.set_level(logging.ERROR, "qtctl.governor")
     for n in range(300):
         store.run("SET", store.keys.at(DECISION, f"bad{n}"), "in the way")
@@ -95,11 +95,14 @@ def test_what_another_governor_rejected_meanwhile_is_not_counted_again(store: St
     second.step(clock.now())
     send(store, fields(symbol="A B"))
     first.wait(threading.Event())
-    second._inbox = list(first._inbox)
-    first.step(clock.now())
+    (held,) = pending(store)
+    store.run("XCLAIM", store.keys.plans, GROUP, "g2", 0, held)
+    second.close()
+    second.open(clock.now())
     second.step(clock.now())
-    assert metric(first, "p32_rejected_total", reason="invalid_plan") == 1
-    assert metric(second, "p32_rejected_total", reason="invalid_plan") == 0
+    first.step(clock.now())
+    assert metric(second, "p32_rejected_total", reason="invalid_plan") == 1
+    assert metric(first, "p32_rejected_total", reason="invalid_plan") == 0
     assert store.run("XLEN", store.keys.rejected) == 1
     first.close()
     second.close()

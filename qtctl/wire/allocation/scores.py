@@ -10,18 +10,16 @@ from qtctl.domain.readings import EFF_FIELDS, TARGET_FIELDS, Unusable
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.pipe import Command
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.keys import EFFICIENCY
 from qtctl.wire.schema.records import packed
 
 Reading = dict[str, str] | Unusable | None
 """The fields asked for; why they can't be read; None where there is no hash."""
 
 
-def efficiencies(store: Store, symbols: Sequence[str]) -> list[Reading]:
-    """The efficiency hashes of these symbols, in their order; other fields are not read."""
-    keys = [store.keys.at(EFFICIENCY, symbol) for symbol in symbols]
-    asked = [ask_efficiency(key) for key in keys]
-    found = readings(store.batch(asked, decoded=True), EFF_FIELDS)
+def efficiencies(store: Store, keys: Sequence[str]) -> list[Reading]:
+    """The efficiency hashes at these keys, in their order; other fields are not read."""
+    replies = store.batch([ask_efficiency(key) for key in keys], decoded=True)
+    found = readings(replies, EFF_FIELDS)
     unsure = [place for place, reading in enumerate(found) if reading == {}]
     there = store.batch(ask_existence([keys[place] for place in unsure]))
     settle(found, unsure, there)

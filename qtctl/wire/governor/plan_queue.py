@@ -21,6 +21,8 @@ START_AGO_MS = 3_600_000
 """A new group begins an hour ago: a first start on an old stream is cheap."""
 DEAD_AFTER_MS = 3_600_000
 """A live governor asks every second."""
+CLAIM_START = "0-0"
+"""The cursor of XAUTOCLAIM before the first pending entry, and after the last."""
 KEEP_RAW_BYTES = 65_536
 KEEP_RAW_FIELDS = 3_000
 """Lua can't hand over more arguments at once; nothing sane has so many fields."""
@@ -67,7 +69,6 @@ class PlanQueue:
         self._reader = reader
         self._consumer = consumer
         self._stream = store.keys.plans
-        self._claim_from = "0-0"
 
     def ensure_group(self) -> bool:
         """Creates stream and group where they are missing, from an hour ago; True if it did."""
@@ -114,24 +115,19 @@ class PlanQueue:
         )  # fmt: skip
         return self._with_deliveries(reply[0][1] if reply else ())
 
-    @property
-    def claiming(self) -> bool:
-        """Is there perhaps more to claim, behind the cursor."""
-        return self._claim_from != "0-0"
+    def claim(self, cursor: str, idle_ms: int, count: int) -> tuple[str, list[Entry]]:
+        """Takes over what other consumers have held for that long: the next cursor (CLAIM_START
+        after the last entry) and the entries.
 
-    def abandoned(self, idle_ms: int, count: int) -> list[Entry]:
-        """What other consumers left lying for so long, now ours; the cursor is carried on.
-
-        Those that were trimmed from the stream meanwhile are pending no more; they are told all
-        the same. (Redis 6.2 leaves them pending, and does not name them.)
+        Those trimmed from the stream meanwhile are no longer pending; they are listed all the
+        same. (Redis 6.2 leaves them pending, and does not name them.)
         """
         reply = self.store.run(
-            "XAUTOCLAIM", self._stream, GROUP, self._consumer,
-            idle_ms, self._claim_from, "COUNT", count,
-        )  # fmt: skip
-        self._claim_from = text(reply[0])
+            "XAUTOCLAIM", self._stream, GROUP, self._consumer, idle_ms, cursor, "COUNT", count
+        )
         claimed = self._with_deliveries([entry for entry in reply[1] if entry is not None])
-        return claimed + [Entry(text(id_), None) for gone in reply[2:] for id_ in gone]
+        claimed += [Entry(text(id_), None) for gone in reply[2:] for id_ in gone]
+        return text(reply[0]), claimed
 
     def _with_deliveries(self, found: Sequence[Any]) -> list[Entry]:
         if not found:

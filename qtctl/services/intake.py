@@ -1,0 +1,191 @@
+"""Which plan entries the governor serves next.
+
+::
+
+    restart → OWN_PENDING → CLAIM → NEW ←→ CLAIM   at every look
+                              ↓
+                            RETRY → CLAIM → …      RETRY_SEC after Redis refused an entry
+
+What was delivered before comes back as redelivered: it is served one entry at a time, so that an
+entry that breaks the governor takes no other with it.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from qtctl import clock
+from qtctl.wire.governor.plan_queue import CLAIM_START, Entry, GroupState, PlanQueue
+
+BLOCK_SEC = 1.0
+"""The longest wait for a new entry, and so the longest delay of a stop or a look."""
+RETRY_SEC = 0.5
+"""How soon an entry that Redis refused is tried again."""
+RETRY_COUNT = 50
+"""Entries per read in a retry: each is served alone, and new ones are served in between."""
+ABANDONED_MS = 5_000
+"""An entry that another consumer has held for this long is claimed."""
+CLAIM_COUNT = 100
+OLD_MS = 3_600_000
+OLD_BATCH = 5_000
+"""Entries queued for over an hour get no record each, so many are read at once."""
+_FIRST = "0"
+"""The cursor in front of this consumer's first pending entry."""
+
+
+class Phase(StrEnum):
+    """What the next read asks for."""
+
+    OWN_PENDING = "own pending"
+    """Entries that this consumer had before a start or reconnect and never finished."""
+    RETRY = "retry"
+    """The same list again, for what Redis refused; new entries are read beside it."""
+    CLAIM = "claim"
+    """Entries that other consumers abandoned, behind the cursor of XAUTOCLAIM."""
+    NEW = "new"
+    """Entries never delivered before."""
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """The entries of one pass. skipped: how many more were acknowledged unread, as too old."""
+
+    redelivered: list[Entry]
+    fresh: list[Entry]
+    skipped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.redelivered) + len(self.fresh) + self.skipped
+
+
+class Intake:
+    """Reads for one consumer of the governors' group. Errors: RedisUnreachable, WireError.
+
+    What it has read and not yet handed over is pending in Redis, and survives a crash there.
+    """
+
+    def __init__(self, queue: PlanQueue, batch: int) -> None:
+        self._queue = queue
+        self._batch = batch
+        self._count = batch  # of the next read of new entries
+        self._phase = Phase.OWN_PENDING
+        self._read: list[Entry] = []
+        self._own_after = _FIRST
+        self._claim_from = CLAIM_START
+        self._retry_at: float | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """What the next `take` asks for."""
+        return self._phase
+
+    @property
+    def idle(self) -> bool:
+        """True while there is nothing to do but to read new entries."""
+        return self._phase is Phase.NEW and not self._read
+
+    @property
+    def settled(self) -> bool:
+        """True while no entry is pending that Redis refused."""
+        return self._retry_at is None and not self._in_round()
+
+    def restart(self) -> None:
+        """After a start or reconnect: what was read and not finished is read again."""
+        self._begin_round(Phase.OWN_PENDING)
+
+    def look(self) -> GroupState | None:
+        """How the group stands, None where it is missing. Claims are due after each look."""
+        state = self._queue.state()
+        if self._phase is Phase.NEW:
+            # While own entries are read again, a claimed one could come twice.
+            self._phase = Phase.CLAIM
+        return state
+
+    def take(self, server_now_ms: int) -> Batch:
+        """The entries to serve now; does not wait. server_now_ms: the server's clock."""
+        return self._sorted(self._next(), server_now_ms)
+
+    def wait(self) -> None:
+        """Until there is something to take, at most BLOCK_SEC."""
+        if self._read or self._in_round():
+            return
+        block_sec = 0.0 if self._phase is Phase.CLAIM else self._block_sec()
+        self._read += self._new(self._count, block_sec)
+
+    def poll(self) -> None:
+        """Reads the new entries that are there, without waiting."""
+        self._read += self._new(self._count)
+
+    def retry_later(self) -> None:
+        """Redis refused an entry: it stays pending and comes again in RETRY_SEC."""
+        if self._retry_at is None:
+            self._retry_at = clock.monotonic() + RETRY_SEC
+
+    def _next(self) -> list[Entry]:
+        if self._retry_is_due():
+            # What is in hand goes first: the round would deliver it once more.
+            read, self._read = self._read, []
+            self._retry_at = None
+            self._begin_round(Phase.RETRY)
+            if read:
+                return read
+        if self._in_round():
+            entries = self._own_pending()
+            if entries:
+                return entries
+            self._phase = Phase.CLAIM
+        if self._phase is Phase.CLAIM:
+            self._claim()
+        entries, self._read = self._read, []
+        return entries
+
+    def _in_round(self) -> bool:
+        """True while this consumer's own pending entries are read, from the first to the last."""
+        return self._phase in (Phase.OWN_PENDING, Phase.RETRY)
+
+    def _begin_round(self, phase: Phase) -> None:
+        self._phase, self._own_after, self._read = phase, _FIRST, []
+
+    def _retry_is_due(self) -> bool:
+        """Never in the middle of a round, which would then not reach its end."""
+        if self._retry_at is None or self._in_round():
+            return False
+        return clock.monotonic() >= self._retry_at
+
+    def _own_pending(self) -> list[Entry]:
+        retry = self._phase is Phase.RETRY
+        count = RETRY_COUNT if retry else self._batch
+        entries = self._queue.own_pending(self._own_after, count)
+        if not entries:
+            return []
+        self._own_after = entries[-1].id
+        # What Redis keeps refusing must not keep new plans waiting, closes least of all.
+        return entries + self._new(count) if retry else entries
+
+    def _claim(self) -> None:
+        self._claim_from, claimed = self._queue.claim(self._claim_from, ABANDONED_MS, CLAIM_COUNT)
+        self._read += claimed
+        if self._claim_from == CLAIM_START:
+            self._phase = Phase.NEW
+
+    def _new(self, count: int, block_sec: float = 0.0) -> list[Entry]:
+        """New entries; every read of them comes through here."""
+        return self._queue.new(count, max(1, int(block_sec * 1000)) if block_sec else None)
+
+    def _block_sec(self) -> float:
+        if self._retry_at is None:
+            return BLOCK_SEC
+        return min(BLOCK_SEC, max(0.001, self._retry_at - clock.monotonic()))
+
+    def _sorted(self, entries: list[Entry], server_now_ms: int) -> Batch:
+        """How each is to be served; what is too old is acknowledged, and read in bulk from then on
+        until the first batch without."""
+        cutoff_ms = server_now_ms - OLD_MS
+        old = [entry.id for entry in entries if entry.queued_ms < cutoff_ms]
+        self._queue.acknowledge(old)
+        self._count = OLD_BATCH if old else self._batch
+        young = [entry for entry in entries if entry.queued_ms >= cutoff_ms] if old else entries
+        return Batch(
+            redelivered=[entry for entry in young if entry.deliveries > 1],
+            fresh=[entry for entry in young if entry.deliveries == 1],
+            skipped=len(old),
+        )
