@@ -10,7 +10,7 @@ from qtctl.deploy import units
 from qtctl.deploy.host import ABSENT, Host, State
 from qtctl.errors import ConfigError
 from qtctl.settings import Loaded, load
-from qtctl.settings.environment import is_name, parse
+from qtctl.settings.environment import parse, valid
 from qtctl.settings.sources import DEFAULT_FILE
 
 Read = Callable[[str], State]
@@ -89,14 +89,13 @@ def of_unit(view: View, unit: str, packaged: Mapping[str, str]) -> Loaded:
     found = units.sources(texts)
     environ = dict(found.variables)
     for path, _ in found.files:
-        pairs = parse(view.text(path) or "")
-        environ.update({name: value for name, value in pairs if is_name(name)})
+        environ |= valid(parse(view.text(path) or ""))
     config = found.config or environ.pop("QTCTL_CONFIG", "") or str(DEFAULT_FILE)
     try:
         return _loaded(view.text(config), config, environ, found, units.SERVICE[unit])
     except ConfigError as problem:
-        told = str(problem).replace("(environment ", f"({unit}, ")
-        raise ConfigError(f"{unit} would not start: {told}") from problem
+        why = str(problem).replace("(environment ", f"({unit}, ")
+        raise ConfigError(f"{unit} would not start: {why}") from problem
 
 
 def _loaded(

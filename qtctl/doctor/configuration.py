@@ -54,7 +54,7 @@ def units(inspection: Inspection) -> Findings:
 
 
 def env_files(inspection: Inspection) -> Findings:
-    """EnvironmentFiles: no comment behind a value, no GOV_ or P31_ variable that nothing reads."""
+    """EnvironmentFiles: no trailing comments, no GOV_ or P31_ variable that nothing reads."""
     seen = False
     for each in inspection.installed:
         for file in each.files:
@@ -129,9 +129,9 @@ def _comments(file: EnvFile) -> Findings:
 def _unread(file: EnvFile, unit: Installed) -> Findings:
     """Variables that look like settings, and that the services of this unit do not read."""
     why = "somebody believes it in force, and it is not"
-    for told in environment.unknown_old(Variables(file.variables, f"file {file.path}")):
-        found = re.search(r" ((?:GOV|P31)_[A-Za-z0-9_]*) is no setting", told)
-        yield warning(told, why, _edit(file, found[1] if found else "", "s/^/# /"))
+    unread = environment.unknown_old(Variables(file.variables, f"file {file.path}"))
+    for name, problem in unread.items():
+        yield warning(problem, why, _edit(file, name, "s/^/# /"))
     for name in file.variables:
         about = {field.section for field in by_variable().get(name, ())}
         others = about - set(unit.services)

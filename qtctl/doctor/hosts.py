@@ -10,7 +10,7 @@ from qtctl.deploy.effective import View
 from qtctl.deploy.host import Host
 from qtctl.errors import ConfigError, QtctlError
 from qtctl.settings import Loaded
-from qtctl.settings.environment import is_name, parse
+from qtctl.settings.environment import parse, valid
 
 _SERVER_UNITS = ("redis-server.service", "redis.service", "valkey-server.service", "valkey.service")
 _UNIT_FOLDERS = ("/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system")
@@ -28,7 +28,7 @@ class EnvFile(msgspec.Struct, frozen=True):
     @property
     def variables(self) -> dict[str, str]:
         """Its variables, as systemd reads them."""
-        return {name: value for name, value in parse(self.text or "") if is_name(name)}
+        return valid(parse(self.text or ""))
 
 
 class Installed(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Typed settings: what they are, where each value comes from, and how they are written down.
+"""Typed settings: what they are, where each value comes from, and how they are written out.
 
 `load` puts defaults, a TOML file, the environment and flags together; everything else in qtctl
 takes the sections of its result as arguments. Importing this reads nothing.
@@ -6,7 +6,6 @@ takes the sections of its result as arguments. Importing this reads nothing.
 
 from qtctl.settings.catalog import FieldInfo, fields
 from qtctl.settings.dump import digest, public, template, to_toml
-from qtctl.settings.environment import read_envfile
 from qtctl.settings.import_env import import_env
 from qtctl.settings.load import Loaded, load
 from qtctl.settings.model import Allocation, Governor, Logging, Redis, Safety, Settings
@@ -33,7 +32,6 @@ __all__ = [
     "mask_url",
     "nodes_of",
     "public",
-    "read_envfile",
     "template",
     "to_toml",
 ]

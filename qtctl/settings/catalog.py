@@ -29,10 +29,9 @@ _SHOWN_CHARS = 100
 class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One setting.
 
-    type: `number`, `integer`, `boolean`, `text` or `list`. default: as in the model. range: what
-    is allowed, in words (`0 to 1`, `json or hash`), empty where all of the type is. variable: its
-    new name in the environment; env: the old ones. annotation: its type with all its limits, for
-    msgspec.
+    type: `number`, `integer`, `boolean`, `text` or `list`. range: the allowed values in words (`0
+    to 1`, `json or hash`), empty where the whole type is allowed. variable: its new name in the
+    environment; env: the old ones. annotation: its type with all its limits, for msgspec.
     """
 
     section: str
@@ -78,7 +77,7 @@ def by_path() -> dict[str, FieldInfo]:
 
 @cache
 def by_variable() -> dict[str, tuple[FieldInfo, ...]]:
-    """The settings that each variable of the environment is about, new names and old."""
+    """The settings that each environment variable sets, by new names and old."""
     found: dict[str, tuple[FieldInfo, ...]] = {}
     for field in fields():
         for name in (field.variable, *field.env):
@@ -105,7 +104,7 @@ def _field(section: str, field: msgspec.structs.FieldInfo) -> FieldInfo:
 
 
 def _unwrapped(annotation: Any) -> tuple[Any, tuple[Meta, ...]]:
-    """A type and what is said about it."""
+    """A type without its annotations, and those."""
     metas = getattr(annotation, "__metadata__", ())
     return (annotation.__origin__ if metas else annotation), metas
 
@@ -149,7 +148,7 @@ def _either(choices: tuple[str, ...]) -> str:
 
 def from_text(field: FieldInfo, text: str) -> Any:
     """A value in plain text, as the environment has it: numbers are decimals, a list is comma
-    separated. A text that can't be read so is given back as it is, for `checked` to refuse."""
+    separated. Other text is returned unchanged, for `checked` to refuse."""
     text = text.strip()
     if field.type == "number" and _NUMBER.fullmatch(text):
         return float(text)
@@ -183,7 +182,7 @@ def checked(field: FieldInfo, value: Any, origin: str, text: str | None = None) 
 
 
 def refuse(field: FieldInfo, value: Any, origin: str, why: str = "") -> ConfigError:
-    """The error for a value that can't be: one line."""
+    """The error for an invalid value: one line."""
     why = why or f"expected {field.expected}"
     return ConfigError(f"{field.path} = {shown(value)} ({origin}): {why}")
 

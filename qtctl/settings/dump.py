@@ -1,4 +1,4 @@
-"""Settings written down: as TOML, as the commented template, for other eyes, and as a digest.
+"""Settings written out: as TOML, as the commented template, without passwords, and as a digest.
 
 tomli_w and hashlib are imported where they are used: most commands need neither.
 """
@@ -17,25 +17,26 @@ from qtctl.settings.urls import mask_url
 _WIDTH = 96
 _HEAD = """\
 # The settings of qtctl. `qtctl config init` prints this file: every setting, commented out, at its
-# default. Take the # away from a line that begins with it directly, and change the value.
+# default. To change one, remove the # right before its name and edit the value.
 #
-# It is read from --config, else $QTCTL_CONFIG, else /etc/quantum/qtctl.toml. The environment beats
-# it: QTCTL_<SECTION>_<KEY>, then the old names that are given with a setting. --set
-# SECTION.KEY=VALUE beats both. `qtctl config show` tells where each value comes from, and `qtctl
-# config check` whether all is well. A file with a password is for its service to read only.
+# It is read from --config, else $QTCTL_CONFIG, else /etc/quantum/qtctl.toml. The environment
+# overrides it: QTCTL_<SECTION>_<KEY>, then the old names listed with a setting. --set
+# SECTION.KEY=VALUE overrides both. `qtctl config show` shows where each value comes from, and
+# `qtctl config check` whether all are valid. Only its service may be able to read a file with a
+# password.
 """
 _SECTION_NOTES = {
     "redis": "Where Redis is.",
     "allocation": "The allocation loop: qtctl serve allocation.",
     "governor": "The governor: qtctl serve governor. A limit of 0 turns its gate off.",
-    "safety": "What may be done that is safer left undone.",
+    "safety": "Opt-ins and opt-outs for what carries risk.",
     "logging": "What the services log.",
 }
 
 
 def to_toml(settings: Settings | Mapping[str, Mapping[str, Any]]) -> str:
-    """TOML of all settings, or of a part of them as {section: {key: value}}, that `load` reads
-    back to the same. A password in the URL is in it: mask it with `public` to show it."""
+    """TOML of all settings, or of a part of them as {section: {key: value}}; `load` reads it back
+    unchanged. It contains a password in the URL: mask it with `public` before showing it."""
     import tomli_w
 
     content = _plain(settings)
@@ -45,7 +46,7 @@ def to_toml(settings: Settings | Mapping[str, Mapping[str, Any]]) -> str:
 
 def template() -> str:
     """The commented template: every setting with description, range, default and names in the
-    environment. The same text lies in etc/qtctl.toml."""
+    environment. etc/qtctl.toml has the same text."""
     parts = [_HEAD]
     for section in SECTIONS:
         parts.append(f"\n# {_SECTION_NOTES[section]}\n[{section}]\n")
@@ -54,7 +55,7 @@ def template() -> str:
 
 
 def public(section: Struct) -> dict[str, Any]:
-    """A section for other eyes, in types that JSON and TOML have: no password in it."""
+    """A section without passwords, in types that JSON and TOML have."""
     content: dict[str, Any] = _plain(section)
     if isinstance(section, Redis):
         content["url"] = mask_url(section.url)
@@ -62,7 +63,7 @@ def public(section: Struct) -> dict[str, Any]:
 
 
 def digest(section: Struct) -> str:
-    """16 hex digits that are the same for the same settings, passwords left out."""
+    """16 hex digits that are equal for equal settings, passwords excluded."""
     import hashlib
 
     canonical = msgspec.json.encode(public(section), order="deterministic")

@@ -12,7 +12,7 @@ break continues the line. A quoted piece and what follows it are joined. Names t
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from qtctl.errors import ConfigError
@@ -26,7 +26,7 @@ from qtctl.settings.catalog import (
     shown,
 )
 from qtctl.settings.secrets import PASSWORD
-from qtctl.settings.sources import Claim, nearest, shown_name, unknown
+from qtctl.settings.sources import Claim, nearest, read_text, shown_name, unknown
 from qtctl.settings.urls import mask_url, with_parts
 
 OURS = "QTCTL_"
@@ -34,10 +34,10 @@ CONFIG = "QTCTL_CONFIG"
 """Where the TOML file is."""
 URL = "QTCTL_REDIS_URL"
 NO_SETTINGS = (CONFIG, PASSWORD)
-"""What begins as our settings do and is none: the file, and the password, which is never shown."""
+"""Names that look like settings and are none: the file, and the password, which is never shown."""
 REDIS_PARTS = ("REDIS_HOST", "REDIS_PORT", "REDIS_DB")
 METRICS = {"METRICS_PORT": "metrics_port", "METRICS_ADDR": "metrics_addr"}
-"""Old names that say nothing of which service they mean."""
+"""Old names that could mean either service."""
 _OLD_FAMILIES = ("GOV_", "P31_")
 _COMMENT = re.compile(r"(?:^|\s)\s*#.*", re.DOTALL)
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}")
@@ -51,7 +51,7 @@ _ESCAPED_IN_QUOTES = '"\\`$'
 class Variables:
     """The variables of a process or of a file; where: `environment` or `file …`.
 
-    Collects one warning for each variable with a comment behind its value.
+    Collects one warning for each variable with a trailing comment.
     """
 
     def __init__(self, values: Mapping[str, str], where: str = "environment") -> None:
@@ -61,14 +61,14 @@ class Variables:
         self._read: dict[str, str] = {}
 
     def text(self, name: str) -> str:
-        """A value up to blank and `#`: systemd keeps such a comment as part of the value."""
+        """A value without a trailing comment (blank and `#`), which systemd would keep in it."""
         if name not in self._read:
             raw = self.values[name]
             self._read[name] = _COMMENT.sub("", raw).strip()
             if self._read[name] != raw.strip():
                 self.warnings.append(
-                    f"{self.origin(name)}: the comment behind the value is left out, "
-                    f"which leaves {shown(self._read[name])}; give it a line of its own"
+                    f"{self.origin(name)}: ignored the trailing comment; "
+                    f"using {shown_name(self._read[name])}"
                 )
         return self._read[name]
 
@@ -77,13 +77,13 @@ class Variables:
         return f"{self._where} {', '.join(names)}"
 
     def claim(self, field: FieldInfo, name: str) -> Claim:
-        """What a variable says about a setting. Errors: ConfigError."""
+        """The claim that a variable makes on a setting. Errors: ConfigError."""
         text, origin = self.text(name), self.origin(name)
         return Claim(field, checked(field, from_text(field, text), origin, text), origin)
 
 
 def old_claims(variables: Variables, sections: Collection[str]) -> Iterator[Claim]:
-    """What old names say about these sections, where the name tells what it is about."""
+    """Claims by old names on these sections, where the name is clear about its setting."""
     for name, about in by_variable().items():
         if name.startswith(OURS) or name in METRICS or name in REDIS_PARTS:
             continue
@@ -92,21 +92,21 @@ def old_claims(variables: Variables, sections: Collection[str]) -> Iterator[Clai
 
 
 def new_claims(variables: Variables) -> Iterator[Claim]:
-    """What QTCTL_<SECTION>_<KEY> variables say."""
+    """Claims by QTCTL_<SECTION>_<KEY> variables."""
     for name, about in by_variable().items():
         if name.startswith(OURS) and name in variables.values:
             yield from (variables.claim(field, name) for field in about)
 
 
 def metrics_claims(variables: Variables, service: str) -> Iterator[Claim]:
-    """What METRICS_PORT and METRICS_ADDR say, meant for this one service."""
+    """Claims by METRICS_PORT and METRICS_ADDR, meant for this one service."""
     for name, key in METRICS.items():
         if name in variables.values:
             yield variables.claim(by_path()[f"{service}.{key}"], name)
 
 
 def refuse_one_port_for_two(variables: Variables) -> None:
-    """Errors: ConfigError where METRICS_PORT stands in the environment of `serve all`."""
+    """Errors: ConfigError where METRICS_PORT is set for `serve all`."""
     if "METRICS_PORT" in variables.values:
         raise ConfigError(
             f"METRICS_PORT = {shown(variables.text('METRICS_PORT'))} "
@@ -141,21 +141,21 @@ def redis_claims(variables: Variables, base: str) -> Iterator[Claim]:
 
 
 def unknown_ours(variables: Variables) -> None:
-    """Errors: ConfigError for a QTCTL_ variable that is no setting."""
+    """Errors: ConfigError for a QTCTL_ variable that is not a setting."""
     for name in sorted(variables.values):
         if name.startswith(OURS) and name not in (*NO_SETTINGS, *by_variable()):
             known = [known for known in by_variable() if known.startswith(OURS)]
             raise unknown("setting", name, variables.origin(shown_name(name)), known)
 
 
-def unknown_old(variables: Variables) -> list[str]:
-    """A warning for each GOV_ or P31_ variable that is no setting."""
-    return [
-        f"{variables.origin(shown_name(name))} is no setting of qtctl and changes nothing"
+def unknown_old(variables: Variables) -> dict[str, str]:
+    """A warning for each GOV_ or P31_ variable that is not a setting, by its name."""
+    return {
+        name: f"{variables.origin(shown_name(name))} is not a setting of qtctl and is ignored"
         + nearest(name, (known for known in by_variable() if not known.startswith(OURS)))
         for name in sorted(variables.values)
         if name.startswith(_OLD_FAMILIES) and name not in by_variable()
-    ]
+    }
 
 
 def _host(variables: Variables, field: FieldInfo) -> str | None:
@@ -163,9 +163,7 @@ def _host(variables: Variables, field: FieldInfo) -> str | None:
         return None
     text = variables.text("REDIS_HOST")
     if _HOST.fullmatch(text) is None:
-        raise refuse(
-            field, text, variables.origin("REDIS_HOST"), "expected the name or address of a host"
-        )
+        raise refuse(field, text, variables.origin("REDIS_HOST"), "expected a host name or address")
     return text
 
 
@@ -185,30 +183,18 @@ def _integer(
     return int(text)
 
 
-def read_envfile(path: Path) -> dict[str, str]:
-    """The variables that systemd would set from a file, in its order; a later line wins.
-
-    Errors: ConfigError naming the file, and the line where it is not UTF-8.
-    """
-    return {name: value for name, value in assignments(path) if is_name(name)}
-
-
-def assignments(path: Path) -> list[tuple[str, str]]:
-    """All (name, value) of a file, also with names that systemd refuses. Errors: ConfigError."""
+def read_envfile(path: Path) -> list[tuple[str, str]]:
+    """All (name, value) of a file in its order, also with names that systemd refuses; a later
+    line wins. Errors: ConfigError naming the file, and the line where it is not UTF-8."""
     try:
-        raw = path.read_bytes()
-    except OSError as problem:
+        return parse(read_text(path))
+    except FileNotFoundError as problem:
         raise ConfigError(f"file {path} can't be read: {problem.strerror}") from problem
-    try:
-        return parse(raw.decode("utf-8"))
-    except UnicodeDecodeError as problem:
-        line = raw.count(b"\n", 0, problem.start) + 1
-        raise ConfigError(f"file {path} is not UTF-8 (at line {line})") from problem
 
 
-def is_name(name: str) -> bool:
-    """Whether systemd takes it as the name of a variable."""
-    return _NAME.fullmatch(name) is not None
+def valid(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The variables that systemd sets from these pairs: it skips names that are not valid."""
+    return {name: value for name, value in pairs if _NAME.fullmatch(name)}
 
 
 def parse(text: str) -> list[tuple[str, str]]:
@@ -251,7 +237,7 @@ class _Scanner:
                 self._next()
 
     def _name(self) -> str | None:
-        """A name, past its `=`; None for a line without one, which counts for nothing."""
+        """A name, past its `=`; None for a line without one, which is ignored."""
         start = self.at
         while (char := self._next()) and char not in _BREAKS:
             if char == "=":

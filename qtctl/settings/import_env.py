@@ -1,35 +1,35 @@
-"""EnvironmentFiles of existing units turned into TOML. Source: section 5 of the specification."""
+"""EnvironmentFiles of existing units turned into TOML."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from qtctl.settings import environment
-from qtctl.settings.catalog import by_path, by_variable, fields, plain
+from qtctl.settings.catalog import by_variable, fields, plain
 from qtctl.settings.dump import to_toml
-from qtctl.settings.environment import METRICS, REDIS_PARTS, URL, Variables, assignments, is_name
+from qtctl.settings.environment import METRICS, REDIS_PARTS, URL, Variables, read_envfile, valid
 from qtctl.settings.load import DEFAULT, SERVICES, check, resolve
 from qtctl.settings.model import SECTIONS
 from qtctl.settings.secrets import PASSWORD
-from qtctl.settings.sources import Claim, nearest, shown_name
+from qtctl.settings.sources import Claim, nearest, shown_name, url_of
 from qtctl.settings.urls import has_password, without_password
 
-_PUT = "put it into a file of its own and name that in [redis] password_file"
+_PUT = "put it into a file of its own and set [redis] password_file to that"
 
 
 def import_env(files: Sequence[Path]) -> tuple[str, list[str]]:
-    """TOML with the settings that the files have (a later file wins), and warnings: what could
-    not be taken over (passwords never are), comments behind values, and where two files differ.
+    """TOML with the settings in the files (a later file wins), and warnings: what was skipped
+    (passwords always are), trailing comments, and where two files differ.
 
-    A file that is clearly one service's (by its other variables) speaks of that service with
-    METRICS_PORT, METRICS_ADDR and P31_MIN_CONF; else P31_MIN_CONF is for both.
-    Errors: ConfigError for a file that can't be read, and for a value that can't be.
+    In a file that clearly belongs to one service (by its other variables), METRICS_PORT,
+    METRICS_ADDR and P31_MIN_CONF mean that service; else P31_MIN_CONF is for both.
+    Errors: ConfigError for a file that can't be read, and for invalid values.
     """
     claims: list[Claim] = []
     warnings: list[str] = []
     for path in files:
-        found, told = _claims_of(path, _url_so_far(claims))
-        warnings += [*told, *_overruled(claims, found)]
+        found, problems = _claims_of(path, url_of(claims))
+        warnings += [*problems, *_overruled(claims, found)]
         claims += found
     settings, origins, _ = resolve(claims)
     check(settings, origins, None)
@@ -40,16 +40,16 @@ def import_env(files: Sequence[Path]) -> tuple[str, list[str]]:
             if field.path == "redis.url" and has_password(value):
                 value = without_password(value)
                 warnings.append(
-                    f"redis.url ({origins[field.path]}): its password is left out; {_PUT}"
+                    f"redis.url ({origins[field.path]}): its password is skipped: {_PUT}"
                 )
             content.setdefault(field.section, {})[field.key] = value
     return to_toml(content), warnings
 
 
 def _claims_of(path: Path, base_url: str) -> tuple[list[Claim], list[str]]:
-    """What one file says, weakest first, and its warnings."""
-    pairs = assignments(path)
-    values = {name: value for name, value in pairs if is_name(name)}
+    """The claims of one file, weakest first, and its warnings."""
+    pairs = read_envfile(path)
+    values = valid(pairs)
     variables = Variables(values, f"file {path}")
     service = _service(values)
     claims = list(environment.old_claims(variables, SECTIONS if service is None else (service,)))
@@ -58,17 +58,16 @@ def _claims_of(path: Path, base_url: str) -> tuple[list[Claim], list[str]]:
     if URL not in values:
         claims += environment.redis_claims(variables, base_url)
     claims += environment.new_claims(variables)
-    told = [
-        f"file {path}: {shown_name(name)} is no name of a variable; systemd leaves it out"
+    invalid = [
+        f"file {path}: {shown_name(name)} is not a valid variable name; systemd skips it"
         for name, _ in pairs
-        if not is_name(name)
+        if name not in values
     ]
-    told += _left_out(variables, service)
-    return claims, told + variables.warnings
+    return claims, [*invalid, *_left_out(variables, service), *variables.warnings]
 
 
 def _service(values: Mapping[str, str]) -> str | None:
-    """The one service whose variables these are, or None where they are of both or of neither."""
+    """The one service that these variables belong to, or None for both or neither."""
     about = {
         settings[0].section
         for name, settings in by_variable().items()
@@ -79,37 +78,32 @@ def _service(values: Mapping[str, str]) -> str | None:
 
 
 def _left_out(variables: Variables, service: str | None) -> Iterator[str]:
-    """A warning for each variable that is not taken over."""
+    """A warning for each variable that is skipped."""
     for name in variables.values:
-        told = variables.origin(name)
+        origin = variables.origin(name)
         if name == environment.CONFIG:
-            yield f"{told} is no setting and is left out"
+            yield f"{origin} is not a setting; skipped"
         elif name == PASSWORD:
-            yield f"{told} is a password and is left out; {_PUT}"
+            yield f"{origin} is a password; skipped: {_PUT}"
         elif name not in by_variable():
-            yield f"{told} is unknown and left out{nearest(name, by_variable())}"
+            yield f"{origin} is unknown; skipped{nearest(name, by_variable())}"
         elif name in METRICS and service is None:
             key = METRICS[name]
             yield (
-                f"{told} is left out: the file does not tell of which service it is; "
+                f"{origin} is skipped: the file could belong to either service; "
                 f"set allocation.{key} or governor.{key}"
             )
         elif name in REDIS_PARTS and URL in variables.values:
-            yield f"{told} is left out: {URL} stands beside it"
+            yield f"{origin} is skipped: {URL} is set as well"
 
 
 def _overruled(before: Sequence[Claim], now: Sequence[Claim]) -> Iterator[str]:
-    """A warning for each setting that another file has set otherwise."""
+    """A warning for each setting that an earlier file sets differently."""
     known = {claim.field.path: claim for claim in before}
     for claim in now:
         earlier = known.get(claim.field.path)
         if earlier is not None and earlier.value != claim.value:
             yield (
-                f"{claim.field.path} = {plain(claim.value)} ({claim.origin}) overrules "
+                f"{claim.field.path} = {plain(claim.value)} ({claim.origin}) overrides "
                 f"{plain(earlier.value)} ({earlier.origin})"
             )
-
-
-def _url_so_far(claims: Sequence[Claim]) -> str:
-    urls = [claim.value for claim in claims if claim.field.path == "redis.url"]
-    return str(urls[-1] if urls else by_path()["redis.url"].default)

@@ -3,7 +3,7 @@
 Each value alone has been checked by its source; here the settings are checked against each other.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,6 @@ from qtctl.settings.urls import CLUSTER, hash_tag, scheme_of
 SERVICES = ("allocation", "governor")
 DEFAULT = "default"
 
-Told = Callable[[str], str]
-"""A setting with value and origin: `allocation.min_mult = 2.0 (environment P31_MIN_MULT)`."""
-
 
 class Loaded(Struct, frozen=True, kw_only=True):
     """The settings in force, and how they came about.
@@ -31,8 +28,8 @@ class Loaded(Struct, frozen=True, kw_only=True):
     origins: for every setting (`allocation.min_conf`) `default`, `file …`, `environment …`,
     `--set` or `--redis-url`. overruled: (origin, value as text without a password) of what a
     stronger source has overruled, weakest first; only settings where there is any. file: the TOML
-    file that was read. explicit_url: the URL was asked for by --redis-url or --set. password:
-    where the password is that the URL does not have.
+    file that was read. explicit_url: the URL came from --redis-url or --set. password: where the
+    password is if it is not in the URL.
     """
 
     settings: Settings
@@ -64,12 +61,12 @@ def load(
     claims = list(toml_claims(content, f"file {file}"))
     flags = _flag_claims(sets, redis_url)
     explicit_url = any(claim.field.path == "redis.url" for claim in flags)
-    claims += _environment_claims(variables, service, _url(claims), explicit_url)
+    claims += _environment_claims(variables, service, sources.url_of(claims), explicit_url)
     settings, origins, overruled = resolve([*claims, *flags])
     check(settings, origins, service)
     warnings = [
         *variables.warnings,
-        *environment.unknown_old(variables),
+        *environment.unknown_old(variables).values(),
         *_unencrypted(settings, origins),
         *secrets.unused(settings.redis, origins, environ),
     ]
@@ -114,7 +111,7 @@ def resolve(
 
 
 def _file(config: Path | None, variables: Variables) -> tuple[Path | None, dict[str, Any]]:
-    """The TOML file that counts, and what is in it; None where there is none."""
+    """The TOML file to use and its content; None where there is none."""
     named = config
     if named is None and environment.CONFIG in variables.values:
         text = variables.text(environment.CONFIG)
@@ -126,7 +123,7 @@ def _file(config: Path | None, variables: Variables) -> tuple[Path | None, dict[
         if named is None:
             return None, {}
         by = "--config" if config is not None else environment.CONFIG
-        raise ConfigError(f"file {path} ({by}) is not there") from problem
+        raise ConfigError(f"file {path} ({by}) does not exist") from problem
 
 
 def _environment_claims(
@@ -163,85 +160,65 @@ def _unencrypted(settings: Settings, origins: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _url(claims: Iterable[Claim]) -> str:
-    """The URL as these claims have it, else the default."""
-    urls = [claim.value for claim in claims if claim.field.path == "redis.url"]
-    return str(urls[-1] if urls else by_path()["redis.url"].default)
-
-
 def check(settings: Settings, origins: Mapping[str, str], service: str | None) -> None:
-    """Errors: ConfigError naming the settings, where each comes from, and its value."""
+    """The settings against each other. Errors: ConfigError with their values and origins."""
 
-    def told(path: str) -> str:
+    def described(path: str) -> str:
         section, _, key = path.partition(".")
         value = getattr(getattr(settings, section), key)
         return f"{path} = {shown(value)} ({origins[path]})"
 
-    if settings.redis.tls_key_file and not settings.redis.tls_cert_file:
-        raise ConfigError(f"{told('redis.tls_key_file')} is the key of no redis.tls_cert_file")
-    _check_multipliers(settings, told)
-    _check_actions(settings, told)
-    _check_kill_keys(settings, told)
-    _check_streams(settings, told)
-    if service == "all":
-        _check_ports(settings, told)
-    if scheme_of(settings.redis.url) == CLUSTER:
-        _check_hash_tags(settings, told)
+    for problem in _conflicts(settings, service, described):
+        raise ConfigError(problem)
 
 
-def _check_multipliers(settings: Settings, told: Told) -> None:
-    if settings.allocation.min_mult > settings.allocation.max_mult:
-        raise ConfigError(f"{told('allocation.min_mult')} is over {told('allocation.max_mult')}")
-
-
-def _check_actions(settings: Settings, told: Told) -> None:
-    both = set(settings.governor.open_actions) & set(settings.governor.close_actions)
+def _conflicts(
+    settings: Settings, service: str | None, described: Callable[[str], str]
+) -> Iterator[str]:
+    redis, allocation, governor = settings.redis, settings.allocation, settings.governor
+    if redis.tls_key_file and not redis.tls_cert_file:
+        yield f"{described('redis.tls_key_file')} needs redis.tls_cert_file as well"
+    if allocation.min_mult > allocation.max_mult:
+        yield f"{described('allocation.min_mult')} is over {described('allocation.max_mult')}"
+    both = set(governor.open_actions) & set(governor.close_actions)
     if both:
-        raise ConfigError(
+        yield (
             f"an action can't open and close: {', '.join(sorted(both))} is in "
-            f"{told('governor.open_actions')} and in {told('governor.close_actions')}"
+            f"{described('governor.open_actions')} and in {described('governor.close_actions')}"
         )
-
-
-def _check_kill_keys(settings: Settings, told: Told) -> None:
-    for name in settings.governor.kill_keys:
+    for name in governor.kill_keys:
         # It would be looked for under the prefix twice, and never be found set. The usual names
         # are meant as they stand, also under a prefix like `governor:`.
-        if name not in Governor().kill_keys and name.startswith(settings.redis.prefix):
-            raise ConfigError(
-                f"{told('governor.kill_keys')}: {name} begins with redis.prefix, which is put "
-                "before it anyway; leave it out"
+        if name not in Governor().kill_keys and name.startswith(redis.prefix):
+            yield (
+                f"{described('governor.kill_keys')}: {name} begins with redis.prefix, which is "
+                "added anyway; leave it out"
             )
-
-
-def _check_streams(settings: Settings, told: Told) -> None:
+    streams = {
+        f"{section}.{key}": getattr(getattr(settings, section), key) for section, key in STREAMS
+    }
     seen: dict[str, str] = {}
-    for section, key in STREAMS:
-        path, name = f"{section}.{key}", getattr(getattr(settings, section), key)
+    for path, name in streams.items():
         # A service that wrote where it reads would feed on its own output.
         if name in seen:
-            raise ConfigError(f"{told(path)} is the same stream as {told(seen[name])}")
+            yield f"{described(path)} is the same stream as {described(seen[name])}"
         seen[name] = path
-
-
-def _check_ports(settings: Settings, told: Told) -> None:
-    if settings.allocation.metrics_port == settings.governor.metrics_port != 0:
-        raise ConfigError(
-            f"serve all needs two ports: {told('allocation.metrics_port')} is also "
-            f"{told('governor.metrics_port')}"
+    if service == "all" and allocation.metrics_port == governor.metrics_port != 0:
+        yield (
+            f"serve all needs two ports: {described('allocation.metrics_port')} is also "
+            f"{described('governor.metrics_port')}"
         )
-
-
-def _check_hash_tags(settings: Settings, told: Told) -> None:
-    tag = hash_tag(settings.redis.prefix)
+    if scheme_of(redis.url) != CLUSTER:
+        return
+    tag = hash_tag(redis.prefix)
     if not tag:
-        raise ConfigError(
-            f"{told('redis.prefix')} has no hash tag: on a cluster all keys must share a slot, "
-            "as under {quantum}:"
+        yield (
+            f"{described('redis.prefix')} has no hash tag: on a cluster all keys must share a "
+            "slot, as under {quantum}:"
         )
-    for section, key in STREAMS:
-        if hash_tag(getattr(getattr(settings, section), key)) != tag:
-            raise ConfigError(
-                f"{told(f'{section}.{key}')} must carry the hash tag {{{tag}}} of "
-                f"{told('redis.prefix')} on a cluster"
+    for path, name in streams.items():
+        if hash_tag(name) != tag:
+            yield (
+                f"{described(path)} must carry the hash tag {{{tag}}} of "
+                f"{described('redis.prefix')} on a cluster"
             )

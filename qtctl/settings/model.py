@@ -1,8 +1,7 @@
 """The settings: sections, keys, defaults, allowed ranges, and the old environment names.
 
-Every field says what it is in one line for operators; `catalog.fields()` reads these lines back
-for `config show`, the template and the docs. Building a section by hand checks nothing: only
-`loading.load` does. Source: sections 1 to 3 and 5 of the specification.
+Every field has a one-line description for operators; `catalog.fields()` reads it back for `config
+show`, the template and the docs. Building a section directly validates nothing: only `load` does.
 """
 
 from typing import Annotated, Literal
@@ -12,18 +11,18 @@ from msgspec import Meta, Struct
 _BILLION = 1_000_000_000
 _YEAR_SEC = 31_536_000
 _FULL_NAME = "Full name; follows redis.prefix unless set."
-_PORT = "Port of /metrics, /livez and /readyz; 0 takes a free one."
+_PORT = "Port of /metrics, /livez and /readyz; 0 picks a free one."
 _ADDR = "Address of that port."
-_MAX_SYMBOLS = "Above so many symbols the series per symbol are left out."
+_MAX_SYMBOLS = "Above this many symbols, per-symbol series are omitted."
 
 
 def _about(description: str, *env: str) -> Meta:
-    """What a field means, and its old names in the environment."""
+    """The description of a field, and its old names in the environment."""
     return Meta(description=description, extra={"env": env})
 
 
 def _text(expected: str, pattern: str) -> Meta:
-    """What a text may be: in words, and as a regular expression."""
+    """The allowed text: in words, and as a regular expression."""
     return Meta(pattern=pattern, extra={"expected": expected})
 
 
@@ -37,8 +36,8 @@ Length = Annotated[int, Meta(ge=1, le=_BILLION)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Word = Annotated[str, _WORD]
 Item = Annotated[str, _text("letters, digits and _.:@/{}-", r"^[A-Za-z0-9_.:@/{}-]+\Z")]
-"""One of a list. No quote, bracket or comma, so that a list in a wrong notation is not taken for
-one strange name: a kill switch that is looked for under it would never be found set."""
+"""An item of a list. No quote, bracket or comma, so that a list in the wrong notation is not read
+as one strange name: a kill switch under such a name would never be found set."""
 Items = tuple[Item, ...]
 Instance = Annotated[str, _text("letters, digits and ._@-", r"^[A-Za-z0-9._@-]{0,128}\Z")]
 Optional = Annotated[str, _text("printable ASCII without blanks, or empty", r"^[!-~]*\Z")]
@@ -69,15 +68,14 @@ class Redis(Struct, frozen=True, kw_only=True):
     password_file: Annotated[
         File,
         _about(
-            "File with the password, one line. Before it counts one in the URL, then "
-            "QTCTL_REDIS_PASSWORD; without it $CREDENTIALS_DIRECTORY/redis-password."
+            "File with the password on one line. A password in the URL or in QTCTL_REDIS_PASSWORD "
+            "takes precedence; the fallback is $CREDENTIALS_DIRECTORY/redis-password."
         ),
     ] = ""
     tls_ca_file: Annotated[
         File,
         _about(
-            "rediss:// only: certificates (PEM) of the CAs that are trusted, and no other; empty "
-            "is the system's."
+            "rediss:// only: file (PEM) with the only CAs to trust; empty: those of the system."
         ),
     ] = ""
     tls_cert_file: Annotated[
@@ -99,10 +97,10 @@ class Allocation(Struct, frozen=True, kw_only=True):
     """The allocation loop. Confidences and multipliers are ratios, times are in seconds."""
 
     min_conf: Annotated[
-        Ratio, _about("Efficiency less confident than this changes nothing.", "P31_MIN_CONF")
+        Ratio, _about("Scores with less confidence change nothing.", "P31_MIN_CONF")
     ] = 0.65
     stale_sec: Annotated[
-        Amount, _about("Efficiency older than this changes nothing, in seconds.", "P31_STALE_SEC")
+        Amount, _about("Scores older than this change nothing, in seconds.", "P31_STALE_SEC")
     ] = 600.0
     min_mult: Annotated[Amount, _about("Smallest multiplier.", "P31_MIN_MULT")] = 0.5
     max_mult: Annotated[Amount, _about("Largest multiplier.", "P31_MAX_MULT")] = 1.5
@@ -116,19 +114,19 @@ class Allocation(Struct, frozen=True, kw_only=True):
     propose_key_ttl_sec: Annotated[
         int,
         Meta(ge=1, le=_YEAR_SEC),
-        _about("Life of a symbol's proposal key, in seconds.", "PROPOSE_KEY_TTL"),
+        _about("Lifetime of a symbol's proposal key, in seconds.", "PROPOSE_KEY_TTL"),
     ] = 600
     stream_proposed: Annotated[
         Word, _about(f"Stream of proposals. {_FULL_NAME}", "PROPOSE_STREAM_NAME")
     ] = "quantum:stream:allocation.target.proposed"
     stream_maxlen: Annotated[
-        Length, _about("Entries kept in it, about; never less than three passes.")
+        Length, _about("Approximate number of entries kept; at least three passes.")
     ] = 10_000
     metrics_port: Annotated[
-        Port, _about(f"{_PORT} The old name counts in 'serve allocation' only.", "METRICS_PORT")
+        Port, _about(f"{_PORT} The old name applies to 'serve allocation' only.", "METRICS_PORT")
     ] = 8065
     metrics_addr: Annotated[
-        Word, _about(f"{_ADDR} The old name counts in 'serve allocation' only.", "METRICS_ADDR")
+        Word, _about(f"{_ADDR} The old name applies to 'serve allocation' only.", "METRICS_ADDR")
     ] = "127.0.0.1"
     metrics_max_symbols: Annotated[Count, _about(_MAX_SYMBOLS)] = 5_000
     name: Annotated[Instance, _about("Name of this instance; empty is the host's name.")] = ""
@@ -139,10 +137,10 @@ class Governor(Struct, frozen=True, kw_only=True):
     USD; a limit of 0 turns a rate, notional or kill-score gate off."""
 
     min_conf: Annotated[
-        Ratio, _about("Efficiency less confident than this gives no hint.", "P31_MIN_CONF")
+        Ratio, _about("Scores with less confidence give no hint.", "P31_MIN_CONF")
     ] = 0.65
     eff_ttl_sec: Annotated[
-        Amount, _about("Efficiency older than this gives no hint, in seconds.", "P31_EFF_TTL_SEC")
+        Amount, _about("Scores older than this give no hint, in seconds.", "P31_EFF_TTL_SEC")
     ] = 600.0
     downsize_threshold: Annotated[
         Ratio, _about("A score under this is a hint to downsize.", "P31_DOWNSIZE_THRESHOLD")
@@ -153,11 +151,11 @@ class Governor(Struct, frozen=True, kw_only=True):
         _about("Extra cooldown hinted at a score of 0, in seconds.", "P31_MAX_EXTRA_COOLDOWN_SEC"),
     ] = 120.0
     permit_ttl_sec: Annotated[
-        int, Meta(ge=1, le=3600), _about("Life of a permit that nobody takes, in seconds.")
+        int, Meta(ge=1, le=3600), _about("Lifetime of an unused permit, in seconds.")
     ] = 60
     permit_encoding: Annotated[
         Literal["json", "hash"],
-        _about("How a permit is written; every reader of qtctl takes both."),
+        _about("How a permit is written; qtctl reads both."),
     ] = "json"
     max_plan_age_sec: Annotated[
         AgeSec,
@@ -189,16 +187,21 @@ class Governor(Struct, frozen=True, kw_only=True):
     ] = 60.0
     max_exec_per_5min: Annotated[
         Count,
-        _about("So many opens of a symbol in 5 minutes; 0 is off.", "GOV_MAX_EXEC_PER_5MIN"),
+        _about(
+            "At most this many opens of a symbol in 5 minutes; 0 is off.", "GOV_MAX_EXEC_PER_5MIN"
+        ),
     ] = 2
     max_exec_per_hour: Annotated[
         Count,
-        _about("So many opens of a symbol in an hour; 0 is off.", "GOV_MAX_EXEC_PER_HOUR"),
+        _about(
+            "At most this many opens of a symbol in an hour; 0 is off.", "GOV_MAX_EXEC_PER_HOUR"
+        ),
     ] = 3
     max_opens_per_5min_total: Annotated[
         Count,
         _about(
-            "So many opens of all symbols in 5 minutes; 0 is off.", "GOV_MAX_OPENS_PER_5MIN_TOTAL"
+            "At most this many opens of all symbols in 5 minutes; 0 is off.",
+            "GOV_MAX_OPENS_PER_5MIN_TOTAL",
         ),
     ] = 0
     kill_keys: Annotated[
@@ -225,7 +228,7 @@ class Governor(Struct, frozen=True, kw_only=True):
     )
     require: Annotated[
         tuple[Literal["kill_score", "price", "action"], ...],
-        _about("Fields without which an open is invalid."),
+        _about("Fields that an open must have to be valid."),
     ] = ()
     stream_plans: Annotated[Word, _about(f"Stream of plans. {_FULL_NAME}", "STREAM_PLANS")] = (
         "quantum:stream:apply.plan"
@@ -236,28 +239,28 @@ class Governor(Struct, frozen=True, kw_only=True):
     stream_rejected: Annotated[
         Word, _about(f"Stream of plans that could not be read. {_FULL_NAME}")
     ] = "quantum:stream:governor.rejected"
-    stream_maxlen: Annotated[Length, _about("Entries kept in events and in rejected, about.")] = (
-        10_000
-    )
+    stream_maxlen: Annotated[
+        Length, _about("Approximate number of entries kept in events and in rejected.")
+    ] = 10_000
     batch: Annotated[int, Meta(ge=1, le=5000), _about("Plans judged in one pass, at most.")] = 500
     metrics_port: Annotated[
-        Port, _about(f"{_PORT} The old name counts in 'serve governor' only.", "METRICS_PORT")
+        Port, _about(f"{_PORT} The old name applies to 'serve governor' only.", "METRICS_PORT")
     ] = 8044
     metrics_addr: Annotated[
-        Word, _about(f"{_ADDR} The old name counts in 'serve governor' only.", "METRICS_ADDR")
+        Word, _about(f"{_ADDR} The old name applies to 'serve governor' only.", "METRICS_ADDR")
     ] = "127.0.0.1"
     metrics_max_symbols: Annotated[Count, _about(_MAX_SYMBOLS)] = 5_000
     name: Annotated[Instance, _about("Name of this consumer; empty is the host's name.")] = ""
 
 
 class Safety(Struct, frozen=True, kw_only=True):
-    """What may be done that is safer left undone."""
+    """Opt-ins and opt-outs for what carries risk."""
 
     allow_eviction: Annotated[
-        bool, _about("Permit also where Redis may evict decisions, and so forget them.")
+        bool, _about("Issue permits even where Redis may evict decisions, and so forget them.")
     ] = False
     allow_live_proof: Annotated[
-        bool, _about("Let 'qtctl proof --live' prove the running services here.")
+        bool, _about("Allow 'qtctl proof --live' on the running services here.")
     ] = True
 
 
@@ -265,7 +268,7 @@ class Logging(Struct, frozen=True, kw_only=True):
     """What the services log."""
 
     level: Annotated[
-        Literal["debug", "info", "warning", "error"], _about("Least level that is logged.")
+        Literal["debug", "info", "warning", "error"], _about("Lowest level that is logged.")
     ] = "info"
     format: Annotated[
         Literal["auto", "plain", "rich"],

@@ -1,8 +1,9 @@
-"""The password for Redis: where it is, and how it is read. It is never among the settings.
+"""The password for Redis: where it is, and how it is read. It is never part of the settings.
 
-The first of these that there is: the one in the URL; a file named by `--set redis.password_file`;
+The first of these that exists: the one in the URL; a file named by `--set redis.password_file`;
 QTCTL_REDIS_PASSWORD; the file of `[redis] password_file`; $CREDENTIALS_DIRECTORY/redis-password,
-where systemd puts what LoadCredential= names. A command line is no place for one: `ps` shows it.
+where systemd puts what LoadCredential= names. A password must not be on a command line: `ps`
+shows it.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,9 +22,9 @@ _FILE = "redis.password_file"
 
 
 class Secret:
-    """A password that is somewhere else. origin says where, in words.
+    """A password stored elsewhere; origin says where, in words.
 
-    It is read anew for each connection: a file that is changed counts from the next one on.
+    It is read again for each connection, so a changed file takes effect at the next one.
     """
 
     def __init__(self, origin: str, read: Callable[[], str]) -> None:
@@ -36,9 +37,9 @@ class Secret:
 
 
 def find(redis: Redis, origins: Mapping[str, str], environ: Mapping[str, str]) -> Secret | None:
-    """The password to use beside the URL's own; None where there is none, or the URL has one.
+    """The password to use if the URL has none of its own; None where there is none.
 
-    Reads no file but to see whether systemd's is there.
+    Reads no file; it only checks whether systemd's exists.
     """
     if has_password(redis.url):
         return None
@@ -58,8 +59,8 @@ def unused(redis: Redis, origins: Mapping[str, str], environ: Mapping[str, str])
     given = [f"environment {PASSWORD}"] if environ.get(PASSWORD) else []
     given += [f"{_FILE} ({origins[_FILE]})"] if redis.password_file else []
     return [
-        f"{told} is not used: redis.url ({origins['redis.url']}) has a password of its own"
-        for told in given
+        f"{origin} is not used: redis.url ({origins['redis.url']}) has a password of its own"
+        for origin in given
     ]
 
 
@@ -79,7 +80,7 @@ def _of_systemd(environ: Mapping[str, str]) -> Secret | None:
 
 
 def _read(path: Path, why: str) -> str:
-    """The first and only line of a file. What is in it never stands in an error."""
+    """The only line of a file. Its content never appears in an error."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)

@@ -1,7 +1,7 @@
 """Where settings come from: a TOML file, the environment, and `--set`.
 
-Each source gives claims: a setting, a value that fits it, and its origin in words. Claims come in
-rising order of strength; `load` keeps the last one. tomllib and difflib are imported where they are
+Each source yields claims: a setting, a valid value, and its origin in words. Claims come in rising
+order of strength; `load` keeps the last one. tomllib and difflib are imported where they are
 used: most commands need neither.
 """
 
@@ -23,11 +23,26 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class Claim(Struct, frozen=True):
-    """What one source says about one setting; value is checked and in the setting's type."""
+    """The value that one source gives one setting, checked and in the setting's type."""
 
     field: FieldInfo
     value: Any
     origin: str
+
+
+def read_text(path: Path) -> str:
+    """A file of settings. Errors: ConfigError naming the file, and the line where it is not UTF-8;
+    FileNotFoundError."""
+    try:
+        raw = path.read_bytes()
+        return raw.decode("utf-8")
+    except FileNotFoundError:
+        raise
+    except OSError as problem:
+        raise ConfigError(f"file {path} can't be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        line = raw.count(b"\n", 0, problem.start) + 1
+        raise ConfigError(f"file {path} is not UTF-8 (at line {line})") from problem
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -36,23 +51,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as problem:
-        raise ConfigError(f"file {path} can't be read: {problem.strerror}") from problem
-    try:
-        return tomllib.loads(raw.decode("utf-8"))
-    except UnicodeDecodeError as problem:
-        line = raw.count(b"\n", 0, problem.start) + 1
-        raise ConfigError(f"file {path} is not TOML: not UTF-8 (at line {line})") from problem
+        return tomllib.loads(read_text(path))
     except (ValueError, RecursionError) as problem:
         why = " ".join(str(problem).split())
         raise ConfigError(f"file {path} is not TOML: {why}") from problem
 
 
 def toml_claims(content: Mapping[str, Any], origin: str) -> Iterator[Claim]:
-    """What a TOML document says. Errors: ConfigError."""
+    """The claims of a TOML document. Errors: ConfigError."""
     for section, keys in content.items():
         if section not in SECTIONS:
             raise unknown("section", section, origin, (*SECTIONS, *by_path()))
@@ -69,7 +75,7 @@ def toml_claims(content: Mapping[str, Any], origin: str) -> Iterator[Claim]:
 
 
 def set_claims(sets: Iterable[str]) -> Iterator[Claim]:
-    """What `--set SECTION.KEY=VALUE` says: TOML where it is and fits, else plain text.
+    """The claims of `--set SECTION.KEY=VALUE`: TOML where it parses and fits, else plain text.
 
     Errors: ConfigError.
     """
@@ -85,13 +91,19 @@ def set_claims(sets: Iterable[str]) -> Iterator[Claim]:
         yield Claim(field, _set_value(field, text), "--set")
 
 
+def url_of(claims: Iterable[Claim]) -> str:
+    """The URL as these claims have it, else the default."""
+    urls = [claim.value for claim in claims if claim.field.path == "redis.url"]
+    return str(urls[-1] if urls else by_path()["redis.url"].default)
+
+
 def unknown(what: str, name: str, origin: str, known: Iterable[str]) -> ConfigError:
-    """The error for a name that is none of the known, with the nearest of them."""
+    """The error for an unknown name, with the nearest known one."""
     return ConfigError(f"unknown {what} {shown_name(name)} ({origin}){nearest(name, known)}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`: did you mean …?`, or nothing. The same key in another section is nearest."""
+    """`: did you mean …?`, or nothing. The same key in another section wins."""
     import difflib
 
     names, key = list(known), "." + name.rpartition(".")[2]

@@ -21,7 +21,7 @@ _PASSWORDS = ("password", "sentinel_password")
 _PLAIN = ("redis", "rediss")
 _KNOWN = (*_PLAIN, "unix", SENTINEL, CLUSTER)
 _USER = re.compile(r"[\w.%~+-]*")
-"""A user name that is certainly no piece of a password."""
+"""A user name that can't be part of a password."""
 _SECRET = re.compile(r"pass|pw|secret|token|auth|cred", re.IGNORECASE)
 _PORT_6379 = re.compile(r":6379(?=[,/?#]|$)")
 _HOST_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^:\[\]]*)(?::[0-9]*)?")
@@ -31,9 +31,9 @@ _DB = re.compile(r"(/[0-9]*)?")
 def mask_url(url: str) -> str:
     """A URL with `***` for its password: `redis://user:***@host:6379/0`.
 
-    Works on any text. Where it is no good URL, rather too much is hidden than too little: all
-    before the last `@`, however it got there, is a login; a name without a password may be a
-    password without a name; and so may be a port that is no number.
+    Works on any text. In an invalid URL it hides too much rather than too little: everything before
+    the last `@` counts as a login; a name without a password may be a password without a name; and
+    so may a port that is not a number.
     """
     head, login, place = _split(url)
     if not login:
@@ -44,7 +44,7 @@ def mask_url(url: str) -> str:
 def display_url(url: str) -> str:
     """A URL for people: `redis://prod-1/0`, `redis://user@prod-1/0`.
 
-    As mask_url, but without the password's place and without the port that all expect.
+    As mask_url, but without the masked password and the default port.
     """
     head, login, place = _split(url)
     if scheme_of(url) in (*_PLAIN, CLUSTER):
@@ -54,7 +54,7 @@ def display_url(url: str) -> str:
 
 
 def has_password(url: str) -> bool:
-    """Whether a URL brings a password of its own, in its login or in an option."""
+    """True if a URL has a password of its own, in its login or in an option."""
     _, _, rest = url.partition("://")
     place, _, query = rest.partition("?")
     login = place.rpartition("@")[0] or query.rpartition("@")[0]
@@ -65,7 +65,7 @@ def has_password(url: str) -> bool:
 
 
 def without_password(url: str) -> str:
-    """The same URL for a file that everybody may read."""
+    """The same URL for a file that anybody may read."""
     head, mark, rest = url.partition("://")
     place, option_mark, query = rest.partition("?")
     login, at, host = place.rpartition("@")
@@ -86,7 +86,7 @@ def scheme_of(url: str) -> str:
 
 
 def url_problem(url: str) -> str | None:
-    """What keeps a URL from being used, in words without its password, or None."""
+    """Why a URL is invalid, without its password, or None."""
     if url == EMBEDDED:
         return None
     scheme = scheme_of(url)
@@ -135,7 +135,7 @@ def with_parts(url: str, *, host: str | None, port: int | None, db: int | None) 
 
 
 def hash_tag(name: str) -> str:
-    """What Redis Cluster hashes of a key instead of the whole; empty where that is the whole."""
+    """The part of a key that Redis Cluster hashes; empty where that is the whole key."""
     _, brace, rest = name.partition("{")
     tag, closing, _ = rest.partition("}")
     return tag if brace and closing else ""
@@ -148,7 +148,7 @@ def _split(url: str) -> tuple[str, str, str]:
         scheme, rest = "", url
     login, _, place = rest.rpartition("@")
     if "?" in login:
-        # Either a login with a bare ? in it or an option with an @: what is secret can't be told.
+        # A login with a bare ? in it, or an option with an @: which part is secret is unknown.
         return scheme + mark, "", MASK
     where, question, query = place.partition("?")
     if mark and scheme != "unix":
@@ -158,7 +158,7 @@ def _split(url: str) -> tuple[str, str, str]:
 
 
 def _user(login: str) -> str | None:
-    """The user name in `user:password`, or None where that can't be told apart."""
+    """The user name in `user:password`, or None where that is unclear."""
     user, colon, _ = login.partition(":")
     return user if colon and _USER.fullmatch(user) else None
 
@@ -182,8 +182,8 @@ def _masked_option(part: str) -> str:
 
 
 class Nodes(msgspec.Struct, frozen=True):
-    """Whom to ask where the primary is. login: `user:password@` as in the URL, perhaps empty;
-    sentinel_login: likewise; service and db are Sentinel's."""
+    """The nodes to ask where the primary is. login: `user:password@` as in the URL, or empty;
+    sentinel_login likewise; service and db are for Sentinel."""
 
     scheme: str
     nodes: tuple[tuple[str, int], ...]
@@ -203,8 +203,8 @@ class Nodes(msgspec.Struct, frozen=True):
 
 
 def nodes_of(url: str) -> Nodes | None:
-    """What such a URL names; None for every other. Errors: ValueError saying what is wrong with
-    it, in words without its password."""
+    """The nodes of a Sentinel or Cluster URL; None for any other. Errors: ValueError with what is
+    wrong with it, without its password."""
     scheme, _, rest = url.partition("://")
     if scheme not in _PORTS:
         return None
@@ -229,7 +229,7 @@ def _path(scheme: str, path: str) -> tuple[str, int]:
     name, slash, db = path.rstrip("/").partition("/")
     if scheme == CLUSTER:
         if name not in ("", "0") or slash:
-            raise ValueError("a cluster has no databases: nothing may stand behind its hosts")
+            raise ValueError("a cluster has no databases: nothing may follow its hosts")
         return "", 0
     if not name:
         raise ValueError("the name of the Sentinel service is missing: …host:port/SERVICE/DB")
@@ -242,7 +242,7 @@ def _sentinel_login(scheme: str, query: str) -> str:
     options = dict(parse_qsl(query, keep_blank_values=True))
     known = _OPTIONS if scheme == SENTINEL else ()
     if any(name not in known for name in options):
-        raise ValueError(f"an option that there is not; there are: {', '.join(known) or 'none'}")
+        raise ValueError(f"unknown option; known: {', '.join(known) or 'none'}")
     user, password = (quote(options.get(name, ""), safe="") for name in _OPTIONS)
     return f"{user}:{password}@" if user or password else ""
 

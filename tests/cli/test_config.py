@@ -61,7 +61,7 @@ def test_show_of_one_setting_is_all_there_is_to_know(capsys: Captured, file: Pat
     assert fields["from"] == "--set"
     assert fields["default"] == "0.65"
     assert fields["allowed"] == "a number, 0 to 1"
-    assert "gives no hint" in about
+    assert "give no hint" in about
     assert [line.split(maxsplit=1) for line in overruled.splitlines()[2:]] == [
         ["0.8", "environment P31_MIN_CONF"],
         ["0.7", f"file {file}"],

@@ -79,7 +79,7 @@ def test_what_raises_risk(path: str, before: Any, after: Any, line: str) -> None
 
 @pytest.fixture
 def tight(staging: Staging) -> Staging:
-    """An operator's own file, tighter than the packaged one, with a comment behind the value."""
+    """An operator's own file, tighter than the packaged one, with a trailing comment."""
     staging.put(GOVERNOR_ENV, "GOV_MAX_EXEC_PER_HOUR=2 # was 3\n")
     return staging
 

@@ -115,7 +115,7 @@ def test_without_redis_it_tells_what_needs_none_and_ends_with_3(gone: System) ->
     said = gone.doctor(environ=environ)
     assert said.code == 3
     assert "WRONG    redis.reachable: no Redis at redis://ops@127.0.0.1:" in said.out
-    assert "WARNING  settings.shell: environment GOV_MAX_EXEC is no setting" in said.out
+    assert "WARNING  settings.shell: environment GOV_MAX_EXEC is not a setting" in said.out
     assert "run      unset GOV_MAX_EXEC" in said.out
     assert "run      export P31_MIN_CONF=0.7" in said.out
     assert "hush" not in said.out + said.err
@@ -351,7 +351,7 @@ GOV_KILL_SCORE_CRITICAL=0.8
 
 def test_what_is_wrong_in_an_environment_file_is_mended_line_by_line(system: System) -> None:
     file = install(system.root, ENV)
-    for expected in ("the comment behind the value", "GOV_MAX_EXEC_PER_MIN is no setting",
+    for expected in ("ignored the trailing comment", "GOV_MAX_EXEC_PER_MIN is not a setting",
                      "P31_STALE_SEC is a setting of allocation"):  # fmt: skip
         rows = [row for row in system.found() if row["check"] == "settings.files"]
         (row,) = [row for row in rows if expected in row["what"]]

@@ -212,7 +212,7 @@ def test_what_is_imported_from_an_environment_file_has_no_password(tmp_path: Pat
     )
     search = Search({})
     assert 'url = "redis://v@h/1"' in search.run(f"config import-env {first} {second}")
-    assert "its password is left out" in search.heard[-1][1]
+    assert "its password is skipped" in search.heard[-1][1]
     search.finds_nothing()
 
 

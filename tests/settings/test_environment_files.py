@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from qtctl.errors import ConfigError
-from qtctl.settings import read_envfile
-from qtctl.settings.environment import parse
+from qtctl.settings.environment import parse, read_envfile, valid
 
 CASES = [
     ("A=1\nB=2", {"A": "1", "B": "2"}),
@@ -51,7 +50,7 @@ def test_a_file_is_read_as_systemd_reads_it(
 ) -> None:
     path = tmp_path / "a.env"
     path.write_bytes(text.encode())
-    assert read_envfile(path) == values
+    assert valid(read_envfile(path)) == values
 
 
 def test_a_name_that_systemd_refuses_is_still_told_apart() -> None:

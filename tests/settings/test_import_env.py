@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from qtctl.errors import ConfigError
-from qtctl.settings import import_env, load, read_envfile
+from qtctl.settings import import_env, load
+from qtctl.settings.environment import read_envfile
 
 ETC = Path(__file__).parents[2] / "etc"
 SHIPPED = {"allocation": ETC / "allocation-target.env", "governor": ETC / "governor.env"}
@@ -30,7 +31,7 @@ def imported(tmp_path: Path, *texts: str) -> tuple[dict[str, Any], list[str]]:
 def test_a_shipped_file_gives_as_toml_what_it_gives_as_environment(
     tmp_path: Path, service: str
 ) -> None:
-    environ = read_envfile(SHIPPED[service])
+    environ = dict(read_envfile(SHIPPED[service]))
     by_environment = load(config=None, environ=environ, service=service)
     toml, warnings = import_env([SHIPPED[service]])
     file = tmp_path / "q.toml"
@@ -100,7 +101,7 @@ def test_a_port_that_could_be_of_either_service_is_a_warning_with_both_settings(
     content, warnings = imported(tmp_path, text + "METRICS_PORT=9000\n")
     assert "metrics_port" not in content["allocation"] | content["governor"]
     assert warnings == [
-        "file 0.env METRICS_PORT is left out: the file does not tell of which service it is; "
+        "file 0.env METRICS_PORT is skipped: the file could belong to either service; "
         "set allocation.metrics_port or governor.metrics_port"
     ]
 
@@ -114,7 +115,7 @@ def test_host_port_and_database_become_a_url(tmp_path: Path) -> None:
     content, warnings = imported(tmp_path, "REDIS_HOST=prod\nREDIS_DB=2\n", "REDIS_PORT=7000\n")
     assert content == {"redis": {"url": "redis://prod:7000/2"}}
     assert warnings == [
-        "redis.url = redis://prod:7000/2 (file 1.env REDIS_PORT) overrules "
+        "redis.url = redis://prod:7000/2 (file 1.env REDIS_PORT) overrides "
         "redis://prod:6379/2 (file 0.env REDIS_HOST, REDIS_DB)"
     ]
 
@@ -122,14 +123,14 @@ def test_host_port_and_database_become_a_url(tmp_path: Path) -> None:
 def test_parts_of_a_url_beside_a_whole_one_are_left_out(tmp_path: Path) -> None:
     content, warnings = imported(tmp_path, "REDIS_HOST=prod\nQTCTL_REDIS_URL=redis://h/1\n")
     assert content == {"redis": {"url": "redis://h/1"}}
-    assert warnings == ["file 0.env REDIS_HOST is left out: QTCTL_REDIS_URL stands beside it"]
+    assert warnings == ["file 0.env REDIS_HOST is skipped: QTCTL_REDIS_URL is set as well"]
 
 
 def test_a_later_file_wins_and_says_so_where_they_differ(tmp_path: Path) -> None:
     content, warnings = imported(tmp_path, "P31_SCALE=1\nP31_BASE=1\n", "P31_SCALE=2\nP31_BASE=1\n")
     assert content == {"allocation": {"scale": 2.0, "base": 1.0}}
     assert warnings == [
-        "allocation.scale = 2.0 (file 1.env P31_SCALE) overrules 1.0 (file 0.env P31_SCALE)"
+        "allocation.scale = 2.0 (file 1.env P31_SCALE) overrides 1.0 (file 0.env P31_SCALE)"
     ]
 
 
@@ -141,13 +142,11 @@ def test_what_is_unknown_is_a_warning_and_left_out(tmp_path: Path) -> None:
     )
     assert content == {}
     assert warnings == [
-        "file 0.env: 'export P31_SCALE' is no name of a variable; systemd leaves it out",
-        "file 0.env PYTHONUNBUFFERED is unknown and left out",
-        "file 0.env GOV_MAX_EXEC_PER_MIN is unknown and left out: "
-        "did you mean GOV_MAX_EXEC_PER_5MIN?",
-        "file 0.env QTCTL_GOVERNOR_BATCHS is unknown and left out: "
-        "did you mean QTCTL_GOVERNOR_BATCH?",
-        "file 0.env QTCTL_CONFIG is no setting and is left out",
+        "file 0.env: 'export P31_SCALE' is not a valid variable name; systemd skips it",
+        "file 0.env PYTHONUNBUFFERED is unknown; skipped",
+        "file 0.env GOV_MAX_EXEC_PER_MIN is unknown; skipped: did you mean GOV_MAX_EXEC_PER_5MIN?",
+        "file 0.env QTCTL_GOVERNOR_BATCHS is unknown; skipped: did you mean QTCTL_GOVERNOR_BATCH?",
+        "file 0.env QTCTL_CONFIG is not a setting; skipped",
     ]
 
 

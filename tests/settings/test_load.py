@@ -148,8 +148,8 @@ def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
         load(config=path, environ={})
     with pytest.raises(ConfigError) as by_variable:
         load(config=None, environ={"QTCTL_CONFIG": str(path)})
-    assert str(by_option.value) == f"file {path} (--config) is not there"
-    assert str(by_variable.value) == f"file {path} (QTCTL_CONFIG) is not there"
+    assert str(by_option.value) == f"file {path} (--config) does not exist"
+    assert str(by_variable.value) == f"file {path} (QTCTL_CONFIG) does not exist"
 
 
 @pytest.mark.parametrize("prefix", ["other:", "{quantum}:"])

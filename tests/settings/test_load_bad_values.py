@@ -163,7 +163,6 @@ def test_an_unknown_name_in_set(assignment: str, message: str) -> None:
     [
         (b"[redis]\nurl = \n", "line 2"),
         (b"[redis]\n\n[redis]\n", "line 3"),
-        (b"[redis]\n# \xff\n", "line 2"),
         (b"[redis", "end of document"),
         (b"x = " + 9000 * b"[", "not TOML"),
         (b"x = " + 9000 * b"1", "not TOML"),
@@ -175,6 +174,12 @@ def test_a_file_that_is_not_toml_names_its_line(tmp_path: Path, raw: bytes, line
     text = told(toml=file)
     assert text.startswith(f"file {file} is not TOML: ")
     assert line in text
+
+
+def test_a_file_that_is_not_utf8_names_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "q.toml"
+    file.write_bytes(b"[redis]\n# \xff\n")
+    assert told(toml=file) == f"file {file} is not UTF-8 (at line 2)"
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

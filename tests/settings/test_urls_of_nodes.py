@@ -31,9 +31,9 @@ def test_a_cluster_url_names_nodes() -> None:
         (f"{S}/m", "its hosts are not"), (f"{S}a:1,/m", "its hosts are not"),
         (f"{S}a:x/m", "its hosts are not"), (f"{S}a:70000/m", "its hosts are not"),
         (f"{S}a:1", "name of the Sentinel service is missing"),
-        (f"{S}a:1/m/x", "database at its end"), (f"{S}a:1/m?db=1", "an option that there is not"),
+        (f"{S}a:1/m/x", "database at its end"), (f"{S}a:1/m?db=1", "unknown option"),
         (f"{C}a:1/2", "a cluster has no databases"), (f"{C}", "its hosts are not"),
-        (f"{C}a?sentinel_password=x", "an option that there is not"),
+        (f"{C}a?sentinel_password=x", "unknown option"),
         (f"{C}u:p/w@a:1", "in its login"),
     ],
 )  # fmt: skip

@@ -82,7 +82,9 @@ def show(
     rows = [row for row in _rows(ctx) if not keys or _is_asked(row["key"], keys)]
     for key in keys or ():
         if not any(_is_asked(row["key"], [key]) for row in rows):
-            raise UsageError(f"KEY {key!r} is no setting and no section: see qtctl config show")
+            raise UsageError(
+                f"KEY {key!r} is neither a setting nor a section: see qtctl config show"
+            )
     if ctx.output == "toml":
         sys.stdout.write(_toml(ctx, rows))
     elif ctx.output == "table" and [row["key"] for row in rows] == keys:
@@ -164,7 +166,7 @@ def import_env(
 ) -> None:
     """Turn EnvironmentFiles of existing units into TOML, read as systemd reads them.
 
-    A later file wins over an earlier one. What could not be taken over is told on stderr.
+    A later file wins over an earlier one. What is skipped is reported on stderr.
 
     Examples:
         qtctl config import-env /etc/quantum/p29.env /etc/quantum/p32.env > qtctl.toml
@@ -180,7 +182,7 @@ def import_env(
 def _rows(ctx: Context) -> list[dict[str, Any]]:
     """Every setting, in the order of the template, with passwords masked.
 
-    key, value, origin; overruled: what weaker sources said, the weakest first; default, allowed,
+    key, value, origin; overruled: the values of weaker sources, weakest first; default, allowed,
     description; variables: its names in the environment, the strongest first.
     """
     from qtctl.settings import fields, public
