@@ -5,6 +5,7 @@ from pathlib import Path
 from docs.generators.commands_page import commands_page
 from docs.generators.contract_tables import filled
 from docs.generators.monitoring_tables import with_tables
+from docs.generators.package_picture import with_picture
 from docs.generators.scenario_table import with_scenarios
 from docs.generators.settings_tables import with_settings
 
@@ -20,6 +21,8 @@ def main() -> None:
     page.write_text(with_scenarios(page.read_text(encoding="utf-8")), encoding="utf-8")
     page = DOCS / "configuration.md"
     page.write_text(with_settings(page.read_text(encoding="utf-8")), encoding="utf-8")
+    page = DOCS / "architecture.md"
+    page.write_text(with_picture(page.read_text(encoding="utf-8")), encoding="utf-8")
     (DOCS / "cli.md").write_text(commands_page(), encoding="utf-8")
 
 

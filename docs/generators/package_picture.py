@@ -5,9 +5,9 @@ imports rows below it only; rooms that import each other would share a row and b
 """
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 import grimp
@@ -15,8 +15,6 @@ import grimp
 PACKAGE = Path(__file__).parents[2] / "qtctl"
 SPLIT = ("wire", "cli")
 """Packages whose rooms are shown one by one."""
-LEAVES = ("errors", "clock", "text", "logs", "probe")
-"""Modules at the top that are rooms of their own; `__init__` and `__main__` are none."""
 WIDTH = 96
 BEGIN, END = "<!-- generated: {} -->", "<!-- end: {} -->"
 Edges = Mapping[str, frozenset[str]]
@@ -94,7 +92,7 @@ def picture() -> str:
     for index, row in enumerate(rows(imports())):
         if index:
             lines.append(f"├{bar}┤")
-        lines += [f"│ {line:<{WIDTH - 4}} │" for line in _folded("   ".join(row).split("   "))]
+        lines += [f"│ {line:<{WIDTH - 4}} │" for line in _folded(row)]
     return "```\n" + "\n".join([*lines, f"└{bar}┘"]) + "\n```\n"
 
 
@@ -128,18 +126,7 @@ def summary(name: str) -> str:
     path = PACKAGE / name.replace(".", "/")
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-    paragraph = " ".join(text.split("\n\n")[0].split())
-    for end, after in pairwise((*_stops(paragraph), len(paragraph))):
-        if after > end:
-            return paragraph[:end].replace("|", "\\|")
-    return paragraph.rstrip(".").replace("|", "\\|")
-
-
-def _stops(text: str) -> Iterator[int]:
-    start = text.find(". ")
-    while start != -1:
-        yield start
-        start = text.find(". ", start + 1)
+    return re.split(r"\.(?:\s|$)", " ".join(text.split()), maxsplit=1)[0].replace("|", "\\|")
 
 
 def with_picture(page: str) -> str:

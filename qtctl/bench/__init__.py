@@ -1,4 +1,4 @@
-"""What the loops cost beside what Redis itself costs, measured in one run.
+"""What the loops cost beside what Redis itself costs, measured side by side in one run.
 
 A figure alone says little about a machine; a ratio to the wire floor of the same minute does.
 """

@@ -1,1 +1,1 @@
-"""The command line: reads, then prints. `main` is the root, `compose` puts services together."""
+"""The command line: `main` is the root, `compose` puts services together; a module per command."""

@@ -1,4 +1,1 @@
-"""Installing the services on a host, and putting back what was there.
-
-Files and systemd only: nothing here talks to Redis.
-"""
+"""Installing the services on a host and rolling back: files and systemd only, no Redis."""

@@ -1,1 +1,1 @@
-"""Pure decisions: values in, decisions out. No Redis, no clock, no environment, no logging."""
+"""Pure decisions, no I/O: scores, the multiplier, the downsize hint, plans, the gates."""

@@ -1,4 +1,1 @@
-"""The six-plus-six proofs: what the loops do, read back from outside, beside fixed numbers.
-
-Stands beside the command line: starts `qtctl serve` as a process, and imports no service.
-"""
+"""The twelve proofs: the loops run as processes and are checked from outside."""

@@ -1,1 +1,1 @@
-"""Synthetic traffic, for the demo."""
+"""Synthetic traffic for the demo."""

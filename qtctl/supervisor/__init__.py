@@ -1,1 +1,1 @@
-"""Hosts the services: a thread and a port each, backoff, signals, health, logs."""
+"""Hosts the services: a thread and a port each, backoff, signals, systemd, health, logs."""

@@ -1,1 +1,1 @@
-"""The Redis contract: the only package that imports redis."""
+"""The Redis contract, and the only package that imports redis."""

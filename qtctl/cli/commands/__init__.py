@@ -1,1 +1,1 @@
-"""One module per command, exactly those that COMMANDS in `cli/main.py` names."""
+"""One module per command, exactly those in COMMANDS of `cli/main.py`; none imports another."""

@@ -1,1 +1,1 @@
-"""What completes command lines: the engine, bash's words, and a script for each shell."""
+"""Completion of command lines: the engine, how bash splits words, and a script for each shell."""

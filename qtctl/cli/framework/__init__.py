@@ -1,1 +1,1 @@
-"""How a command is made: its options, its context, what it may be given, and how it ends."""
+"""What a command is made of: options, context, arguments, safety questions, exit codes."""

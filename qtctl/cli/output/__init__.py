@@ -1,1 +1,1 @@
-"""All that prints data: columns, formats, tables, JSON. Nothing else writes to stdout."""
+"""All that prints data: columns, formats, tables, JSON; nothing else writes to stdout."""

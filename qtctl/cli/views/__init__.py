@@ -1,1 +1,1 @@
-"""What several commands show: health, halts, permits, targets, scores, plans, …"""
+"""What several commands show: health, halts, permits, targets, what-if, why, deployments."""

@@ -1,1 +1,1 @@
-"""The connection to Redis: from a URL to a client, pipelines, scripts, finding the primary."""
+"""The connection to Redis: URLs, pipelines, loading scripts, finding the primary."""

@@ -1,1 +1,1 @@
-"""What changes the system's state on purpose: kill switches, halts, injected data."""
+"""What changes the state of the system on purpose: kill switches, halts, injected data."""

@@ -1,1 +1,1 @@
-"""A real server of qtctl's own behind `embedded:`, for trying things out, proofs and tests."""
+"""A real Redis-compatible server of our own behind `embedded:`, for demo, proofs and tests."""

@@ -1,1 +1,1 @@
-"""Everything that only looks: decisions, permits, services, streams, groups, targets, status."""
+"""Reads that change nothing: decisions, permits, services, streams, groups, targets, status."""

@@ -1,1 +1,1 @@
-"""What stands on the wire, defined once: keys, ids, records and how they are encoded."""
+"""What stands in Redis, defined once: keys, ids, records, and how they are encoded."""

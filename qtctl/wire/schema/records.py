@@ -1,6 +1,6 @@
 """One record per wire format: its fields drive the encoder, the decoder, the JSON and the page
 docs/redis-contract.md. Golden bytes in tests/wire pin them. Here are the proposal, the hint and
-the small ones; permits.py and decisions.py have the two large ones.
+the small ones; permit.py and decision.py have the two large ones.
 
 Source: section 1 ("Numbers on the wire") and section 2 (proposal).
 Bytes from Redis are decoded here, once: `backslashreplace`, so that a bad byte is visible and

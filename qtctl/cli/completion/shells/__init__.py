@@ -1,1 +1,1 @@
-"""What a shell reads to complete `qtctl` command lines: one script each."""
+"""The script that each shell reads to complete `qtctl` command lines."""
