@@ -1,25 +1,27 @@
 """Where the services are put together: settings in, services out. The one composition root."""
 
+import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
-from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.context import EMBEDDED, Context
+from qtctl.errors import ConfigError
+from qtctl.services.allocation import AllocationLoop
+from qtctl.services.base import Service
+from qtctl.services.governor import Governor
+from qtctl.supervisor import logs
+from qtctl.supervisor.notify import Notify
+from qtctl.supervisor.run import Supervisor, once
 
-if TYPE_CHECKING:
-    from qtctl.services.base import Service
-
-SERVICES = ("allocation", "governor")
+log = logging.getLogger("qtctl.serve")
 
 # What a try takes beside its own time-outs: the wait before it (2 s at most), and a bit more on a
-# machine on its knees.
+# machine under heavy load.
 TRY_MARGIN_SEC = 5.0
 
 
-def services(ctx: Context, names: Sequence[str], url: str) -> "list[Service]":
+def services(ctx: Context, names: Sequence[str], url: str) -> list[Service]:
     """These services, each on a connection of its own; nothing is sent yet."""
-    from qtctl.services.allocation import AllocationLoop
-    from qtctl.services.governor import Governor
-
     settings = ctx.settings
     made: list[Service] = []
     if "allocation" in names:
@@ -38,3 +40,62 @@ def services(ctx: Context, names: Sequence[str], url: str) -> "list[Service]":
     for service in made:
         service.pass_timeout_sec = max(service.pass_timeout_sec, try_sec)
     return made
+
+
+class Hosted:
+    """The services by the settings in force, and by those that are read again at SIGHUP."""
+
+    def __init__(self, ctx: Context, names: Sequence[str], own_server: str | None) -> None:
+        self._ctx = self._next = ctx
+        self._names = names
+        self._own_server = own_server
+        """The URL of the private server, if this process answers for one."""
+
+    def run(self) -> int:
+        """Under the supervisor, until the end is asked for; the exit code."""
+        notify = Notify(self._ctx.environ)
+        made = self._services(self._ctx)
+        self._announce()
+        return Supervisor(made, reload=self._again, reloaded=self._reloaded, notify=notify).run()
+
+    def once(self) -> int:
+        """One pass; 1 if something stays undone."""
+        made = self._services(self._ctx)
+        self._announce()
+        return 0 if once(made) else 1
+
+    def _services(self, ctx: Context) -> list[Service]:
+        return services(ctx, self._names, self._own_server or ctx.settings.redis.url)
+
+    def _again(self) -> list[Service]:
+        """New services by the file as it is now; flags and environment are the process's own.
+
+        Errors: ConfigError; the settings in force stay as they are.
+        """
+        ctx, before = replace(self._ctx), self._ctx
+        file = before.loaded.file
+        if file is not None and ctx.loaded.file is None:
+            # Halfway through a deployment, rather than meant: all would fall to its default.
+            raise ConfigError(f"file {file} is not there any more")
+        if (ctx.settings.redis.url == EMBEDDED) != (self._own_server is not None):
+            raise ConfigError(
+                f"redis.url = {ctx.where().split()[0]!r} ({ctx.loaded.origins['redis.url']}): "
+                "to or from embedded: takes a restart"
+            )
+        made = self._services(ctx)
+        self._next = ctx
+        return made
+
+    def _reloaded(self) -> None:
+        before, self._ctx = self._ctx, self._next
+        if self._ctx.settings.logging != before.settings.logging:
+            configure_logs(self._ctx)
+        self._announce()
+
+    def _announce(self) -> None:
+        log.info("serving %s on %s", " and ".join(self._names), self._ctx.where())
+
+
+def configure_logs(ctx: Context) -> None:
+    """Send log records to stderr in the form that the settings ask for."""
+    logs.configure(ctx.settings.logging.level, ctx.settings.logging.format)

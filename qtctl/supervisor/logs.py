@@ -50,9 +50,9 @@ def configure(
     Raises ConfigError for a level or format that does not exist.
     """
     if level not in LEVELS:
-        raise ConfigError(f"[logging] level: {level!r} is none of {', '.join(LEVELS)}")
+        raise ConfigError(f"[logging] level: {level!r} must be one of {', '.join(LEVELS)}")
     if fmt not in FORMATS:
-        raise ConfigError(f"[logging] format: {fmt!r} is none of {', '.join(FORMATS)}")
+        raise ConfigError(f"[logging] format: {fmt!r} must be one of {', '.join(FORMATS)}")
     stream = sys.stderr if stream is None else stream
     root = logging.getLogger()
     for old in [handler for handler in root.handlers if isinstance(handler, _Handler)]:

@@ -199,7 +199,7 @@ def test_once_without_redis_is_3(cli: Cli, state: Path, service: str) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("nonsense", "SERVICE 'nonsense' is none of allocation, governor, all"),
+        ("nonsense", "SERVICE 'nonsense' must be one of allocation, governor, all"),
         ("", "SERVICE"),
         ("all --embedded", "--embedded is a URL of its own"),
     ],

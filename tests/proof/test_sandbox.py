@@ -58,7 +58,7 @@ def test_a_failure_prints_its_checks_and_the_seeds_line(prove: Prove) -> None:
 def test_an_unknown_step_is_a_usage_error_that_names_the_three(prove: Prove) -> None:
     proven = prove("step3")
     assert proven.code == 2
-    assert proven.err == "qtctl: STEP 'step3' is none of step1, step2, all\n"
+    assert proven.err == "qtctl: STEP 'step3' must be one of step1, step2, all\n"
 
 
 def test_the_settings_in_force_are_proven_and_two_ports_are_no_trouble(

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import text
 from qtctl.cli.output.render import emit
-from qtctl.errors import UsageError
 
 if TYPE_CHECKING:
     from qtctl.bench.figures import Figure
@@ -55,8 +55,7 @@ def bench(
         qtctl bench all
         qtctl bench governor --rounds 10 -o json
     """
-    if suite != "all" and suite not in ALL:
-        raise UsageError(f"SUITE {suite!r} is none of {', '.join(ALL)}, all")
+    arguments.choice(suite, "SUITE", (*ALL, "all"))
     from qtctl.bench import running
 
     url = ctx.settings.redis.url if ctx.loaded.explicit_url else None

@@ -116,7 +116,7 @@ def diff(
 
     found = config_diff.compared(ctx, service)
     emit(ctx, found.rows, DIFFERENCES)
-    for line in found.said:
+    for line in found.notes:
         ctx.say(line)
     if not found.same:
         raise typer.Exit(1)

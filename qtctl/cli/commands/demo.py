@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from qtctl import clock
-from qtctl.cli.compose import SERVICES, services
+from qtctl.cli.framework.arguments import SERVICES
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import number, text
@@ -53,6 +53,7 @@ def demo(ctx: Context) -> None:
     """
     import logging
 
+    from qtctl.cli import compose
     from qtctl.supervisor import logs
     from qtctl.wire.private_server.embedded import temporary
 
@@ -67,7 +68,7 @@ def demo(ctx: Context) -> None:
         store = own.connection(server.url)
         try:
             demo_traffic.scores_and_targets(store)
-            hosted = services(own, SERVICES, server.url)
+            hosted = compose.services(own, SERVICES, server.url)
             with _running(hosted):
                 _until(lambda: _proposed(store), "the allocation loop proposed nothing")
                 for send in demo_traffic.PLANS:

@@ -1,38 +1,23 @@
 """`qtctl doctor`: the production checklist, run."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output.columns import Column, text
-from qtctl.cli.output.render import Fields, Lines, Rows, emit, emit_one
-from qtctl.errors import ConfigError, RedisUnreachable
-
-if TYPE_CHECKING:
-    from qtctl.doctor.findings import Finding
-    from qtctl.doctor.inspection import Inspection
-    from qtctl.doctor.running import Report
+from qtctl.cli.output.render import emit, emit_one
 
 app = new_app("doctor")
-
-STYLES = {"wrong": "red", "warning": "yellow", "unknown": "magenta"}
-PASSED = (text("ok", "check"), text("seen", "what", fold=True))
-WIDTH = 7
-"""Of the longest level; all lines of a finding begin alike."""
 
 
 @command(app)
 def doctor(
     ctx: Context,
     strict: Annotated[
-        bool, typer.Option("--strict", help="End with 1 for warnings and unknowns as well.")
+        bool, typer.Option("--strict", help="Exit 1 for warnings and unknowns as well.")
     ] = False,
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Also each check that found nothing.")
@@ -46,11 +31,11 @@ def doctor(
     ] = None,
 ) -> None:
     """Look at everything, change nothing: Redis, upstream, streams, groups, permits, services,
-    settings, kill switches. Each finding says what, why it matters, and the command that mends it.
+    settings, kill switches. Each finding says what, why it matters, and the command that fixes it.
 
-    Ends with 1 if something is wrong, 0 with warnings alone, 3 where Redis is away (what needs no
-    Redis is looked at all the same), 5 with settings that can't be. `unknown` is what could not be
-    told, for want of a permission mostly. Units and EnvironmentFiles are those of this host.
+    Exits 1 if something is wrong, 0 with warnings alone, 3 where Redis is away (what needs no Redis
+    is checked all the same), 5 with invalid settings. `unknown` is what could not be determined,
+    mostly for want of a permission. Units and EnvironmentFiles are those of this host.
 
     Examples:
         qtctl doctor
@@ -58,137 +43,14 @@ def doctor(
         qtctl doctor --strict -o json
         sudo qtctl doctor
     """
+    from qtctl.cli.views import findings
+
     most = arguments.whole(scan, "--scan", 1_000, 1_000_000_000)
-    report, config_problem = _report(ctx, Path(root or "/"), live=root is None, scan=most)
+    report, problem = findings.report(ctx, Path(root or "/"), live=root is None, scan=most)
     if ctx.output == "table":
-        emit_one(ctx, report, *_page(report, verbose, "" if config_problem else ctx.where()))
+        emit_one(ctx, report, *findings.page(report, verbose, "" if problem else ctx.where()))
     else:
         emit(ctx, report.findings, ())
-    code = _exit_code(report, strict, config_problem)
+    code = findings.exit_code(report, strict, problem)
     if code:
         raise typer.Exit(code)
-
-
-def _report(ctx: Context, root: Path, *, live: bool, scan: int) -> "tuple[Report, str]":
-    """The report, and what is wrong with the settings of this shell ("" for nothing)."""
-    from contextlib import ExitStack
-
-    from qtctl.doctor.running import examine
-
-    ctx.tell_warnings = False
-    away, problem = "", ""
-    with ExitStack() as stack:
-        store = None
-        try:
-            store = stack.enter_context(ctx.store(notice=False))
-        except RedisUnreachable as gone:
-            away = str(gone)
-        except ConfigError as bad:
-            away = problem = str(bad)
-        look = _look(ctx, root, live=live, store=store, scan=scan, problem=problem)
-        return examine(look, away), problem
-
-
-def _look(
-    ctx: Context, root: Path, *, live: bool, store: Any, scan: int, problem: str
-) -> "Inspection":
-    from qtctl.deploy.host import Host
-    from qtctl.doctor.command_lines import CommandLines, own_words, words_of
-    from qtctl.doctor.hosts import installed, server_unit
-    from qtctl.doctor.inspection import Inspection
-    from qtctl.settings import Settings
-
-    host = Host(root, live)
-    about: dict[str, Any] = {
-        "installed": installed(host),
-        "server_unit": server_unit(host),
-        "environ": ctx.environ,
-        "scan": scan,
-    }
-    try:
-        loaded = ctx.loaded
-    except ConfigError:
-        words = CommandLines(own_words(ctx.redis_url, ctx.config, ctx.sets))
-        return Inspection(None, Settings(), problem=problem, words=words, **about)
-    url = loaded.settings.redis.url
-    if store is not None:
-        with suppress(RedisUnreachable):
-            url = store.server_url()
-    words = words_of(loaded, url, ctx.redis_url, ctx.config, ctx.sets)
-    return Inspection(
-        store,
-        loaded.settings,
-        warnings=loaded.warnings,
-        problem=problem,
-        words=words,
-        where=ctx.where(),
-        **about,
-    )
-
-
-def _exit_code(report: "Report", strict: bool, config_problem: str) -> int:
-    from qtctl.doctor.findings import Level
-
-    if config_problem:
-        return ConfigError.exit_code
-    if report.away:
-        return RedisUnreachable.exit_code
-    counted = [Level.WRONG, *((Level.WARNING, Level.UNKNOWN) if strict else ())]
-    return int(any(report.count(level) for level in counted))
-
-
-# The page ---------------------------------------------------------------------------------------
-
-
-def _page(report: "Report", verbose: bool, where: str) -> Iterator[Fields | Lines | Rows]:
-    from qtctl.doctor.findings import Level
-
-    passed = [it for it in report.findings if it.level is Level.OK]
-    for finding in _merged(report.findings):
-        yield from _told(finding)
-    if verbose:
-        yield Rows(passed, PASSED)
-    areas = Counter(it.check.partition(".")[0] for it in passed)
-    columns = [_line("ok", ", ".join(f"{area} {count}" for area, count in areas.items()))]
-    columns.append(_line("total", _summary(report, where), style="bold"))
-    yield Fields(columns[1:] if verbose or not passed else columns)
-
-
-def _merged(findings: "Sequence[Finding]") -> "list[Finding]":
-    """What is not ok, with checks that say the very same as one: a permission that lacks is lacked
-    by many."""
-    from msgspec.structs import replace
-
-    from qtctl.doctor.findings import Level
-
-    merged: dict[tuple[str, ...], Finding] = {}
-    for it in findings:
-        if it.level is not Level.OK:
-            same = (it.level, it.what, it.why, it.command)
-            first = merged.get(same)
-            merged[same] = replace(first, check=f"{first.check}, {it.check}") if first else it
-    return list(merged.values())
-
-
-def _told(finding: "Finding") -> Iterator[Fields | Lines]:
-    level = finding.level.value
-    columns = [_line(level.upper(), f"{finding.check}: {finding.what}", style=STYLES[level])]
-    if finding.why:
-        columns.append(_line("why", finding.why))
-    yield Fields(columns)
-    if finding.command:
-        yield Lines((_line("run", finding.command),), joined=True)
-
-
-def _line(title: str, said: str, style: str = "") -> Column:
-    """A line of the page, all of them with their text at the same place."""
-    return text(title.ljust(WIDTH), lambda _: said, style=style)
-
-
-def _summary(report: "Report", where: str) -> str:
-    from qtctl.doctor.findings import Level
-
-    wrong, warnings, unknown, good = (report.count(level) for level in Level)
-    warned = f"{warnings} warning{'' if warnings == 1 else 's'}"
-    at = f"; {where}" if where else ""
-    return f"{wrong} wrong, {warned}, {unknown} unknown, {good} ok{at}"

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import NoInput, Yes, agreed
 from qtctl.cli.output.columns import age, text
 from qtctl.cli.output.render import Rows, emit_one
-from qtctl.errors import RefusedError, UsageError
+from qtctl.errors import RefusedError
 
 if TYPE_CHECKING:
     from qtctl.proof.environment import Environment
@@ -67,8 +68,7 @@ def proof(
         qtctl proof all --report /tmp/proof
         qtctl proof step1 --live
     """
-    if step not in CHOICES:
-        raise UsageError(f"STEP {step!r} is none of {', '.join(CHOICES)}")
+    arguments.choice(step, "STEP", CHOICES)
     from qtctl.proof.running import Run
 
     with _stage(ctx, CHOICES[step], live=live) as stage:

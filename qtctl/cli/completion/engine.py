@@ -4,16 +4,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperArgument, TyperOption
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.parsing import arity, takes_next
-
-if TYPE_CHECKING:
-    from qtctl.wire.client.store import Store
 
 Option = tuple[str, str]
 """What may be typed, and what it is in a few words (or "")."""
@@ -201,41 +198,11 @@ def _deployments(given: Mapping[str, Sequence[str]]) -> list[str]:
 
 # Names in Redis --------------------------------------------------------------------------------
 
-Look = Callable[["Store", str], list[str]]
 
-
-def _plans(store: "Store", head: str) -> list[str]:
-    from qtctl.wire.queries import completion
-
-    return completion.plan_ids(store, head)
-
-
-def _permits(store: "Store", head: str) -> list[str]:
-    from qtctl.wire.queries import completion
-
-    return completion.permits(store, head)
-
-
-def _symbols(store: "Store", head: str) -> list[str]:
-    from qtctl.wire.queries import completion
-
-    return completion.symbols(store, head)
-
-
-def _halted(store: "Store", head: str) -> list[str]:
-    from qtctl.wire.queries import completion
-
-    return completion.halted(store, head)
-
-
-def _groups(store: "Store", head: str) -> list[str]:
-    from qtctl.wire.queries import groups
-
-    return groups.group_names(store, store.keys.plans)
-
-
-def _names(given: Mapping[str, Sequence[str]], look: Look, head: str, ctx: Context) -> Answer:
+def _names(given: Mapping[str, Sequence[str]], look: str, head: str, ctx: Context) -> Answer:
     """What Redis has, by the options that stand on the line; nothing where it takes too long.
+
+    look: a function of `wire.queries.completion`.
 
     Asked in a thread of its own: to find out that a host is not there can take long, and can't be
     interrupted.
@@ -250,9 +217,11 @@ def _names(given: Mapping[str, Sequence[str]], look: Look, head: str, ctx: Conte
     )
 
     def ask() -> None:
-        # Whatever is wrong: the command itself will tell, when it is run.
+        from qtctl.wire.queries import completion
+
+        # Whatever is wrong: the command itself reports it, when it is run.
         with suppress(Exception), asked.store(notice=False) as store:
-            found.extend(look(store, head))
+            found.extend(getattr(completion, look)(store, head))
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
@@ -291,13 +260,13 @@ SETTINGS: dict[str, Callable[[str], Answer]] = {
     "KEY=VALUE": _limits,
 }
 DEPLOYMENT = ("rollback", "ID")
-NAMES: dict[tuple[str, str], Look] = {
-    ("resume", "SYMBOL"): _halted,
-    ("", "SYMBOL"): _symbols,
-    ("permit show", "ID"): _permits,
-    ("permit take", "ID"): _permits,
-    ("plan show", "ID"): _plans,
-    ("plan explain", "ID"): _plans,
-    ("", "GROUP"): _groups,
+NAMES: dict[tuple[str, str], str] = {
+    ("resume", "SYMBOL"): "halted",
+    ("", "SYMBOL"): "symbols",
+    ("permit show", "ID"): "permits",
+    ("permit take", "ID"): "permits",
+    ("plan show", "ID"): "plan_ids",
+    ("plan explain", "ID"): "plan_ids",
+    ("", "GROUP"): "groups",
 }
 """Arguments whose values are asked of Redis; as in WORDS."""

@@ -218,7 +218,7 @@ def summary(seen: TopSnapshot, now: float, utc: bool) -> str:
     return escape(" · ".join(parts))
 
 
-def told_permit(row: Row) -> str:
+def permit_line(row: Row) -> str:
     """A permit in one line."""
     told = (row["plan_id"], row.get("symbol"), f"{format.ttl(row['ttl_s'])} left",
             row.get("eff_action"), row.get("eff_factor"))  # fmt: skip

@@ -1,16 +1,15 @@
 """This shell's settings beside those of the running services, by the services' own records."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from qtctl import __version__
+from qtctl.cli.framework.arguments import SERVICES, choice
 from qtctl.cli.framework.context import Context
-from qtctl.errors import UsageError
+from qtctl.settings import public
+from qtctl.wire.queries import services
+from qtctl.wire.queries.services import ServiceRecord
 
-if TYPE_CHECKING:
-    from qtctl.wire.queries.services import ServiceRecord
-
-SERVICES = ("allocation", "governor")
 HINT = (
     "A service reads files and environment when it starts, its file also at SIGHUP; "
     "a shell lacks the environment of a unit."
@@ -19,11 +18,11 @@ HINT = (
 
 class Compared(NamedTuple):
     """rows: each setting that differs, once an instance (here or there is None where that side does
-    not know it). same: something was compared, and nothing differs. said: what to tell about it."""
+    not know it). same: something was compared, and nothing differs. notes: a line each."""
 
     rows: list[dict[str, Any]]
     same: bool
-    said: list[str]
+    notes: list[str]
 
 
 def compared(ctx: Context, service: str | None) -> Compared:
@@ -32,27 +31,21 @@ def compared(ctx: Context, service: str | None) -> Compared:
     With one named the shell's METRICS_PORT counts as that service would count it.
     Errors: UsageError for no such service; RedisUnreachable, WireError, ConfigError.
     """
-    from qtctl.wire.queries import services
-
     if service is not None:
-        if service not in SERVICES:
-            raise UsageError(f"SERVICE {service!r} is none of {', '.join(SERVICES)}")
-        ctx.service = service
+        ctx.service = choice(service, "SERVICE", SERVICES)
     wanted = (service,) if service else SERVICES
     with ctx.store() as store:
         running = {name: services.running(store, name) for name in wanted}
     alive = [each for name in wanted for each in running[name]]
     rows = [row for each in alive for row in _differences(ctx, each)]
-    said = [f"No {name} runs on {ctx.where()}." for name in wanted if not running[name]]
-    said += [_said(each, rows) for each in alive]
+    notes = [f"No {name} runs on {ctx.where()}." for name in wanted if not running[name]]
+    notes += [_summary(each, rows) for each in alive]
     if rows:
-        said.append(HINT)
-    return Compared(rows, bool(alive) and not rows, said)
+        notes.append(HINT)
+    return Compared(rows, bool(alive) and not rows, notes)
 
 
-def _differences(ctx: Context, there: "ServiceRecord") -> Iterator[dict[str, Any]]:
-    from qtctl.settings import public
-
+def _differences(ctx: Context, there: ServiceRecord) -> Iterator[dict[str, Any]]:
     ours = public(getattr(ctx.settings, there.service))
     # Another version may have other settings.
     for key in dict.fromkeys((*ours, *there.settings)):
@@ -73,8 +66,8 @@ def _same(here: Any, there: Any) -> bool:
     return bool(here == there) and isinstance(here, bool) == isinstance(there, bool)
 
 
-def _said(each: "ServiceRecord", rows: Sequence[dict[str, Any]]) -> str:
+def _summary(each: ServiceRecord, rows: Sequence[dict[str, Any]]) -> str:
     mine = [row for row in rows if (row["service"], row["instance"]) == (each.service, each.name)]
-    told = f"{len(mine)} differ" if mine else "the same settings as here"
+    result = f"{len(mine)} differ" if mine else "the same settings as here"
     other = "" if each.version == __version__ else f" (it is qtctl {each.version})"
-    return f"{each.service} {each.name}: {told}{other}."
+    return f"{each.service} {each.name}: {result}{other}."

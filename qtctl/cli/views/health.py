@@ -6,17 +6,15 @@ Times are epoch seconds, `_s` are seconds; None is "can't be told".
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.views import halts
-
-if TYPE_CHECKING:
-    from qtctl.wire.control.kill_switch import KillKey
-    from qtctl.wire.queries.services import ServiceRecord
-    from qtctl.wire.queries.status import Status
+from qtctl.doctor import ports
+from qtctl.wire.control.kill_switch import KillKey
+from qtctl.wire.queries.services import ServiceRecord
+from qtctl.wire.queries.status import SERVICES, Status
 
 LATE_PASSES, GRACE_SEC = 3, 10.0
 """A service whose last pass is older than so many intervals and so many seconds is late."""
@@ -139,10 +137,8 @@ class Overall:
     problems: dict[str, str]
 
 
-def of(ctx: Context, found: "Status") -> Overall:
+def of(ctx: Context, found: Status) -> Overall:
     """What was read, as it is told; services on this host are asked whether they are ready."""
-    from qtctl.wire.queries.status import SERVICES
-
     services: list[Service] = []
     for service in SERVICES:
         rows = [_service(it, found.now) for it in found.services if it.service == service]
@@ -163,7 +159,7 @@ def of(ctx: Context, found: "Status") -> Overall:
     )
 
 
-def _service(it: "ServiceRecord", now: float) -> Service:
+def _service(it: ServiceRecord, now: float) -> Service:
     age = max(0.0, now - it.last_pass_at)
     interval = it.settings.get("interval_sec", 1.0)
     limit = LATE_PASSES * float(interval if isinstance(interval, int | float) else 1) + GRACE_SEC
@@ -182,10 +178,8 @@ def _service(it: "ServiceRecord", now: float) -> Service:
     )
 
 
-def _readiness(it: "ServiceRecord") -> tuple[str, str]:
+def _readiness(it: ServiceRecord) -> tuple[str, str]:
     """State and detail by /readyz, where it can be asked from here."""
-    from qtctl.doctor import ports
-
     place = ports.address(it.metrics)
     if it.host != socket.gethostname() or place is None or not ports.is_here(place[0]):
         return ALIVE, ""
@@ -202,7 +196,7 @@ def _missing(service: str) -> Service:
     return Service(service, "", "missing", "", None, None, "", "", "")
 
 
-def _redis(ctx: Context, found: "Status") -> Redis:
+def _redis(ctx: Context, found: Status) -> Redis:
     _, _, at = urlsplit(found.server_url).netloc.rpartition("@")
     primary = None if found.server_url == ctx.settings.redis.url else at
     server = found.server
@@ -215,7 +209,7 @@ def _redis(ctx: Context, found: "Status") -> Redis:
     )  # fmt: skip
 
 
-def _kill_switch(stopped: "Sequence[KillKey]", utc: bool) -> KillSwitch:
+def _kill_switch(stopped: Sequence[KillKey], utc: bool) -> KillSwitch:
     strictest = max((row.mode for row in stopped), key=lambda mode: mode.level, default=None)
     return KillSwitch(
         mode="normal" if strictest is None else strictest.value,
@@ -224,12 +218,12 @@ def _kill_switch(stopped: "Sequence[KillKey]", utc: bool) -> KillSwitch:
     )
 
 
-def _key(row: "KillKey") -> KillSwitchKey:
+def _key(row: KillKey) -> KillSwitchKey:
     mode = row.mode.value
     return KillSwitchKey(row.key, row.value, mode, row.symbol, row.who, row.why, row.since)
 
 
-def _plans(found: "Status") -> Plans:
+def _plans(found: Status) -> Plans:
     lately = found.lately
     return Plans(
         per_minute=round(found.plans_per_minute, 2),
@@ -242,7 +236,7 @@ def _plans(found: "Status") -> Plans:
     )
 
 
-def _group(found: "Status") -> Group | None:
+def _group(found: Status) -> Group | None:
     group = found.group
     if group is None:
         return None
@@ -250,7 +244,7 @@ def _group(found: "Status") -> Group | None:
     return Group(group.lag, group.pending, group.stuck, consumers)
 
 
-def _permits(found: "Status") -> Permits:
+def _permits(found: Status) -> Permits:
     left = [permit.ttl_sec for permit in found.permits]
     ends = [round(ttl, 3) for ttl in left if ttl is not None]
     return Permits(len(left), min(ends, default=None), len(left) - len(ends))

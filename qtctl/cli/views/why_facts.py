@@ -2,23 +2,24 @@
 
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from qtctl.cli.framework.context import Context
+from qtctl.domain import numbers
 from qtctl.domain.diagnosis import Alive, Diagnosis, Target
 from qtctl.domain.downsize import DownsizeRules, Hint, hint
 from qtctl.domain.gates import Limits
 from qtctl.domain.plans import PlanRules
 from qtctl.domain.readings import MISSING, Unusable, assess, target_usd
 from qtctl.errors import WireError
-
-if TYPE_CHECKING:
-    from qtctl.wire.client.store import Store
-    from qtctl.wire.queries.diagnosis import RecentPlans
-    from qtctl.wire.queries.services import ServiceRecord
-    from qtctl.wire.queries.targets import Found
+from qtctl.proof import pages
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries import decisions, diagnosis, services, targets
+from qtctl.wire.queries.diagnosis import RecentPlans
+from qtctl.wire.queries.rules_in_force import of_running
+from qtctl.wire.queries.services import ServiceRecord
+from qtctl.wire.queries.targets import Found
 
 LATELY_SEC = 60.0
 """A plan that was judged since then shows that a governor is ready."""
@@ -41,11 +42,8 @@ class _Own(msgspec.Struct, frozen=True):
     kill_keys: tuple[str, ...]
 
 
-def answer(ctx: Context, store: "Store", symbol: str, since_sec: float) -> Answer | None:
+def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer | None:
     """All that the answer about a symbol rests on; None where nothing is known of it."""
-    from qtctl.wire.queries import decisions, diagnosis, services, targets
-    from qtctl.wire.queries.rules_in_force import of_running
-
     now = store.now_ms() / 1000
     alive = services.running(store, "governor")
     rules, _ = of_running(alive, "governor", ctx.settings, PlanRules)
@@ -91,9 +89,7 @@ def answer(ctx: Context, store: "Store", symbol: str, since_sec: float) -> Answe
     return Answer(facts, hint(reading, downsize))
 
 
-def _target(found: "Found", now: float) -> Target:
-    from qtctl.domain import numbers
-
+def _target(found: Found, now: float) -> Target:
     if found.fields is None:
         return Target()
     read = target_usd(found.fields)
@@ -107,7 +103,7 @@ def _target(found: "Found", now: float) -> Target:
 
 
 def _not_ready(
-    store: "Store", alive: "Sequence[ServiceRecord]", recent_plans: "RecentPlans", now: float
+    store: Store, alive: Sequence[ServiceRecord], recent_plans: RecentPlans, now: float
 ) -> str:
     """Why no governor issues permits, "" where one does or nothing can tell.
 
@@ -116,8 +112,6 @@ def _not_ready(
     latest = recent_plans.plans[0] if recent_plans.plans else None
     if not alive or (latest is not None and latest.verdict and now - latest.at < LATELY_SEC):
         return ""
-    from qtctl.proof import pages
-
     host = socket.gethostname()
     asked = [
         pages.get(it.metrics, "/readyz")
@@ -132,7 +126,7 @@ def _not_ready(
     return _objection(store) if latest is not None and latest.waits else ""
 
 
-def _objection(store: "Store") -> str:
+def _objection(store: Store) -> str:
     """What a governor would have against this server, where none can be asked."""
     try:
         server = store.server()

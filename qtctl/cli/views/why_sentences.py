@@ -5,27 +5,30 @@ Text from Redis is in them as it is; whoever prints them escapes it.
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from qtctl.cli.output import format
-from qtctl.domain.diagnosis import CONSUMER_WAITS_SEC, Cause, PermitState
+from qtctl.domain.diagnosis import (
+    CONSUMER_WAITS_SEC,
+    Cause,
+    Diagnosis,
+    Permit,
+    PermitState,
+    PlanSeen,
+)
 from qtctl.domain.numbers import number
 from qtctl.domain.reasons import Reason, Verdict
-
-if TYPE_CHECKING:
-    from qtctl.domain.diagnosis import Diagnosis, Permit, PlanSeen
 
 
 class Narrator:
     """The facts, and what it takes to speak of them: a key's name, and whether times are UTC."""
 
-    def __init__(self, facts: "Diagnosis", target_key: str, utc: bool = True) -> None:
+    def __init__(self, facts: Diagnosis, target_key: str, utc: bool = True) -> None:
         self.facts = facts
         self.target_key = target_key
         self.utc = utc
 
     @property
-    def last(self) -> "PlanSeen":
+    def last(self) -> PlanSeen:
         """The last plan that was meant to be carried out, where the cause is about one."""
         assert self.facts.last is not None
         return self.facts.last
@@ -253,7 +256,7 @@ def _permits_end(told: Narrator) -> str:
     return f" (issued {told.ago(permit.at)} ago, {state})"
 
 
-def _permit(told: Narrator) -> "Permit":
+def _permit(told: Narrator) -> Permit:
     assert told.facts.permit is not None
     return told.facts.permit
 

@@ -9,6 +9,7 @@ from qtctl import clock
 from qtctl.domain.names import plan_id_problem, symbol_problem
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
+from qtctl.wire.queries.groups import group_names
 from qtctl.wire.schema.keys import DECISION, DECISION_TTL_SEC, EFFICIENCY, PERMIT, TARGET, KeySpec
 from qtctl.wire.schema.records import pairs, text
 
@@ -44,6 +45,11 @@ def permits(store: Store, head: str) -> list[str]:
     replies = store.batch([("PTTL", store.keys.at(PERMIT, name)) for name in names])
     there = zip(names, replies, strict=True)
     return _first(name for name, ttl in there if not is_error(ttl) and ttl != -2)
+
+
+def groups(store: Store, head: str) -> list[str]:
+    """Groups of the plan stream."""
+    return group_names(store, store.keys.plans)
 
 
 def symbols(store: Store, head: str) -> list[str]:

@@ -1,0 +1,252 @@
+"""What `qtctl why` shows: its record, as JSON has it, and the page made of that."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output import format
+from qtctl.cli.output.columns import age, number, text
+from qtctl.cli.output.render import Fields, Lines, Rows, emit_one
+from qtctl.cli.output.styles import verdict_style
+from qtctl.cli.views.why_commands import next_command
+from qtctl.cli.views.why_facts import Answer
+from qtctl.cli.views.why_sentences import Narrator, sentence
+from qtctl.domain.diagnosis import CONSUMER_WAITS_SEC, Diagnosis, PermitState, causes
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import TARGET
+
+HEAD = (
+    text("symbol", "symbol"),
+    text("target", lambda row: _target(row["target"])),
+    text("score", lambda row: _score(row["score"])),
+    text("kill switch", lambda row: _kill(row["kill_switch"])),
+    text("governor", lambda row: _governors(row["governors"])),
+    text("group", lambda row: _group(row["group"])),
+    text("plans", lambda row: _plans(row["plans"])),
+    text("permits", lambda row: _permits(row["permits"])),
+)
+VERDICTS = (
+    text("verdict", "verdict", style=verdict_style),
+    text("reason", "reason"),
+    number("plans", "count"),
+    age("ago", "last_age_s"),
+    text("last plan", "last_plan_id"),
+)
+ANSWER = (text("why", "sentence", style="bold"),)
+NEXT = (text("next", "command"),)
+ALSO = (text("also", "sentence", fold=True), text("next", "command"))
+
+
+def show(ctx: Context, record: dict[str, Any]) -> None:
+    """Print the record."""
+    issued = record["permits"]["issued"]
+    head = tuple(column for column in HEAD if issued or column.title != "permits")
+    emit_one(
+        ctx,
+        record,
+        Fields(head),
+        Rows(record["verdicts"], VERDICTS),
+        Rows(record["also"], ALSO),
+        Fields(ANSWER),
+        Lines(NEXT),
+    )
+
+
+def unknown(store: Store, symbol: str, since_sec: float) -> str:
+    """Nothing is known of it: the nearest that is."""
+    known = {name.upper(): name for name in store.scan(TARGET)}
+    near = difflib.get_close_matches(symbol.upper(), known, n=1, cutoff=0.7)
+    did = f": did you mean {known[near[0]]}?" if near else "; see 'qtctl target list'"
+    return (
+        f"nothing is known of {symbol}: no target, no score, no proposal, and no plan in the last "
+        f"{format.span(since_sec)}{did}"
+    )
+
+
+# The record, as JSON has it ---------------------------------------------------------------------
+
+
+def record(ctx: Context, store: Store, answer: Answer) -> dict[str, Any]:
+    """The answer as JSON has it."""
+    facts = answer.facts
+    utc = ctx.utc or ctx.output != "table"
+    told = Narrator(facts, store.keys.at(TARGET, facts.symbol), utc)
+    first, *also = causes(facts)
+    return {
+        "symbol": facts.symbol,
+        "now": round(facts.now, 3),
+        "since_s": facts.since_sec,
+        **_said(first, told),
+        "also": [_said(cause, told) for cause in also],
+        **_state(answer),
+        "plans": _plans_json(facts),
+        "verdicts": _verdicts(facts),
+        "permits": _permits_json(facts),
+    }
+
+
+def _said(cause: str, told: Narrator) -> dict[str, str]:
+    return {
+        "cause": cause,
+        "sentence": sentence(cause, told),
+        "command": next_command(cause, told),
+    }
+
+
+def _state(answer: Answer) -> dict[str, Any]:
+    """How things stand now."""
+    facts, seen = answer.facts, answer.hint.efficiency
+    target, kill = facts.target, facts.kill
+    return {
+        "target": {
+            "target_usd": target.usd,
+            "age_s": _round(target.age_sec),
+            "ttl_s": _round(target.ttl_sec),
+            "problem": target.problem,
+        },
+        "score": {
+            "efficiency_score": seen.score,
+            "confidence": seen.confidence,
+            "age_s": _round(seen.age_sec),
+            "counts_as": seen.reason.value,
+            "problem": seen.problem,
+            "eff_action": answer.hint.action.value,
+            "eff_factor": round(answer.hint.factor, 4),
+            "extra_cooldown_sec": answer.hint.extra_cooldown_sec,
+        },
+        "kill_switch": {
+            "mode": ("normal", "reduce_only", "halted")[kill.level],
+            "key": kill.key,
+            "value": kill.value,
+            "symbol": kill.symbol,
+            "since": kill.since,
+            "who": kill.who,
+            "why": kill.why,
+        },
+        "governors": [
+            {
+                "name": it.name,
+                "version": it.version,
+                "host": it.host,
+                "last_pass_age_s": _round(it.last_pass_age_sec),
+            }
+            for it in facts.governors
+        ],
+        "group": {"there": facts.group_there, "lag": facts.lag, "pending": facts.pending},
+    }
+
+
+def _plans_json(facts: Diagnosis) -> dict[str, Any]:
+    latest = facts.plans[0] if facts.plans else None
+    return {
+        "seen": len(facts.plans),
+        "meant": sum(plan.meant for plan in facts.plans),
+        "waiting": sum(bool(plan.waits) for plan in facts.plans),
+        "last_age_s": None if latest is None else _round(facts.now - latest.at),
+        "last_plan_id": None if latest is None else latest.plan_id,
+        "looked_at": facts.looked_at,
+        "looked_back_s": _round(facts.looked_back_sec),
+        "unreadable_without_symbol": facts.nameless,
+    }
+
+
+def _verdicts(facts: Diagnosis) -> list[dict[str, Any]]:
+    """How many plans got which verdict for which reason, the most frequent first."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for plan in facts.plans:
+        verdict = plan.verdict or ("waiting" if plan.waits else "unknown")
+        row = rows.setdefault(
+            (verdict, plan.reason),
+            {
+                "verdict": verdict,
+                "reason": plan.reason,
+                "count": 0,
+                "last_age_s": round(facts.now - plan.at, 3),
+                "last_plan_id": plan.plan_id,
+            },
+        )
+        row["count"] += 1
+    return sorted(rows.values(), key=lambda row: -row["count"])
+
+
+def _permits_json(facts: Diagnosis) -> dict[str, Any]:
+    issued = list(facts.permits.values())
+    counts = {state.value: sum(it.state is state for it in issued) for state in PermitState}
+    late = sum(it.queue_age_sec > CONSUMER_WAITS_SEC for it in issued)
+    return {"issued": len(issued), **counts, "late": late}
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+# The page ---------------------------------------------------------------------------------------
+
+
+def _target(target: dict[str, Any]) -> str:
+    if target["problem"]:
+        return f"unreadable: {target['problem']}"
+    if target["target_usd"] is None:
+        return "none"
+    left = "never expires" if target["ttl_s"] is None else f"{format.span(target['ttl_s'])} left"
+    old = "of unknown age" if target["age_s"] is None else f"{format.span(target['age_s'])} old"
+    return f"{format.money(target['target_usd'])} USD, {old}, {left}"
+
+
+def _score(score: dict[str, Any]) -> str:
+    if score["efficiency_score"] is None:
+        return f"{score['counts_as']}{': ' * bool(score['problem'])}{score['problem']}"
+    hint = score["eff_action"]
+    if hint != "NONE":
+        hint = f"{hint} × {score['eff_factor']:.4f}, {score['extra_cooldown_sec']} s more cooldown"
+    return (
+        f"{score['efficiency_score']:.4f}, confidence {score['confidence']:g}, "
+        f"{format.span(score['age_s'])} old: {score['counts_as']}, {hint}"
+    )
+
+
+def _kill(kill: dict[str, Any]) -> str:
+    if kill["mode"] == "normal":
+        return "normal"
+    return f"{kill['mode']}: {kill['key']} is {kill['value']!r}"
+
+
+def _governors(alive: Sequence[dict[str, Any]]) -> str:
+    if not alive:
+        return "none runs"
+    return ", ".join(
+        f"{it['name']} {it['version']}, last pass {format.span(it['last_pass_age_s'])} ago"
+        for it in alive
+    )
+
+
+def _group(group: dict[str, Any]) -> str:
+    if not group["there"]:
+        return "none"
+    lag = "unknown" if group["lag"] is None else f"{group['lag']:,}"
+    return f"lag {lag}, {group['pending']:,} pending"
+
+
+def _plans(plans: dict[str, Any]) -> str:
+    looked = f"of {plans['looked_at']:,} in the stream"
+    if plans["looked_back_s"] is not None:
+        looked += f" (read back only {format.span(plans['looked_back_s'])}: the cap was reached)"
+    if not plans["seen"]:
+        return f"none {looked}"
+    return f"{plans['seen']:,} {looked}, the last {format.span(plans['last_age_s'])} ago"
+
+
+def _permits(permits: dict[str, Any]) -> str:
+    parts = [
+        f"{permits[state]:,} {words}"
+        for state, words in (
+            ("open", "open"),
+            ("taken", "taken"),
+            ("withdrawn", "withdrawn"),
+            ("taken_or_expired", "taken or expired (a take leaves no trace)"),
+            ("late", "issued too late for the Apply Layer"),
+        )
+        if permits[state]
+    ]
+    return f"{permits['issued']:,} issued: {', '.join(parts)}"
