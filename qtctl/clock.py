@@ -14,5 +14,5 @@ def monotonic() -> float:
 
 
 def sleep(seconds: float) -> None:
-    """Wait; for CLI polling and the supervisor only, never inside a step."""
+    """Wait; for polling, never inside a step."""
     time.sleep(seconds)

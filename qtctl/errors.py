@@ -6,14 +6,12 @@
     ├── NotFoundError        1   what was asked for is not there
     ├── UsageError           2   an argument or option that makes no sense
     ├── RedisUnreachable     3   no server, or a server that does not answer in time
-    ├── RefusedError         4   refused for safety; the message says how to insist
+    ├── RefusedError         4   refused for safety; the message says how to override it
     ├── ConfigError          5   a setting that is unknown, of a wrong type, or impossible
     └── WireError            1   Redis answered, and the answer is an error or makes no sense
         ├── WrongTypeError       a key holds another type than the contract says
         ├── NoPermissionError    the ACL user may not do this
         └── ServerRefusedError   out of memory, read-only replica, loading, script unknown, …
-
-Sources: section 4 of the specification ("Exit codes").
 """
 
 
@@ -33,14 +31,14 @@ class UsageError(QtctlError):
     exit_code = 2
 
 
-class RedisUnreachable(QtctlError):  # noqa: N818 - it is a state of the world, named as one
-    """No server there, or no answer in time. The URL in the message has no password."""
+class RedisUnreachable(QtctlError):  # noqa: N818 - a state of the world, named as one
+    """No server, or no answer in time. The URL in the message has no password."""
 
     exit_code = 3
 
 
 class RefusedError(QtctlError):
-    """Refused for safety; the message says what is in the way and how to insist."""
+    """Refused for safety; the message says what is in the way and how to override it."""
 
     exit_code = 4
 

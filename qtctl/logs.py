@@ -1,6 +1,6 @@
-"""Many log lines in one write: a line per permit written singly would cost half the throughput.
+"""Many log lines in one write: one write per permit would cost half the throughput.
 
-How lines look is the supervisor's business; whoever logs only names a message and its fields.
+The supervisor formats the lines; callers only give a message and its fields.
 """
 
 import logging

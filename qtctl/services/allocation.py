@@ -1,7 +1,4 @@
-"""The allocation loop: read targets and scores, propose, write; in shadow only.
-
-Source: section 2 of the specification.
-"""
+"""The allocation loop: reads targets and scores, writes proposals; in shadow only."""
 
 import logging
 import math
@@ -52,19 +49,19 @@ class AllocationLoop:
             store, self.name, self.instance, public(settings), digest(settings),
             settings.interval_sec,
         )  # fmt: skip
-        self._scores_bad = ProblemLog(log, "efficiency score")
-        self._targets_bad = ProblemLog(log, "target")
-        self._writes_bad = ProblemLog(log, "proposal")
+        self._bad_scores = ProblemLog(log, "efficiency score")
+        self._bad_targets = ProblemLog(log, "target")
+        self._bad_writes = ProblemLog(log, "proposal")
         self._symbols = Symbols(store)
         self._due: float = 0.0
 
     def open(self, now: float) -> None:
-        """Nothing to prepare but a server that answers."""
+        """Checks that the server answers."""
         self._store.run("PING")
         self._symbols.forget()
 
     def step(self, now: float) -> int:
-        """One pass over all symbols; how many got a proposal."""
+        """One pass over all symbols; the number of proposals."""
         started = clock.monotonic()
         self._due = started + self._settings.interval_sec
         self._store.confirm()
@@ -78,12 +75,12 @@ class AllocationLoop:
             maxlen=max(self._settings.stream_maxlen, 3 * len(symbols)),
             ttl_sec=self._settings.propose_key_ttl_sec,
         )
-        for kind, troubles, bad in (
-            ("efficiency", self._scores_bad, found.bad_scores),
-            ("target", self._targets_bad, found.bad_targets),
-            ("write", self._writes_bad, bad_writes),
+        for kind, problem_log, bad in (
+            ("efficiency", self._bad_scores, found.bad_scores),
+            ("target", self._bad_targets, found.bad_targets),
+            ("write", self._bad_writes, bad_writes),
         ):
-            troubles.update(bad)
+            problem_log.update(bad)
             self.metrics.errors.labels(kind).inc(len(bad))
         self._heartbeat.beat(now, f"{self.metrics_addr}:{self.metrics_port}")
         self.metrics.passed(found.reasons, found.kept, now, clock.monotonic() - started)
@@ -92,7 +89,7 @@ class AllocationLoop:
         return count
 
     def once(self, now: float) -> bool:
-        """One pass; True: nothing is left to do."""
+        """One pass; always True, since nothing is left to do."""
         self.step(now)
         return True
 
@@ -101,7 +98,7 @@ class AllocationLoop:
         stop.wait(max(0.0, self._due - clock.monotonic()))
 
     def close(self) -> None:
-        """Lets the connection go."""
+        """Closes the connection."""
         self._heartbeat.leave()
         self._store.close()
 
@@ -110,12 +107,12 @@ class AllocationLoop:
         self.metrics.errors.labels(kind).inc()
 
     def not_ready(self) -> str | None:
-        """A finished pass is all there is to being ready."""
+        """None: a finished pass is all it takes to be ready."""
         return None
 
 
 class _Found:
-    """What one pass finds and decides, chunk by chunk."""
+    """What one pass reads and decides, chunk by chunk."""
 
     def __init__(
         self,
@@ -137,12 +134,12 @@ class _Found:
         targets: Sequence[Reading],
         efficiencies: Sequence[Reading],
     ) -> list[Proposal]:
-        """The proposals for these symbols; what can't be read is noted."""
+        """The proposals for these symbols; unreadable scores and targets are collected."""
         now, rules = self._now, self._rules
         made: list[Proposal] = []
         for symbol, target, raw in zip(symbols, targets, efficiencies, strict=True):
             if target is None:
-                continue  # It went since it was seen.
+                continue  # Deleted since the scan.
             base = target_usd(target)
             if isinstance(base, Unusable):
                 self.bad_targets[self._at(TARGET, symbol.name)] = base.problem
@@ -157,6 +154,6 @@ class _Found:
                 self.bad_targets[self._at(TARGET, symbol.name)] = "target_usd is too large"
         self.reasons.update([proposal.efficiency.reason for proposal in made])
         if self._keep:
-            # What is not kept is used up again at once: memory that is still in the cache.
+            # Otherwise each chunk's memory is reused for the next while it is still in the cache.
             self.kept += made
         return made

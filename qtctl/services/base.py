@@ -1,8 +1,8 @@
 """What a service is: prepared once per connection, then pass after pass of `step`.
 
-A step never sleeps; between steps the supervisor calls `wait`, which ends when there may be
-something to do. A service connects in `open`, never in its constructor, so that building one
-has no effect and a lost connection is mended by closing and opening it again.
+A step never sleeps; between steps the supervisor calls `wait`, which returns when there may be
+something to do. A service connects in `open`, never in its constructor: building one has no
+effect, and closing and opening it again recovers from a lost connection.
 """
 
 import threading
@@ -22,31 +22,31 @@ class Service(Protocol):
     name: str
     """`allocation` or `governor`."""
     instance: str
-    """Which of several: the host's name unless `name` is set."""
+    """Distinguishes several of them: the host's name unless `name` is set."""
     pass_timeout_sec: float
-    """Without a finished pass for so long, the service makes no progress (/livez says 503)."""
+    """A service without a finished pass for this long makes no progress (/livez answers 503)."""
     metrics_addr: str
     metrics_port: int
-    """0 takes a free one; once it listens, this is the port that it has."""
+    """0 takes a free port; once the health server listens, this is the port in use."""
     registry: CollectorRegistry
 
     def open(self, now: float) -> None:
         """Connect and prepare (scripts, consumer group, checks of the server)."""
 
     def step(self, now: float) -> int:
-        """One pass; how many symbols or plans it served. `now` is seconds since the epoch."""
+        """One pass; the number of symbols or plans served. `now` is seconds since the epoch."""
 
     def once(self, now: float) -> bool:
-        """All that is there now, and no more; False if something stays undone."""
+        """Serves all that is there now, and no more; False if something stays undone."""
 
     def wait(self, stop: threading.Event) -> None:
-        """Until there may be something to do, or `stop` is set (noticed within a second)."""
+        """Returns when there may be something to do, or within a second after `stop` is set."""
 
     def close(self) -> None:
-        """Let go of connections; never raises, may be called twice."""
+        """Close the connections; never raises, may be called twice."""
 
     def failed(self, kind: str) -> None:
         """Count an error that ended a pass: `redis_unreachable`, `redis_error`, `exception`."""
 
     def not_ready(self) -> str | None:
-        """Why no work may be done now though Redis answers (eviction allowed, …), or None."""
+        """Why the service may do no work though Redis answers (eviction allowed, …), or None."""

@@ -1,7 +1,4 @@
-"""A running service's own record in Redis, so that others see what runs, where, with what.
-
-Source: section 1 of the specification, `qtctl:service:{service}:{name}`.
-"""
+"""The record that a running service keeps in Redis: what runs, where, and with which settings."""
 
 import logging
 import os
@@ -23,13 +20,13 @@ log = logging.getLogger("qtctl.presence")
 
 
 def host_name() -> str:
-    """The host's name; `name` in the settings replaces it where several run on one host."""
+    """The host's name, which is the instance's name unless the settings give one."""
     return socket.gethostname()
 
 
 class Heartbeat:
-    """Writes the record at each pass, at most once a second; the whole of it each time, so that
-    it is complete again after it expired."""
+    """Writes the record after each pass, at most once a second; always all of it, so that it is
+    complete again after it expired."""
 
     def __init__(
         self,
@@ -53,12 +50,12 @@ class Heartbeat:
         }
         self._started_at: int | None = None
         self._last: float | None = None
-        self._bad = ProblemLog(log, "service record")
+        self._problems = ProblemLog(log, "service record")
 
     def beat(self, now: float, metrics: str) -> None:
-        """A pass was finished; now in epoch seconds, metrics the address of its health port.
+        """Records a finished pass; now in epoch seconds, metrics: the address of its health port.
 
-        Where Redis refuses it, that is logged: nobody's permit or proposal waits for a record.
+        A refusal by Redis is only logged: no permit or proposal waits for a record.
         Errors: RedisUnreachable.
         """
         if self._started_at is None:
@@ -72,12 +69,12 @@ class Heartbeat:
         }
         flat = [part for pair in fields.items() for part in pair]
         problem = self._write(flat)
-        self._bad.update({} if problem is None else {self._key: str(problem)})
+        self._problems.update({} if problem is None else {self._key: str(problem)})
         self._last = now
 
     def _write(self, flat: list[str]) -> WireError | None:
         try:
-            # One step: a crash in between would leave a record for ever.
+            # Atomic: a crash in between would leave a record that never expires.
             written, _ = self._store.batch(
                 [("HSET", self._key, *flat), ("EXPIRE", self._key, self._ttl_sec)], atomic=True
             )
@@ -86,9 +83,8 @@ class Heartbeat:
         return reply_error(written, self._key) if is_error(written) else None
 
     def leave(self) -> None:
-        """The service pauses or ends: nobody should take it for running for another 30 s.
-
-        Only where a connection stands: one that broke took the record's refreshing with it.
+        """Removes the record, so that a service that pauses or ends does not look alive until it
+        expires. Does nothing without a connection.
         """
         self._last = None
         if self._store.connected:

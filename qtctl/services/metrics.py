@@ -1,7 +1,7 @@
-"""What the services count. Each has a registry of its own: two live in one process.
+"""What the services count. Each service has a registry of its own, since one process hosts two.
 
-Source: sections 2 and 3 of the specification. Labels are bounded: a reason is a word of the
-specification, a plan_id is never a label, and symbols are capped.
+Labels are bounded: reasons are a fixed set, symbols are capped, and a plan_id is never a label.
+All series: docs/monitoring.md.
 """
 
 import math
@@ -28,11 +28,11 @@ from qtctl.wire.governor.commit import CommitResult
 from qtctl.wire.schema.decision import CommitRequest
 
 OTHER = "other"
-"""The label of what is over the cap."""
+"""The label of everything over the cap."""
 BACKLOG = "backlog"
-"""The `decision` label of entries that were too old to look at."""
+"""The `decision` label of entries skipped as too old."""
 LOOP_ERRORS = ("redis_unreachable", "redis_error", "exception")
-"""What ends a pass; the supervisor counts it."""
+"""Errors that end a pass; the supervisor reports them."""
 ALLOCATION_ERRORS = ("efficiency", "target", "write", *LOOP_ERRORS)
 GOVERNOR_ERRORS = (
     "efficiency", "commit", "trimmed", "tries", "housekeeping", "not_ready", *LOOP_ERRORS,
@@ -41,27 +41,26 @@ _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 def _registry() -> CollectorRegistry:
-    # The `_created` series would double what a person reads and nobody uses them.
+    # The `_created` series are of no use and would double the length of the page.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     return CollectorRegistry()
 
 
 def _preset(counter: Counter, values: Iterable[Sequence[str]]) -> None:
-    """A series that is there from the start, at 0, can be seen to grow and be alerted on."""
+    """Creates series at 0: an alert can only see an increase in a series that was there before."""
     for labels in values:
         counter.labels(*labels)
 
 
 def _start_time(name: str, registry: CollectorRegistry) -> None:
-    """So that what is counted right after a start, before the first scrape, can be told from what
-    was counted long ago."""
+    """Separates what was counted between a start and the first scrape from what was counted long
+    ago."""
     start = Gauge(name, "When these counters began at 0: a start, or a reload", registry=registry)
     start.set(clock.now())
 
 
 class AllocationMetrics:
-    """The nine of section 2, a gauge that tells when per-symbol series are left out, and one that
-    tells when counting began."""
+    """The metrics of the allocation loop."""
 
     def __init__(self, max_symbols: int) -> None:
         self.registry = _registry()
@@ -87,15 +86,15 @@ class AllocationMetrics:
         self.registry.register(self._per_symbol)
 
     def shows(self, symbols: int) -> bool:
-        """Would so many symbols have series of their own."""
+        """True if this many symbols get series of their own."""
         return symbols <= self._per_symbol.most
 
     def passed(
         self, reasons: Mapping[EffReason, int], shown: Sequence[Proposal], now: float,
         seconds: float,
     ) -> None:  # fmt: skip
-        """A pass is over: its proposals by reason, and those to be shown one by one (none where
-        there are too many); now in epoch seconds."""
+        """Counts a finished pass: its proposals by reason, and those with series of their own (none
+        where there are too many symbols); now in epoch seconds."""
         count = sum(reasons.values())
         self.loops.inc()
         self.duration.observe(seconds)
@@ -107,15 +106,15 @@ class AllocationMetrics:
 
 
 class _PerSymbol(Collector):
-    """Rendered at scrape time from the last pass: a symbol's series go when the symbol goes, and
-    its score series when the score goes."""
+    """Rendered at scrape time from the last pass: the series of a symbol disappear with the symbol,
+    and its score series with the score."""
 
     def __init__(self, max_symbols: int) -> None:
         self.last: tuple[Sequence[Proposal], int] = ((), 0)
         self.most = max_symbols
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        # One pass: the loop may put the next in its place meanwhile.
+        # Read once: the loop may replace it with the next pass at any time.
         last, count = self.last
         left_out = count - len(last)
         multiplier = GaugeMetricFamily(
@@ -142,8 +141,7 @@ class _PerSymbol(Collector):
 
 
 class GovernorMetrics:
-    """The metrics of section 3, and three more (docs/decisions.md): refusals by kind, the kill
-    switch, when counting began."""
+    """The metrics of the governor."""
 
     def __init__(self, max_symbols: int) -> None:
         self.registry = _registry()
@@ -205,14 +203,14 @@ class GovernorMetrics:
         self._symbols: set[str] = set()
         self._max_symbols = max_symbols
         self.lag.set(math.nan)
-        # Looking a series up by its labels costs more than counting it.
+        # Looking up a series by its labels costs more than counting.
         self._allow_of = cache(self.allow.labels)
         self._eff_factor_of = cache(self.eff_factor.labels)
         self._eff_apply_of = cache(self.eff_apply.labels)
         self._gate_skipped_of = cache(self.gate_skipped.labels)
 
     def count(self, request: CommitRequest, result: CommitResult, limits: Limits) -> None:
-        """A plan was settled. A replay counts as nothing: the first result was counted."""
+        """Counts a settled plan; not a replay, whose first result was counted."""
         plan = request.plan
         if result.verdict is Verdict.SKIPPED:
             known = plan.decision in SKIPPED_DECISIONS
@@ -232,7 +230,7 @@ class GovernorMetrics:
             self.plan_to_permit.observe(max(0.0, float(result.facts["queue_age_sec"])))
 
     def count_rejected(self, kind: Kind | None) -> None:
-        """An unreadable plan was rejected; kind: of the permit that it asked for, if any."""
+        """Counts a rejected plan; kind: of the permit that it asked for, if any."""
         self.rejected.labels(Reason.INVALID_PLAN.value).inc()
         if kind is not None:
             self.refused.labels(kind.value, Reason.INVALID_PLAN.value).inc()
@@ -246,13 +244,13 @@ class GovernorMetrics:
         return symbol
 
     def group(self, pending: int, lag: int | None) -> None:
-        """How the consumer group stands; lag None is unknown."""
+        """The state of the consumer group; lag None is unknown."""
         self.pending.set(pending)
         self.lag.set(math.nan if lag is None else lag)
 
 
 def _refusals() -> Iterator[tuple[str, str]]:
-    """Every (kind, reason) that there can be."""
+    """Every possible (kind, reason)."""
     for reason in Reason:
         if reason is not Reason.OK:
             yield Kind.OPEN.value, reason.value
@@ -274,5 +272,5 @@ def _facts_of(plan: Plan) -> Facts:
 
 
 def _skippable() -> tuple[str, ...]:
-    """The gates that may lack their input: those that an open without anything goes past."""
+    """The gates that can lack their input: those that a bare open passes for want of it."""
     return lacking_input(Facts(symbol="", kind=Kind.OPEN, queue_age_sec=0.0), Limits())

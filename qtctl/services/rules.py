@@ -13,7 +13,7 @@ from qtctl.wire.schema.keys import Keys
 
 
 def rules_of(settings: GovernorSettings, keys: Keys, instance: str) -> Rules:
-    """All that a judgement goes by, from the settings."""
+    """Everything that a plan is judged by, from the settings."""
     limits = Limits(
         max_plan_age_sec=settings.max_plan_age_sec,
         max_queue_age_sec=settings.max_queue_age_sec,

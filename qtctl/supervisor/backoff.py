@@ -1,12 +1,12 @@
-"""How long to wait before the next try."""
+"""Delays between tries."""
 
 import random
 
 
 class Backoff:
-    """Delays in seconds that double from `first` to at most `most`, each cut at random.
+    """Delays in seconds that double from `first` to at most `most`, each shortened at random.
 
-    The cut (up to a half) keeps several processes from knocking at a server in step.
+    The jitter (up to a half) keeps several processes from reconnecting in step.
     """
 
     def __init__(self, first: float, most: float) -> None:
@@ -20,10 +20,10 @@ class Backoff:
         return self._delay * random.uniform(0.5, 1.0)
 
     def ran(self, seconds: float) -> None:
-        """Passes have finished for `seconds` since the last try: start over once that is proof.
+        """Passes have finished for `seconds` since the last try: start over if that is long enough.
 
-        What fails a moment after each restart keeps its long delay; a single good pass is not
-        enough, it has to last for as long as was waited.
+        A single good pass does not reset the delay: it has to last for as long as the last delay,
+        or a service that fails right after each restart would be restarted too often.
         """
         if seconds >= self._delay:
             self._delay = 0.0

@@ -1,4 +1,4 @@
-"""A service's own port: /metrics, /livez and /readyz, plain text, one line for the probes."""
+"""The HTTP port of a service: /metrics, and /livez and /readyz as one line of plain text."""
 
 import logging
 import socket
@@ -20,17 +20,17 @@ from qtctl.supervisor.progress import Answer, Progress
 
 PLAIN = "text/plain; charset=utf-8"
 
-# A client may take so long for one read or write, and for its whole request: a byte now and
-# then must not hold a thread for ever.
+# Time limits for one read or write and for a whole request: a client that sends a byte now and then
+# must not hold a thread for ever.
 IO_TIMEOUT_SEC = 5.0
 REQUEST_TIMEOUT_SEC = 15.0
 
-# How soon a server notices that it is to end; each look costs some 20 µs.
+# How soon a server notices its end; each look costs some 20 µs.
 _POLL_SEC = 0.1
 
 
 class Page(NamedTuple):
-    """What is sent back."""
+    """A response."""
 
     status: HTTPStatus
     content_type: str
@@ -48,9 +48,9 @@ class HealthServer:
         self._thread: threading.Thread | None = None
 
     def start(self) -> int:
-        """Listen, and tell the port (a free one where 0 was asked for).
+        """Listen; the port in use (a free one if the setting is 0).
 
-        Raises QtctlError where the address or port can't be had, naming both and the settings.
+        Raises QtctlError if the address or port can't be bound, naming both and the settings.
         """
         name, host = self._service.name, self._service.metrics_addr
         port = self._service.metrics_port
@@ -63,7 +63,7 @@ class HealthServer:
                 f"(0 takes a free one) or [{name}] metrics_addr"
             ) from exc
         bound: int = self._server.server_address[1]
-        self._service.metrics_port = bound  # Its record in Redis tells where to look.
+        self._service.metrics_port = bound  # Its record in Redis names it.
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SEC,), name=f"health-{name}", daemon=True
         )
@@ -72,11 +72,11 @@ class HealthServer:
         return bound
 
     def switch(self, service: Service, progress: Progress) -> None:
-        """Answer for its successor from now on, on the port that there is."""
+        """Answer for a successor from now on, on the same port."""
         self._service, self._progress = service, progress
 
     def stop(self) -> None:
-        """Free the port and hang up on whoever is connected."""
+        """Free the port and close open connections."""
         if self._server is None or self._thread is None:
             return
         self._server.shutdown()
@@ -98,7 +98,7 @@ class HealthServer:
 
 
 class _Server(ThreadingHTTPServer):
-    """Bound when made. Keeps its open connections, so that none outlives its time."""
+    """Bound on construction. Keeps track of open connections, to close those that take too long."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
-        # HTTPServer's own asks DNS for the host's name, which may take seconds; nobody reads it.
+        # HTTPServer's own looks the host's name up in DNS, which may take seconds; it is not used.
         socketserver.TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -133,17 +133,17 @@ class _Server(ThreadingHTTPServer):
         self.hang_up(clock.monotonic())
 
     def hang_up(self, now: float) -> None:
-        """End the connections whose time is over by `now` (monotonic seconds)."""
+        """Close the connections whose time is up at `now` (monotonic seconds)."""
         with self._lock:
             late = [request for request, at in self._deadlines.items() if at <= now]
         for request in late:
-            with suppress(OSError):  # it ended by itself meanwhile
+            with suppress(OSError):  # it has ended meanwhile
                 request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that goes away is nobody's error; a collector that raises is ours.
+        # A client that disconnects is no error; a collector that raises is ours.
         if not isinstance(sys.exc_info()[1], OSError):
-            self.log.exception("no answer for a request")
+            self.log.exception("request failed")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = IO_TIMEOUT_SEC
 
     def do_GET(self) -> None:
-        """Answer with the page of that path."""
+        """Respond with the page at that path."""
         page = self.server.pages.get(self.path.partition("?")[0], _not_found)
         status, content_type, body = page(self.headers.get("Accept", ""))
         self.send_response(status)

@@ -1,4 +1,4 @@
-"""The place of one service: its port and its loop's thread, which outlive one set of settings."""
+"""Hosts one service: its port and its loop's thread, which outlive one set of settings."""
 
 import logging
 import threading
@@ -11,7 +11,7 @@ from qtctl.supervisor.progress import Progress
 
 log = logging.getLogger("qtctl.supervisor")
 
-# A loop that waits notices its end within a second; only then is one that is late called hung.
+# A waiting loop notices a stop within a second; only after that can a late one count as hung.
 END_SEC = 1.5
 
 
@@ -28,7 +28,7 @@ class HostedService:
         self.progress = _progress_of(service)
         self.abandoned: list[threading.Thread] = []
         self._service = service
-        self._asked = _address(service)
+        self._address = _address(service)
         self._server = HealthServer(service, self.progress)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -37,46 +37,46 @@ class HostedService:
 
     @property
     def port(self) -> int:
-        """Where it answers, once bound."""
+        """The port where it answers, once bound."""
         return self._service.metrics_port
 
     @property
     def thread(self) -> threading.Thread | None:
-        """The loop's."""
+        """The thread of its loop."""
         return self._thread
 
     @property
     def changing(self) -> bool:
-        """Does a successor wait for the loop to finish its pass?"""
+        """True while a successor waits for the loop to finish its pass."""
         return self._stop.is_set()
 
     @property
     def gave_up(self) -> bool:
-        """Has the loop ended though nobody asked it to?"""
+        """True if the loop has ended without a request."""
         thread = self._thread
         return thread is not None and not thread.is_alive() and not self._stop.is_set()
 
     def bind(self) -> None:
-        """Listen. Raises QtctlError where the port can't be had."""
+        """Listen. Raises QtctlError if the port can't be bound."""
         self._server.start()
 
     def start(self) -> None:
-        """Let the loop begin."""
+        """Start the loop."""
         self._stop = threading.Event()
         self.progress.started = clock.monotonic()
         loop = Loop(self._service, self.progress, self._stop)
-        # Daemon: a loop that does not end must not keep the process.
+        # Daemon: a loop that does not end must not keep the process alive.
         self._thread = threading.Thread(target=loop.run, name=self.name, daemon=True)
         self._thread.start()
 
     def prepare(self, service: Service) -> None:
-        """Have all that a successor needs; nothing changes yet.
+        """Get ready for a successor; nothing changes yet.
 
-        Where it asks for another address or port than the service before, it listens there
-        already. Raises QtctlError where it can't.
+        If its settings name another address or port than those of the service before, it listens
+        there already. Raises QtctlError if it can't.
         """
         successor = _Successor(service)
-        if successor.asked in (self._asked, _address(self._service)):
+        if successor.address in (self._address, _address(self._service)):
             service.metrics_port = self._service.metrics_port
         else:
             server = HealthServer(service, successor.progress)
@@ -85,18 +85,18 @@ class HostedService:
         self._next = successor
 
     def discard(self) -> None:
-        """Forget what was prepared."""
+        """Drop the prepared successor."""
         if self._next is not None and self._next.server is not None:
             self._next.server.stop()
         self._next = None
 
     def replace(self) -> None:
-        """Let the prepared one take over as soon as the loop has finished its pass (`look`)."""
+        """Let the successor take over once the loop has finished its pass (see `look`)."""
         self._replaced_at = clock.monotonic()
         self._stop.set()
 
     def look(self, now: float) -> None:
-        """Start the successor if its time has come: the old loop has ended, or hangs."""
+        """Start the successor once the old loop has ended, or hangs."""
         successor, thread = self._next, self._thread
         if successor is None or thread is None or not self._stop.is_set():
             return
@@ -110,24 +110,24 @@ class HostedService:
         self._take_over(successor)
 
     def stop(self) -> None:
-        """Ask the loop to end; a successor that waits is not started any more."""
+        """Request the loop's end; a waiting successor is no longer started."""
         self.progress.stopping = True
         self._stop.set()
 
     def join(self, deadline: float) -> bool:
-        """Wait for the loop until then (monotonic); False if it, or one before it, still runs."""
+        """Wait for the loop until `deadline`; False if it or a predecessor still runs."""
         threads = [*self.abandoned, *([self._thread] if self._thread is not None else [])]
         for thread in threads:
             thread.join(max(0.0, deadline - clock.monotonic()))
         return not any(thread.is_alive() for thread in threads)
 
     def free(self) -> None:
-        """Give the ports back."""
+        """Free the ports."""
         self.discard()
         self._server.stop()
 
     def _take_over(self, successor: "_Successor") -> None:
-        self._service, self._asked = successor.service, successor.asked
+        self._service, self._address = successor.service, successor.address
         self.progress = successor.progress
         if successor.server is None:
             self._server.switch(self._service, self.progress)
@@ -138,11 +138,11 @@ class HostedService:
 
 
 class _Successor:
-    """A service that waits for its predecessor's end; `server` where it needs another port."""
+    """A service that waits for its predecessor's end; server: its own, if it needs another port."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.asked = _address(service)  # before listening puts the real port in place of 0
+        self.address = _address(service)  # before listening replaces port 0 by the real one
         self.progress = _progress_of(service)
         self.server: HealthServer | None = None
 

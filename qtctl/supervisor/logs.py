@@ -1,4 +1,4 @@
-"""Log lines: coloured on a terminal, one plain line each otherwise, on stderr unless told.
+"""Log lines on stderr: coloured on a terminal, plain otherwise.
 
 ::
 
@@ -45,9 +45,9 @@ def configure(
 ) -> logging.Handler:
     """Send every logger's lines to `stream` (stderr); a second call replaces the first.
 
-    `level` (a key of `LEVELS`) is qtctl's own; other libraries speak from warning on. `fmt` is
-    `plain`, `rich`, or `auto`, which is rich where the stream is a terminal. Returns the handler.
-    Raises ConfigError for a level or format that does not exist.
+    `level` (a key of `LEVELS`) is for qtctl; other libraries log from warning on. `fmt` is `plain`,
+    `rich`, or `auto`, which is rich if the stream is a terminal. Returns the handler. Raises
+    ConfigError for an unknown level or format.
     """
     if level not in LEVELS:
         raise ConfigError(f"[logging] level: {level!r} must be one of {', '.join(LEVELS)}")
@@ -68,7 +68,7 @@ def configure(
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes, and never raises into a loop: a reader that went away costs the line, not a pass."""
+    """Never raises into a loop: a closed stream costs the line, not the pass."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         pass
@@ -87,7 +87,7 @@ class _PlainFormatter(logging.Formatter):
 
 
 class _RichFormatter(logging.Formatter):
-    """The same with colours. Everything is put together as `Text`, so nothing is markup."""
+    """The same with colours. Everything is `Text`, so nothing is interpreted as markup."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
@@ -133,14 +133,14 @@ def _lines(record: logging.LogRecord) -> Sequence[Line]:
     try:
         return [(record.getMessage(), fields)]
     except (TypeError, ValueError, KeyError):
-        # Arguments that don't fit the message: what was meant to be said still counts.
+        # The arguments don't fit the message: log both.
         return [(f"{record.msg} {record.args!r}", fields)]
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
     if not record.exc_info:
         return []
-    # The bar keeps a line of an exception's message from passing for a log line.
+    # The bar keeps a line of an exception's message from looking like a log line.
     text = formatter.formatException(record.exc_info)
     return [f"  | {escape(line)}" for line in text.split("\n")]
 
@@ -155,7 +155,7 @@ def _level(record: logging.LogRecord) -> str:
 
 
 def _source(record: logging.LogRecord) -> str:
-    """Who speaks: `governor` for `qtctl.services.governor`, a foreign logger in full."""
+    """The source of a record: `governor` for `qtctl.services.governor`, other loggers in full."""
     name = record.name
     return name.rpartition(".")[2] if name.startswith("qtctl.") else name
 
@@ -163,6 +163,6 @@ def _source(record: logging.LogRecord) -> str:
 def _console(stream: TextIO) -> "Console":
     from rich.console import Console
 
-    # Captured, never written by rich itself; the stream only tells it which colours there are.
+    # Rich only formats, it never writes; from the stream it learns which colours there are.
     file = stream if stream.isatty() else io.StringIO()
     return Console(file=file, markup=False, highlight=False, emoji=False, soft_wrap=True)

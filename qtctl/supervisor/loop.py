@@ -1,4 +1,4 @@
-"""One service's life: open, pass after pass, and after an error close, wait and open again."""
+"""Runs one service: open, pass after pass, and after an error close, wait and open again."""
 
 import logging
 import threading
@@ -9,25 +9,25 @@ from qtctl.services.base import Service
 from qtctl.supervisor.backoff import Backoff
 from qtctl.supervisor.progress import Progress
 
-# Seconds before the first retry, and at most. Redis comes back by itself, so it is asked often;
-# an exception is a bug, and gets more time between.
+# Seconds before the first retry, and at most. Redis comes back without help, so it is tried often;
+# an exception is a bug, and retries are further apart.
 FIRST_RETRY_SEC = 0.1
 MOST_REDIS_SEC = 2.0
 MOST_EXCEPTION_SEC = 5.0
 
-# More restarts after exceptions than this, within so many seconds, and the loop gives up. One
-# plan that brings out a bug makes six before it is rejected; two of them must not end a process.
-# A loop that always raises gets there within 20 to 40 s.
+# After more restarts than this for exceptions within the window, the loop gives up. One plan that
+# triggers a bug causes six before it is rejected; two such plans must not end a process. A loop
+# that always raises gets there within 20 to 40 s.
 FLAP_LIMIT = 12
 FLAP_WINDOW_SEC = 120.0
 
 
 class Loop:
-    """Runs one service in the calling thread until `stop` is set. Only flapping ends it before:
-    too many exceptions within a while, where a new process (and whoever watches it) may do better.
+    """Runs one service in the calling thread until `stop` is set. Only flapping ends it earlier:
+    too many exceptions in a short time, where a new process (and its manager) may do better.
 
-    Logs state changes, never tries: one line when Redis goes and one when it is back, one per
-    new message of another error, and each exception with its traceback.
+    Logs state changes, never tries: one line when Redis becomes unreachable and one when it is
+    back, one per different message of another error, and each exception with its traceback.
     """
 
     def __init__(self, service: Service, progress: Progress, stop: threading.Event) -> None:
@@ -39,13 +39,13 @@ class Loop:
         self._exception_backoff = Backoff(FIRST_RETRY_SEC, MOST_EXCEPTION_SEC)
         self._away_since: float | None = None
         self._away_message = ""
-        self._complaint: str | None = None
+        self._last_error: str | None = None
         self._restarts: list[float] = []
 
     def run(self) -> None:
-        """Until `stop`: at once where the service waits, after the current pass where it works.
+        """Run until `stop`: ends at once if the service waits, else after the current pass.
 
-        Returns without `stop` where it gives up, which is logged.
+        Returns without `stop` if it gives up, which is logged.
         """
         while not self._stop.is_set():
             try:
@@ -55,8 +55,8 @@ class Loop:
                 delay = self._redis_gone(exc)
             except QtctlError as exc:
                 delay = self._redis_error(exc)
-            except Exception as exc:  # noqa: BLE001 - the supervisor's border: logged with its
-                # traceback and counted; one service's bug must not end the others.
+            except Exception as exc:  # noqa: BLE001 - the supervisor's boundary: logged with
+                # its traceback and counted; a bug in one service must not end the others.
                 if self._flapping(exc):
                     return
                 delay = self._exception(exc)
@@ -81,9 +81,9 @@ class Loop:
             fields = {"away_sec": f"{now - self._away_since:.1f}", "was": self._away_message}
             self._log.info("Redis is back", extra={"fields": fields})
             self._away_since = None
-        if self._complaint is not None:
-            self._log.info("works again", extra={"fields": {"was": self._complaint}})
-            self._complaint = None
+        if self._last_error is not None:
+            self._log.info("works again", extra={"fields": {"was": self._last_error}})
+            self._last_error = None
 
     def _redis_gone(self, exc: RedisUnreachable) -> float:
         now = clock.monotonic()
@@ -100,13 +100,13 @@ class Loop:
         else:
             self._progress.broke(str(exc))
         self._service.failed("redis_error")
-        if str(exc) != self._complaint:
-            self._complaint = str(exc)
+        if str(exc) != self._last_error:
+            self._last_error = str(exc)
             self._log.error("%s", exc)
         return self._redis_backoff.next()
 
     def _flapping(self, exc: Exception) -> bool:
-        """Note an exception; True (and told) if there have been too many."""
+        """Note an exception; True, and logged, if there have been too many."""
         self._progress.broke(f"{type(exc).__name__}: {exc}")
         self._service.failed("exception")
         now = clock.monotonic()

@@ -1,31 +1,31 @@
-"""Words for systemd, over the datagram socket that it names in the environment (sd_notify)."""
+"""Messages to systemd, over the datagram socket named in the environment (sd_notify)."""
 
 import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
 
-# A manager that does not read must not hold the supervisor up; what matters is said again.
+# A manager that does not read must not delay the supervisor; what matters is sent again.
 _SEND_TIMEOUT_SEC = 0.2
 
 
 class Notify:
-    """Tells the manager that `environ` names; where it names none, everything is told to nobody.
+    """Sends to the manager that `environ` names; does nothing if it names none.
 
-    `watchdog_sec` is how long the manager waits for a WATCHDOG=1, None where it does not.
+    `watchdog_sec` is how long the manager waits for a WATCHDOG=1, None if it has no watchdog.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
-        # @ stands for the NUL byte of an abstract socket; other kinds (vsock:) are not for us.
+        # @ stands for the NUL byte of an abstract socket; other kinds (vsock:) are not supported.
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.listening = address.startswith(("@", "/"))
         self.watchdog_sec = _watchdog_sec(environ) if self.listening else None
 
     def send(self, *lines: str) -> bool:
-        """One message, a `NAME=value` per line. False where it could not be delivered.
+        """Send one message, a `NAME=value` per line. False if it could not be delivered.
 
-        Never raises: whether somebody listens must not matter to the services.
+        Never raises: whether the manager listens must not matter to the services.
         """
         if not self.listening:
             return True
@@ -35,7 +35,7 @@ class Notify:
                 out.settimeout(_SEND_TIMEOUT_SEC)
                 out.connect(self._address)
                 out.sendall(message.encode(errors="backslashreplace"))
-        except (OSError, ValueError):  # nobody there, a full queue, an impossible address
+        except (OSError, ValueError):  # no receiver, a full queue, an invalid address
             return False
         return True
 
@@ -43,7 +43,7 @@ class Notify:
 def _watchdog_sec(environ: Mapping[str, str]) -> float | None:
     pid = environ.get("WATCHDOG_PID", "")
     if pid and pid != str(os.getpid()):
-        return None  # meant for another process, which passed its environment on
+        return None  # meant for a parent, whose environment was inherited
     with suppress(ValueError):
         usec = int(environ.get("WATCHDOG_USEC", ""))
         return usec / 1e6 if usec > 0 else None

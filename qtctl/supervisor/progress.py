@@ -1,4 +1,4 @@
-"""What a service's loop got done, and the two questions about it: is it live, is it ready?"""
+"""The progress of a service's loop, and the answers to two probes: is it live, is it ready?"""
 
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from qtctl.text import escape
 
 
 class Answer(NamedTuple):
-    """Yes or no, and why, in one line."""
+    """Yes or no, with the reason in one line."""
 
     ok: bool
     text: str
@@ -16,47 +16,47 @@ class Answer(NamedTuple):
 class Progress:
     """Finished passes of one service; times are monotonic seconds.
 
-    Progress, not a pulse: what counts is work that came to its end. One thread writes (the
-    service's loop), others read; each attribute is replaced whole, so no lock is needed.
+    Only finished work counts. One thread writes (the service's loop), others read; each attribute
+    is replaced as a whole, so no lock is needed.
     """
 
     def __init__(self, timeout_sec: float, started: float) -> None:
         self.timeout_sec = timeout_sec
-        self.started = started  # the first pass has its time from here
+        self.started = started  # the time-out of the first pass counts from here
         self.last_pass: float | None = None
-        self.last_try: float | None = None  # the last one that found no Redis, or was refused
-        self.trouble: str | None = None  # why the last try did not become a pass
+        self.last_try: float | None = None  # that found no Redis, or was refused
+        self.problem: str | None = None  # why the last try was no pass
         self.away = False
         self.blocked: str | None = None
         self.stopping = False
 
     def passed(self, now: float, blocked: str | None) -> None:
-        """A pass finished; `blocked` is the service's own reason why it may do no work."""
+        """Note a finished pass; blocked: the service's own reason why it may do no work."""
         self.last_pass, self.blocked = now, blocked
-        self.away, self.trouble = False, None
+        self.away, self.problem = False, None
 
     def unreachable(self, now: float, why: str) -> None:
-        """A try ended without Redis: nothing to do but to try again, which is progress."""
+        """Note a try without Redis: trying again is all there is to do, so it is progress."""
         self.last_try = now
-        self.away, self.trouble = True, why
+        self.away, self.problem = True, why
 
     def refused(self, now: float, why: str) -> None:
-        """A try ended with a refusal by Redis (no memory, a replica, no permission): progress,
-        since another process would be refused as well."""
+        """Note a try that Redis refused (no memory, a replica, no permission): progress, since
+        another process would be refused as well."""
         self.last_try = now
-        self.away, self.trouble = False, why
+        self.away, self.problem = False, why
 
     def broke(self, why: str) -> None:
-        """A try ended in an error that waiting does not explain: no progress."""
-        self.away, self.trouble = False, why
+        """Note a try that ended in another error, which is no progress."""
+        self.away, self.problem = False, why
 
     @property
     def ended_once(self) -> bool:
-        """Has any pass or try come to its end?"""
+        """True once any pass or try has ended."""
         return self.last_pass is not None or self.last_try is not None
 
     def live(self, now: float) -> Answer:
-        """Does the loop come to an end of its passes (or tries, while Redis is away)?"""
+        """Whether the loop finishes its passes (or tries, while Redis is unreachable)."""
         what, at = self._last_end()
         age = now - at
         if age > self.timeout_sec:
@@ -66,12 +66,12 @@ class Progress:
         return Answer(True, f"ok: {what} {_ago(age)}")
 
     def ready(self, now: float) -> Answer:
-        """Is the service doing its work: a recent good pass, Redis there, nothing in the way?"""
+        """Whether the service does its work: a recent good pass, Redis reachable, not blocked."""
         if self.stopping:
             return Answer(False, "not ready: stopping")
-        trouble = self.trouble
-        if trouble is not None:
-            return Answer(False, f"not ready: {escape(trouble)}")
+        problem = self.problem
+        if problem is not None:
+            return Answer(False, f"not ready: {escape(problem)}")
         if self.last_pass is None:
             return Answer(False, "not ready: no pass finished yet")
         age = now - self.last_pass
@@ -83,14 +83,14 @@ class Progress:
         return Answer(True, f"ok: last pass {_ago(age)}")
 
     def state(self, now: float) -> str:
-        """What it does, in words without an age: equal as long as nothing has changed."""
-        trouble, blocked = self.trouble, self.blocked
+        """What it does, in words without an age: the same as long as nothing changes."""
+        problem, blocked = self.problem, self.blocked
         if not self.live(now).ok:
             return f"no progress within {self.timeout_sec:g} s"
         if self.away:
-            return f"waiting for Redis: {escape(trouble or '')}"
-        if trouble is not None or blocked is not None:
-            return f"not ready: {escape(trouble or blocked or '')}"
+            return f"waiting for Redis: {escape(problem or '')}"
+        if problem is not None or blocked is not None:
+            return f"not ready: {escape(problem or blocked or '')}"
         return "starting" if self.last_pass is None else "working"
 
     def summary(self, now: float, wall: float) -> str:

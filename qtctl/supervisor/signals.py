@@ -1,4 +1,4 @@
-"""Signals, as requests to the supervisor; a second one to end is carried out on the spot."""
+"""Signals as requests to the supervisor; a second request to end is carried out at once."""
 
 import contextlib
 import enum
@@ -12,27 +12,27 @@ from typing import NoReturn
 
 EXIT_CODES = {signal.SIGTERM: 0, signal.SIGINT: 130}
 
-# What a shell shows for a process that the signal itself ended.
+# What a shell reports for a process ended by the signal.
 FORCED_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 EXIT_HANGUP = 129
 
 
 class Reload(enum.Enum):
-    """What SIGHUP asks for."""
+    """The request that SIGHUP makes."""
 
-    ASKED = enum.auto()
+    REQUESTED = enum.auto()
 
 
-Asked = int | Reload
+Request = int | Reload
 """An exit code, or a reload."""
 
 
 @contextlib.contextmanager
-def listening(ask: Callable[[Asked], None], *, reload: bool) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for the end, a second of them forces it; SIGHUP asks for a reload.
+def handling(put: Callable[[Request], None], *, reload: bool) -> Iterator[None]:
+    """SIGTERM and SIGINT request the end, a second one forces it; SIGHUP requests a reload.
 
-    What they did before is put back afterwards. In the main thread only; elsewhere nothing is
-    done. `ask` must be safe in a signal handler.
+    The handlers before are restored afterwards. In the main thread only; elsewhere this does
+    nothing. `put` must be safe in a signal handler.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -45,11 +45,11 @@ def listening(ask: Callable[[Asked], None], *, reload: bool) -> Iterator[None]:
         if ending:
             _force(FORCED_CODES[signal.Signals(number)])
         ending = True
-        ask(EXIT_CODES[signal.Signals(number)])
+        put(EXIT_CODES[signal.Signals(number)])
 
     def hangup(number: int, _: FrameType | None) -> None:
-        # The terminal it was started on is gone: that is the end, as for any other program.
-        ask(EXIT_HANGUP if on_terminal and not _on_terminal() else Reload.ASKED)
+        # If the terminal it was started on is gone, end, as any other program does.
+        put(EXIT_HANGUP if on_terminal and not _on_terminal() else Reload.REQUESTED)
 
     handlers = dict.fromkeys(EXIT_CODES, end) | ({signal.SIGHUP: hangup} if reload else {})
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -68,7 +68,7 @@ def _on_terminal() -> bool:
 
 
 def _force(code: int) -> NoReturn:
-    # Not through the log: the thread that was interrupted may hold its lock.
+    # Not through the log: the interrupted thread may hold its lock.
     with contextlib.suppress(OSError):
-        os.write(2, b"qtctl: asked to end for the second time: ending at once\n")
+        os.write(2, b"qtctl: second request to end: ending at once\n")
     os._exit(code)

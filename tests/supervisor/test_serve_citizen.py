@@ -122,7 +122,7 @@ def test_sighup_brings_a_changed_setting_into_force_on_the_same_ports(both: Serv
     assert (after["pid"], after["metrics"]) == (before["pid"], before["metrics"])
     assert both.ports() == ports
     assert all(fetch(port, "/readyz")[0] == 200 for port in ports.values())
-    assert "reloaded; the counters start anew" in both.child.stderr
+    assert "reloaded; counters start again at 0" in both.child.stderr
     both.child.wait_for_line("DEBUG allocation pass")
     assert both.hears.states() == ["READY", "RELOADING", "READY"]
 

@@ -1,7 +1,7 @@
-"""One pass of the allocation loop over the wire: read, have decided, write, all overlapping.
+"""One pass of the allocation loop: reading, deciding and writing overlap.
 
-While a chunk of symbols is decided on here, the server already reads the next one and writes the
-last. Nothing waits for a reply that it does not need.
+While one chunk of symbols is decided on here, the server reads the next and writes the previous
+one. Nothing waits for a reply that it does not need.
 """
 
 from collections import deque
@@ -20,9 +20,9 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET
 
 CHUNK = 100
-"""Symbols read at once, and written at once: it holds the server up for half a millisecond."""
+"""Symbols read and written at once: keeps the server busy for half a millisecond."""
 AHEAD = 4
-"""Chunks whose replies may be on their way while one is decided on."""
+"""Chunks whose replies may be in flight while one is decided on."""
 
 Decide = Callable[[Sequence[Symbol], Sequence[Reading], Sequence[Reading]], list[Proposal]]
 """Proposals from symbols, their targets and their efficiency scores, each in the same order."""
@@ -33,21 +33,21 @@ def run(
 ) -> dict[str, str]:
     """One pass; returns what could not be written: key to problem.
 
-    One symbol's trouble never costs another its proposal. Errors: RedisUnreachable.
+    A problem with one symbol never costs another its proposal. Errors: RedisUnreachable.
     """
     with store.pipe(decoded=True) as pipe:
-        going = _Pass(store, pipe, decide, maxlen, ttl_sec)
+        chunks = _Pass(store, pipe, decide, maxlen, ttl_sec)
         for start in range(0, len(symbols), CHUNK):
-            going.read(symbols[start : start + CHUNK])
-            going.catch_up(AHEAD)
-        going.catch_up(0)
-    for made in going.refused:
-        going.problems |= proposals.write(store, made, maxlen=maxlen, ttl_sec=ttl_sec)
-    return going.problems
+            chunks.read(symbols[start : start + CHUNK])
+            chunks.catch_up(AHEAD)
+        chunks.catch_up(0)
+    for made in chunks.refused:
+        chunks.problems |= proposals.write(store, made, maxlen=maxlen, ttl_sec=ttl_sec)
+    return chunks.problems
 
 
 class _Pass:
-    """What is on its way, in order: each entry receives its replies and goes on from there."""
+    """The requests in flight, in order; each receives its replies and takes the next step."""
 
     def __init__(self, store: Store, pipe: Pipe, decide: Decide, maxlen: int, ttl_sec: int) -> None:
         self._store, self._pipe, self._decide = store, pipe, decide
@@ -57,7 +57,7 @@ class _Pass:
         self.refused: list[list[Proposal]] = []
 
     def catch_up(self, left: int) -> None:
-        """Receive until at most so many are on their way."""
+        """Receives replies until at most `left` requests are in flight."""
         while len(self._due) > left:
             self._due.popleft()()
 

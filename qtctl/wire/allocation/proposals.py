@@ -1,7 +1,6 @@
 """What the allocation loop writes: one stream entry per symbol and pass, and the latest as a hash.
 
-The live target is never written: nothing here can make its key.
-Source: sections 1 and 2 of the specification.
+The live target is never written: nothing here can build its key.
 """
 
 from collections.abc import Sequence
@@ -17,16 +16,16 @@ from qtctl.wire.schema.records import PROPOSAL, packed, packed_words
 
 PER_SYMBOL = 3
 SYMBOLS_PER_MULTI = 5
-"""A hash and its lifetime stand in one MULTI: whole symbols to each. A large one costs the server
-more: what it queues is freed all at once."""
+"""A hash and its lifetime are set in one MULTI, so each has whole symbols. A large MULTI costs the
+server more: everything queued is freed at once."""
 
 
 def write(
     store: Store, proposals: Sequence[Proposal], *, maxlen: int, ttl_sec: int
 ) -> dict[str, str]:
-    """Writes them, many symbols to a MULTI; returns what went wrong: key to problem.
+    """Writes proposals, several symbols per MULTI; returns what failed: key to problem.
 
-    One symbol's trouble never costs another its proposal. Errors: RedisUnreachable.
+    A problem with one symbol never costs another its proposal. Errors: RedisUnreachable.
     """
     found: dict[str, str] = {}
     for start in range(0, len(proposals), SYMBOLS_PER_MULTI):
@@ -37,10 +36,10 @@ def write(
 def commands(
     store: Store, proposals: Sequence[Proposal], maxlen: int, ttl_sec: int
 ) -> list[Command]:
-    """What writes these: PER_SYMBOL commands for each, in their order."""
+    """The commands that write these: PER_SYMBOL for each, in their order."""
     keys, words = store.keys, 2 * len(PROPOSAL)
     stream = keys.proposed_stream
-    # Trimming is work for the server; once for all of these bounds the stream as well.
+    # Trimming is work for the server; trimming once for all of these bounds the stream as well.
     add = packed(("XADD", stream, "MAXLEN", "~", str(maxlen), "*"), words)
     then = packed(("XADD", stream, "*"), words)
     hset, expire = packed(("HSET",), 1 + words), packed(("EXPIRE",), 2)
@@ -56,7 +55,7 @@ def commands(
 
 
 def problems(store: Store, proposals: Sequence[Proposal], replies: Sequence[Any]) -> dict[str, str]:
-    """What went wrong among the replies to `commands`: key to problem."""
+    """The errors among the replies to `commands`: key to problem."""
     found: dict[str, str] = {}
     for place, reply in enumerate(replies):
         if is_error(reply):
@@ -73,8 +72,8 @@ def _write(
     try:
         replies = store.batch(commands(store, proposals, maxlen, ttl_sec), atomic=True)
     except errors.WireError as problem:
-        # A command that is refused as it is queued (no permission, no memory) takes the whole
-        # MULTI with it, which then did nothing: halve until the one is found.
+        # A command refused when it is queued (no permission, no memory) discards the whole MULTI:
+        # halve it until the offending proposal is found.
         if len(proposals) == 1:
             found[store.keys.at(PROPOSED, proposals[0].symbol)] = str(problem)
             return

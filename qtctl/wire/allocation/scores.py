@@ -1,7 +1,4 @@
-"""Targets and efficiency scores as they lie in Redis, many in one batch.
-
-Source: sections 1 and 2 of the specification.
-"""
+"""Targets and efficiency scores as stored in Redis, read many at a time."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +10,7 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.schema.records import packed
 
 Reading = dict[str, str] | Unusable | None
-"""The fields asked for; why they can't be read; None where there is no hash."""
+"""The fields of a hash, why they can't be read, or None where there is no hash."""
 
 
 def efficiencies(store: Store, keys: Sequence[str]) -> list[Reading]:
@@ -27,22 +24,22 @@ def efficiencies(store: Store, keys: Sequence[str]) -> list[Reading]:
 
 
 def ask_target(key: str) -> bytes:
-    """What reads a target hash, as it stands on the wire."""
+    """The command that reads a target hash, packed for the wire."""
     return packed(("HMGET", key, *TARGET_FIELDS))
 
 
 def ask_efficiency(key: str) -> bytes:
-    """What reads an efficiency hash, as it stands on the wire."""
+    """The command that reads an efficiency hash, packed for the wire."""
     return packed(("HMGET", key, *EFF_FIELDS))
 
 
 def ask_existence(keys: Sequence[str]) -> list[Command]:
-    """HMGET can't tell a missing hash from one whose fields were renamed; this can."""
+    """HMGET does not distinguish a missing hash from one with renamed fields; this does."""
     return [("EXISTS", key) for key in keys]
 
 
 def readings(replies: Sequence[Any], fields: Sequence[str]) -> list[Reading]:
-    """What the decoded replies stand for; where no field was there, {} stands until `settle`."""
+    """The readings in the decoded replies; {} where there was no field, until `settle`."""
     out: list[Reading] = []
     for reply in replies:
         if is_error(reply):
@@ -59,7 +56,7 @@ def readings(replies: Sequence[Any], fields: Sequence[str]) -> list[Reading]:
 
 
 def settle(found: list[Reading], unsure: Sequence[int], there: Sequence[Any]) -> None:
-    """None for those of the unsure places whose key is not there."""
+    """Sets the reading to None at those of the unsure places whose key does not exist."""
     for place, exists in zip(unsure, there, strict=True):
         if exists == 0:
             found[place] = None

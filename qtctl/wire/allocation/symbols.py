@@ -1,7 +1,4 @@
-"""Which symbols have a live target, looked for pass by pass.
-
-Source: section 1 of the specification ("Symbols come from a SCAN that full-matches …").
-"""
+"""Which symbols have a live target, found by SCAN pass by pass."""
 
 import msgspec
 
@@ -12,15 +9,15 @@ from qtctl.wire.schema.keys import EFFICIENCY, TARGET
 from qtctl.wire.schema.records import text
 
 SMALL_KEYSPACE = 100_000
-"""Up to so many keys one SCAN over all of them is made in each pass."""
+"""Up to this many keys, each pass scans all of them."""
 SPREAD = 3
-"""Above, over so many passes: a new target is seen within them."""
+"""Above that, a scan takes this many passes; a new target is found within them."""
 COUNT = 5_000
-"""Keys that one SCAN looks at: large, so that the keys of others cost few round trips."""
+"""Keys per SCAN call: large, so that other systems' keys cost few round trips."""
 
 
 class Symbol(msgspec.Struct, frozen=True, gc=False):
-    """A symbol and what each pass reads of it, as it stands on the wire."""
+    """A symbol and the commands that read its target and score, packed for the wire."""
 
     name: str
     ask_target: bytes
@@ -28,9 +25,9 @@ class Symbol(msgspec.Struct, frozen=True, gc=False):
 
 
 class Symbols:
-    """The symbols that have a target, as far as it is known; one per connection's service.
+    """The symbols that have a target, as far as known.
 
-    A target that went is seen by whoever reads it (`forget`), and not waited for.
+    A deleted target is noticed when it is read, before the scan gets there.
     """
 
     def __init__(self, store: Store) -> None:
@@ -43,7 +40,7 @@ class Symbols:
         self._sorted: tuple[list[Symbol], dict[str, str]] = ([], {})
 
     def look(self) -> tuple[list[Symbol], dict[str, str]]:
-        """The symbols in order, and the keys that can't be one's: key to problem.
+        """The symbols in order, and the keys whose symbol is invalid: key to problem.
 
         A key of another template (`allocation:target:proposed:X`) is neither. Errors:
         RedisUnreachable, WireError.
@@ -59,12 +56,12 @@ class Symbols:
         return self._sorted
 
     def forget(self) -> None:
-        """Begin from scratch: another server may answer."""
+        """Starts from scratch, since another server may answer."""
         self._cursor, self._seen, self._before = b"0", set(), set()
         self._sorted = ([], {})
 
     def _scan(self) -> bool:
-        """Goes on looking, a third of a large keyspace at a time; True when it has been round."""
+        """Scans on, a third of a large keyspace at a time; True at the end of a round."""
         store = self._store
         size = store.run("DBSIZE")
         whole = size <= SMALL_KEYSPACE or not self._before
@@ -89,7 +86,7 @@ class Symbols:
         known = self._known
         if len(known) > 2 * len(keys) + COUNT:
             known.clear()
-        # In order, so that what a pass goes through lies side by side in memory.
+        # Sorted, so that a pass walks through memory in order.
         for raw in sorted(keys):
             if raw not in known:
                 known[raw] = self._read(raw)
@@ -101,7 +98,7 @@ class Symbols:
         return symbols, bad
 
     def _read(self, raw: bytes) -> Symbol | str | None:
-        """A symbol, why it is none, or None where the key is another's."""
+        """A symbol, why it is invalid, or None for a key of another template."""
         keys, key = self._store.keys, text(raw)
         name = keys.name(TARGET, key)
         if name is not None:

@@ -1,7 +1,4 @@
-"""Writing to the governor's event stream from Python; the atomic step writes its own.
-
-Source: section 1 of the specification, `stream:governor.events`.
-"""
+"""Writes to the governor's event stream from Python; the atomic step writes its own events."""
 
 import msgspec
 
@@ -9,8 +6,8 @@ from qtctl.wire.client.store import Store
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that happened. ts: epoch seconds; plan_id and symbol are empty where it concerns
-    no single plan."""
+    """One event. ts: epoch seconds; plan_id and symbol are empty where it concerns no single
+    plan."""
 
     event: str
     reason: str
@@ -21,7 +18,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 def write(store: Store, event: Event, maxlen: int, count: int | None = None) -> None:
-    """One entry; `count` tells how many plans an event stands for, where it is known."""
+    """Adds one event; count: the number of plans that it stands for, where that is known."""
     fields = [
         "event", event.event, "plan_id", event.plan_id, "symbol", event.symbol,
         "reason", event.reason, "ts", str(event.ts), "actor", event.actor,

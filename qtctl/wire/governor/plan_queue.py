@@ -1,7 +1,4 @@
-"""The plan stream as the governors' consumer group sees it.
-
-Source: section 3 of the specification, first paragraph.
-"""
+"""The plan stream as the governors' consumer group sees it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,19 +15,19 @@ from qtctl.wire.schema.keys import GROUP, TRIES, TRIES_TTL_SEC
 from qtctl.wire.schema.records import text
 
 START_AGO_MS = 3_600_000
-"""A new group begins an hour ago: a first start on an old stream is cheap."""
+"""A new group starts one hour back, so that a first start on an old stream is cheap."""
 DEAD_AFTER_MS = 3_600_000
-"""A live governor asks every second."""
+"""A live governor reads every second."""
 CLAIM_START = "0-0"
 """The cursor of XAUTOCLAIM before the first pending entry, and after the last."""
 KEEP_RAW_BYTES = 65_536
 KEEP_RAW_FIELDS = 3_000
-"""Lua can't hand over more arguments at once; nothing sane has so many fields."""
+"""Lua can't pass more arguments in one call; no sane plan has so many fields."""
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One delivered entry: raw is name, value, name, value, … to the byte; None where the entry
-    was trimmed from the stream while it was pending."""
+    """One delivered entry. raw: name, value, name, value, … unchanged, or None where the entry was
+    trimmed from the stream while it was pending."""
 
     id: str
     raw: Sequence[bytes] | None
@@ -38,12 +35,12 @@ class Entry(msgspec.Struct, frozen=True):
 
     @property
     def queued_ms(self) -> int:
-        """When it was queued, by its id."""
+        """When it was queued, by its id; epoch milliseconds."""
         return int(self.id.partition("-")[0])
 
     def fields(self) -> dict[str, str]:
-        """Its fields, decoded with `surrogateescape`; one that is there twice with different values
-        is GIVEN_TWICE."""
+        """Its fields, decoded with `surrogateescape`; a field that occurs twice with different
+        values is GIVEN_TWICE."""
         decoded = [part.decode("utf-8", "surrogateescape") for part in self.raw or ()]
         found = dict(zip(decoded[::2], decoded[1::2], strict=True))
         if len(found) * 2 != len(decoded):
@@ -54,7 +51,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class GroupState(msgspec.Struct, frozen=True):
-    """XINFO GROUPS for our group. lag None is unknown, not 0."""
+    """The state of the governors' group. lag None is unknown, not 0."""
 
     pending: int
     lag: int | None
@@ -62,7 +59,7 @@ class GroupState(msgspec.Struct, frozen=True):
 
 
 class PlanQueue:
-    """Reading and acknowledging as one consumer of the group."""
+    """Reads and acknowledges as one consumer of the group."""
 
     def __init__(self, store: Store, reader: Store, consumer: str) -> None:
         self.store = store
@@ -71,7 +68,7 @@ class PlanQueue:
         self._stream = store.keys.plans
 
     def ensure_group(self) -> bool:
-        """Creates stream and group where they are missing, from an hour ago; True if it did."""
+        """Creates stream and group where missing, starting one hour back; True if it did."""
         start = f"{self.store.now_ms() - START_AGO_MS}-0"
         try:
             self.store.run("XGROUP", "CREATE", self._stream, GROUP, start, "MKSTREAM")
@@ -82,12 +79,12 @@ class PlanQueue:
         return True
 
     def state(self) -> GroupState | None:
-        """How our group stands, None where stream or group is gone."""
+        """The state of the group, None where stream or group is missing."""
         return group_state(self.store)
 
     def skipped_at_start(self) -> int:
-        """How many entries lie before the group's start: 0 where the first one is after it, −1
-        where there are some and only a walk through the stream could count them."""
+        """The number of entries before the group's start; −1 where there are some and counting them
+        would take a walk through the stream."""
         length, oldest = self.store.batch(
             [("XLEN", self._stream), ("XRANGE", self._stream, "-", "+", "COUNT", 1)]
         )
@@ -98,7 +95,7 @@ class PlanQueue:
         return -1 if newer else int(length)
 
     def new(self, count: int, block_ms: int | None = None) -> list[Entry]:
-        """Entries never delivered before; with block_ms waits for the first so long."""
+        """Entries never delivered before; waits up to block_ms for the first."""
         wait = () if block_ms is None else ("BLOCK", block_ms)
         source = self.store if block_ms is None else self._reader
         reply = source.run(
@@ -108,7 +105,7 @@ class PlanQueue:
         return [Entry(text(id_), raw) for id_, raw in (reply[0][1] if reply else ())]
 
     def own_pending(self, after: str, count: int) -> list[Entry]:
-        """What this consumer was given and never acknowledged, behind an id ("0" is the start)."""
+        """Entries delivered to this consumer and not acknowledged, after an id ("0" for all)."""
         reply = self.store.run(
             "XREADGROUP", "GROUP", GROUP, self._consumer,
             "COUNT", count, "STREAMS", self._stream, after,
@@ -144,13 +141,13 @@ class PlanQueue:
         return text(newest[0][0]) if newest else "0-0"
 
     def acknowledge(self, ids: Sequence[str]) -> None:
-        """Done with these, without a record for each."""
+        """Acknowledges entries without writing a record for each."""
         if ids:
             self.store.run("XACK", self._stream, GROUP, *ids)
 
     def begin_try(self, entry_id: str) -> int:
-        """Another try at an entry that came before; how many tries, this one and the very first
-        included, that nothing is known to have finished."""
+        """Counts another try at a redelivered entry; the number of tries that are not known to have
+        finished, this one and the very first included."""
         key = self.store.keys.at(TRIES, entry_id)
         tries, _ = self.store.batch([("INCR", key), ("EXPIRE", key, TRIES_TTL_SEC)], atomic=True)
         if isinstance(tries, Exception):
@@ -158,31 +155,31 @@ class PlanQueue:
         return int(tries) + 1
 
     def forgive_try(self, entry_id: str) -> None:
-        """The try ended by Redis's doing: it does not count."""
+        """Uncounts a try that failed because of Redis."""
         key = self.store.keys.at(TRIES, entry_id)
-        # With its lifetime: where the server forgot the count meanwhile, DECR makes it anew.
+        # Sets the lifetime again: where the server has lost the count, DECR creates it.
         self.store.batch([("DECR", key), ("EXPIRE", key, TRIES_TTL_SEC)], atomic=True)
 
     def end_try(self, entry_id: str) -> None:
-        """The entry is settled."""
+        """Drops the count of an entry that is settled."""
         self.store.run("DEL", self.store.keys.at(TRIES, entry_id))
 
     def drop_dead_consumers(self) -> list[str]:
-        """Removes consumers that have not asked for so long and hold nothing; their names."""
-        gone = self.store.script(
+        """Removes consumers that have not read for DEAD_AFTER_MS and hold nothing; their names."""
+        dropped = self.store.script(
             "drop_consumers", (self._stream,), (GROUP, self._consumer, DEAD_AFTER_MS)
         )
-        return [text(name) for name in gone]
+        return [text(name) for name in dropped]
 
     def pending_count(self) -> int:
-        """How many entries the group holds unacknowledged."""
+        """The number of entries that the group has not acknowledged."""
         state = self.state()
         return 0 if state is None else state.pending
 
     def reject(self, entries: Sequence[tuple[Entry, str]], maxlen: int) -> list[Any]:
-        """Keeps plans that can't be read (entry, problem) and acknowledges each, in one step.
+        """Stores unreadable plans (entry, problem) and acknowledges each in the same atomic step.
 
-        The replies stand in the order of the entries; an error is a WireError in its place.
+        The replies are in the order of the entries; a WireError where one was refused.
         """
         keys = (self.store.keys.rejected, self._stream)
         calls = [
@@ -194,11 +191,11 @@ class PlanQueue:
 
 
 def group_state(store: Store) -> GroupState | None:
-    """How the governors' group stands, None where stream or group is gone."""
+    """The state of the governors' group, None where stream or group is missing."""
     try:
         groups = store.run("XINFO", "GROUPS", store.keys.plans)
     except errors.ServerRefusedError:
-        return None  # No such key.
+        return None  # There is no such key.
     for group in groups:
         found = dict(zip((text(name) for name in group[::2]), group[1::2], strict=True))
         if text(found["name"]) == GROUP:
@@ -217,14 +214,14 @@ def _rejected(entry: Entry, problem: str) -> list[Any]:
         "reason", Reason.INVALID_PLAN.value, "entry_id", entry.id,
         "sha256", sha256(raw), "problem", problem.encode("utf-8", "backslashreplace"),
     ]  # fmt: skip
-    room = KEEP_RAW_BYTES
+    left = KEEP_RAW_BYTES
     for name, value in list(zip(raw[::2], raw[1::2], strict=True))[:KEEP_RAW_FIELDS]:
-        if room <= 0:
+        if left <= 0:
             break
-        name = name[:room]
-        value = value[: room - len(name)]
+        name = name[:left]
+        value = value[: left - len(name)]
         kept += [b"raw:" + name, value]
-        room -= len(name) + len(value)
+        left -= len(name) + len(value)
     return kept
 
 
