@@ -157,7 +157,7 @@ def test_a_file_that_is_gone_or_asks_for_the_private_server_is_refused(
     before = allocating.record()["digest"]
     allocating.file.unlink()
     allocating.reload()
-    assert f"{allocating.file} (--config) is not there" in allocating.hears.status
+    assert f"{allocating.file} (--config) does not exist" in allocating.hears.status
     allocating.file.write_text('[redis]\nurl = "embedded:"\n')
     allocating.reload()
     assert "to or from embedded: takes a restart" in allocating.hears.status
