@@ -79,7 +79,7 @@ def sanity(inspection: Inspection) -> Findings:
     if allocation["min_conf"] != governor["min_conf"]:
         found.append(
             warning(
-                f"min_conf is {allocation['min_conf']:g} of {its} and {governor['min_conf']:g} of "
+                f"min_conf is {allocation['min_conf']:g} of {its}, and {governor['min_conf']:g} of "
                 f"{whose}",
                 "a score counts in one loop and not in the other",
                 _change(inspection, "governor", "min_conf"),

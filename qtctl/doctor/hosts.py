@@ -9,7 +9,7 @@ from qtctl.deploy import effective, units
 from qtctl.deploy.effective import View
 from qtctl.deploy.host import Host
 from qtctl.errors import ConfigError, QtctlError
-from qtctl.settings import Loaded
+from qtctl.settings import Loaded, Settings
 from qtctl.settings.environment import parse, valid
 
 _SERVER_UNITS = ("redis-server.service", "redis.service", "valkey-server.service", "valkey.service")
@@ -60,6 +60,11 @@ def installed(host: Host) -> list[Installed]:
         if text is not None:
             found.append(_installed(host, view, unit, text, enabled))
     return sorted(found, key=lambda each: not each.enabled)
+
+
+def of_service(found: Sequence[Installed], service: str) -> list[tuple[str, Settings]]:
+    """The units that run a service, and the settings by which each would start."""
+    return [(it.unit, it.settings[service].settings) for it in found if service in it.settings]
 
 
 def server_unit(host: Host) -> str:

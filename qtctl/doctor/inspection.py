@@ -3,24 +3,27 @@
 import socket
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from qtctl import clock
 from qtctl.doctor.command_lines import CommandLines
-from qtctl.doctor.hosts import Installed
+from qtctl.doctor.hosts import Installed, of_service
 from qtctl.errors import WireError
 from qtctl.settings import Settings
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import keyspace
 from qtctl.wire.queries.groups import Group, StreamState, groups, streams
 from qtctl.wire.queries.keyspace import PermitKey, Sweep
-from qtctl.wire.queries.services import ServiceRecord, named, running
+from qtctl.wire.queries.rules_in_force import in_force
+from qtctl.wire.queries.services import named, running
 from qtctl.wire.queries.streams import StreamEntry, last
 from qtctl.wire.queries.targets import Symbol, symbols
 from qtctl.wire.schema.keys import EFFICIENCY, PERMIT, SERVICE, TARGET
+from qtctl.wire.schema.service import ServiceRecord
 
+T = TypeVar("T", bound=msgspec.Struct)
 SERVICES = ("allocation", "governor")
 PLANS_LOOKED_AT = 500
 STUCK_MS = 60_000
@@ -153,33 +156,20 @@ class Inspection:
             for service in SERVICES
         }
 
-    def settings_of(self, service: str) -> tuple[Mapping[str, Any], str]:
-        """The settings that a service runs by, and whose they are in words: of the one that passed
-        last, else of its installed unit, else of this shell. Errors as the attributes'."""
-        if service not in self._settings_of:
-            self._settings_of[service] = self._found_settings(service)
-        return self._settings_of[service]
-
-    def _found_settings(self, service: str) -> tuple[Mapping[str, Any], str]:
-        own: dict[str, Any] = msgspec.to_builtins(getattr(self.settings, service))
-        alive = self._records(service)
-        if alive:
-            latest = max(alive, key=lambda it: (it.last_pass_at, it.started_at))
-            # A record of another version may lack what is asked for.
-            if latest.settings.keys() >= own.keys():
-                return latest.settings, f"the running {service}"
-        for each in self.installed:
-            if service in each.settings:
-                section = getattr(each.settings[service].settings, service)
-                return msgspec.to_builtins(section), each.unit
-        return own, "this shell"
-
-    def _records(self, service: str) -> list[ServiceRecord]:
-        """None where they may not be read: it is then told whose settings were taken instead."""
+    def rules(self, service: str, shape: type[T]) -> tuple[T, str]:
+        """The settings in force by the fields of `shape`, and their source in words."""
         try:
-            return self.running[service] if self.connected else []
+            found = self.running[service] if self.connected else None
         except WireError:
-            return []
+            found = None
+        return in_force(found, service, self.settings, shape, of_service(self.installed, service))
+
+    def settings_of(self, service: str) -> tuple[Mapping[str, Any], str]:
+        """All the settings that a service runs by, and their source in words."""
+        if service not in self._settings_of:
+            section, source = self.rules(service, type(getattr(self.settings, service)))
+            self._settings_of[service] = msgspec.to_builtins(section), source
+        return self._settings_of[service]
 
     def unit_of(self, service: str) -> str | None:
         """The installed unit that runs a service, None where none is installed here."""

@@ -12,7 +12,6 @@ from qtctl.domain.downsize import DownsizeRules, EffAction, Hint, hint
 from qtctl.domain.readings import Efficiency
 from qtctl.domain.reasons import EffReason
 from qtctl.wire.queries.keyspace import PermitKey
-from qtctl.wire.queries.rules_in_force import of_running
 from qtctl.wire.schema.keys import PERMIT
 from qtctl.wire.schema.records import HINT
 
@@ -46,13 +45,13 @@ def lifetimes(inspection: Inspection) -> Findings:
 
 def encodings(inspection: Inspection) -> Findings:
     """Every permit can be read by who takes it."""
-    settings, whose = inspection.settings_of("governor")
+    settings, source = inspection.settings_of("governor")
     expected = str(settings["permit_encoding"])
     strange = [it for it in inspection.permits if it.encoding != expected or it.fields is None]
     if strange:
         seen = sorted({it.encoding if it.fields is not None else "unreadable" for it in strange})
         yield wrong(
-            f"{_many(strange)} not in the encoding {expected} of {whose} but "
+            f"{_many(strange)} not in the encoding {expected} of {source} but "
             f"{' or '.join(seen)}: {_named(strange)}",
             "the consumer's step that takes three permits at once fails on it, and loses all three",
             _deletes(inspection, strange),
@@ -63,9 +62,7 @@ def encodings(inspection: Inspection) -> Findings:
 
 def hints(inspection: Inspection) -> Findings:
     """The eff fields are what the formulas give for the score in the permit."""
-    rules, _ = of_running(
-        inspection.running["governor"], "governor", inspection.settings, DownsizeRules
-    )
+    rules, _ = inspection.rules("governor", DownsizeRules)
     started = max((it.started_at for it in inspection.running["governor"]), default=0)
     bad: dict[str, list[PermitKey]] = {}
     looked = 0

@@ -13,8 +13,8 @@ from qtctl.domain.gates import MAX_AHEAD_SEC, Facts, Limits, lacking_input
 from qtctl.domain.plans import Plan, PlanRules, Unreadable
 from qtctl.domain.reasons import Kind
 from qtctl.wire.governor.plan_queue import Entry
-from qtctl.wire.queries.rules_in_force import of_running
 from qtctl.wire.queries.streams import StreamEntry
+from qtctl.wire.schema.ids import time_of
 
 Findings = Iterator[Finding]
 IDLE_SEC = 3_600.0
@@ -38,7 +38,7 @@ def stream_of_plans(inspection: Inspection) -> Findings:
                     "nothing can be permitted: no publisher runs, or it writes elsewhere",
                     inspection.words.qtctl("config", "show", "governor.stream_plans"))  # fmt: skip
         return
-    age = inspection.now - int(entries[-1].id.partition("-")[0]) / 1000
+    age = inspection.now - time_of(entries[-1].id)
     if age > IDLE_SEC:
         yield warning(f"the last plan came {age / 3600:,.1f} h ago",
                       "the publishers have stopped, or write elsewhere", see)  # fmt: skip
@@ -50,7 +50,7 @@ def stream_of_plans(inspection: Inspection) -> Findings:
 
 def gates_have_input(inspection: Inspection) -> Findings:
     """The gates that are on find in the plans what they judge by."""
-    limits, _ = of_running(inspection.running["governor"], "governor", inspection.settings, Limits)
+    limits, _ = inspection.rules("governor", Limits)
     opens = [
         (it.fields, plan)
         for it, plan in _read(inspection)
@@ -80,7 +80,7 @@ def plan_clocks(inspection: Inspection) -> Findings:
     ahead: dict[str, float] = {}
     for entry, plan in _read(inspection):
         if isinstance(plan, Plan) and plan.at is not None:
-            by = plan.at - int(entry.id.partition("-")[0]) / 1000
+            by = plan.at - time_of(entry.id)
             source = plan.source[:40] or NO_SOURCE
             ahead[source] = max(ahead.get(source, by), by)
     off = {source: by for source, by in ahead.items() if by > AHEAD_SEC}
@@ -103,9 +103,7 @@ def _sender(fields: Mapping[str, str], gate: str) -> str:
 
 
 def _read(inspection: Inspection) -> Iterator[tuple[StreamEntry, Plan | Unreadable]]:
-    rules, _ = of_running(
-        inspection.running["governor"], "governor", inspection.settings, PlanRules
-    )
+    rules, _ = inspection.rules("governor", PlanRules)
     for entry in inspection.plans:
         yield entry, plans.read(Entry(entry.id, entry.raw).fields(), rules)
 

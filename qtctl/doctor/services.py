@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator
 
-from qtctl import __version__
-from qtctl.doctor import ports
+from qtctl import __version__, probe
 from qtctl.doctor.findings import Finding, ok, unknown, warning, wrong
 from qtctl.doctor.inspection import SERVICES, Inspection
-from qtctl.wire.queries.services import ServiceRecord
+from qtctl.wire.schema.service import ServiceRecord
 
 Findings = Iterator[Finding]
-LOOK_SEC = 1.0
-"""A governor passes so often, whatever its settings say."""
 
 
 def alive(inspection: Inspection) -> Findings:
@@ -21,14 +18,14 @@ def alive(inspection: Inspection) -> Findings:
             yield _none(inspection, service)
             continue
         for each in found:
-            age = max(0.0, inspection.now - each.last_pass_at)
-            limit = _limit(each)
-            told = f"{_name(each)}: last pass {age:,.0f} s ago"
-            if age > limit:
-                why = f"it should be {limit:.0f} s at most: the loop hangs, or its host does"
+            age = each.age_sec(inspection.now)
+            if each.is_late(inspection.now):
+                most = f"{each.late_after_sec:.0f} s"
+                why = f"it should be {most} at most: the loop hangs, or its host does"
+                told = f"{_name(each)} is late: no pass for {age:,.0f} s"
                 yield wrong(told, why, _restart(inspection, each))
             else:
-                yield ok(told)
+                yield ok(f"{_name(each)}: last pass {age:,.0f} s ago")
 
 
 def ready(inspection: Inspection) -> Findings:
@@ -36,13 +33,12 @@ def ready(inspection: Inspection) -> Findings:
     asked = False
     for service in SERVICES:
         for each in inspection.running[service]:
-            place = ports.address(each.metrics)
-            if each.host != inspection.host or place is None or not ports.is_here(place[0]):
-                asked = True
-                yield _unasked(inspection, each, place)
-                continue
             asked = True
-            yield _readiness(inspection, each, *place)
+            place = probe.here(each.host, each.metrics)
+            if place is None:
+                yield _unasked(inspection, each)
+            else:
+                yield _readiness(inspection, each, *place)
     if not asked:
         yield ok("no service runs that could be asked")
 
@@ -63,22 +59,26 @@ def versions(inspection: Inspection) -> Findings:
 def ports_free(inspection: Inspection) -> Findings:
     """The ports of the settings: nobody is there, or the service that should be."""
     for service in SERVICES:
-        settings, whose = inspection.settings_of(service)
+        settings, source = inspection.settings_of(service)
         host, port = str(settings["metrics_addr"]), int(settings["metrics_port"])
         if port == 0:
             yield ok(f"{service} takes any free port")
             continue
-        answer = ports.ask(host, port)
-        told = f"{host}:{port} of {service} ({whose})"
+        told = f"{host}:{port} of {service}, by {source},"
+        if not probe.is_here(host):
+            yield ok(f"{told} is not on this host: not asked")
+            continue
+        answer = probe.ready(host, port)
         if answer.who == "nobody":
             yield ok(f"{told} is free")
         elif answer.who == "qtctl" and (inspection.connected or answer.ready):
             yield ok(f"{told} is a service of qtctl")
         elif answer.who == "qtctl":
             # The only way to hear of it while Redis, and its record there, is away.
-            yield wrong(f"{told}: {answer.text}", "it does no work", _logs(inspection, service))
+            yield wrong(f"{told} says {answer.text}", "it does no work", _logs(inspection, service))
         else:
-            speaks = "another program" if answer.who == "other" else "a program that says nothing"
+            silent = answer.who == "silent"
+            speaks = "a process that does not answer" if silent else "another program"
             yield wrong(
                 f"{told} is taken by {speaks}",
                 f"{service} can't start, and what is scraped there is not {service}",
@@ -94,7 +94,7 @@ def _none(inspection: Inspection, service: str) -> Finding:
 
 
 def _readiness(inspection: Inspection, each: ServiceRecord, host: str, port: int) -> Finding:
-    answer = ports.ask(host, port)
+    answer = probe.ready(host, port)
     told = f"{_name(each)} at {host}:{port}"
     if answer.who == "qtctl" and answer.ready:
         return ok(f"{told}: {answer.text}")
@@ -108,21 +108,14 @@ def _readiness(inspection: Inspection, each: ServiceRecord, host: str, port: int
     )
 
 
-def _unasked(inspection: Inspection, each: ServiceRecord, place: tuple[str, int] | None) -> Finding:
+def _unasked(inspection: Inspection, each: ServiceRecord) -> Finding:
     """By its record alone: it runs elsewhere, or has no port yet."""
-    age = max(0.0, inspection.now - each.last_pass_at)
-    if place is None:
+    if probe.address(each.metrics) is None:
         see = inspection.words.qtctl("config", "show", f"{each.service}.metrics_port")
         return warning(f"{_name(each)} listens on no port", "it can't be scraped", see)
-    if age > _limit(each):
+    if each.is_late(inspection.now):
         return unknown(f"{_name(each)} runs on {each.host}: not asked there")
     return ok(f"{_name(each)} runs on {each.host}: by its record, not asked there")
-
-
-def _limit(each: ServiceRecord) -> float:
-    """How old its last pass may be."""
-    interval = each.settings.get("interval_sec", LOOK_SEC)
-    return 3 * float(interval if isinstance(interval, int | float) else LOOK_SEC) + 10.0
 
 
 def _restart(inspection: Inspection, each: ServiceRecord) -> str:

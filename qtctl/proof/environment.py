@@ -15,8 +15,9 @@ from qtctl import clock
 from qtctl.proof.scenarios import SERVICE_OF
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import temporary
-from qtctl.wire.queries.services import ServiceRecord, running
+from qtctl.wire.queries.services import running
 from qtctl.wire.schema.keys import Keys
+from qtctl.wire.schema.service import ServiceRecord
 
 SANDBOX_SEC = 15.0
 """A private server and processes of our own: far more than they need, on a machine on its knees."""
@@ -151,8 +152,7 @@ class Live:
     def interval_sec(self) -> float:
         """Between two passes of the running allocation loop."""
         found = self.service("step1")
-        value = found.settings.get("interval_sec") if found else None
-        return float(value) if isinstance(value, int | float) else DEFAULT_INTERVAL_SEC
+        return found.interval_sec if found else DEFAULT_INTERVAL_SEC
 
 
 def systemd_says(service: str) -> str | None:

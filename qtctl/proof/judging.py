@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from qtctl import probe
+from qtctl.probe import Page
 from qtctl.proof import pages
 from qtctl.proof.environment import Environment, systemd_says
 from qtctl.proof.fixtures import Subject
@@ -14,9 +16,9 @@ from qtctl.proof.scenarios import SERVICE_OF, Scenario
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries.decisions import by_id
 from qtctl.wire.queries.permits import one
-from qtctl.wire.queries.services import ServiceRecord
 from qtctl.wire.schema.keys import PERMIT, PROPOSED
 from qtctl.wire.schema.records import pairs
+from qtctl.wire.schema.service import ServiceRecord
 
 BY_REDIS = ("redis_unreachable", "redis_error", "exception", "write", "commit", "not_ready")
 """Kinds of errors that no symbol of somebody else's can cause."""
@@ -36,7 +38,7 @@ class Baseline(msgspec.Struct, frozen=True):
 def scrape(stage: Environment, step: str) -> Baseline:
     """The metrics as they are now, empty where they can't be had."""
     service = stage.service(step)
-    page = pages.get(service.metrics, "/metrics") if service else pages.Page(0, "")
+    page = _get(service, "/metrics")
     return Baseline(pages.samples(page.body) if page.status == 200 else {})
 
 
@@ -93,7 +95,7 @@ def metrics(stage: Environment, before: Baseline, applied: Mapping[str, str]) ->
     """Does what was applied (symbol to the factor in its permit) show on the metrics port."""
     service = stage.service("step2")
     address = service.metrics if service else ""
-    page = pages.get(address, "/metrics")
+    page = _get(service, "/metrics")
     where = f"http://{address}/metrics"
     checks = [_answers(where, page)]
     if page.status != 200:
@@ -124,10 +126,10 @@ def health(stage: Environment, step: str, before: Baseline, now: float) -> list[
         seen = stage.trouble(step) or "no record of it"
         return [holds(f"the {name} runs", "a record of it in Redis", seen, False)]
     checks = [
-        _answers(f"http://{service.metrics}{path}", pages.get(service.metrics, path))
+        _answers(f"http://{service.metrics}{path}", _get(service, path))
         for path in ("/readyz", "/livez")
     ]
-    page = pages.get(service.metrics, "/metrics")
+    page = _get(service, "/metrics")
     where = f"http://{service.metrics}/metrics"
     if page.status != 200:
         return [*checks, _answers(where, page)]
@@ -153,20 +155,24 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _answers(where: str, page: pages.Page) -> Check:
+def _get(service: ServiceRecord | None, path: str) -> Page:
+    return probe.get(service.host, service.metrics, path) if service else probe.get("", "", path)
+
+
+def _answers(where: str, page: Page) -> Check:
     seen = f"{page.status} {page.body}".strip() if page.status != 200 else "200"
     return holds(f"GET {where}", "200", " ".join(seen.split())[:300], page.status == 200)
 
 
 def _fresh(where: str, step: str, service: ServiceRecord, last: float | None, now: float) -> Check:
-    interval = service.settings.get("interval_sec", 1.0)
-    limit = 3 * float(interval) + 10.0
+    limit = service.late_after_sec
     if last is None or last == 0:
         return holds(f"{where} {LAST_SUCCESS[step]}", f"not over {limit:g} s ago", "never", False)
     age = max(0.0, now - last)
+    late = "late: " if age > limit else ""
     return holds(
-        f"{where} {LAST_SUCCESS[step]}", f"not over {limit:g} s ago", f"{age:.1f} s ago",
-        age <= limit,
+        f"{where} {LAST_SUCCESS[step]}", f"not over {limit:g} s ago", f"{late}{age:.1f} s ago",
+        not late,
     )  # fmt: skip
 
 

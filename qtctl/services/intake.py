@@ -15,7 +15,8 @@ from enum import StrEnum
 import msgspec
 
 from qtctl import clock
-from qtctl.wire.governor.plan_queue import CLAIM_START, Entry, GroupState, PlanQueue
+from qtctl.wire.client.xinfo import GroupInfo
+from qtctl.wire.governor.plan_queue import CLAIM_START, Entry, PlanQueue
 
 BLOCK_SEC = 1.0
 """The longest wait for a new entry, and so the longest delay of a stop or a look."""
@@ -92,7 +93,7 @@ class Intake:
         """After a start or reconnect: what was read and not finished is read again."""
         self._begin_round(Phase.OWN_PENDING)
 
-    def look(self) -> GroupState | None:
+    def look(self) -> GroupInfo | None:
         """How the group stands, None where it is missing. Claims are due after each look."""
         state = self._queue.state()
         if self._phase is Phase.NEW:

@@ -106,7 +106,8 @@ def test_1782_entries_of_a_dead_consumer_are_handed_over_to_the_last(
     said = cli("group", "recover", "--dry-run")
     assert (said.code, said.out) == (1, "")
     assert "1,782 entries are still stuck" in said.err
-    store.run("HSET", store.keys.service("governor", "here"), "host", "h")
+    here = store.keys.service("governor", "here")
+    store.run("HSET", here, "last_pass_at", store.now_ms() // 1000)
     dry = cli.ok("group", "recover", "--dry-run", "-o", "json").json
     assert [row["entries"] for row in dry] == [1_782]
     assert held(store, GROUP) == {"dead": 1_782}
@@ -120,7 +121,9 @@ def test_what_was_trimmed_while_it_was_pending_is_told_and_left_to_the_living(
 ) -> None:
     ids = give(store, GROUP, "dead", 3)
     store.run("XDEL", store.keys.plans, *ids[:2])
-    store.run("HSET", store.keys.service("governor", "here"), "host", "h")
+    store.run(
+        "HSET", store.keys.service("governor", "here"), "last_pass_at", store.now_ms() // 1000
+    )
     said = cli.ok("group", "recover", "-o", "json")
     assert [row["entries"] for row in said.json] == [1]
     assert "2 are not in the stream any more" in said.err
@@ -148,12 +151,13 @@ def test_another_systems_group_is_refused_unless_forced(
 
 
 def test_what_somebody_took_up_meanwhile_stays_with_them(store: Store) -> None:
+    from qtctl.wire.control.groups import hand_over
     from qtctl.wire.queries import groups
 
     ids = give(store, GROUP, "dead", 2)
     seen = groups.pending(store, store.keys.plans, GROUP)
     store.run("XCLAIM", store.keys.plans, GROUP, "quick", 0, ids[0])
-    assert groups.hand_over(store, store.keys.plans, GROUP, seen, "slow", 60.0) == 1
+    assert hand_over(store, store.keys.plans, GROUP, seen, "slow", 60.0) == 1
     assert held(store, GROUP) == {"quick": 1, "slow": 1}
 
 

@@ -42,8 +42,9 @@ def cli(redis_url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
 @pytest.fixture
 def governor(store: Store) -> None:
     """One that is alive by its record, and judges nothing."""
-    settings = json.dumps({"kill_keys": KILL_NAMES})
-    store.run("HSET", store.keys.service("governor", "test"), "settings", settings)
+    settings, now = json.dumps({"kill_keys": KILL_NAMES}), store.now_ms() // 1000
+    record = store.keys.service("governor", "test")
+    store.run("HSET", record, "settings", settings, "last_pass_at", now)
 
 
 def own(store: Store) -> str:
@@ -102,7 +103,7 @@ def test_somebody_elses_stop_is_told_since_closes_stop_by_it(cli: Cli, store: St
 def test_without_a_governor_it_is_set_and_ends_with_1(cli: Cli, store: Store) -> None:
     said = cli("halt")
     assert said.code == 1
-    assert said.out.endswith("· NO GOVERNOR lives on this Redis\n")
+    assert said.out.endswith("· no governor is running: nothing enforces this halt yet\n")
     assert own(store) == "reduce_only"
 
 

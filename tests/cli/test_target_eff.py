@@ -225,9 +225,9 @@ def test_a_score_counts_by_the_running_services_own_settings(
         assert (row["counts_as"], row["governor_counts_as"]) == ("ok", "low_conf")
         told = cli.ok("eff", *mine).err
     assert "Allocation: confidence from 0.6, " in told
-    assert "of the running allocation (test, " in told
+    assert "of the running allocation test " in told
     assert "Governor: confidence from 0.8, " in told
-    assert "of this shell's settings (no governor runs on this Redis)" in told
+    assert "of this shell's settings, as no governor runs" in told
 
 
 def test_the_two_services_may_disagree_and_both_are_shown(
@@ -245,7 +245,7 @@ def test_the_limits_of_the_multiplier_come_from_the_running_loop(
     target(store, "BTCUSDT")
     with hosting(redis_url, "allocation", "allocation.max_mult=1.1"):
         told = cli.ok("target", "--set", "allocation.max_mult=3").err
-    assert "Multiplier 0.5 to 1.1, limits of the running allocation (test, " in told
+    assert "Multiplier 0.5 to 1.1, limits of the running allocation test " in told
 
 
 def test_a_service_record_that_makes_no_sense_is_passed_over(cli: Cli, store: Store) -> None:

@@ -133,7 +133,7 @@ def test_a_governor_that_finishes_no_pass_is_told(cli: Cli, store: Store, redis_
     store.run("HSET", record, "last_pass_at", store.now_ms() // 1000 - 180)
     found = why(cli)
     assert found["cause"] == "governor_stuck"
-    assert "The governor test has finished no pass for 3 min" in found["sentence"]
+    assert "The governor test is late, no pass for 3 min" in found["sentence"]
 
 
 def test_a_governor_that_is_not_ready_says_why_itself(

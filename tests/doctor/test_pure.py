@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qtctl.doctor import ports, server
+from qtctl import probe
+from qtctl.doctor import server
 from qtctl.doctor.command_lines import words_of
 from qtctl.doctor.field_drift import renamed
 from qtctl.doctor.inspection import Inspection
@@ -143,8 +144,8 @@ def test_a_password_in_the_environment_stays_there() -> None:
     [("127.0.0.1", True), ("0.0.0.0", True), ("localhost", True), ("192.0.2.1", False),
      ("example.org", False), ("", False)],
 )  # fmt: skip
-def test_a_record_makes_nobody_ask_another_host(host: str, here: bool) -> None:
-    assert ports.is_here(host) is here
+def test_only_addresses_of_this_host_are_here(host: str, here: bool) -> None:
+    assert probe.is_here(host) is here
 
 
 @pytest.mark.parametrize(
@@ -159,4 +160,4 @@ def test_a_record_makes_nobody_ask_another_host(host: str, here: bool) -> None:
     ],
 )
 def test_where_a_service_listens(text: str, place: tuple[str, int] | None) -> None:
-    assert ports.address(text) == place
+    assert probe.address(text) == place

@@ -242,7 +242,7 @@ class Elsewhere(http.server.BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def taken(kind: str) -> Iterator[int]:
     """A port where another program listens."""
-    if kind == "says nothing":
+    if kind == "does not answer":
         with socket.create_server(("127.0.0.1", 0)) as listening:
             yield listening.getsockname()[1]
         return
@@ -261,7 +261,8 @@ def taken(kind: str) -> Iterator[int]:
 def test_a_port_that_another_program_has_is_named(lonely: System, kind: str) -> None:
     with taken(kind) as port:
         row = lonely.one("service.ports", "--set", f"governor.metrics_port={port}")
-        assert f"127.0.0.1:{port} of governor (this shell) is taken by" in row["what"]
+        assert f"127.0.0.1:{port} of governor, by this shell's settings, " in row["what"]
+        assert "as no governor runs, is taken by" in row["what"]
         assert kind in row["what"]
         assert row["command"] == f"sudo ss -ltnp sport = :{port}"
 
@@ -409,7 +410,10 @@ def test_a_gate_that_is_off_is_told_with_the_file_that_turns_it_off(lonely: Syst
     [
         ("governor.max_notional_per_trade_usd=0", "the notional gate is off"),
         ("governor.permit_ttl_sec=900", "permit_ttl_sec is 900"),
-        ("governor.min_conf=0.7", "min_conf is 0.65 of this shell and 0.7 of this shell"),
+        (
+            "governor.min_conf=0.7",
+            "0.65 of this shell's settings, as no allocation runs, and 0.7 of ",
+        ),
         ("governor.min_factor=1", "min_factor 1"),
         ("allocation.propose_key_ttl_sec=10", "proposals live 10 s and are made every 10 s"),
         ("allocation.scale=0", "scale 0"),

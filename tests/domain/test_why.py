@@ -23,7 +23,7 @@ from qtctl.domain.reasons import Kind, Reason, Verdict
 NOW = 1_000_000.0
 WELL = Target(100.0, age_sec=5.0)
 RUNS = (Alive("g1", "0.1.0", "host", 0.5),)
-STUCK = (Alive("g1", "0.1.0", "host", 16.0),)
+STUCK = (Alive("g1", "0.1.0", "host", 16.0, late=True),)
 
 
 def plan(verdict: str = "", reason: str = "", ago: float = 30.0, **more: Any) -> PlanSeen:

@@ -12,8 +12,8 @@ from qtctl.wire.control import halt, kill_switch
 from qtctl.wire.control.halt import HaltRequest, Refused
 from qtctl.wire.control.kill_switch import Mode
 from qtctl.wire.queries import permits
-from qtctl.wire.queries.services import ServiceRecord
 from qtctl.wire.schema.keys import PERMIT, Keys
+from qtctl.wire.schema.service import ServiceRecord
 from tests.support.plans import KILL_NAMES, decision, dump, events, fields, judge, permit
 from tests.support.processes import until
 

@@ -31,7 +31,9 @@ def list_scores(
         qtctl eff list BTCUSDT -o json
     """
     from qtctl.cli.views import scores as view
-    from qtctl.wire.queries import rules_in_force
+    from qtctl.cli.views.in_force import InForce
+    from qtctl.domain.allocation import AllocationRules
+    from qtctl.domain.downsize import DownsizeRules
     from qtctl.wire.schema.keys import EFFICIENCY
 
     wanted = arguments.symbols(symbols)
@@ -40,13 +42,14 @@ def list_scores(
         upstream = f"No scores: is P3.1 writing {store.keys.pattern(EFFICIENCY)} ?"
         emit(ctx, found, view.LISTED, empty="No scores of these symbols." if wanted else upstream)
         if ctx.output == "table" and found:
-            rules, source = rules_in_force.allocation_rules(store, ctx.settings)
-            downsize, governor = rules_in_force.downsize_rules(store, ctx.settings)
+            in_force = InForce(ctx, store)
+            rules, source = in_force.of("allocation", AllocationRules)
+            downsize, governor = in_force.of("governor", DownsizeRules)
             ctx.say(
                 f"Allocation: confidence from {rules.min_conf:g}, age to {rules.stale_sec:g} s, "
-                f"limits {source}."
+                f"limits of {source}."
             )
             ctx.say(
                 f"Governor: confidence from {downsize.min_conf:g}, age to "
-                f"{downsize.eff_ttl_sec:g} s, limits {governor}."
+                f"{downsize.eff_ttl_sec:g} s, limits of {governor}."
             )

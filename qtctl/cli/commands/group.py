@@ -100,7 +100,7 @@ def prune(
         qtctl group prune --idle 10m
     """
     from qtctl.cli.views import groups as view
-    from qtctl.wire.queries import groups
+    from qtctl.wire.control import groups
 
     idle_sec = arguments.duration(idle, "--idle", 1, 30 * 86_400)
     with ctx.store() as store:

@@ -56,7 +56,7 @@ def halt(
         raise RedisUnreachable(f"{away}. Where Redis is away, {BY_SYSTEMD}") from away
     _tell(ctx, order, everything, dry_run, report)
     withdrawn = report.withdrawn
-    if not report.alive or report.unheard or withdrawn.unknown or withdrawn.problems:
+    if not report.governors or report.unheard or withdrawn.unknown or withdrawn.problems:
         raise typer.Exit(1)
 
 
@@ -64,6 +64,7 @@ def _halted(
     ctx: Context, store: "Store", order: "HaltRequest", everything: bool, dry_run: bool
 ) -> "Report":
     from qtctl.wire.control import halt
+    from qtctl.wire.queries import services
 
     of = f" of {order.symbol}" if order.symbol else ""
     ctx.say(f"{ctx.where()} halt {'opens and closes' if everything else 'opens'}{of}")
@@ -73,7 +74,9 @@ def _halted(
         # The same class: NOPERM, no memory, a replica that takes no writes.
         raise type(refused)(f"nothing is stopped: {refused}. Else {BY_SYSTEMD}") from refused
     try:
-        return halt.follow_up(store, order, everything, first)
+        return halt.follow_up(
+            store, order, everything, first, lambda: services.running(store, "governor")
+        )
     except QtctlError as problem:
         if first is None:
             raise
@@ -134,7 +137,7 @@ def _tell(
         "withdrawn": report.withdrawn.opens,
         "closes_left": report.withdrawn.closes,
         "unknown_left": list(report.withdrawn.unknown),
-        "governors": [governor.name for governor in report.alive],
+        "governors": [governor.name for governor in report.governors],
     }
     sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
 
@@ -143,7 +146,7 @@ def _said(
     ctx: Context, row: "KillKey | None", closes_stop: bool, dry_run: bool, report: "Report"
 ) -> list[str]:
     """The parts of the line behind what and where."""
-    withdrawn, alive = report.withdrawn, len(report.alive)
+    withdrawn = report.withdrawn
     would = "to withdraw" if dry_run else "withdrawn"
     parts = [f"{_count(withdrawn.opens, 'permit')} {would}"]
     if not closes_stop:
@@ -153,10 +156,19 @@ def _said(
     # A stop that was there before: whose it is decides who can take it back.
     if row is not None and (dry_run or report.again or row.record is None):
         parts.append(f"stopped by {halts.told(row, ctx.utc)}")
-    parts.append(
-        f"{_count(alive, 'governor')} alive" if alive else "NO GOVERNOR lives on this Redis"
-    )
-    return parts
+    return parts + _governors(report)
+
+
+def _governors(report: "Report") -> list[str]:
+    """Who enforces it."""
+    from qtctl.cli.views.health import lateness
+
+    if not report.governors:
+        return ["no governor is running: nothing enforces this halt yet"]
+    late = [it for it in report.governors if it.is_late(report.now)]
+    alive = len(report.governors) - len(late)
+    parts = [f"{_count(alive, 'governor')} alive"] if alive else []
+    return parts + [f"governor {it.name} is LATE: {lateness(it, report.now)}" for it in late]
 
 
 def _count(number: int, what: str) -> str:

@@ -236,10 +236,12 @@ def _listed(fields: Mapping[str, str]) -> str:
 
 
 def _send(ctx: Context, store: "Store", entry: Mapping[str, str], wait_sec: float | None) -> None:
+    from qtctl.cli.views.in_force import InForce
+    from qtctl.domain.plans import PlanRules
     from qtctl.wire.control import injection
-    from qtctl.wire.queries import rules_in_force, verdicts
+    from qtctl.wire.queries import verdicts
 
-    rules, _ = rules_in_force.plan_rules(store, ctx.settings)
+    rules, _ = InForce(ctx, store).of("governor", PlanRules)
     entry_id = injection.send_plan(store, entry)
     typer.echo(entry["plan_id"])
     if wait_sec is None:

@@ -210,17 +210,17 @@ command(app, "explain", hidden=True)(show)
 
 
 def _limits(ctx: Context, store: "Store", decision: Mapping[str, str]) -> "tuple[Limits, str]":
-    """The limits that it was judged by; where they are forgotten, the running governor's, or the
-    settings of this shell."""
+    """The limits that it was judged by; where they are forgotten, those in force now."""
+    from qtctl.cli.views.in_force import InForce
+    from qtctl.domain.gates import Limits
     from qtctl.wire.queries import decisions
-    from qtctl.wire.queries.rules_in_force import governor_limits
 
     digest = decision.get("limits", "")
     limits = decisions.limits(store, digest)
     if limits is not None:
         return limits, f"as judged by ({digest})"
-    found, source = governor_limits(store, ctx.settings)
-    return found, f"{source}; those it was judged by ({digest}) are forgotten"
+    found, source = InForce(ctx, store).of("governor", Limits)
+    return found, f"of {source}; those it was judged by ({digest}) are forgotten"
 
 
 def _gates(judged: "Judgement") -> list[dict[str, Any]]:

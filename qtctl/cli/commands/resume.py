@@ -54,11 +54,23 @@ def resume(
             agreed(ctx, _question(ctx, rows, order), yes=yes, no_input=no_input)
             taken, problem = _resumed(ctx, store, order, force, dry_run=False)
         rows = kill_switch.read(store, order.names)
+        _warn_of_late(ctx, store)
     if problem:
         ctx.warn(f"it is taken back, but its record or event could not be written: {problem}")
     goes_on = _tell(ctx, rows, order, taken, dry_run)
     if not goes_on:
         raise typer.Exit(1)
+
+
+def _warn_of_late(ctx: Context, store: "Store") -> None:
+    """What goes on depends on governors that work."""
+    from qtctl.cli.views.health import lateness
+    from qtctl.wire.queries import services
+
+    now = store.now_ms() / 1000
+    for it in services.running(store, "governor"):
+        if it.is_late(now):
+            ctx.warn(f"governor {it.name} is LATE: {lateness(it, now)}")
 
 
 def _resumed(

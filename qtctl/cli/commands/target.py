@@ -32,7 +32,8 @@ def list_targets(
         qtctl target -o json
     """
     from qtctl.cli.views import targets as view
-    from qtctl.wire.queries.rules_in_force import allocation_rules
+    from qtctl.cli.views.in_force import InForce
+    from qtctl.domain.allocation import AllocationRules
     from qtctl.wire.schema.keys import TARGET
 
     wanted = arguments.symbols(symbols)
@@ -41,5 +42,5 @@ def list_targets(
         upstream = f"No targets: is P2.9 writing {store.keys.pattern(TARGET)} ?"
         emit(ctx, found, view.LISTED, empty="Nothing of these symbols." if wanted else upstream)
         if ctx.output == "table" and found:
-            rules, source = allocation_rules(store, ctx.settings)
-            ctx.say(f"Multiplier {rules.min_mult:g} to {rules.max_mult:g}, limits {source}.")
+            rules, source = InForce(ctx, store).of("allocation", AllocationRules)
+            ctx.say(f"Multiplier {rules.min_mult:g} to {rules.max_mult:g}, limits of {source}.")

@@ -41,4 +41,4 @@ def why(
         answer = why_facts.answer(ctx, store, name, since_sec)
         if answer is None:
             raise NotFoundError(why_page.unknown(store, name, since_sec))
-        why_page.show(ctx, why_page.record(ctx, store, answer))
+        why_page.show(ctx, why_page.record(ctx, store, answer), answer.facts)

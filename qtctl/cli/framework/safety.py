@@ -43,10 +43,10 @@ def refuse_other_groups(store: "Store", what: str, force: bool) -> None:
 
     Errors: RefusedError naming the groups, unless forced.
     """
-    from qtctl.wire.queries.streams import other_groups
+    from qtctl.wire.client import xinfo
     from qtctl.wire.schema.keys import GROUP
 
-    groups = other_groups(store, GROUP)
+    groups = [it.name for it in xinfo.groups(store, store.keys.plans) if it.name != GROUP]
     if groups and not force:
         raise RefusedError(
             f"{store.keys.plans} is also read by the group {', '.join(groups)}: {what}. "

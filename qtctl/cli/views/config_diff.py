@@ -8,7 +8,7 @@ from qtctl.cli.framework.arguments import SERVICES, choice
 from qtctl.cli.framework.context import Context
 from qtctl.settings import public
 from qtctl.wire.queries import services
-from qtctl.wire.queries.services import ServiceRecord
+from qtctl.wire.schema.service import ServiceRecord
 
 HINT = (
     "A service reads files and environment when it starts, its file also at SIGHUP; "

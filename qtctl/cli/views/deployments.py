@@ -1,7 +1,6 @@
 """What `deploy` and `rollback` share: where, the plan shown, the question, the steps, the list."""
 
 import os
-import pwd
 import shlex
 import sys
 from collections import Counter
@@ -23,6 +22,7 @@ from qtctl.deploy.planning import Plan
 from qtctl.deploy.records import Change, Record, Records, undone, unfinished
 from qtctl.deploy.systemctl import Systemctl
 from qtctl.errors import QtctlError, RefusedError, UsageError
+from qtctl.operator import user_at_host
 from qtctl.text import escape
 
 LIVE = Path("/")
@@ -178,18 +178,10 @@ def _ask(ctx: Context, plan: Plan, options: Options) -> None:
         raise RefusedError("not done: the answer was not yes")
 
 
-def _who(ctx: Context) -> str:
-    """Who does this: the one behind sudo, else the user."""
-    try:
-        return ctx.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
-
-
 def _save(ctx: Context, plan: Plan, records: Records) -> Record:
     """Write the record. Errors: QtctlError where that fails: nothing is touched yet."""
     now = clock.now()
-    record = planning.record_of(plan, records.new_id(now), now, _who(ctx))
+    record = planning.record_of(plan, records.new_id(now), now, user_at_host(ctx.environ))
     try:
         folder = records.add(record)
     except OSError as problem:

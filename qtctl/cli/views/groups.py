@@ -9,10 +9,13 @@ from qtctl.cli.output.columns import age, number, text
 from qtctl.cli.output.render import Rows, emit, emit_one
 from qtctl.cli.views.streams import stream_keys
 from qtctl.errors import NotFoundError, RefusedError, WireError
+from qtctl.wire.client import xinfo
 from qtctl.wire.client.store import Store
+from qtctl.wire.client.xinfo import Pending
+from qtctl.wire.control.groups import hand_over
 from qtctl.wire.governor.plan_queue import PlanQueue
 from qtctl.wire.queries import groups, services
-from qtctl.wire.queries.groups import Group, Pending
+from qtctl.wire.queries.groups import Group
 from qtctl.wire.schema.keys import GROUP
 
 STUCK_SEC = 60.0
@@ -116,7 +119,7 @@ def target(
     """
     (key,) = _keys(store, stream or "plans")
     wanted = name or GROUP
-    there = groups.group_names(store, key)
+    there = [each.name for each in xinfo.groups(store, key)]
     is_ours = wanted == GROUP and key == store.keys.plans
     if wanted not in there and not (or_governors and is_ours):
         existing = ", ".join(there) or "none"
@@ -162,7 +165,7 @@ def recover(store: Store, stream: str, group: str, *, dry_run: bool) -> Recovere
 
     Errors: RedisUnreachable, WireError.
     """
-    if group not in groups.group_names(store, stream):
+    if group not in {each.name for each in xinfo.groups(store, stream)}:
         if not dry_run:
             PlanQueue(store, store, "").ensure_group()
         return Recovered([did(group, "create, starting one hour back")])
@@ -179,7 +182,7 @@ def recover(store: Store, stream: str, group: str, *, dry_run: bool) -> Recovere
         elif dry_run:
             moved += len(found)
         else:
-            moved += groups.hand_over(store, stream, group, found, to, STUCK_SEC)
+            moved += hand_over(store, stream, group, found, to, STUCK_SEC)
     done = [did(group, "hand over", to, moved)] if to is not None and moved else []
     return Recovered(done, stuck, trimmed)
 
@@ -190,10 +193,11 @@ def did(group: str, what: str, consumer: str = "", entries: int = 0) -> dict[str
 
 
 def _living(store: Store, stream: str, group: str) -> str | None:
-    """A live consumer: a governor with a record, elsewhere the one that asked last."""
+    """A live consumer: a governor that is not late, elsewhere the one that asked last."""
     if group == GROUP and stream == store.keys.plans:
-        running = services.running(store, "governor")
-        return running[0].name if running else None
+        now = store.now_ms() / 1000
+        working = (it for it in services.running(store, "governor") if not it.is_late(now))
+        return next((it.name for it in working), None)
     for found in groups.groups(store, stream, int(STUCK_SEC * 1000)):
         if found.name == group and found.consumers:
             latest = min(found.consumers, key=lambda each: each.idle_sec)

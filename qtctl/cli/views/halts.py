@@ -1,12 +1,13 @@
 """What is stopped, by whom and why, in words: for the notice that every command gives while it
 lasts, and for `halt` and `resume` themselves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.errors import UsageError
+from qtctl.operator import user_at_host
 from qtctl.wire.control.halt import HaltRequest
 from qtctl.wire.control.kill_switch import HaltRecord, KillKey
 
@@ -50,22 +51,8 @@ def request(ctx: Context, symbol: str | None, reason: str) -> HaltRequest:
         raise UsageError(f"--reason is longer than {MAX_WHY_CHARS} characters")
     name = "" if symbol is None else arguments.symbol(symbol)
     governor = ctx.settings.governor
-    who = operator(ctx.environ)
+    who = f"operator:{user_at_host(ctx.environ)}"
     return HaltRequest(who, why, governor.kill_keys, governor.stream_maxlen, name)
-
-
-def operator(environ: Mapping[str, str]) -> str:
-    """Who types: `operator:alice@desk`, also behind sudo."""
-    import getpass
-    import socket
-
-    name = next((environ[it] for it in ("SUDO_USER", "LOGNAME", "USER") if environ.get(it)), "")
-    if not name:
-        try:
-            name = getpass.getuser()
-        except (KeyError, OSError):  # A user id without a name.
-            name = "unknown"
-    return f"operator:{name[:64]}@{socket.gethostname()}"
 
 
 def _what(rows: Sequence[KillKey]) -> str:

@@ -3,21 +3,18 @@
 Times are epoch seconds, `_s` are seconds; None is "can't be told".
 """
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from qtctl import probe
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.views import halts
-from qtctl.doctor import ports
 from qtctl.wire.control.kill_switch import KillKey
-from qtctl.wire.queries.services import ServiceRecord
 from qtctl.wire.queries.status import SERVICES, Status
+from qtctl.wire.schema.service import ServiceRecord
 
-LATE_PASSES, GRACE_SEC = 3, 10.0
-"""A service whose last pass is older than so many intervals and so many seconds is late."""
 MOST_DETAIL = 200
 
 READY = "ready"
@@ -160,11 +157,8 @@ def of(ctx: Context, found: Status) -> Overall:
 
 
 def _service(it: ServiceRecord, now: float) -> Service:
-    age = max(0.0, now - it.last_pass_at)
-    interval = it.settings.get("interval_sec", 1.0)
-    limit = LATE_PASSES * float(interval if isinstance(interval, int | float) else 1) + GRACE_SEC
-    late = f"no pass for {format.span(age)}"
-    state, detail = ("late", late) if age > limit else _readiness(it)
+    age = it.age_sec(now)
+    state, detail = ("late", lateness(it, now)) if it.is_late(now) else _readiness(it)
     return Service(
         service=it.service,
         name=it.name,
@@ -178,12 +172,17 @@ def _service(it: ServiceRecord, now: float) -> Service:
     )
 
 
+def lateness(it: ServiceRecord, now: float) -> str:
+    """For how long a service that is late has finished no pass."""
+    return f"no pass for {format.span(it.age_sec(now))}"
+
+
 def _readiness(it: ServiceRecord) -> tuple[str, str]:
     """State and detail by /readyz, where it can be asked from here."""
-    place = ports.address(it.metrics)
-    if it.host != socket.gethostname() or place is None or not ports.is_here(place[0]):
+    place = probe.here(it.host, it.metrics)
+    if place is None:
         return ALIVE, ""
-    answer = ports.ask(*place)
+    answer = probe.ready(*place)
     if answer.who != "qtctl":
         said = {"nobody": "nobody listens at", "silent": "no answer in time from"}
         return "silent", f"{said.get(answer.who, 'another program is at')} {it.metrics}"

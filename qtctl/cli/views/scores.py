@@ -6,11 +6,12 @@ from typing import Any
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import age, text, ttl
 from qtctl.cli.output.styles import reason_style
+from qtctl.cli.views.in_force import InForce
 from qtctl.domain.allocation import AllocationRules
 from qtctl.domain.downsize import DownsizeRules
 from qtctl.domain.readings import assess
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import rules_in_force, targets
+from qtctl.wire.queries import targets
 from qtctl.wire.queries.targets import Found
 
 LISTED = (
@@ -28,8 +29,9 @@ LISTED = (
 def rows(ctx: Context, store: Store, wanted: Sequence[str]) -> list[dict[str, Any]]:
     """One row a score, by symbol."""
     now = store.now_ms() / 1000
-    rules, _ = rules_in_force.allocation_rules(store, ctx.settings)
-    downsize, _ = rules_in_force.downsize_rules(store, ctx.settings)
+    in_force = InForce(ctx, store)
+    rules, _ = in_force.of("allocation", AllocationRules)
+    downsize, _ = in_force.of("governor", DownsizeRules)
     return [
         _row(symbol, found, now, rules, downsize) for symbol, found in targets.scores(store, wanted)
     ]

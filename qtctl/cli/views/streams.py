@@ -1,24 +1,16 @@
 """The entries of a stream as rows, plans beside their verdicts."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import Column, money, number, recent, text
 from qtctl.cli.output.styles import reason_style, verdict_style
+from qtctl.cli.views.in_force import InForce
+from qtctl.domain.plans import PlanRules
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import rules_in_force, streams, verdicts
+from qtctl.wire.queries import streams, verdicts
 from qtctl.wire.queries.streams import StreamEntry
-
-
-def _queued(row: Any) -> float:
-    return int(row["id"].partition("-")[0]) / 1000
-
-
-def _rejected_at(row: Any) -> float | None:
-    ms = str(row.get("entry_id", "")).partition("-")[0]
-    return int(ms) / 1000 if ms.isdecimal() else None
-
+from qtctl.wire.schema.ids import time_of
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "proposed": (
@@ -32,7 +24,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         text("confidence", "eff_confidence", drop=3, right=True),
     ),
     "plans": (
-        recent("queued", _queued, drop=1),
+        recent("queued", lambda row: time_of(row["id"]), drop=1),
         text("plan", "plan_id", width=12),
         text("symbol", "symbol", width=10),
         text("action", "action", drop=2, width=19),
@@ -50,7 +42,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         text("actor", "actor", drop=2),
     ),
     "rejected": (
-        recent("queued", _rejected_at, drop=2),
+        recent("queued", lambda row: time_of(str(row.get("entry_id", ""))) or None, drop=2),
         text("plan", "raw:plan_id", width=8),
         text("symbol", "raw:symbol", width=8),
         text("problem", "problem", fold=True, width=24),
@@ -88,7 +80,7 @@ def rows_of(
     """The JSON of entries: wire fields and `id`; plans also with verdict and verdict_reason."""
     rows = [{"id": entry.id} | entry.fields | {"id": entry.id} for entry in entries]
     if stream == "plans":
-        rules, _ = rules_in_force.plan_rules(store, ctx.settings)
+        rules, _ = InForce(ctx, store).of("governor", PlanRules)
         found = verdicts.of_entries(store, entries, rules)
         for row, seen in zip(rows, found, strict=True):
             row |= {"verdict": seen.verdict, "verdict_reason": seen.reason}

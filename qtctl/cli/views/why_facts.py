@@ -1,11 +1,12 @@
 """What `qtctl why` asks: Redis, and a governor's own port where that is on this host."""
 
-import socket
 from collections.abc import Sequence
 
 import msgspec
 
+from qtctl import probe
 from qtctl.cli.framework.context import Context
+from qtctl.cli.views.in_force import InForce
 from qtctl.domain import numbers
 from qtctl.domain.diagnosis import Alive, Diagnosis, Target
 from qtctl.domain.downsize import DownsizeRules, Hint, hint
@@ -13,19 +14,16 @@ from qtctl.domain.gates import Limits
 from qtctl.domain.plans import PlanRules
 from qtctl.domain.readings import MISSING, Unusable, assess, target_usd
 from qtctl.errors import WireError
-from qtctl.proof import pages
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import decisions, diagnosis, services, targets
+from qtctl.wire.queries import decisions, diagnosis, targets
 from qtctl.wire.queries.diagnosis import RecentPlans
-from qtctl.wire.queries.rules_in_force import of_running
-from qtctl.wire.queries.services import ServiceRecord
 from qtctl.wire.queries.targets import Found
+from qtctl.wire.schema.service import ServiceRecord
 
 LATELY_SEC = 60.0
 """A plan that was judged since then shows that a governor is ready."""
-MAX_TOLD_CHARS = 300
-"""Of what answers on a governor's port, which may be anything."""
-LOOPBACK = ("127.", "localhost", "[::1]")
+MAX_ANSWER_CHARS = 300
+"""Of what a governor says on its port."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -45,11 +43,12 @@ class _Own(msgspec.Struct, frozen=True):
 def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer | None:
     """All that the answer about a symbol rests on; None where nothing is known of it."""
     now = store.now_ms() / 1000
-    alive = services.running(store, "governor")
-    rules, _ = of_running(alive, "governor", ctx.settings, PlanRules)
-    limits, _ = of_running(alive, "governor", ctx.settings, Limits)
-    downsize, _ = of_running(alive, "governor", ctx.settings, DownsizeRules)
-    own, _ = of_running(alive, "governor", ctx.settings, _Own)
+    in_force = InForce(ctx, store)
+    alive = in_force.running("governor")
+    rules, _ = in_force.of("governor", PlanRules)
+    limits, _ = in_force.of("governor", Limits)
+    downsize, _ = in_force.of("governor", DownsizeRules)
+    own, _ = in_force.of("governor", _Own)
     # Without a governor nobody knows with what lifetime the last permits were issued.
     ttl_sec = own.permit_ttl_sec if alive else 0.0
     recent_plans = diagnosis.recent_plans(store, symbol, now - since_sec, now, rules, ttl_sec)
@@ -67,7 +66,7 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
         target=Target() if known is None else _target(known.target, now),
         kill=diagnosis.kill(store, own.kill_keys, symbol),
         governors=tuple(
-            Alive(it.name, it.version, it.host, max(0.0, now - it.last_pass_at)) for it in alive
+            Alive(it.name, it.version, it.host, it.age_sec(now), it.is_late(now)) for it in alive
         ),
         not_ready=_not_ready(store, alive, recent_plans, now),
         group_there=recent_plans.group is not None,
@@ -112,17 +111,11 @@ def _not_ready(
     latest = recent_plans.plans[0] if recent_plans.plans else None
     if not alive or (latest is not None and latest.verdict and now - latest.at < LATELY_SEC):
         return ""
-    host = socket.gethostname()
-    asked = [
-        pages.get(it.metrics, "/readyz")
-        for it in alive
-        if it.host == host or not it.metrics.startswith(LOOPBACK)
-    ]
-    answers = [page for page in asked if page.status]
+    places = [place for it in alive if (place := probe.here(it.host, it.metrics))]
+    answers = [each for each in (probe.ready(*place) for place in places) if each.who == "qtctl"]
     if answers:
-        ready = any(page.status == 200 for page in answers)
-        told = " ".join(answers[0].body.split())[:MAX_TOLD_CHARS]
-        return "" if ready else told.removeprefix("not ready: ")
+        ready = any(each.ready for each in answers)
+        return "" if ready else answers[0].text.removeprefix("not ready: ")[:MAX_ANSWER_CHARS]
     return _objection(store) if latest is not None and latest.waits else ""
 
 

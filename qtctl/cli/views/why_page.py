@@ -1,12 +1,11 @@
 """What `qtctl why` shows: its record, as JSON has it, and the page made of that."""
 
 import difflib
-from collections.abc import Sequence
 from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import age, number, text
+from qtctl.cli.output.columns import Column, age, number, text
 from qtctl.cli.output.render import Fields, Lines, Rows, emit_one
 from qtctl.cli.output.styles import verdict_style
 from qtctl.cli.views.why_commands import next_command
@@ -16,16 +15,6 @@ from qtctl.domain.diagnosis import CONSUMER_WAITS_SEC, Diagnosis, PermitState, c
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import TARGET
 
-HEAD = (
-    text("symbol", "symbol"),
-    text("target", lambda row: _target(row["target"])),
-    text("score", lambda row: _score(row["score"])),
-    text("kill switch", lambda row: _kill(row["kill_switch"])),
-    text("governor", lambda row: _governors(row["governors"])),
-    text("group", lambda row: _group(row["group"])),
-    text("plans", lambda row: _plans(row["plans"])),
-    text("permits", lambda row: _permits(row["permits"])),
-)
 VERDICTS = (
     text("verdict", "verdict", style=verdict_style),
     text("reason", "reason"),
@@ -38,14 +27,12 @@ NEXT = (text("next", "command"),)
 ALSO = (text("also", "sentence", fold=True), text("next", "command"))
 
 
-def show(ctx: Context, record: dict[str, Any]) -> None:
-    """Print the record."""
-    issued = record["permits"]["issued"]
-    head = tuple(column for column in HEAD if issued or column.title != "permits")
+def show(ctx: Context, record: dict[str, Any], facts: Diagnosis) -> None:
+    """Print the record, which was made of these facts."""
     emit_one(
         ctx,
         record,
-        Fields(head),
+        Fields(_head(facts)),
         Rows(record["verdicts"], VERDICTS),
         Rows(record["also"], ALSO),
         Fields(ANSWER),
@@ -184,6 +171,21 @@ def _round(value: float | None) -> float | None:
 # The page ---------------------------------------------------------------------------------------
 
 
+def _head(facts: Diagnosis) -> tuple[Column, ...]:
+    """How things stand now, a line each."""
+    columns = (
+        text("symbol", "symbol"),
+        text("target", lambda row: _target(row["target"])),
+        text("score", lambda row: _score(row["score"])),
+        text("kill switch", lambda row: _kill(row["kill_switch"])),
+        text("governor", lambda _: _governors(facts)),
+        text("group", lambda row: _group(row["group"])),
+        text("plans", lambda row: _plans(row["plans"])),
+    )
+    permits = text("permits", lambda row: _permits(row["permits"]))
+    return (*columns, permits) if facts.permits else columns
+
+
 def _target(target: dict[str, Any]) -> str:
     if target["problem"]:
         return f"unreadable: {target['problem']}"
@@ -212,12 +214,13 @@ def _kill(kill: dict[str, Any]) -> str:
     return f"{kill['mode']}: {kill['key']} is {kill['value']!r}"
 
 
-def _governors(alive: Sequence[dict[str, Any]]) -> str:
-    if not alive:
+def _governors(facts: Diagnosis) -> str:
+    if not facts.governors:
         return "none runs"
     return ", ".join(
-        f"{it['name']} {it['version']}, last pass {format.span(it['last_pass_age_s'])} ago"
-        for it in alive
+        f"{it.name} {it.version}, {'LATE, ' * it.late}last pass "
+        f"{format.span(it.last_pass_age_sec)} ago"
+        for it in facts.governors
     )
 
 

@@ -89,7 +89,7 @@ def _no_governor(told: Narrator) -> str:
 def _stuck(told: Narrator) -> str:
     latest = min(told.facts.governors, key=lambda it: it.last_pass_age_sec)
     age = format.span(latest.last_pass_age_sec)
-    return f"The governor {latest.name} has finished no pass for {age}: it hangs, or was killed."
+    return f"The governor {latest.name} is late, no pass for {age}: it hangs, or was killed."
 
 
 def _not_ready(told: Narrator) -> str:

@@ -71,14 +71,13 @@ class Symbols:
         if self._cursor == b"0":
             self._seen = set()
         pattern = store.keys.pattern(TARGET)
-        while whole or left > 0:
-            scan = ("SCAN", self._cursor, "MATCH", pattern, "COUNT", COUNT)
-            self._cursor, keys = store.reply(scan)
+        for keys, cursor in store.scan_pages(pattern, COUNT, self._cursor):
             self._seen.update(keys)
-            if self._cursor == b"0":
-                return True
+            self._cursor = cursor
             left -= COUNT
-        return False
+            if not whole and left <= 0:
+                break
+        return self._cursor == b"0"
 
     def _sort(self, keys: set[bytes]) -> tuple[list[Symbol], dict[str, str]]:
         symbols: list[Symbol] = []

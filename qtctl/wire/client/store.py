@@ -222,12 +222,30 @@ class Store:
 
     def scan_keys(self, pattern: str) -> Iterator[str]:
         """Every key that a glob matches, perhaps more than once (SCAN may repeat itself)."""
-        cursor: Any = b"0"
+        for page, _ in self.scan_pages(pattern):
+            yield from map(text, page)
+
+    def scan_pages(
+        self, pattern: str, count: int = SCAN_COUNT, cursor: bytes = b"0"
+    ) -> Iterator[tuple[list[bytes], bytes]]:
+        """The same by the page, each with the cursor of the next, which is b"0" after the last.
+
+        count: keys that a page looks at. Whoever has enough, or no more time, stops asking.
+        """
+        return self._pages(("SCAN",), ("MATCH", pattern, "COUNT", count), cursor)
+
+    def index_pages(self, key: str, count: int = SCAN_COUNT) -> Iterator[list[bytes]]:
+        """The members of a sorted set by the page, perhaps more than once."""
+        for page, _ in self._pages(("ZSCAN", key), ("COUNT", count), b"0"):
+            yield page[::2]
+
+    def _pages(
+        self, head: tuple[str, ...], options: tuple[Any, ...], cursor: bytes
+    ) -> Iterator[tuple[list[bytes], bytes]]:
         while True:
-            scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
-            cursor, found = self.reply(scan)
-            yield from (text(key) for key in found)
-            if cursor in (b"0", 0):
+            cursor, page = self.reply((*head, cursor, *options))
+            yield page, cursor
+            if cursor == b"0":
                 return
 
     def now_ms(self) -> int:

@@ -4,8 +4,8 @@ What the steps do is in halt.lua, withdraw_open.lua and resume.lua. The stop com
 goes wrong after it, the governors' next plan meets it. Source: section 1 of the specification.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -16,15 +16,14 @@ from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import kill_switch
 from qtctl.wire.control.kill_switch import HaltRecord, KillKey
-from qtctl.wire.queries.services import ServiceRecord, running
 from qtctl.wire.schema.keys import DECISION, EFFICIENCY, LEDGER, PERMIT, TARGET
 from qtctl.wire.schema.records import text
+from qtctl.wire.schema.service import ServiceRecord
 
 OWN = "governor:halt"
 """The kill key that `qtctl halt` sets, unless the governors do not read it."""
 EVERYTHING = "1"
 """What stops closes too, as the other systems that read these keys write it."""
-_SCAN_COUNT = 1_000
 
 
 class HaltRequest(msgspec.Struct, frozen=True):
@@ -63,13 +62,14 @@ class Withdrawn(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """What a halt came to. names: the kill keys that were set (in a dry run: would be), without
     the prefix (for a symbol: the record's name); again: something was stopped by it before; rows:
-    all of the kill switch as it stands then; unheard: governors whose records do not tell which
-    kill keys they read."""
+    all of the kill switch as it stands then; governors: those that have a record, found at `now` on
+    the server's clock; unheard: those whose records do not tell which kill keys they read."""
 
     names: list[str]
     again: bool
     withdrawn: Withdrawn
-    alive: list[ServiceRecord]
+    governors: list[ServiceRecord]
+    now: float
     unheard: list[ServiceRecord]
     rows: list[KillKey]
     problems: list[str]
@@ -113,18 +113,25 @@ def stop(store: Store, order: HaltRequest, everything: bool, name: str | None = 
     return Stop(name, was.decode(), text(in_force), decoded, text(problem))
 
 
-def follow_up(store: Store, order: HaltRequest, everything: bool, first: Stop | None) -> Report:
+def follow_up(
+    store: Store,
+    order: HaltRequest,
+    everything: bool,
+    first: Stop | None,
+    find_governors: Callable[[], list[ServiceRecord]],
+) -> Report:
     """All that comes after the stop: permits are taken back, and where a governor does not read
-    the key that was set, one that it reads is set too. first: None for a dry run.
+    the key that was set, one that it reads is set too. first: None for a dry run; find_governors:
+    called once the permits are withdrawn, since it may take long.
 
     Errors: RedisUnreachable, WireError; the stop stands.
     """
     names = [first.name if first else own_name(order.names)]
     problems = [first.problem] if first and first.problem else []
     withdrawn = withdraw(store, order, dry_run=first is None)
-    alive = running(store, "governor")
+    governors, now = find_governors(), store.now_ms() / 1000
     # Every governor reads the symbols that are stopped, whatever its kill keys.
-    more = [] if order.symbol else lacking(alive, names)
+    more = [] if order.symbol else lacking(governors, names)
     for name in more:
         names.append(name)
         if first is not None:
@@ -132,10 +139,10 @@ def follow_up(store: Store, order: HaltRequest, everything: bool, first: Stop | 
             problems += [problem] if problem else []
     if more and first is not None:
         withdrawn = _sum(withdrawn, withdraw(store, order))
-    unheard = [] if order.symbol else [each for each in alive if not kill_names(each)]
+    unheard = [] if order.symbol else [each for each in governors if not kill_names(each)]
     rows = kill_switch.read(store, order.names)
     again = first is not None and first.was != "normal"
-    return Report(names, again, withdrawn, alive, unheard, rows, problems)
+    return Report(names, again, withdrawn, governors, now, unheard, rows, problems)
 
 
 def own_name(names: Sequence[str]) -> str:
@@ -176,11 +183,11 @@ def kill_names(governor: ServiceRecord) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def lacking(alive: Iterable[ServiceRecord], names: Iterable[str]) -> list[str]:
-    """Kill keys to set beside these names, so that every governor that is alive reads one."""
+def lacking(governors: Iterable[ServiceRecord], names: Iterable[str]) -> list[str]:
+    """Kill keys to set beside these names, so that each of these governors reads one."""
     covered = list(names)
     more: list[str] = []
-    for governor in alive:
+    for governor in governors:
         read = kill_names(governor)
         if read and not set(read) & {*covered, *more}:
             more.append(own_name(read))
@@ -244,11 +251,7 @@ def _indexed(store: Store) -> Iterator[list[str]]:
     """The plan_ids in the index of permits by the thousand, each once; those that are there all the
     while are not missed."""
     seen: set[str] = set()
-    cursor: Any = b"0"
-    while True:
-        cursor, flat = store.run("ZSCAN", store.keys.permits, cursor, "COUNT", _SCAN_COUNT)
-        fresh = [id_ for id_ in map(text, flat[::2]) if id_ not in seen]
+    for page in store.index_pages(store.keys.permits):
+        fresh = [id_ for id_ in map(text, page) if id_ not in seen]
         seen.update(fresh)
         yield [plan_id for plan_id in fresh if plan_id_problem(plan_id) is None]
-        if cursor in (b"0", 0):
-            return

@@ -9,8 +9,11 @@ import msgspec
 from qtctl import errors
 from qtctl.domain.plans import GIVEN_TWICE
 from qtctl.domain.reasons import Reason
+from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import reply_error
 from qtctl.wire.client.store import Store
+from qtctl.wire.client.xinfo import GroupInfo
+from qtctl.wire.schema.ids import ms_of
 from qtctl.wire.schema.keys import GROUP, TRIES, TRIES_TTL_SEC
 from qtctl.wire.schema.records import text
 
@@ -36,7 +39,7 @@ class Entry(msgspec.Struct, frozen=True):
     @property
     def queued_ms(self) -> int:
         """When it was queued, by its id; epoch milliseconds."""
-        return int(self.id.partition("-")[0])
+        return ms_of(self.id)
 
     def fields(self) -> dict[str, str]:
         """Its fields, decoded with `surrogateescape`; a field that occurs twice with different
@@ -48,14 +51,6 @@ class Entry(msgspec.Struct, frozen=True):
                 if found[name] != value:
                     found[name] = GIVEN_TWICE
         return found
-
-
-class GroupState(msgspec.Struct, frozen=True):
-    """The state of the governors' group. lag None is unknown, not 0."""
-
-    pending: int
-    lag: int | None
-    last_id: str
 
 
 class PlanQueue:
@@ -78,7 +73,7 @@ class PlanQueue:
             raise
         return True
 
-    def state(self) -> GroupState | None:
+    def state(self) -> GroupInfo | None:
         """The state of the group, None where stream or group is missing."""
         return group_state(self.store)
 
@@ -89,7 +84,7 @@ class PlanQueue:
             [("XLEN", self._stream), ("XRANGE", self._stream, "-", "+", "COUNT", 1)]
         )
         start_ms = self.store.now_ms() - START_AGO_MS
-        if not length or not oldest or int(oldest[0][0].partition(b"-")[0]) >= start_ms:
+        if not length or not oldest or ms_of(oldest[0][0]) >= start_ms:
             return 0
         newer = self.store.run("XRANGE", self._stream, start_ms, "+", "COUNT", 1)
         return -1 if newer else int(length)
@@ -132,7 +127,7 @@ class PlanQueue:
         rows = self.store.run(
             "XPENDING", self._stream, GROUP, found[0][0], found[-1][0], len(found), self._consumer
         )
-        times = {text(row[0]): int(row[3]) for row in rows}
+        times = {row.id: row.deliveries for row in xinfo.pending(rows)}
         return [Entry(text(id_), raw, times.get(text(id_), 1)) for id_, raw in found]
 
     def last_id(self) -> str:
@@ -190,22 +185,10 @@ class PlanQueue:
         return [reply_error(r) if isinstance(r, Exception) else r for r in replies]
 
 
-def group_state(store: Store) -> GroupState | None:
+def group_state(store: Store) -> GroupInfo | None:
     """The state of the governors' group, None where stream or group is missing."""
-    try:
-        groups = store.run("XINFO", "GROUPS", store.keys.plans)
-    except errors.ServerRefusedError:
-        return None  # There is no such key.
-    for group in groups:
-        found = dict(zip((text(name) for name in group[::2]), group[1::2], strict=True))
-        if text(found["name"]) == GROUP:
-            lag = found.get("lag")
-            return GroupState(
-                found["pending"],
-                None if lag is None else int(lag),
-                text(found["last-delivered-id"]),
-            )
-    return None
+    found = xinfo.groups(store, store.keys.plans)
+    return next((each for each in found if each.name == GROUP), None)
 
 
 def _rejected(entry: Entry, problem: str) -> list[Any]:

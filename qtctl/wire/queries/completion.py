@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from qtctl import clock
 from qtctl.domain.names import plan_id_problem, symbol_problem
+from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries.groups import group_names
 from qtctl.wire.schema.keys import DECISION, DECISION_TTL_SEC, EFFICIENCY, PERMIT, TARGET, KeySpec
 from qtctl.wire.schema.records import pairs, text
 
@@ -49,7 +49,7 @@ def permits(store: Store, head: str) -> list[str]:
 
 def groups(store: Store, head: str) -> list[str]:
     """Groups of the plan stream."""
-    return group_names(store, store.keys.plans)
+    return [each.name for each in xinfo.groups(store, store.keys.plans)]
 
 
 def symbols(store: Store, head: str) -> list[str]:
@@ -76,14 +76,12 @@ def _scanned(store: Store, spec: KeySpec, head: str, until: float | None = None)
         return  # No name has one of these.
     until = clock.monotonic() + LOOK_SEC if until is None else until
     pattern = store.keys.pattern(spec).removesuffix("*") + head + "*"
-    cursor: bytes = b"0"
-    while True:
-        cursor, keys = store.reply(("SCAN", cursor, "MATCH", pattern, "COUNT", COUNT))
-        for key in keys:
+    for page, _ in store.scan_pages(pattern, COUNT):
+        for key in page:
             name = store.keys.name(spec, text(key))
             if name is not None:
                 yield name
-        if cursor == b"0" or clock.monotonic() > until:
+        if clock.monotonic() > until:
             return
 
 

@@ -13,17 +13,18 @@ from qtctl.domain.diagnosis import Kill, Permit, PermitState, PlanSeen
 from qtctl.domain.gates import Check, Limits, judge
 from qtctl.domain.plans import EXECUTE, PlanRules, Unreadable
 from qtctl.domain.reasons import Verdict
+from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
+from qtctl.wire.client.xinfo import GroupInfo
 from qtctl.wire.control import kill_switch
-from qtctl.wire.governor.plan_queue import Entry, GroupState, group_state
+from qtctl.wire.governor.plan_queue import Entry, group_state
 from qtctl.wire.queries import decisions, permits, streams, verdicts
 from qtctl.wire.queries.decisions import Decision
 from qtctl.wire.queries.streams import StreamEntry
 from qtctl.wire.schema.decision import facts_of
-from qtctl.wire.schema.ids import order
+from qtctl.wire.schema.ids import order, time_of
 from qtctl.wire.schema.keys import GROUP, LEDGER
-from qtctl.wire.schema.records import text
 
 PLAN_CAP = 10_000
 """Entries of the plan stream that are looked at, and of the events."""
@@ -43,7 +44,7 @@ class RecentPlans(msgspec.Struct, frozen=True):
     looked_at: int
     back_to: float | None
     nameless: int
-    group: GroupState | None
+    group: GroupInfo | None
 
 
 def recent_plans(
@@ -78,7 +79,7 @@ def recent_plans(
 
 
 def _judged(
-    store: Store, entries: Sequence[StreamEntry], rules: PlanRules, group: GroupState | None
+    store: Store, entries: Sequence[StreamEntry], rules: PlanRules, group: GroupInfo | None
 ) -> list[PlanSeen]:
     settled = "0-0" if group is None else group.last_id
     found = []
@@ -88,7 +89,7 @@ def _judged(
         waits = "queue" if order(entry.id) > order(settled) else ""
         found.append(
             PlanSeen(
-                at=streams.time_of(entry.id),
+                at=time_of(entry.id),
                 plan_id=entry.fields.get("plan_id", ""),
                 entry_id=entry.id,
                 decision=entry.fields.get("decision", ""),
@@ -109,7 +110,7 @@ def _with_pending(store: Store, found: list[PlanSeen]) -> list[PlanSeen]:
         return found
     oldest, newest = min(open_, key=order), max(open_, key=order)
     (rows,) = store.batch([("XPENDING", store.keys.plans, GROUP, oldest, newest, PENDING_CAP)])
-    pending = set() if is_error(rows) else {text(row[0]) for row in rows}
+    pending = set() if is_error(rows) else {each.id for each in xinfo.pending(rows)}
     return [
         msgspec.structs.replace(seen, waits="pending")
         if seen.entry_id in pending and not seen.verdict
@@ -142,7 +143,7 @@ def _with_rejected(
     for entry_id, fields in told.items():
         out.append(
             PlanSeen(
-                at=streams.time_of(entry_id),
+                at=time_of(entry_id),
                 plan_id=fields.get("raw:plan_id", ""),
                 entry_id=entry_id,
                 decision=fields.get("raw:decision", ""),
@@ -162,7 +163,7 @@ def _with_events(
     told = (Verdict.PERMITTED.value, Verdict.BLOCKED.value)
     return found + [
         PlanSeen(
-            at=streams.time_of(event.id),
+            at=time_of(event.id),
             plan_id=event.fields.get("plan_id", ""),
             entry_id="",
             decision=EXECUTE,

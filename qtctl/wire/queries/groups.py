@@ -1,6 +1,6 @@
-"""Streams and consumer groups, looked at from outside: one reader of XINFO and XPENDING.
+"""Streams and consumer groups, looked at from outside.
 
-What Redis says it does not know (a lag of NULL) is counted, never taken for 0.
+A lag that Redis does not know is counted, never taken for 0.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 
+from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.records import text
+from qtctl.wire.client.xinfo import Consumer, GroupInfo, Pending
+from qtctl.wire.schema.ids import ms_of
 
 COUNTED = 1_000
 """Entries behind a group's place are counted up to here where its lag is NULL."""
@@ -28,14 +30,6 @@ class StreamState(msgspec.Struct, frozen=True):
     last_ms: int | None = None
     problem: str = ""
     wrong_type: bool = False
-
-
-class Consumer(msgspec.Struct, frozen=True):
-    """idle_sec: since it last asked for something."""
-
-    name: str
-    pending: int
-    idle_sec: float
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -67,19 +61,13 @@ def groups(store: Store, stream: str, stuck_ms: int) -> list[Group]:
     stuck_ms: what is pending and untouched for so long counts as stuck.
     Errors: RedisUnreachable, WireError.
     """
-    (reply,) = store.batch([("XINFO", "GROUPS", stream)])
-    if is_error(reply):
-        if "no such key" in str(reply):
-            return []
-        raise reply_error(reply, stream)
-    rows = [_fields(row) for row in reply]
+    rows = xinfo.groups(store, stream)
     asks: list[tuple[Any, ...]] = []
     for row in rows:
-        name, last = row["name"], text(row["last-delivered-id"])
         asks += [
-            ("XINFO", "CONSUMERS", stream, name),
-            ("XRANGE", stream, f"({last}", "+", "COUNT", 1),
-            ("XPENDING", stream, name, "IDLE", stuck_ms, "-", "+", CONSUMERS),
+            ("XINFO", "CONSUMERS", stream, row.name),
+            ("XRANGE", stream, f"({row.last_id}", "+", "COUNT", 1),
+            ("XPENDING", stream, row.name, "IDLE", stuck_ms, "-", "+", CONSUMERS),
         ]
     replies = store.batch(asks)
     found = []
@@ -93,23 +81,20 @@ def groups(store: Store, stream: str, stuck_ms: int) -> list[Group]:
 
 
 def _group(
-    store: Store, stream: str, row: dict[str, Any], consumers: Any, newer: Any, stuck: Any
+    store: Store, stream: str, row: GroupInfo, consumers: Any, newer: Any, stuck: Any
 ) -> Group:
-    lag = None if row.get("lag") is None else int(row["lag"])
-    behind = lag
-    if lag is None or (lag == 0) != (not newer):
-        behind = _counted(store, stream, text(row["last-delivered-id"])) if newer else 0
+    behind = row.lag
+    if row.lag is None or (row.lag == 0) != (not newer):
+        behind = _counted(store, stream, row.last_id) if newer else 0
     return Group(
-        name=text(row["name"]),
-        pending=int(row["pending"]),
-        lag=lag,
+        name=row.name,
+        pending=row.pending,
+        lag=row.lag,
         behind=behind,
-        oldest_behind_ms=_ms(newer[0][0]) if newer else None,
+        oldest_behind_ms=ms_of(newer[0][0]) if newer else None,
         stuck=len(stuck),
-        stuck_sec=max((int(each[2]) for each in stuck), default=0) / 1000,
-        consumers=None
-        if is_error(consumers)
-        else tuple(_consumer(_fields(each)) for each in consumers[:CONSUMERS]),
+        stuck_sec=max((each.idle_sec for each in xinfo.pending(stuck)), default=0.0),
+        consumers=None if is_error(consumers) else tuple(xinfo.consumers(consumers[:CONSUMERS])),
     )
 
 
@@ -119,48 +104,24 @@ def _counted(store: Store, stream: str, last: str) -> int | None:
     return found if found <= COUNTED else None
 
 
-def _consumer(row: dict[str, Any]) -> Consumer:
-    return Consumer(text(row["name"]), int(row["pending"]), int(row["idle"]) / 1000)
-
-
 def _stream(name: str, reply: Any) -> StreamState:
     if is_error(reply):
-        if "no such key" in str(reply):
+        if xinfo.is_missing(reply):
             return StreamState(name)
         problem = reply_error(reply, name)
         return StreamState(name, problem=str(problem), wrong_type="WRONGTYPE" in str(reply))
-    found = _fields(reply)
-    first, last = found["first-entry"], found["last-entry"]
-    return StreamState(
-        name, int(found["length"]), _ms(first[0]) if first else None, _ms(last[0]) if last else None
-    )
-
-
-def _fields(row: Sequence[Any]) -> dict[str, Any]:
-    return {text(name): value for name, value in zip(row[::2], row[1::2], strict=True)}
-
-
-def _ms(entry_id: bytes) -> int:
-    return int(entry_id.partition(b"-")[0])
+    found = xinfo.stream(reply)
+    first, last = (ms_of(id_) if id_ else None for id_ in (found.first, found.last))
+    return StreamState(name, found.length, first, last)
 
 
 LOOKED_AT = 1_000
 """Pending entries of a group that are looked at."""
 
 
-class Pending(msgspec.Struct, frozen=True):
-    """An entry that was given to a consumer and not acknowledged. idle_sec: since then; deliveries:
-    how often it was given to any."""
-
-    id: str
-    consumer: str
-    idle_sec: float
-    deliveries: int
-
-
 def pending(store: Store, stream: str, group: str) -> list[Pending]:
     """The oldest LOOKED_AT of what a group holds. Errors: RedisUnreachable, WireError."""
-    return _pending(store.run("XPENDING", stream, group, "-", "+", LOOKED_AT))
+    return xinfo.pending(store.run("XPENDING", stream, group, "-", "+", LOOKED_AT))
 
 
 def stuck(store: Store, stream: str, group: str, idle_sec: float) -> Iterator[list[Pending]]:
@@ -170,7 +131,7 @@ def stuck(store: Store, stream: str, group: str, idle_sec: float) -> Iterator[li
     while True:
         idle_ms = int(idle_sec * 1000)
         reply = store.run("XPENDING", stream, group, "IDLE", idle_ms, after, "+", LOOKED_AT)
-        page = _pending(reply)
+        page = xinfo.pending(reply)
         if page:
             yield page
         if len(page) < LOOKED_AT:
@@ -184,42 +145,6 @@ def still_there(store: Store, stream: str, ids: Sequence[str]) -> set[str]:
     return {id_ for id_, reply in zip(ids, replies, strict=True) if reply and not is_error(reply)}
 
 
-def _pending(reply: Sequence[Any]) -> list[Pending]:
-    return [
-        Pending(text(id_), text(consumer), int(idle) / 1000, int(deliveries))
-        for id_, consumer, idle, deliveries in reply
-    ]
-
-
-def hand_over(
-    store: Store, stream: str, group: str, entries: Sequence[Pending], to: str, idle_sec: float
-) -> int:
-    """Gives entries that lie untouched for so long to another consumer; how many it got.
-
-    Nothing is acknowledged, and what somebody took up meanwhile stays with them. The entry keeps
-    its age and its count of deliveries, so that the new holder can claim it at once.
-    """
-    moved = 0
-    for start in range(0, len(entries), 100):
-        ids = [entry.id for entry in entries[start : start + 100]]
-        oldest = int(max(entry.idle_sec for entry in entries[start : start + 100]) * 1000)
-        moved += len(
-            store.run(
-                "XCLAIM", stream, group, to, int(idle_sec * 1000), *ids, "IDLE", oldest, "JUSTID"
-            )
-        )
-    return moved
-
-
-def remove_idle(store: Store, stream: str, group: str, idle_sec: float) -> list[str]:
-    """Removes the consumers that hold nothing and asked for nothing for so long; their names.
-
-    In one step on the server: one that is given an entry in between does not lose it.
-    """
-    found = store.script("drop_consumers", (stream,), (group, "", int(idle_sec * 1000)))
-    return [text(name) for name in found]
-
-
 def added_since(store: Store, streams: Sequence[str], since_ms: int, most: int) -> list[int | None]:
     """How many entries each stream got since then (epoch ms), at most `most`; None for no stream.
 
@@ -229,13 +154,3 @@ def added_since(store: Store, streams: Sequence[str], since_ms: int, most: int) 
         [("XREVRANGE", stream, "+", since_ms, "COUNT", most) for stream in streams]
     )
     return [None if is_error(reply) else len(reply) for reply in replies]
-
-
-def group_names(store: Store, stream: str) -> list[str]:
-    """The names of a stream's groups; none where it is not there. Errors: as in Store.run."""
-    (reply,) = store.batch([("XINFO", "GROUPS", stream)])
-    if is_error(reply):
-        if "no such key" in str(reply):
-            return []
-        raise reply_error(reply, stream)
-    return [text(row[row.index(b"name") + 1]) for row in reply]

@@ -63,11 +63,10 @@ def sweep(store: Store, specs: Sequence[KeySpec], most: int) -> Sweep:
     others = tuple((store.keys.prefix + PERMIT.head + each).encode() for each in FOREIGN_PLAN_IDS)
     found: dict[str, set[str]] = {spec.template: set() for spec in specs}
     pattern = store.keys.pattern(KeySpec("", "", "", ""))
-    cursor: Any = b"0"
-    walked = 0
-    while walked < most:
-        cursor, page = store.run("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+    walked, complete = 0, False
+    for page, cursor in store.scan_pages(pattern):
         walked += SCAN_COUNT
+        complete = cursor == b"0"
         for raw in page:
             if raw.startswith(others):
                 continue
@@ -76,9 +75,8 @@ def sweep(store: Store, specs: Sequence[KeySpec], most: int) -> Sweep:
                     name = store.keys.name(spec, text(raw))
                     if name is not None:
                         found[spec.template].add(name)
-        if cursor in (b"0", 0):
+        if walked >= most:
             break
-    complete = cursor in (b"0", 0)
     looked_at = of if complete and of is not None else min(walked, walked if of is None else of)
     names = {template: tuple(sorted(each)) for template, each in found.items()}
     return Sweep(names, looked_at, of, complete)

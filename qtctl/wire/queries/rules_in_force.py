@@ -1,7 +1,7 @@
-"""The limits in force: those of the running service where there is one, since a shell lacks its
-environment; else those of this shell.
+"""The limits in force, and where they come from: one order of preference for every command.
 
-Source: section 5 of the specification, last but three paragraph.
+Those of the running service where there is one, since a shell lacks its environment; else those by
+which its installed unit would start; else those of this shell.
 """
 
 from collections.abc import Sequence
@@ -9,55 +9,41 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from qtctl.domain.allocation import AllocationRules
-from qtctl.domain.downsize import DownsizeRules
-from qtctl.domain.gates import Limits
-from qtctl.domain.plans import PlanRules
 from qtctl.settings import Settings
-from qtctl.wire.client.store import Store
-from qtctl.wire.queries.services import ServiceRecord, running
+from qtctl.wire.schema.service import ServiceRecord
 
 T = TypeVar("T", bound=msgspec.Struct)
+Units = Sequence[tuple[str, Settings]]
+"""The installed units that run a service, and the settings by which each would start."""
 
 
-def governor_limits(store: Store, settings: Settings) -> tuple[Limits, str]:
-    """What the gates compare with now, and source."""
-    return _of(store, "governor", settings, Limits)
-
-
-def plan_rules(store: Store, settings: Settings) -> tuple[PlanRules, str]:
-    """How plans are read now, and source."""
-    return _of(store, "governor", settings, PlanRules)
-
-
-def downsize_rules(store: Store, settings: Settings) -> tuple[DownsizeRules, str]:
-    """What the downsize hint goes by now, and source."""
-    return _of(store, "governor", settings, DownsizeRules)
-
-
-def allocation_rules(store: Store, settings: Settings) -> tuple[AllocationRules, str]:
-    """What the allocation formula goes by now, and source."""
-    return _of(store, "allocation", settings, AllocationRules)
-
-
-def of_running(
-    alive: Sequence[ServiceRecord], service: str, settings: Settings, shape: type[T]
+def in_force(
+    running: Sequence[ServiceRecord] | None,
+    service: str,
+    settings: Settings,
+    shape: type[T],
+    units: Units = (),
 ) -> tuple[T, str]:
-    """Any settings of a service by the fields of `shape`, and source; alive as in `running`."""
+    """Settings of a service by the fields of `shape`, and their source in words.
+
+    running: its records, None where they can't be read; settings: of this shell.
+    """
     # Where several have a record, the one that passed last: another may have ended just now.
-    latest = sorted(alive, key=lambda it: (-it.last_pass_at, -it.started_at))
+    latest = sorted(running or (), key=lambda it: (-it.last_pass_at, -it.started_at))
     for each in latest:
         found = _picked(each.settings, shape)
         if found is not None:
-            return found, f"of the running {service} ({each.name}, {each.version})"
-    section = msgspec.structs.asdict(getattr(settings, service))
-    own = _picked(section, shape)
-    assert own is not None, "the settings of a section have all the limits"
-    return own, f"of this shell's settings (no {service} runs on this Redis)"
-
-
-def _of(store: Store, service: str, settings: Settings, shape: type[T]) -> tuple[T, str]:
-    return of_running(running(store, service), service, settings, shape)
+            return found, f"the running {service} {each.name} {each.version}"
+    why = ""
+    if running is not None:
+        lacks = f"the record of the running {service} lacks them"
+        why = f", as {lacks if running else f'no {service} runs'}"
+    places = [(f"the installed {unit}", theirs) for unit, theirs in units]
+    for place, theirs in (*places, ("this shell's settings", settings)):
+        found = _picked(msgspec.structs.asdict(getattr(theirs, service)), shape)
+        if found is not None:
+            return found, place + why
+    raise AssertionError("the settings of a section have all the limits")
 
 
 def _picked(values: dict[str, Any], shape: type[T]) -> T | None:

@@ -1,33 +1,13 @@
-"""The records of running services, as others read them.
-
-Source: section 1 of the specification, `qtctl:service:{service}:{name}`.
-"""
+"""The services that have a record, and so run or did until a moment ago."""
 
 from collections.abc import Sequence
 from typing import Any
-
-import msgspec
 
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import SERVICE
 from qtctl.wire.schema.records import pairs
-
-
-class ServiceRecord(msgspec.Struct, frozen=True):
-    """A service that wrote its record lately. settings as it runs with; times in epoch seconds."""
-
-    service: str
-    name: str
-    version: str
-    host: str
-    pid: str
-    started_at: int
-    last_pass_at: int
-    settings: dict[str, Any]
-    digest: str
-    metrics: str
-    """host:port of /metrics, /livez and /readyz as bound; port 0 before it is."""
+from qtctl.wire.schema.service import ServiceRecord, record_of
 
 
 def running(store: Store, service: str) -> list[ServiceRecord]:
@@ -58,27 +38,4 @@ def named(store: Store, service: str, names: Sequence[str]) -> list[ServiceRecor
 
 def of_reply(service: str, name: str, reply: Any) -> ServiceRecord | None:
     """A record from the reply to HGETALL; None where there is none (any more)."""
-    return None if is_error(reply) or not reply else _running(service, name, pairs(reply))
-
-
-def _running(service: str, name: str, fields: dict[str, str]) -> ServiceRecord:
-    try:
-        settings = msgspec.json.decode(fields.get("settings", "{}"), type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
-        settings = {}
-    return ServiceRecord(
-        service,
-        name,
-        fields.get("version", ""),
-        fields.get("host", ""),
-        fields.get("pid", ""),
-        _int(fields.get("started_at", "")),
-        _int(fields.get("last_pass_at", "")),
-        settings,
-        fields.get("digest", ""),
-        fields.get("metrics", ""),
-    )
-
-
-def _int(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
+    return None if is_error(reply) or not reply else record_of(service, name, pairs(reply))

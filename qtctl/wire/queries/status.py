@@ -20,10 +20,11 @@ from qtctl.wire.control.kill_switch import KillKey
 from qtctl.wire.queries import groups, permits, services, streams
 from qtctl.wire.queries.groups import Group
 from qtctl.wire.queries.permits import StoredPermit
-from qtctl.wire.queries.rules_in_force import of_running
-from qtctl.wire.queries.services import ServiceRecord
+from qtctl.wire.queries.rules_in_force import in_force
 from qtctl.wire.queries.streams import StreamEntry
+from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.keys import GROUP
+from qtctl.wire.schema.service import ServiceRecord
 
 T = TypeVar("T")
 
@@ -94,7 +95,7 @@ class Watch:
             self._generation = self._store.generation
         server, services = self._records(now)
         governors = [each for each in services if each.service == "governor"]
-        own, _ = of_running(governors, "governor", self._settings, KillKeys)
+        own, _ = in_force(governors, "governor", self._settings, KillKeys)
         self._problems.clear()
         no_events: tuple[list[tuple[float, str, str]], float | None] = ([], None)
         return Status(
@@ -119,7 +120,7 @@ class Watch:
         self._names_due = 0.0
         self._problems: dict[str, str] = {}
         keys = self._store.keys
-        self._plans = _Recent(keys.plans, RATE_SEC, lambda entry: streams.time_of(entry.id))
+        self._plans = _Recent(keys.plans, RATE_SEC, lambda entry: time_of(entry.id))
         self._events = _Recent(keys.events, self._since_sec, _event)
 
     def _part(self, name: str, read: Callable[[], T], otherwise: T) -> T:
@@ -182,7 +183,7 @@ class _Recent(Generic[T]):
             self._kept.clear()
             self._back_to = new.back_to
         for entry in reversed(new.entries):
-            self._kept.append((streams.time_of(entry.id), self._pick(entry)))
+            self._kept.append((time_of(entry.id), self._pick(entry)))
         if new.entries:
             self._last = new.entries[0].id
         while len(self._kept) > MOST_EVENTS:
@@ -198,7 +199,7 @@ class _Recent(Generic[T]):
 def _event(entry: StreamEntry) -> tuple[float, str, str]:
     """When it was, what, and why."""
     fields = entry.fields
-    return streams.time_of(entry.id), fields.get("event", ""), fields.get("reason", "")[:64]
+    return time_of(entry.id), fields.get("event", ""), fields.get("reason", "")[:64]
 
 
 def _lately(

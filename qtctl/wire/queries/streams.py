@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 
 from qtctl import errors
+from qtctl.wire.client import xinfo
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.ids import order
+from qtctl.wire.client.xinfo import StreamInfo
+from qtctl.wire.schema.ids import order, time_of
 from qtctl.wire.schema.records import pairs, text
 
 PAGE = 500
@@ -73,12 +75,6 @@ def since(
     return Window(tuple(found), time_of(found[-1].id))
 
 
-def time_of(entry_id: str) -> float:
-    """When an entry was added, by its id; epoch seconds."""
-    head = entry_id.partition("-")[0]
-    return int(head) / 1000 if head.isdecimal() else 0.0
-
-
 class Follower:
     """A place in a stream. It survives a lost connection: nothing is told twice, and what was
     trimmed before it could be read is counted."""
@@ -94,8 +90,12 @@ class Follower:
 
     def to_end(self) -> None:
         """Puts the place behind what is there now. Errors: RedisUnreachable, WireError."""
-        added, _, _, newest = self._info()
-        self._position, self._last = added, newest
+        try:
+            info = xinfo.stream(self._store.run("XINFO", "STREAM", self._stream))
+            self._position, self._last = info.added, info.last_id
+        except errors.ServerRefusedError:
+            # No such stream yet: everything in it will be new.
+            self._position, self._last = 0, "0-0"
 
     def is_behind(self, entry: StreamEntry) -> bool:
         """Does the entry lie behind this place, so that `read` will not bring it."""
@@ -118,7 +118,7 @@ class Follower:
         )
         if isinstance(info, Exception) or isinstance(page, Exception):
             return [], 0  # The stream is not there (yet).
-        lost = self._lost(_facts(info))
+        lost = self._lost(xinfo.stream(info))
         entries = _entries(page)
         if entries:
             self._last = entries[-1].id
@@ -130,44 +130,16 @@ class Follower:
         """Lets the waiting connection go."""
         self._waiter.close()
 
-    def _lost(self, facts: tuple[int | None, int, str, str]) -> int:
-        added, length, oldest, _ = facts
-        if added is None or self._position is None:
+    def _lost(self, info: StreamInfo) -> int:
+        if info.added is None or self._position is None:
             return 0
-        removed = added - length
-        if order(oldest or "0-0") <= order(self._last) or removed <= self._position:
+        removed = info.added - info.length
+        if order(info.first or "0-0") <= order(self._last) or removed <= self._position:
             return 0
         lost = removed - self._position
         self._position = removed
         return lost
 
-    def _info(self) -> tuple[int | None, int, str, str]:
-        try:
-            return _facts(self._store.run("XINFO", "STREAM", self._stream))
-        except errors.ServerRefusedError:
-            return 0, 0, "", "0-0"  # No such stream yet: everything in it will be new.
-
-
-def _facts(info: Any) -> tuple[int | None, int, str, str]:
-    found = {text(info[i]): info[i + 1] for i in range(0, len(info), 2)}
-    first = found["first-entry"]
-    return (
-        found.get("entries-added"),
-        found["length"],
-        text(first[0]) if first else "",
-        text(found["last-generated-id"]),
-    )
-
 
 def _entries(reply: Any) -> list[StreamEntry]:
     return [StreamEntry(text(id_), pairs(raw), raw) for id_, raw in reply or ()]
-
-
-def other_groups(store: Store, ours: str) -> list[str]:
-    """The consumer groups of the plan stream that are not the governors'."""
-    try:
-        groups = store.run("XINFO", "GROUPS", store.keys.plans)
-    except errors.ServerRefusedError:
-        return []
-    names = [text(dict(zip(group[::2], group[1::2], strict=True))[b"name"]) for group in groups]
-    return [name for name in names if name != ours]

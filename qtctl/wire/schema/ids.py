@@ -7,6 +7,13 @@ def order(entry_id: str) -> tuple[int, int]:
     return int(ms), int(number or 0)
 
 
-def queued_ms(entry_id: str) -> int:
-    """When an entry was queued, epoch milliseconds."""
-    return order(entry_id)[0]
+def ms_of(entry_id: str | bytes) -> int:
+    """When an entry was added, epoch milliseconds; 0 for what is not an id."""
+    text = entry_id.decode("ascii", "replace") if isinstance(entry_id, bytes) else entry_id
+    head = text.partition("-")[0]
+    return int(head) if head.isascii() and head.isdecimal() else 0
+
+
+def time_of(entry_id: str | bytes) -> float:
+    """The same in epoch seconds."""
+    return ms_of(entry_id) / 1000

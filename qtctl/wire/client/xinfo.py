@@ -1,0 +1,109 @@
+"""What Redis says of a stream, its groups, their consumers and pending entries: the one reader of
+XINFO and XPENDING.
+
+A lag of NULL means that Redis does not know it, which is None here and never 0.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from qtctl.wire.client.connect import is_error, reply_error
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.records import text
+
+
+class StreamInfo(msgspec.Struct, frozen=True):
+    """added: entries ever added, None where this Redis does not count them (before 7.0); first,
+    last: the ids of the oldest and the newest entry, "" where there is none; last_id: the highest
+    id ever given."""
+
+    length: int
+    added: int | None
+    first: str
+    last: str
+    last_id: str
+
+
+class GroupInfo(msgspec.Struct, frozen=True):
+    """last_id: the last entry that was delivered; lag: entries behind it, None for unknown."""
+
+    name: str
+    pending: int
+    lag: int | None
+    last_id: str
+
+
+class Consumer(msgspec.Struct, frozen=True):
+    """idle_sec: since it last asked for something."""
+
+    name: str
+    pending: int
+    idle_sec: float
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """An entry that was given to a consumer and not acknowledged. idle_sec: since then; deliveries:
+    how often it was given to any."""
+
+    id: str
+    consumer: str
+    idle_sec: float
+    deliveries: int
+
+
+def groups(store: Store, stream: str) -> list[GroupInfo]:
+    """The groups of a stream; none where it is not there. Errors: RedisUnreachable, WireError."""
+    (reply,) = store.batch([("XINFO", "GROUPS", stream)])
+    if is_error(reply):
+        if is_missing(reply):
+            return []
+        raise reply_error(reply, stream)
+    return [_group(_fields(row)) for row in reply]
+
+
+def is_missing(reply: Any) -> bool:
+    """True where XINFO failed because there is no such stream."""
+    return "no such key" in str(reply)
+
+
+def stream(reply: Any) -> StreamInfo:
+    """From the reply to XINFO STREAM."""
+    row = _fields(reply)
+    first, last = (row[name] for name in ("first-entry", "last-entry"))
+    return StreamInfo(
+        length=int(row["length"]),
+        added=row.get("entries-added"),
+        first=text(first[0]) if first else "",
+        last=text(last[0]) if last else "",
+        last_id=text(row["last-generated-id"]),
+    )
+
+
+def consumers(reply: Sequence[Any]) -> list[Consumer]:
+    """From the reply to XINFO CONSUMERS."""
+    rows = map(_fields, reply)
+    return [Consumer(text(it["name"]), int(it["pending"]), int(it["idle"]) / 1000) for it in rows]
+
+
+def pending(reply: Sequence[Any]) -> list[Pending]:
+    """From the reply to XPENDING with a range."""
+    return [
+        Pending(text(id_), text(consumer), int(idle) / 1000, int(deliveries))
+        for id_, consumer, idle, deliveries in reply
+    ]
+
+
+def _group(row: dict[str, Any]) -> GroupInfo:
+    lag = row.get("lag")
+    return GroupInfo(
+        text(row["name"]),
+        int(row["pending"]),
+        None if lag is None else int(lag),
+        text(row["last-delivered-id"]),
+    )
+
+
+def _fields(row: Sequence[Any]) -> dict[str, Any]:
+    return {text(name): value for name, value in zip(row[::2], row[1::2], strict=True)}

@@ -1,0 +1,71 @@
+"""The record of a running service, `qtctl:service:{service}:{name}`, and the one rule for when the
+service is late."""
+
+from typing import Any
+
+import msgspec
+
+LATE_PASSES, GRACE_SEC = 3, 10.0
+"""A service is late when its last pass is older than so many intervals and so many seconds."""
+LOOK_SEC = 1.0
+"""The interval of a service that has no such setting: a governor passes every second."""
+
+
+class ServiceRecord(msgspec.Struct, frozen=True):
+    """A service that wrote its record lately. settings as it runs with; times in epoch seconds."""
+
+    service: str
+    name: str
+    version: str
+    host: str
+    pid: str
+    started_at: int
+    last_pass_at: int
+    settings: dict[str, Any]
+    digest: str
+    metrics: str
+    """host:port of /metrics, /livez and /readyz as bound; port 0 before it is."""
+
+    @property
+    def interval_sec(self) -> float:
+        """Between two of its passes."""
+        found = self.settings.get("interval_sec")
+        return float(found) if isinstance(found, int | float) else LOOK_SEC
+
+    @property
+    def late_after_sec(self) -> float:
+        """How old its last pass may be."""
+        return LATE_PASSES * self.interval_sec + GRACE_SEC
+
+    def age_sec(self, now: float) -> float:
+        """Since its last pass; now in epoch seconds on the server's clock."""
+        return max(0.0, now - self.last_pass_at)
+
+    def is_late(self, now: float) -> bool:
+        """True while its last pass is older than it may be: it hangs, was killed, or its host is
+        gone."""
+        return self.age_sec(now) > self.late_after_sec
+
+
+def record_of(service: str, name: str, fields: dict[str, str]) -> ServiceRecord:
+    """The record from its fields in Redis; what can't be read in them counts as missing."""
+    try:
+        settings = msgspec.json.decode(fields.get("settings", "{}"), type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        settings = {}
+    return ServiceRecord(
+        service,
+        name,
+        fields.get("version", ""),
+        fields.get("host", ""),
+        fields.get("pid", ""),
+        _int(fields.get("started_at", "")),
+        _int(fields.get("last_pass_at", "")),
+        settings,
+        fields.get("digest", ""),
+        fields.get("metrics", ""),
+    )
+
+
+def _int(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
