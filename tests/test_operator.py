@@ -25,5 +25,5 @@ def test_a_user_id_without_a_name_is_unknown(monkeypatch: pytest.MonkeyPatch) ->
     def nobody() -> str:
         raise KeyError
 
-    monkeypatch.setattr(operator.getpass, "getuser", nobody)
+    monkeypatch.setattr("getpass.getuser", nobody)
     assert operator.user_at_host({}) == f"unknown@{HOST}"

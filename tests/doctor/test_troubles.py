@@ -223,7 +223,7 @@ TROUBLES = (
     Trouble("pending", group("governor", 2, 1200), "group.pending", "wrong",
             "2 pending, 2 of them untouched for up to 20 min, held by gone", False, OTHER),
     Trouble("service hangs", service("governor", last_pass_at="1"), "service.alive", "wrong",
-            "governor ghost: last pass", False),
+            "governor ghost is late: no pass for", False),
     Trouble("service of another version", service("allocation", version="0.0.9"),
             "service.version", "warning", "allocation ghost is 0.0.9, this is", False),
 )  # fmt: skip
