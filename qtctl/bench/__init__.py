@@ -1,4 +1,4 @@
 """What the loops cost beside what Redis itself costs, measured side by side in one run.
 
-A figure alone says little about a machine; a ratio to the wire floor of the same minute does.
+A figure alone says little about a machine; a ratio to the bare Redis floor of the same minute does.
 """

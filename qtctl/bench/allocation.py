@@ -1,4 +1,4 @@
-"""One pass of the allocation loop beside its wire floor and beside a naive loop."""
+"""One pass of the allocation loop beside its bare Redis floor and beside a naive loop."""
 
 import contextlib
 import statistics
@@ -38,7 +38,7 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
         naives.append(took * SMALL / NAIVE_SYMBOLS * 1000)
     floor.close()
     small = spread(passes)
-    yield Figure("allocation", "10,000 symbols, beside the wire floor",
+    yield Figure("allocation", "10,000 symbols, beside the bare Redis floor",
                  ratio(passes, floors), 2.5, measured=small, beside=spread(floors),
                  note=f"{len(commands):,} commands")  # fmt: skip
     yield Figure("allocation", "10,000 symbols, naive beside ours",

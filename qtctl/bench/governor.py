@@ -1,4 +1,4 @@
-"""Permits per second beside the wire floor and beside a naive governor."""
+"""Permits per second beside the bare Redis floor and beside a naive governor."""
 
 from collections.abc import Iterator, Sequence
 
@@ -31,7 +31,7 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
                  at_least=True, measured=mine, beside=plain, measured_unit="µs each",
                  note=f"{1e6 / mine.median:,.0f} permits a second, naive {1e6 / plain.median:,.0f}"
                  )  # fmt: skip
-    yield Figure("governor", "permits, beside the wire floor", ratio(ours, floors), 3,
+    yield Figure("governor", "permits, beside the bare Redis floor", ratio(ours, floors), 3,
                  measured=mine, beside=beside, measured_unit="µs each",
                  note=f"floor {1e6 / beside.median:,.0f} permits a second")  # fmt: skip
 

@@ -47,7 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "stream": ("qtctl.cli.commands.stream", "Streams: length, ages, minutes kept, growth."),
     "proof": ("qtctl.cli.commands.proof", "The twelve scenarios, proven from outside."),
-    "bench": ("qtctl.cli.commands.bench", "The loops beside the wire floor, measured."),
+    "bench": ("qtctl.cli.commands.bench", "The loops beside the bare Redis floor, measured."),
     "target": ("qtctl.cli.commands.target", "Live targets beside their proposals."),
     "eff": ("qtctl.cli.commands.eff", "Efficiency scores, and what they count as."),
     "config": ("qtctl.cli.commands.config", "Settings in force, and where each comes from."),

@@ -84,7 +84,7 @@ def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
         page = BOOKS[alert.name]
         assert page.startswith(f"# {alert.name}\n{alert.severity.capitalize()}")
         headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
-        assert headings == ["Look", "Mend", "Clears"], alert.name
+        assert headings == ["Check", "Fix", "Clears"], alert.name
 
 
 def test_links_between_runbooks_lead_somewhere() -> None:
