@@ -4,8 +4,7 @@ a test checks that they are there. Source: wire/schema/.
 
 from collections.abc import Iterable, Sequence
 
-from qtctl.domain.gates import GATES, Facts, Limits
-from qtctl.domain.reasons import Kind
+from qtctl.domain.gates import GATES
 from qtctl.wire.schema.decision import DECISION_FIELDS
 from qtctl.wire.schema.keys import CONTRACT
 from qtctl.wire.schema.permit import PERMIT_CREATED, PERMIT_HEAD, PERMIT_TAIL
@@ -54,11 +53,19 @@ def _fields(fields: Iterable[tuple[str, str]]) -> str:
 
 
 def _gates() -> str:
-    facts = Facts(symbol="", kind=Kind.OPEN, queue_age_sec=0.0)
-    checks = [gate(facts, Limits()) for gate in GATES]
     return _table(
-        ("gate", "reason when it blocks"),
-        [(f"`{check.gate}`", f"`{check.reason.value}`") for check in checks],
+        ("gate", "applies to", "reason when it blocks", "because", "settings", "0 is off"),
+        [
+            (
+                f"`{gate.name}`",
+                "opens" if gate.opens_only else "all",
+                f"`{gate.reason.value}`",
+                gate.blocks,
+                ", ".join(f"`{name}`" for name in gate.limits),
+                "yes" if gate.zero_is_off else "",
+            )
+            for gate in GATES
+        ],
     )
 
 

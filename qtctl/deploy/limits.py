@@ -1,12 +1,10 @@
-"""The limits that keep risk down, and what would loosen one.
-
-Source: section 3 of the specification (gates), and the meaning of each setting.
-"""
+"""The limits that keep risk down, and what would loosen one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qtctl.domain.gates import GATES
 from qtctl.settings import Loaded, Settings
 from qtctl.settings.catalog import FieldInfo, by_path, fields, plain
 from qtctl.settings.urls import has_password
@@ -54,14 +52,11 @@ class Limit:
 
 
 LIMITS = (
-    Limit("governor.max_exec_per_hour", UP, zero_is_off=True),
-    Limit("governor.max_exec_per_5min", UP, zero_is_off=True),
-    Limit("governor.max_opens_per_5min_total", UP, zero_is_off=True),
-    Limit("governor.max_notional_per_trade_usd", UP, zero_is_off=True),
-    Limit("governor.kill_score_critical", UP, zero_is_off=True),
-    Limit("governor.symbol_cooldown_sec", DOWN),
-    Limit("governor.max_plan_age_sec", UP),
-    Limit("governor.max_queue_age_sec", UP),
+    *(
+        Limit(f"governor.{name}", gate.riskier, gate.zero_is_off)
+        for gate in GATES
+        for name in gate.limits
+    ),
     Limit("governor.permit_ttl_sec", UP),
     Limit("governor.kill_keys", FEWER),
     Limit("governor.require", FEWER),

@@ -8,6 +8,7 @@ from typing import Any
 from qtctl.doctor.findings import Finding, ok, unknown, warning, wrong
 from qtctl.doctor.hosts import EnvFile, Installed
 from qtctl.doctor.inspection import Inspection
+from qtctl.domain.gates import GATES, OFF, Limits
 from qtctl.settings import environment
 from qtctl.settings.catalog import by_variable
 from qtctl.settings.environment import METRICS, REDIS_PARTS, Variables
@@ -16,14 +17,7 @@ Findings = Iterator[Finding]
 _TOML = "/etc/quantum/qtctl.toml"
 """Where the packaged units look."""
 _VARIABLE = re.compile(r"environment ([A-Z][A-Z0-9_]*)")
-_OFF = (
-    ("kill_score_critical", "the kill score gate"),
-    ("max_notional_per_trade_usd", "the notional gate"),
-    ("symbol_cooldown_sec", "the cooldown"),
-    ("max_exec_per_5min", "the burst gate"),
-    ("max_exec_per_hour", "the hourly gate"),
-)
-"""Limits that are on by default: 0 turns each off."""
+_ON_BY_DEFAULT = tuple(gate for gate in GATES if gate.zero_is_off and gate.on(Limits()))
 
 
 def shell(inspection: Inspection) -> Findings:
@@ -184,9 +178,11 @@ def _allocation_sane(inspection: Inspection, settings: Mapping[str, Any], whose:
 
 
 def _governor_sane(inspection: Inspection, settings: Mapping[str, Any], whose: str) -> Findings:
-    for key, gate in _OFF:
-        if settings[key] == 0:
-            yield warning(f"{gate} is off: {key} is 0 ({whose})", "opens pass it unseen",
+    for gate in _ON_BY_DEFAULT:
+        key = gate.limits[0]
+        if not settings.get(key, OFF[key]):
+            yield warning(f"the {gate.name.replace('_', ' ')} gate is off: {key} is 0 ({whose})",
+                          "opens pass it unseen",
                           _change(inspection, "governor", key))  # fmt: skip
     if settings["permit_ttl_sec"] > 300:
         yield warning(

@@ -1,13 +1,15 @@
-"""The gates, in their order: facts and limits in, a verdict and its worksheet out.
+"""The gates, each described once: facts and limits in, a verdict and its worksheet out.
 
-This is the readable statement of the rules. `wire/lua/commit_permit.lua` takes the same decision in
-the atomic step, on the facts that may change under the governor's hands; a property test holds
-the two together, and every explanation comes from here.
+GATES is the readable statement of the rules, in their order. `wire/lua/commit_permit.lua` takes
+the same decision in the atomic step, on the facts that may change under the governor's hands; a
+property test holds the two together. Whatever else is said of a gate (units, sentences, which
+change of a limit raises risk, the tables in docs/) comes from its entry here.
 
 Source: docs/rules.md#the-gates.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -21,28 +23,23 @@ REDUCE_ONLY = "reduce_only"
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What the gates compare with; 0 turns a rate, notional or kill-score gate off."""
+    """What the gates compare with, under the names of the settings; 0 turns a gate off where its
+    entry says so."""
 
     max_plan_age_sec: float = 60.0
     max_queue_age_sec: float = 10.0
     kill_score_critical: float = 0.8
     max_notional_per_trade_usd: float = 200.0
     symbol_cooldown_sec: float = 60.0
+    reopen_cooldown_sec: float = 60.0
     max_exec_per_5min: int = 2
     max_exec_per_hour: int = 3
     max_opens_per_5min_total: int = 0
 
 
-class Issued(msgspec.Struct, frozen=True):
-    """The permit that a plan_id already had: what it was for, and whether by this very entry."""
-
-    symbol: str
-    kind: Kind
-    same_entry: bool
-
-
 class Facts(msgspec.Struct, frozen=True):
-    """Everything a verdict rests on. Ages in seconds on the server's clock; None is unknown.
+    """Everything a verdict rests on, under the names of the decision record. Ages in seconds on
+    the server's clock; None is unknown.
 
     kill_value is that of the strictest kill key ("" where all are normal).
     """
@@ -50,8 +47,6 @@ class Facts(msgspec.Struct, frozen=True):
     symbol: str
     kind: Kind
     queue_age_sec: float
-    execute: bool = True
-    issued: Issued | None = None
     kill_key: str = ""
     kill_value: str = ""
     queued_before_server: bool = False
@@ -60,14 +55,23 @@ class Facts(msgspec.Struct, frozen=True):
     qty: float | None = None
     price: float | None = None
     last_open_age_sec: float | None = None
+    last_close_age_sec: float | None = None
     opens_5min: int = 0
     opens_1h: int = 0
     opens_total_5min: int = 0
 
 
+class Line(NamedTuple):
+    """What a gate compared, and how it went; see Check."""
+
+    value: str | float | int | None = None
+    limit: str | float | int | None = None
+    passed: bool | None = None
+
+
 class Check(msgspec.Struct, frozen=True):
-    """One line of the worksheet. passed is None where the gate does not apply, is turned off, or
-    lacks its input."""
+    """One line of the worksheet. passed is None where the gate does not apply, is turned off,
+    lacks its input, or rests on what no record keeps."""
 
     gate: str
     value: str | float | int | None
@@ -84,7 +88,65 @@ class Judgement(msgspec.Struct, frozen=True):
     worksheet: tuple[Check, ...]
 
 
-Gate = Callable[[Facts, Limits], Check]
+class Wait(msgspec.Struct, frozen=True):
+    """When a gate lets an open pass again: once a mark is old enough.
+
+    mark: `opens` are the permitted opens of the symbol, `all_opens` those of all symbols, `close`
+    is the last full close of the symbol. window_sec: the limit is a number of opens in so many
+    seconds; None: the limit is the age itself that the latest mark must reach.
+    """
+
+    mark: Literal["opens", "all_opens", "close"]
+    window_sec: float | None = None
+
+    def marks(self, limit: float) -> int:
+        """The how manieth latest mark must grow old enough."""
+        return 1 if self.window_sec is None else int(limit)
+
+    def ends(self, at: float, limit: float) -> float:
+        """When a gate with that limit passes, by the time of this mark; epoch seconds."""
+        return at + (limit if self.window_sec is None else self.window_sec)
+
+
+Judge = Callable[[Facts, Limits], Line]
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is said of one gate.
+
+    blocks: why a plan is blocked, in words that stand behind "was blocked …:"; sentence: the same
+    with {value} and {limit}, and {opens} for the word open in the right number; empty where more
+    than these belong in it. facts, limits: fields of Facts and Limits. unit: stands behind value
+    and limit in a table. riskier: which change of the limit lets more pass. plan_alone: the plan
+    alone decides, so that the atomic step is handed the result. lacks: True while an open lacks
+    what the gate judges by. recorded: the decision record holds what it rests on. keeps_fact: its
+    fact is remembered for as long as the limit says and no longer.
+    """
+
+    name: str
+    reason: Reason
+    judge: Judge
+    blocks: str
+    sentence: str = ""
+    opens_only: bool = True
+    facts: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    unit: str = ""
+    riskier: Literal["up", "down"] = "up"
+    zero_is_off: bool = False
+    plan_alone: bool = False
+    lacks: Callable[[Facts], bool] | None = None
+    wait: Wait | None = None
+    recorded: bool = True
+    keeps_fact: bool = False
+
+    def check(self, facts: Facts, limits: Limits) -> Check:
+        """Its line of the worksheet."""
+        return Check(self.name, *self.judge(facts, limits), self.reason)
+
+    def on(self, limits: Limits) -> bool:
+        """True unless its limit turns it off."""
+        return not self.zero_is_off or bool(getattr(limits, self.limits[0]))
 
 
 def kill_level(value: str) -> int:
@@ -94,177 +156,253 @@ def kill_level(value: str) -> int:
     return 1 if value == REDUCE_ONLY else 2
 
 
-def strictest(kills: Iterable[tuple[str, str | None]]) -> tuple[str, str]:
-    """Of all kill keys (name, value or None where absent) the one that decides.
-
-    The first of equals; ("", "") where all are normal.
-    """
-    chosen, level = ("", ""), 0
-    for key, value in kills:
-        if kill_level(value or "") > level:
-            chosen, level = (key, value or ""), kill_level(value or "")
-    return chosen
+def _readable(facts: Facts, limits: Limits) -> Line:
+    return Line(passed=True)  # What can't be read never comes so far.
 
 
-def _readable(facts: Facts, limits: Limits) -> Check:
-    return Check("readable", None, None, True, Reason.INVALID_PLAN)
+def _not_recorded(facts: Facts, limits: Limits) -> Line:
+    return Line()
 
 
-def _conflict(facts: Facts, limits: Limits) -> Check:
-    issued = facts.issued
-    if issued is None or issued.same_entry:
-        return Check("conflict", None, None, True, Reason.PLAN_CONFLICT)
-    differs = (issued.symbol, issued.kind) != (facts.symbol, facts.kind) or not facts.execute
-    seen = f"{issued.kind} {issued.symbol}"
-    return Check("conflict", seen, None, not differs, Reason.PLAN_CONFLICT)
-
-
-def _once(facts: Facts, limits: Limits) -> Check:
-    other = facts.issued is not None and not facts.issued.same_entry
-    return Check("once", int(other), 0, not other, Reason.DUPLICATE_PLAN)
-
-
-def _kill_switch(facts: Facts, limits: Limits) -> Check:
+def _kill_switch(facts: Facts, limits: Limits) -> Line:
     level = kill_level(facts.kill_value)
     passed = level == 0 or (level == 1 and facts.kind is Kind.CLOSE)
-    value = f"{facts.kill_key}={facts.kill_value}" if level else None
-    return Check("kill_switch", value, None, passed, Reason.KILL_SWITCH)
+    return Line(f"{facts.kill_key}={facts.kill_value}" if level else None, None, passed)
 
 
-def _quarantine(facts: Facts, limits: Limits) -> Check:
+def _quarantine(facts: Facts, limits: Limits) -> Line:
     if facts.kind is Kind.CLOSE:
-        return _not_for("quarantine", Reason.QUARANTINE)
-    before = facts.queued_before_server
-    return Check("quarantine", int(before), 0, not before, Reason.QUARANTINE)
+        return Line()
+    return Line(int(facts.queued_before_server), 0, not facts.queued_before_server)
 
 
-def _age(facts: Facts, limits: Limits) -> Check:
-    if facts.queue_age_sec > limits.max_queue_age_sec:
-        return Check("age", facts.queue_age_sec, limits.max_queue_age_sec, False, Reason.STALE_PLAN)
-    if facts.kind is Kind.CLOSE or facts.plan_age_sec is None:
+def _age(facts: Facts, limits: Limits) -> Line:
+    queued = Line(
+        facts.queue_age_sec, limits.max_queue_age_sec,
+        facts.queue_age_sec <= limits.max_queue_age_sec,
+    )  # fmt: skip
+    if not queued.passed or facts.kind is Kind.CLOSE or facts.plan_age_sec is None:
         # Only the time in the queue is known, or counts: and that is never unknown.
-        return Check("age", facts.queue_age_sec, limits.max_queue_age_sec, True, Reason.STALE_PLAN)
+        return queued
     fresh = facts.plan_age_sec <= limits.max_plan_age_sec
-    return Check("age", facts.plan_age_sec, limits.max_plan_age_sec, fresh, Reason.STALE_PLAN)
+    return Line(facts.plan_age_sec, limits.max_plan_age_sec, fresh)
 
 
-def _future(facts: Facts, limits: Limits) -> Check:
-    if facts.kind is Kind.CLOSE:
-        return _not_for("future", Reason.FUTURE_PLAN, MAX_AHEAD_SEC)
+def _future(facts: Facts, limits: Limits) -> Line:
     # An id ahead of the server's clock would never grow old in the queue.
     ahead = -facts.queue_age_sec
     if facts.plan_age_sec is not None:
         ahead = max(ahead, -facts.plan_age_sec)
-    if facts.plan_age_sec is None and ahead <= MAX_AHEAD_SEC:
-        return _not_for("future", Reason.FUTURE_PLAN, MAX_AHEAD_SEC)
-    return Check("future", ahead, MAX_AHEAD_SEC, ahead <= MAX_AHEAD_SEC, Reason.FUTURE_PLAN)
+    unknown = facts.plan_age_sec is None and ahead <= MAX_AHEAD_SEC
+    if facts.kind is Kind.CLOSE or unknown:
+        return Line(None, MAX_AHEAD_SEC)
+    return Line(ahead, MAX_AHEAD_SEC, ahead <= MAX_AHEAD_SEC)
 
 
-def _kill_score(facts: Facts, limits: Limits) -> Check:
-    limit, score = limits.kill_score_critical, facts.kill_score
-    if facts.kind is Kind.CLOSE or not limit or score is None:
-        return _not_for("kill_score", Reason.KILL_SCORE, limit, score)
-    return Check("kill_score", score, limit, score < limit, Reason.KILL_SCORE)
+def _against(
+    limit: str, value: Callable[[Facts], Any], passes: Callable[[Any, Any], bool]
+) -> Judge:
+    """A gate of opens with a limit that may be off, and a value that may be unknown."""
+
+    def judge(facts: Facts, limits: Limits) -> Line:
+        found, bound = value(facts), getattr(limits, limit)
+        if facts.kind is Kind.CLOSE or not bound or found is None:
+            return Line(found, bound)
+        return Line(found, bound, passes(found, bound))
+
+    return judge
 
 
-def _notional(facts: Facts, limits: Limits) -> Check:
-    limit, value = limits.max_notional_per_trade_usd, notional(facts.qty, facts.price)
-    if facts.kind is Kind.CLOSE or not limit or value is None:
-        return _not_for("notional", Reason.NOTIONAL, limit, value)
-    return Check("notional", value, limit, value <= limit, Reason.NOTIONAL)
+def _cooldown(limit: str, fact: str, blocks_ahead: bool) -> Judge:
+    """A gate of opens that passes where nothing happened, or long enough ago. blocks_ahead: also
+    what lies ahead of the clock was not long enough ago."""
+
+    def judge(facts: Facts, limits: Limits) -> Line:
+        age, bound = getattr(facts, fact), getattr(limits, limit)
+        if facts.kind is Kind.CLOSE or not bound:
+            return Line(age, bound)
+        recent = age is not None and age < bound and (blocks_ahead or age >= 0)
+        return Line(age, bound, not recent)
+
+    return judge
 
 
-def _cooldown(facts: Facts, limits: Limits) -> Check:
-    limit, age = limits.symbol_cooldown_sec, facts.last_open_age_sec
-    if facts.kind is Kind.CLOSE or not limit:
-        return _not_for("cooldown", Reason.COOLDOWN, limit, age)
-    return Check("cooldown", age, limit, age is None or age >= limit, Reason.COOLDOWN)
-
-
-def _rate(gate: str, count: str, maximum: str, reason: Reason) -> Gate:
-    def judge_rate(facts: Facts, limits: Limits) -> Check:
-        value, limit = getattr(facts, count), getattr(limits, maximum)
-        if facts.kind is Kind.CLOSE or not limit:
-            return _not_for(gate, reason, limit, value)
-        return Check(gate, value, limit, value < limit, reason)
-
-    return judge_rate
-
-
-def _not_for(
-    gate: str, reason: Reason, limit: float | None = None, value: float | None = None
-) -> Check:
-    return Check(gate, value, limit, None, reason)
+def _rate(
+    name: str, reason: Reason, fact: str, limit: str, *, mark: Literal["opens", "all_opens"],
+    window_sec: float,
+) -> Gate:  # fmt: skip
+    """A gate that counts permitted opens."""
+    of = "of the symbol" if mark == "opens" else "of all symbols"
+    per = "1 h" if window_sec == 3600 else f"{window_sec / 60:.0f} min"
+    return Gate(
+        name=name,
+        reason=reason,
+        judge=_against(limit, lambda facts: getattr(facts, fact), lambda count, top: count < top),
+        blocks=f"too many opens {of} in {per}",
+        sentence=f"{{value}} {{opens}} {of} in {per}, the limit is {{limit}}",
+        facts=(fact,),
+        limits=(limit,),
+        unit=f"in {per}",
+        zero_is_off=True,
+        wait=Wait(mark, window_sec),
+    )
 
 
 GATES: tuple[Gate, ...] = (
-    _readable,
-    _conflict,
-    _once,
-    _kill_switch,
-    _quarantine,
-    _age,
-    _future,
-    _kill_score,
-    _notional,
-    _cooldown,
-    _rate("burst", "opens_5min", "max_exec_per_5min", Reason.BURST),
-    _rate("hourly", "opens_1h", "max_exec_per_hour", Reason.HOURLY),
-    _rate("total", "opens_total_5min", "max_opens_per_5min_total", Reason.TOTAL),
-)
-GATE_NAMES = (
-    "readable",
-    "conflict",
-    "once",
-    "kill_switch",
-    "quarantine",
-    "age",
-    "future",
-    "kill_score",
-    "notional",
-    "cooldown",
-    "burst",
-    "hourly",
-    "total",
-)
+    Gate(
+        name="readable",
+        reason=Reason.INVALID_PLAN,
+        judge=_readable,
+        blocks="it could not be read",
+        opens_only=False,
+    ),
+    Gate(
+        name="conflict",
+        reason=Reason.PLAN_CONFLICT,
+        judge=_not_recorded,
+        blocks="the same plan_id came with another symbol, kind or decision after its permit",
+        opens_only=False,
+        recorded=False,
+    ),
+    Gate(
+        name="once",
+        reason=Reason.DUPLICATE_PLAN,
+        judge=_not_recorded,
+        blocks="its plan_id had its permit already, by another entry",
+        opens_only=False,
+        recorded=False,
+    ),
+    Gate(
+        name="kill_switch",
+        reason=Reason.KILL_SWITCH,
+        judge=_kill_switch,
+        blocks="the kill switch",
+        opens_only=False,
+        facts=("kill_key", "kill_value"),
+    ),
+    Gate(
+        name="quarantine",
+        reason=Reason.QUARANTINE,
+        judge=_quarantine,
+        blocks="it was queued before this Redis started or was promoted, and may have been "
+        "decided before; sent again, it is judged",
+        facts=("queued_before_server",),
+    ),
+    Gate(
+        name="age",
+        reason=Reason.STALE_PLAN,
+        judge=_age,
+        blocks="it was too old",
+        opens_only=False,
+        facts=("queue_age_sec", "plan_age_sec"),
+        limits=("max_queue_age_sec", "max_plan_age_sec"),
+        unit="s",
+    ),
+    Gate(
+        name="future",
+        reason=Reason.FUTURE_PLAN,
+        judge=_future,
+        blocks="its time lies ahead of the server's clock: a clock is wrong",
+        sentence="its time lies ahead of the server's clock by {value}: a clock is wrong",
+        facts=("queue_age_sec", "plan_age_sec"),
+        unit="s",
+        lacks=lambda facts: facts.plan_age_sec is None,
+    ),
+    Gate(
+        name="kill_score",
+        reason=Reason.KILL_SCORE,
+        judge=_against(
+            "kill_score_critical", lambda facts: facts.kill_score, lambda score, top: score < top
+        ),
+        blocks="its kill score reached the limit",
+        sentence="its kill score {value} reached {limit}",
+        facts=("kill_score",),
+        limits=("kill_score_critical",),
+        zero_is_off=True,
+        plan_alone=True,
+        lacks=lambda facts: facts.kill_score is None,
+    ),
+    Gate(
+        name="notional",
+        reason=Reason.NOTIONAL,
+        judge=_against(
+            "max_notional_per_trade_usd",
+            lambda facts: notional(facts.qty, facts.price),
+            lambda value, top: value <= top,
+        ),
+        blocks="it was worth more than the limit",
+        sentence="it was worth {value}, the limit is {limit}",
+        facts=("qty", "price"),
+        limits=("max_notional_per_trade_usd",),
+        unit="USD",
+        zero_is_off=True,
+        plan_alone=True,
+        lacks=lambda facts: notional(facts.qty, facts.price) is None,
+    ),
+    Gate(
+        name="cooldown",
+        reason=Reason.COOLDOWN,
+        judge=_cooldown("symbol_cooldown_sec", "last_open_age_sec", blocks_ahead=True),
+        blocks="the last open was too shortly before",
+        sentence="the last open was {value} before, the cooldown is {limit}",
+        facts=("last_open_age_sec",),
+        limits=("symbol_cooldown_sec",),
+        unit="s",
+        riskier="down",
+        zero_is_off=True,
+        wait=Wait("opens"),
+    ),
+    Gate(
+        name="reopen",
+        reason=Reason.REOPEN,
+        judge=_cooldown("reopen_cooldown_sec", "last_close_age_sec", blocks_ahead=False),
+        blocks="the symbol was closed too shortly before",
+        sentence="the symbol was closed {value} before, the cooldown is {limit}",
+        facts=("last_close_age_sec",),
+        limits=("reopen_cooldown_sec",),
+        unit="s",
+        riskier="down",
+        zero_is_off=True,
+        wait=Wait("close"),
+        keeps_fact=True,
+    ),
+    _rate("burst", Reason.BURST, "opens_5min", "max_exec_per_5min",
+          mark="opens", window_sec=300.0),
+    _rate("hourly", Reason.HOURLY, "opens_1h", "max_exec_per_hour",
+          mark="opens", window_sec=3600.0),
+    _rate("total", Reason.TOTAL, "opens_total_5min", "max_opens_per_5min_total",
+          mark="all_opens", window_sec=300.0),
+)  # fmt: skip
+BY_REASON = {gate.reason: gate for gate in GATES}
+CLOSE_REASONS = tuple(gate.reason for gate in GATES if not gate.opens_only)
+"""All that can keep a close from its permit."""
+_OF_THE_PLAN = tuple(gate for gate in GATES if gate.plan_alone)
+_MAY_LACK = tuple(gate for gate in GATES if gate.lacks)
+OFF: dict[str, float] = {name: 0 for gate in GATES if gate.zero_is_off for name in gate.limits}
+"""Limits that were stored without a field, by a version before: that gate was off."""
 
 
 def judge(facts: Facts, limits: Limits) -> Judgement:
-    """The verdict on a readable plan. All gates are evaluated; the first that fails names it.
-
-    An entry that the decision already stands for is a replay; one that is not EXECUTE and
-    contradicts nothing is skipped: both have the reason `ok` and change nothing.
-    """
-    worksheet = tuple(gate(facts, limits) for gate in GATES)
-    if facts.issued is not None and facts.issued.same_entry:
-        return Judgement(Verdict.REPLAY, Reason.OK, worksheet)
+    """The verdict on a readable plan that is meant to be executed and has no permit yet. All gates
+    are evaluated; the first that fails names it."""
+    worksheet = tuple(gate.check(facts, limits) for gate in GATES)
     failed = next((check.reason for check in worksheet if check.passed is False), Reason.OK)
-    if not facts.execute and failed is not Reason.PLAN_CONFLICT:
-        return Judgement(Verdict.SKIPPED, Reason.OK, worksheet)
-    if failed is Reason.OK:
-        return Judgement(Verdict.PERMITTED, Reason.OK, worksheet)
-    return Judgement(Verdict.BLOCKED, failed, worksheet)
+    verdict = Verdict.PERMITTED if failed is Reason.OK else Verdict.BLOCKED
+    return Judgement(verdict, failed, worksheet)
 
 
 def lacking_input(facts: Facts, limits: Limits) -> tuple[str, ...]:
     """The gates that are on and apply but lack what they judge by; they pass as null."""
     if facts.kind is Kind.CLOSE:
         return ()
-    lacking = []
-    if facts.plan_age_sec is None:
-        # `age` still judges the time in the queue; the plan's own clock is what is missing.
-        lacking.append("future")
-    if limits.kill_score_critical and facts.kill_score is None:
-        lacking.append("kill_score")
-    if limits.max_notional_per_trade_usd and notional(facts.qty, facts.price) is None:
-        lacking.append("notional")
-    return tuple(lacking)
+    return tuple(
+        gate.name for gate in _MAY_LACK if gate.lacks and gate.on(limits) and gate.lacks(facts)
+    )
 
 
 def static_reason(facts: Facts, limits: Limits) -> Reason | None:
     """The first failure among the gates that rest on the plan alone, for the atomic step."""
-    for gate in (_kill_score, _notional):
-        check = gate(facts, limits)
-        if check.passed is False:
-            return check.reason
+    for gate in _OF_THE_PLAN:
+        if gate.judge(facts, limits).passed is False:
+            return gate.reason
     return None

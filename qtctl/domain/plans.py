@@ -18,6 +18,8 @@ GIVEN_TWICE = "\udcff given twice"
 see two plans. It is no text, number or flag that anything could be read from."""
 _NEEDED = ("plan_id", "symbol", "decision", "reduceOnly", "qty", "action", "side")
 """What a close is read by; an open is read by all."""
+_NOT_FULL = ("REDUCE", "UPDATE_SL")
+"""Closing actions that leave the position open, beside every PARTIAL…."""
 _REDUCE_ONLY = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -45,7 +47,8 @@ class PlanRules(msgspec.Struct, frozen=True):
 
 class Plan(msgspec.Struct, frozen=True):
     """A readable plan. price is `price`, or where that is absent or 0 `entry_price`, in USD; at is
-    its own timestamp in seconds; None is absent (for a close also: not a number)."""
+    its own timestamp in seconds; None is absent (for a close also: not a number). full_close: it
+    closes all of the position, as far as it says."""
 
     plan_id: str
     symbol: str
@@ -58,6 +61,7 @@ class Plan(msgspec.Struct, frozen=True):
     price: float | None = None
     kill_score: float | None = None
     at: float | None = None
+    full_close: bool = False
 
     @property
     def execute(self) -> bool:
@@ -125,6 +129,7 @@ def read(fields: Mapping[str, str], rules: PlanRules) -> Plan | Unreadable:
             price=price or None,
             kill_score=_kill_score(fields, lenient),
             at=_time(fields, lenient),
+            full_close=kind is Kind.CLOSE and _closes_all(fields, qty),
         )
     except _BadField as bad:
         return unreadable(str(bad), fields, rules, kind)
@@ -215,6 +220,15 @@ def _number(fields: Mapping[str, str], name: str, lenient: bool = False) -> floa
     if text and value is None and not lenient:
         raise _BadField(f"{name} {text[:40]!r} is not a number")
     return value
+
+
+def _closes_all(fields: Mapping[str, str], qty: float | None) -> bool:
+    """True for a close unless its action or its close_qty says that a part stays open."""
+    action = fields.get("action", "").upper().removesuffix("_PROPOSED")
+    if action.startswith("PARTIAL") or action in _NOT_FULL:
+        return False
+    closed = _number(fields, "close_qty", lenient=True)
+    return not (closed and qty and 0 < closed < abs(qty))
 
 
 def _kill_score(fields: Mapping[str, str], lenient: bool) -> float | None:

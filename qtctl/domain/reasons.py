@@ -30,6 +30,7 @@ class Reason(StrEnum):
     KILL_SCORE = "kill_score_critical"
     NOTIONAL = "notional_per_trade_exceeded"
     COOLDOWN = "symbol_cooldown"
+    REOPEN = "reopen_cooldown"
     BURST = "burst_limit_exceeded"
     HOURLY = "hourly_limit_exceeded"
     TOTAL = "total_limit_exceeded"
@@ -55,13 +56,5 @@ class Kind(StrEnum):
     CLOSE = "close"
 
 
-CLOSE_REASONS = (
-    Reason.INVALID_PLAN,
-    Reason.PLAN_CONFLICT,
-    Reason.DUPLICATE_PLAN,
-    Reason.KILL_SWITCH,
-    Reason.STALE_PLAN,
-)
-"""All that can keep a close from its permit."""
 SKIPPED_DECISIONS = ("SKIP", "BLOCKED", "ERROR", "HALT", "HOLD")
 """EXECUTE's siblings with a metric label of their own; anything else counts as `other`."""

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from qtctl.domain.gates import Facts, Judgement, Limits, judge
+from qtctl.domain.gates import GATES, Facts, Judgement, Limits, judge
+from qtctl.domain.reasons import Kind
 
 LIMIT_NAMES = tuple(Limits.__struct_fields__)
 Changes = Mapping[str, float | int]
@@ -50,7 +51,7 @@ def again(decision: Recorded, changes: Changes) -> Again:
         if (own.verdict, own.reason) != (decision.verdict, decision.reason):
             return Again(None, "its record does not lead to its own verdict")
     limits = msgspec.structs.replace(decision.limits or Limits(), **changes)
-    if missing := _missing(decision, limits):
+    if missing := _missing(decision, limits) or _not_kept(decision, limits):
         return Again(None, missing)
     return Again(judge(decision.facts, limits))
 
@@ -64,3 +65,17 @@ def _missing(decision: Recorded, limits: Limits) -> str:
         for fact in facts
     ]
     return f"its record has no usable {', '.join(names)}" if names else ""
+
+
+def _not_kept(decision: Recorded, limits: Limits) -> str:
+    """What was not remembered for as long as a gate would need under these limits; "" where
+    nothing is missing."""
+    if decision.facts.kind is not Kind.OPEN:
+        return ""
+    for gate in GATES:
+        if gate.keeps_fact and getattr(decision.facts, gate.facts[0]) is None:
+            name = gate.limits[0]
+            kept = 0.0 if decision.limits is None else getattr(decision.limits, name)
+            if getattr(limits, name) > kept:
+                return f"{gate.facts[0]} is known for {kept:g} s only, as {name} was"
+    return ""

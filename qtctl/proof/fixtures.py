@@ -19,6 +19,7 @@ from qtctl.wire.schema.keys import (
     DECISION,
     EFFICIENCY,
     GROUP,
+    LAST_CLOSE,
     LEDGER,
     PERMIT,
     PROPOSED,
@@ -135,7 +136,9 @@ class Fixtures:
         finally:
             plan_ids = [actor.plan_id for actor in self.actors]
             keys = [at(spec, id_) for id_ in plan_ids for spec in (PERMIT, DECISION, BLOCK)]
-            keys += [at(spec, symbol) for symbol in symbols for spec in (PROPOSED, LEDGER)]
+            keys += [
+                at(spec, symbol) for symbol in symbols for spec in (PROPOSED, LEDGER, LAST_CLOSE)
+            ]
             commands: list[Command] = [("DEL", *keys), *self._plan_removal(entries)]
             for index in (store.keys.permits, store.keys.ledger_total):
                 commands.append(("ZREM", index, *plan_ids))

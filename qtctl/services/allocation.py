@@ -14,6 +14,7 @@ from qtctl.services.heartbeat import Heartbeat, host_name
 from qtctl.services.metrics import AllocationMetrics
 from qtctl.services.problem_log import ProblemLog
 from qtctl.settings import Allocation, digest, public
+from qtctl.settings.rules import rules_from
 from qtctl.wire.allocation import passes
 from qtctl.wire.allocation.scores import Reading
 from qtctl.wire.allocation.symbols import Symbol, Symbols
@@ -37,14 +38,7 @@ class AllocationLoop:
         self.metrics_port = settings.metrics_port
         self.metrics = AllocationMetrics(settings.metrics_max_symbols)
         self.registry = self.metrics.registry
-        self._rules = AllocationRules(
-            settings.min_conf,
-            settings.stale_sec,
-            settings.min_mult,
-            settings.max_mult,
-            settings.scale,
-            settings.base,
-        )
+        self._rules = rules_from(settings, AllocationRules)
         self._heartbeat = Heartbeat(
             store, self.name, self.instance, public(settings), digest(settings),
             settings.interval_sec,

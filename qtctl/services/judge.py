@@ -21,7 +21,7 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.governor.commit import CommitResult, CommitSettings, commit
 from qtctl.wire.governor.plan_queue import Entry, PlanQueue
 from qtctl.wire.schema.decision import CommitRequest
-from qtctl.wire.schema.keys import EFFICIENCY
+from qtctl.wire.schema.keys import EFFICIENCY, LAST_CLOSE
 
 log = logging.getLogger("qtctl.governor")
 decisions_log = logging.getLogger("qtctl.decisions")
@@ -54,6 +54,7 @@ class Judge:
         self._rules = rules
         self._metrics = metrics
         self._bad_scores = ProblemLog(log, "efficiency score")
+        self._bad_closes = ProblemLog(log, "last close of a symbol")
         self._refusals: set[str] = set()
 
     def serve(
@@ -150,6 +151,9 @@ class Judge:
                 failed.append(self._refused(request.entry_id, result))
                 continue
             self._metrics.count(request, result, rules.limits)
+            if request.plan.full_close and result.verdict is Verdict.PERMITTED:
+                key = self._store.keys.at(LAST_CLOSE, request.plan.symbol)
+                self._bad_closes.update({key: result.unwritten} if result.unwritten else {}, [key])
             if audited and result.verdict in (Verdict.PERMITTED, Verdict.BLOCKED):
                 lines.append((f"plan {result.verdict.value}", _audit_fields(request, result)))
         log_batch(decisions_log, logging.INFO, lines)

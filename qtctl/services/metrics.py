@@ -21,9 +21,9 @@ from prometheus_client.registry import Collector
 from qtctl import clock
 from qtctl.domain.allocation import Proposal
 from qtctl.domain.downsize import EffAction
-from qtctl.domain.gates import Facts, Limits, lacking_input
+from qtctl.domain.gates import CLOSE_REASONS, Facts, Limits, lacking_input
 from qtctl.domain.plans import Plan
-from qtctl.domain.reasons import CLOSE_REASONS, SKIPPED_DECISIONS, EffReason, Kind, Reason, Verdict
+from qtctl.domain.reasons import SKIPPED_DECISIONS, EffReason, Kind, Reason, Verdict
 from qtctl.wire.governor.commit import CommitResult
 from qtctl.wire.schema.decision import CommitRequest
 
@@ -35,7 +35,8 @@ LOOP_ERRORS = ("redis_unreachable", "redis_error", "exception")
 """Errors that end a pass; the supervisor reports them."""
 ALLOCATION_ERRORS = ("efficiency", "target", "write", *LOOP_ERRORS)
 GOVERNOR_ERRORS = (
-    "efficiency", "commit", "trimmed", "tries", "housekeeping", "not_ready", *LOOP_ERRORS,
+    "efficiency", "commit", "last_close", "trimmed", "tries", "housekeeping", "not_ready",
+    *LOOP_ERRORS,
 )  # fmt: skip
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -218,6 +219,8 @@ class GovernorMetrics:
         if result.facts:
             for gate in lacking_input(_facts_of(plan), limits):
                 self._gate_skipped_of(gate).inc()
+        if result.unwritten:
+            self.errors.labels("last_close").inc()
         if result.verdict is Verdict.BLOCKED:
             self.block.labels(self._label(plan.symbol), result.reason.value).inc()
             if plan.execute:

@@ -185,6 +185,14 @@ class Governor(Struct, frozen=True, kw_only=True):
             "GOV_SYMBOL_COOLDOWN_SECONDS",
         ),
     ] = 60.0
+    reopen_cooldown_sec: Annotated[
+        float,
+        Meta(ge=0, le=3600),
+        _about(
+            "Least time from a full close of a symbol to the next open, in seconds; 0 is off.",
+            "GOV_REOPEN_COOLDOWN_SECONDS",
+        ),
+    ] = 60.0
     max_exec_per_5min: Annotated[
         Count,
         _about(

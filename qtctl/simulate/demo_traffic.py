@@ -111,4 +111,5 @@ PLANS: tuple[Send, ...] = (
     _plan("demo-stopped-close", "BTCUSDT", **_CLOSE),
     _kill("0"),
     _plan("demo-btc-close", "BTCUSDT", **_CLOSE),
+    _plan("demo-xrp-reopen", "XRPUSDT"),
 )

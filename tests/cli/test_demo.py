@@ -104,6 +104,7 @@ def test_the_demo_shows_a_downsize_and_a_plan_for_every_day_of_an_operator(folde
         "demo-xrp-early": "future_plan",
         "demo-halted-open": "kill_switch_active",
         "demo-stopped-close": "kill_switch_active",
+        "demo-xrp-reopen": "reopen_cooldown",
     }
     repeated = [(row["plan_id"], row["verdict_reason"]) for row in shown["repeated"]]
     assert repeated == [("demo-eth-open", "duplicate_plan"), ("demo-bnb-open", "plan_conflict")]

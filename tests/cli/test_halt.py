@@ -435,7 +435,8 @@ def test_following_tells_it_at_the_start_and_when_it_changes(
 
 # Under load ------------------------------------------------------------------------------------
 
-RATES_OFF = ("symbol_cooldown_sec=0", "max_exec_per_5min=0", "max_exec_per_hour=0")
+RATES_OFF = ("symbol_cooldown_sec=0", "reopen_cooldown_sec=0",
+             "max_exec_per_5min=0", "max_exec_per_hour=0")  # fmt: skip
 
 
 class Load:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from qtctl.domain.gates import GATE_NAMES
+from qtctl.domain.gates import GATES
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.decision import DECISION_FIELDS
 from qtctl.wire.schema.keys import DECISION, LIMITS, PERMIT
@@ -15,6 +15,7 @@ from tests.support.plans import fields, judge
 
 RATES = ("governor.symbol_cooldown_sec=0", "governor.max_exec_per_5min=0",
          "governor.max_exec_per_hour=0")  # fmt: skip
+GATE_NAMES = [gate.name for gate in GATES]
 
 
 @pytest.fixture
@@ -111,20 +112,21 @@ def test_the_gates_explain_a_block_with_value_and_limit(cli: Cli) -> None:
     shown = cli.ok("plan", "show", "p1", "-o", "json").json
     assert (shown["verdict"], shown["reason"]) == ("blocked", "notional_per_trade_exceeded")
     assert list(shown)[-1] == "gates"
-    assert [gate["gate"] for gate in shown["gates"]] == list(GATE_NAMES)
+    assert [gate["gate"] for gate in shown["gates"]] == GATE_NAMES
     assert all(list(gate) == ["gate", "value", "limit", "passed"] for gate in shown["gates"])
     gates = {gate.pop("gate"): gate for gate in shown["gates"]}
     assert 0 <= gates.pop("age").pop("value") < 5
     assert -2 <= gates.pop("future").pop("value") <= 2
     assert gates == {
         "readable": {"value": None, "limit": None, "passed": True},
-        "conflict": {"value": None, "limit": None, "passed": True},
-        "once": {"value": 0, "limit": 0, "passed": True},
+        "conflict": {"value": None, "limit": None, "passed": None},
+        "once": {"value": None, "limit": None, "passed": None},
         "kill_switch": {"value": None, "limit": None, "passed": True},
         "quarantine": {"value": 0, "limit": 0, "passed": True},
         "kill_score": {"value": 0.3, "limit": 0.8, "passed": True},
         "notional": {"value": 500.0, "limit": 200.0, "passed": False},
         "cooldown": {"value": None, "limit": 60.0, "passed": True},
+        "reopen": {"value": None, "limit": 60.0, "passed": True},
         "burst": {"value": 0, "limit": 2, "passed": True},
         "hourly": {"value": 0, "limit": 3, "passed": True},
         "total": {"value": 0, "limit": 0, "passed": None},
@@ -138,6 +140,8 @@ def test_the_page_says_which_gate_failed_and_why_others_were_not_judged(cli: Cli
     assert lines["verdict"] == ["verdict", "blocked"]
     assert lines["notional"] == ["notional", "FAIL", "500", "USD", "200", "USD"]
     assert lines["total"][:2] == ["total", "off"]
+    for gate in ("conflict", "once"):
+        assert lines[gate][:3] == [gate, "not", "recorded"], "no record keeps what came before"
     assert said.err.startswith("Limits: as judged by (")
 
 
@@ -145,7 +149,7 @@ def test_a_close_shows_the_gates_that_are_not_for_closes(cli: Cli) -> None:
     decide(cli, "p1", "BTCUSDT", "--reduce-only")
     shown = cli.ok("plan", "show", "p1", "-o", "json").json
     unjudged = [gate["gate"] for gate in shown["gates"] if gate["passed"] is None]
-    assert unjudged == list(GATE_NAMES)[4:5] + list(GATE_NAMES)[6:]
+    assert unjudged == GATE_NAMES[1:3] + GATE_NAMES[4:5] + GATE_NAMES[6:]
     assert "not for closes" in cli.ok("plan", "show", "p1").out
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from qtctl.domain.gates import GATE_NAMES
+from qtctl.domain.gates import GATES
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import DECISION, LIMITS
 from qtctl.wire.schema.records import text
@@ -50,7 +50,7 @@ def test_both_worksheets_are_shown_with_both_verdicts(cli: Cli) -> None:
     assert other["limits"] == {"symbol_cooldown_sec": 0.0}
     assert (other["verdict"], other["reason"], other["changed"]) == ("permitted", "ok", True)
     for gates in (shown["gates"], other["gates"]):
-        assert [gate["gate"] for gate in gates] == list(GATE_NAMES)
+        assert [gate["gate"] for gate in gates] == [gate.name for gate in GATES]
     before, after = (
         next(gate for gate in gates if gate["gate"] == "cooldown")
         for gates in (shown["gates"], other["gates"])

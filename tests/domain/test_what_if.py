@@ -24,6 +24,7 @@ FACTS = st.builds(
     qty=st.none() | st.floats(-10, 10),
     price=st.none() | st.floats(0, 1000),
     last_open_age_sec=st.none() | AGES,
+    last_close_age_sec=AGES,
     opens_5min=st.integers(0, 5),
     opens_1h=st.integers(0, 5),
     opens_total_5min=st.integers(0, 5),
@@ -35,6 +36,7 @@ LIMITS = st.builds(
     kill_score_critical=st.floats(0, 1),
     max_notional_per_trade_usd=st.floats(0, 500),
     symbol_cooldown_sec=st.floats(0, 3600),
+    reopen_cooldown_sec=st.floats(0, 3600),
     max_exec_per_5min=st.integers(0, 5),
     max_exec_per_hour=st.integers(0, 5),
     max_opens_per_5min_total=st.integers(0, 5),
@@ -93,3 +95,32 @@ def test_a_record_that_contradicts_itself_is_no_ground_for_another_verdict(
 ) -> None:
     decision = Recorded(verdict, Reason.OK, OPEN, Limits())
     assert "own verdict" in again(decision, {"max_exec_per_hour": 5}).unknown
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "told"),
+    [(60.0, 61.0, False), (60.0, 60.0, True), (60.0, 5.0, True), (0.0, 1.0, False)],
+)
+def test_a_close_is_remembered_for_as_long_as_the_cooldown_was_and_no_longer(
+    own: float, asked: float, told: bool
+) -> None:
+    decision = recorded(replace(OPEN, opens_1h=0), Limits(reopen_cooldown_sec=own))
+    found = again(decision, {"reopen_cooldown_sec": asked})
+    assert (found.judgement is not None) == told
+    if not told:
+        assert found.unknown == (
+            f"last_close_age_sec is known for {own:g} s only, as reopen_cooldown_sec was"
+        )
+
+
+def test_a_close_that_was_remembered_is_judged_by_under_any_cooldown() -> None:
+    facts = replace(OPEN, opens_1h=0, last_close_age_sec=30.0)
+    decision = recorded(facts, Limits())
+    assert decision.reason == Reason.REOPEN
+    found = again(decision, {"reopen_cooldown_sec": 30.0}).judgement
+    assert found is not None
+    assert found.verdict is Verdict.PERMITTED
+    decision = recorded(facts, Limits(reopen_cooldown_sec=20.0))
+    found = again(decision, {"reopen_cooldown_sec": 600.0}).judgement
+    assert found is not None
+    assert found.reason is Reason.REOPEN

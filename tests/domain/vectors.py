@@ -20,3 +20,9 @@ def cases(name: str) -> list[Any]:
         pytest.param(case, id=f"{number:03d} {case['name']}")
         for number, case in enumerate(load(name)["cases"])
     ]
+
+
+def of_the_stream(case: dict[str, Any]) -> bool:
+    """True for a case of the gates that rests on what came before or on the decision as sent: no
+    record keeps that, and only the atomic step knows it."""
+    return "issued" in case["facts"] or case["entry"].get("decision", "EXECUTE") != "EXECUTE"

@@ -12,8 +12,8 @@ from tests.support.processes import Process, qtctl, until
 ENV = {**os.environ, "QTCTL_CONFIG": os.devnull}
 QUICK = (
     "allocation.metrics_port=0", "governor.metrics_port=0", "allocation.interval_sec=0.5",
-    "governor.symbol_cooldown_sec=0", "governor.max_exec_per_5min=0",
-    "governor.max_exec_per_hour=0",
+    "governor.symbol_cooldown_sec=0", "governor.reopen_cooldown_sec=0",
+    "governor.max_exec_per_5min=0", "governor.max_exec_per_hour=0",
 )  # fmt: skip
 
 

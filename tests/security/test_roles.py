@@ -25,6 +25,7 @@ from tests.support.processes import qtctl, until
 Q = "quantum:"
 NO_RATES = (
     "governor.symbol_cooldown_sec=0",
+    "governor.reopen_cooldown_sec=0",
     "governor.max_exec_per_5min=0",
     "governor.max_exec_per_hour=0",
 )

@@ -15,7 +15,12 @@ from qtctl.wire.schema.records import text
 
 def governor(store: Store, name: str = "g1", allow_eviction: bool = False, **more: Any) -> Governor:
     """A governor on a connection of its own; rates are off unless asked for."""
-    quiet = {"symbol_cooldown_sec": 0.0, "max_exec_per_5min": 0, "max_exec_per_hour": 0}
+    quiet = {
+        "symbol_cooldown_sec": 0.0,
+        "reopen_cooldown_sec": 0.0,
+        "max_exec_per_5min": 0,
+        "max_exec_per_hour": 0,
+    }
     settings = GovernorSettings(name=name, **(quiet | more))
     return Governor(Store(store.url, store.keys), settings, allow_eviction=allow_eviction)
 

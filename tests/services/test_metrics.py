@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from qtctl import clock
-from qtctl.domain.gates import Facts, Limits, judge
-from qtctl.domain.reasons import CLOSE_REASONS, Kind, Reason
+from qtctl.domain.gates import CLOSE_REASONS, Facts, Limits, judge
+from qtctl.domain.reasons import Kind, Reason
 from qtctl.services.governor import Governor
 from qtctl.services.metrics import ALLOCATION_ERRORS, GOVERNOR_ERRORS
 from qtctl.wire.client.store import Store
@@ -110,7 +110,7 @@ def test_what_can_be_counted_is_there_at_0(store: Store, gov: Governor) -> None:
 def test_no_gate_refuses_a_close_for_another_reason_than_is_counted_from_the_start() -> None:
     worst = Facts(
         symbol="BTCUSDT", kind=Kind.CLOSE, queue_age_sec=99.0, kill_value="1", plan_age_sec=-99.0,
-        kill_score=1.0, qty=1e9, price=1e9, last_open_age_sec=0.0, opens_5min=99, opens_1h=99,
+        kill_score=1.0, qty=1e9, price=1e9, last_open_age_sec=0.0, last_close_age_sec=0.0, opens_5min=99, opens_1h=99,
         opens_total_5min=99, queued_before_server=True,
     )  # fmt: skip
     limits = Limits(max_opens_per_5min_total=1)

@@ -27,6 +27,7 @@ OLD_NAMES = {
     "GOV_KILL_SCORE_CRITICAL": ("governor.kill_score_critical", "0.9", 0.9),
     "GOV_MAX_NOTIONAL_PER_TRADE_USDT": ("governor.max_notional_per_trade_usd", "99", 99.0),
     "GOV_SYMBOL_COOLDOWN_SECONDS": ("governor.symbol_cooldown_sec", "8", 8.0),
+    "GOV_REOPEN_COOLDOWN_SECONDS": ("governor.reopen_cooldown_sec", "9", 9.0),
     "GOV_MAX_EXEC_PER_5MIN": ("governor.max_exec_per_5min", "6", 6),
     "GOV_MAX_EXEC_PER_HOUR": ("governor.max_exec_per_hour", "60", 60),
     "GOV_MAX_OPENS_PER_5MIN_TOTAL": ("governor.max_opens_per_5min_total", "11", 11),

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = (
     "governor.metrics_port=0",
     "governor.symbol_cooldown_sec=0",
+    "governor.reopen_cooldown_sec=0",
     "governor.max_exec_per_5min=0",
     "governor.max_exec_per_hour=0",
     "governor.stream_maxlen=10000000",

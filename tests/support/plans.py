@@ -16,7 +16,9 @@ from qtctl.wire.schema.keys import DECISION, GROUP, PERMIT
 from qtctl.wire.schema.records import pairs, text
 
 KILL_NAMES = ("kill", "governor:halt", "global:kill_switch")
-RATES_OFF = Limits(symbol_cooldown_sec=0, max_exec_per_5min=0, max_exec_per_hour=0)
+RATES_OFF = Limits(
+    symbol_cooldown_sec=0, reopen_cooldown_sec=0, max_exec_per_5min=0, max_exec_per_hour=0
+)
 
 
 def fields(**changes: Any) -> dict[str, str]:

@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from qtctl.domain.reasons import Reason, Verdict
@@ -11,7 +12,7 @@ from qtctl.errors import WireError, WrongTypeError
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.commit import CommitResult
 from qtctl.wire.schema.decision import DECISION_FIELDS, DECISION_LATER
-from qtctl.wire.schema.keys import BLOCK, DECISION, LEDGER, PERMIT
+from qtctl.wire.schema.keys import BLOCK, DECISION, LAST_CLOSE, LEDGER, PERMIT
 from tests.support.plans import (
     KILL_NAMES,
     RATES_OFF,
@@ -199,6 +200,7 @@ def _keys(store: Store) -> dict[str, str]:
         "ledger_total": store.keys.ledger_total,
         "permits": store.keys.permits,
         "events": store.keys.events,
+        "last_close": at(LAST_CLOSE, "BTCUSDT"),
     }
 
 
@@ -354,3 +356,129 @@ def test_a_close_is_not_trapped_by_a_broken_ledger(store: Store, name: str) -> N
     outcome = judge(store, fields(action="FULL_CLOSE_PROPOSED"))
     assert outcome.verdict is Verdict.PERMITTED
     assert permit(store) is not None
+
+
+# The reopen gate ---------------------------------------------------------------------------------
+
+REOPEN_60 = msgspec.structs.replace(RATES_OFF, reopen_cooldown_sec=60.0)
+
+
+def close(plan_id: str = "c", **changes: str) -> dict[str, str]:
+    return fields(plan_id=plan_id, **{"action": "FULL_CLOSE_PROPOSED", **changes})
+
+
+def test_a_full_close_keeps_its_symbol_closed_for_the_cooldown(store: Store) -> None:
+    key = store.keys.at(LAST_CLOSE, "BTCUSDT")
+    before = store.now_ms()
+    assert judge(store, close(), REOPEN_60).verdict is Verdict.PERMITTED
+    assert before <= int(store.run("GET", key)) <= store.now_ms()
+    assert 58_000 <= store.run("PTTL", key) <= 60_000
+    outcome = judge(store, fields(), REOPEN_60)
+    assert (outcome.verdict, outcome.reason) == (Verdict.BLOCKED, Reason.REOPEN)
+    assert 0 <= float(decision(store)["last_close_age_sec"]) < 5
+    other = judge(store, fields(plan_id="other", symbol="ETHUSDT"), REOPEN_60)
+    assert other.verdict is Verdict.PERMITTED
+    assert judge(store, close("c2"), REOPEN_60).verdict is Verdict.PERMITTED, "never a close"
+    store.run("DEL", key)
+    assert judge(store, fields(), REOPEN_60).verdict is Verdict.PERMITTED
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        close(action="PARTIAL_CLOSE_PROPOSED"),
+        close(action="PARTIAL_25"),
+        close(action="PARTIAL_33", side="CLOSE"),
+        close(action="REDUCE", reduceOnly="true"),
+        close(action="REDUCE_PROPOSED", reduceOnly="true"),
+        close(action="UPDATE_SL"),
+        close(qty="2", close_qty="1"),
+        close(qty="-2", close_qty="1.99"),
+        fields(plan_id="c"),
+    ],
+    ids=lambda plan: f"{plan['action']} {plan.get('close_qty', '')}",
+)
+def test_what_closes_no_position_wholly_leaves_no_mark(store: Store, plan: dict[str, str]) -> None:
+    assert judge(store, plan, REOPEN_60).verdict is Verdict.PERMITTED
+    assert store.run("EXISTS", store.keys.at(LAST_CLOSE, "BTCUSDT")) == 0
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        close(qty="2", close_qty="2"),
+        close(qty="2", close_qty="0"),
+        close(qty="2", close_qty="3"),
+        close(close_qty="1"),
+        close(qty="2", close_qty="some"),
+        close(action="MANUAL_CLOSE"),
+        close(action="", reduceOnly="true"),
+        close(action="", side="CLOSE"),
+    ],
+    ids=lambda plan: f"{plan['action']} {plan.get('close_qty', '')}",
+)
+def test_what_may_close_all_leaves_one(store: Store, plan: dict[str, str]) -> None:
+    assert judge(store, plan, REOPEN_60).verdict is Verdict.PERMITTED
+    assert store.run("EXISTS", store.keys.at(LAST_CLOSE, "BTCUSDT")) == 1
+
+
+def test_a_close_without_a_permit_leaves_no_mark(store: Store) -> None:
+    store.run("SET", "quantum:kill", "1")
+    assert judge(store, close(), REOPEN_60).reason is Reason.KILL_SWITCH
+    store.run("DEL", "quantum:kill")
+    assert judge(store, close(decision="SKIP"), REOPEN_60).verdict is Verdict.SKIPPED
+    assert store.run("EXISTS", store.keys.at(LAST_CLOSE, "BTCUSDT")) == 0
+
+
+def test_without_the_cooldown_nothing_is_marked_and_nothing_is_looked_at(store: Store) -> None:
+    judge(store, close(), RATES_OFF)
+    key = store.keys.at(LAST_CLOSE, "BTCUSDT")
+    assert store.run("EXISTS", key) == 0
+    store.run("SADD", key, "in the way")
+    assert judge(store, fields(), RATES_OFF).verdict is Verdict.PERMITTED
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-5", "0x1", "9" * 400])
+def test_a_mark_that_cant_be_read_permits_no_open_and_traps_no_close(
+    store: Store, value: str
+) -> None:
+    key = store.keys.at(LAST_CLOSE, "BTCUSDT")
+    store.run("SET", key, value)
+    outcome = judge(store, fields(), REOPEN_60)
+    assert isinstance(outcome, WireError)
+    assert key in str(outcome)
+    assert permit(store) is None
+    assert judge(store, close(), REOPEN_60).verdict is Verdict.PERMITTED
+    assert store.run("GET", key).isdigit(), "and it is right again"
+
+
+def test_a_mark_of_a_wrong_type_holds_opens_back_and_no_close(store: Store) -> None:
+    key = store.keys.at(LAST_CLOSE, "BTCUSDT")
+    store.run("SADD", key, "in the way")
+    entry_id = queue(store, fields())
+    outcome = judge(store, fields(), REOPEN_60, again=entry_id)
+    assert isinstance(outcome, WrongTypeError)
+    assert key in str(outcome), "an operator must see which key"
+    assert (permit(store), pending(store)) == (None, [entry_id])
+    assert judge(store, close(action="PARTIAL_25"), REOPEN_60).verdict is Verdict.PERMITTED
+    assert judge(store, close("c2"), REOPEN_60).verdict is Verdict.PERMITTED
+    assert judge(store, fields(), REOPEN_60, again=entry_id).reason is Reason.REOPEN
+
+
+def test_a_close_that_cant_be_noted_has_its_verdict_all_the_same(
+    store: Store, limited: Any
+) -> None:
+    entry_id = queue(store, close())
+    outcome = judge(limited("~*", "-set"), close(), REOPEN_60, again=entry_id, encoding="hash")
+    assert outcome.verdict is Verdict.PERMITTED
+    assert "set" in outcome.unwritten
+    assert (pending(store), store.run("TYPE", store.keys.at(PERMIT, "c"))) == ([], b"hash")
+    assert decision(store, "c")["verdict"] == "permitted"
+    assert judge(store, fields(), REOPEN_60).verdict is Verdict.PERMITTED, "nothing is known of it"
+
+
+def test_a_mark_that_may_not_be_read_permits_no_open(store: Store, limited: Any) -> None:
+    entry_id = queue(store, fields())
+    outcome = judge(limited("~*", "-get"), fields(), REOPEN_60, again=entry_id)
+    assert isinstance(outcome, WireError)
+    assert (permit(store), pending(store)) == (None, [entry_id])

@@ -88,7 +88,8 @@ def test_decision(store: Store) -> None:
         "downsize_factor": "0.4444", "extra_cooldown_sec": "96", "eff_age_sec": "12.500",
         "deliveries": "1", "attempts": "1", "instance": "test", "version": "0.1.0",
         "limits": "abc", "kill_key": "", "kill_value": "", "queued_before_server": "0",
-        "last_open_at": "", "last_open_age_sec": "", "opens_5min": "0", "opens_1h": "0",
+        "last_open_at": "", "last_open_age_sec": "", "last_close_age_sec": "",
+        "opens_5min": "0", "opens_1h": "0",
         "opens_total_5min": "0",
     }  # fmt: skip
     assert list(record)[:6] == ["verdict", "reason", "plan_id", "entry_id", "symbol", "kind"]
@@ -110,12 +111,19 @@ def test_limits_are_canonical_and_come_back() -> None:
     raw = limits_json(Limits(), PlanRules(open_actions=frozenset("BA"), close_actions=frozenset()))
     assert raw == (
         b'{"max_plan_age_sec":60.0,"max_queue_age_sec":10.0,"kill_score_critical":0.8,'
-        b'"max_notional_per_trade_usd":200.0,"symbol_cooldown_sec":60.0,"max_exec_per_5min":2,'
-        b'"max_exec_per_hour":3,"max_opens_per_5min_total":0,"open_actions":["A","B"],'
+        b'"max_notional_per_trade_usd":200.0,"symbol_cooldown_sec":60.0,'
+        b'"reopen_cooldown_sec":60.0,"max_exec_per_5min":2,"max_exec_per_hour":3,'
+        b'"max_opens_per_5min_total":0,"open_actions":["A","B"],'
         b'"close_actions":[],"require":[]}'
     )
     assert limits_of(raw) == Limits()
     assert limits_of(b"[]") is None
+
+
+def test_a_gate_that_stored_limits_do_not_name_was_off() -> None:
+    before = limits_json(Limits(), PlanRules()).replace(b'"reopen_cooldown_sec":60.0,', b"")
+    assert limits_of(before) == Limits(reopen_cooldown_sec=0)
+    assert limits_of(before.replace(b'"max_plan_age_sec":60.0,', b"")) is None, "never off"
 
 
 def test_the_group_and_the_usual_names_are_the_contracts(store: Store) -> None:

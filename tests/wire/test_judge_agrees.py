@@ -3,15 +3,17 @@ random facts on the real server."""
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from qtctl.domain.gates import Limits, judge
-from qtctl.domain.reasons import Verdict
+from qtctl.domain.reasons import Reason, Verdict
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.decision import facts_of
-from qtctl.wire.schema.keys import LEDGER
+from qtctl.wire.schema.keys import DECISION, LAST_CLOSE, LEDGER, PERMIT
+from tests.domain.vectors import cases, of_the_stream
 from tests.support import plans
 
 limits = st.builds(
@@ -21,6 +23,7 @@ limits = st.builds(
     kill_score_critical=st.sampled_from([0.0, 0.5, 0.8]),
     max_notional_per_trade_usd=st.sampled_from([0.0, 200.0]),
     symbol_cooldown_sec=st.sampled_from([0.0, 0.5, 60.0, 3600.0]),
+    reopen_cooldown_sec=st.sampled_from([0.0, 0.5, 60.0, 3600.0]),
     max_exec_per_5min=st.integers(0, 3),
     max_exec_per_hour=st.integers(0, 4),
     max_opens_per_5min_total=st.integers(0, 4),
@@ -44,6 +47,7 @@ opens = st.lists(st.integers(-5, 4000), max_size=5)
     kill=kills,
     own=opens,
     others=opens,
+    closed_ago_ms=st.none() | st.sampled_from([-5_000, 100, 30_500, 60_500, 4_000_000]),
     queued_ago_ms=st.sampled_from([-70_000, -50_000, 0, 500, 1500, 9_000, 11_000, 4_000_000]),
     plan_ago_ms=st.none() | st.sampled_from([-120_000, -61_500, -1_000, 0, 59_000, 62_000]),
     since_ago_ms=st.sampled_from([0, 1_400, 10_000, 10**9]),
@@ -60,6 +64,7 @@ def test_the_worksheet_gives_the_verdict_of_the_atomic_step(
     kill: list[str | None],
     own: list[int],
     others: list[int],
+    closed_ago_ms: int | None,
     queued_ago_ms: int,
     plan_ago_ms: int | None,
     since_ago_ms: int,
@@ -67,6 +72,8 @@ def test_the_worksheet_gives_the_verdict_of_the_atomic_step(
     store.run("FLUSHALL")
     now = store.now_ms()
     _opens_before(store, now, own, others)
+    if closed_ago_ms is not None:
+        store.run("SET", store.keys.at(LAST_CLOSE, "BTCUSDT"), now - closed_ago_ms)
     for name, value in zip(plans.KILL_NAMES, kill, strict=True):
         if value is not None:
             store.run("SET", store.keys.prefix + name, value)
@@ -90,6 +97,10 @@ def test_the_worksheet_gives_the_verdict_of_the_atomic_step(
         assert int(record["opens_total_5min"]) == sum(
             1 for ago in others if ago * 1000 + 500 < 300_000
         )
+        kept = closed_ago_ms is not None and limits.reopen_cooldown_sec > 0
+        assert (record["last_close_age_sec"] != "") == kept
+    else:
+        assert record["last_close_age_sec"] == "", "a close does not look"
     assert record["queued_before_server"] == str(int(queued_ago_ms > since_ago_ms))
 
 
@@ -98,3 +109,88 @@ def _opens_before(store: Store, now: int, own: list[int], others: list[int]) -> 
     for key, agos in ((store.keys.at(LEDGER, "BTCUSDT"), own), (store.keys.ledger_total, others)):
         for number, ago in enumerate(agos):
             store.run("ZADD", key, f"{(now - ago * 1000 - 500) / 1000:.3f}", f"old{number}")
+
+
+# What came before --------------------------------------------------------------------------------
+# conflict, once and the decision as sent rest on what no record keeps: they are judged by the
+# atomic step alone, and held here against the golden cases and against their rule in five lines.
+
+OF_THE_STREAM = [case for case in cases("gates") if of_the_stream(case.values[0])]
+
+
+@pytest.mark.parametrize("case", OF_THE_STREAM)
+def test_golden_case_of_what_came_before(store: Store, case: dict[str, Any]) -> None:
+    found, expect, now = case["facts"], case["expect"], store.now_ms()
+    entry = case["entry"] | {"timestamp": now}
+    queued = plans.queue(store, entry, f"{now - round(found['queue_age_sec'] * 1000)}-0")
+    rest = set(found) - {"now", "queue_age_sec", "issued", "kill"}
+    assert not rest, "nothing else is set up here"
+    for name, value in zip(plans.KILL_NAMES, found.get("kill", ()), strict=False):
+        store.run("SET", store.keys.prefix + name, value)
+    if issued := found.get("issued"):
+        first = queued if issued["entry"] == "same" else "1-1"
+        store.run("HSET", store.keys.at(DECISION, entry["plan_id"]), "verdict", "permitted",
+                  "entry_id", first, "symbol", issued["symbol"], "kind", issued["kind"])  # fmt: skip
+    assert plans.read(entry).kind == expect["kind"]
+    outcome = plans.judge(store, entry, Limits(), again=queued)
+    assert outcome.verdict == expect["verdict"]
+    if expect["reason"]:
+        assert outcome.reason == expect["reason"]
+    assert plans.permit(store) is None
+    assert plans.pending(store) == []
+
+
+def rule_of_repeats(first: dict[str, str], then: dict[str, str], same: bool) -> tuple[str, str]:
+    """Verdict and reason of an entry whose plan_id came before."""
+    executed = first["decision"] == "EXECUTE"
+    if executed and first["kill_score"] == "0.1":
+        if same:
+            return Verdict.REPLAY, Reason.OK
+        changed = any(first[name] != then[name] for name in ("symbol", "action"))
+        conflict = changed or then["decision"] != "EXECUTE"
+        return Verdict.BLOCKED, Reason.PLAN_CONFLICT if conflict else Reason.DUPLICATE_PLAN
+    if executed and same:
+        return Verdict.REPLAY, Reason.OK
+    if then["decision"] != "EXECUTE":
+        return Verdict.SKIPPED, Reason.OK
+    return (
+        (Verdict.PERMITTED, Reason.OK)
+        if then["kill_score"] == "0.1"
+        else (Verdict.BLOCKED, Reason.KILL_SCORE)
+    )
+
+
+sent = st.fixed_dictionaries(
+    {
+        "symbol": st.sampled_from(["BTCUSDT", "ETHUSDT"]),
+        "action": st.just("OPEN"),
+        "decision": st.sampled_from(["EXECUTE", "EXECUTE", "SKIP"]),
+        "kill_score": st.sampled_from(["0.1", "0.1", "0.9"]),
+    }
+)
+closes = sent.map(lambda plan: plan | {"action": "CLOSE", "kill_score": "0.1"})
+
+
+@given(first=sent | closes, then=sent | closes, same=st.booleans(), taken=st.booleans())
+@hypothesis_settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_a_plan_id_that_comes_again_is_judged_by_what_came_before(
+    store: Store, first: dict[str, str], then: dict[str, str], same: bool, taken: bool
+) -> None:
+    store.run("FLUSHALL")
+    then = first if same else then
+    entry_id = plans.queue(store, plans.fields(**first))
+    plans.judge(store, plans.fields(**first), again=entry_id)
+    permitted = plans.permit(store) is not None
+    if taken:
+        store.run("DEL", store.keys.at(PERMIT, "p1"))
+    again = entry_id if same else None
+    outcome = plans.judge(store, plans.fields(**then), again=again)
+    assert (outcome.verdict, outcome.reason) == rule_of_repeats(first, then, same)
+    contradicts = outcome.reason is Reason.PLAN_CONFLICT
+    assert outcome.withdrawn == (contradicts and first["action"] == "OPEN" and not taken)
+    issued = permitted + (outcome.verdict is Verdict.PERMITTED)
+    assert issued <= 1

@@ -66,15 +66,6 @@ GATES_AGAIN = (
     text("limit if", "what_if_limit", right=True),
     text("result if", "what_if_result", style=verdict_style),
 )
-UNITS = {
-    "age": "s",
-    "future": "s",
-    "cooldown": "s",
-    "notional": "USD",
-    "burst": "in 5 min",
-    "hourly": "in 1 h",
-    "total": "in 5 min",
-}
 
 
 @command(app, "list")
@@ -97,7 +88,8 @@ def list_plans(
     limits are forgotten, or their record lacks a fact). What follows is not simulated: one permit
     more would have raised the counts of later plans. Keys are the governor's limits:
     max_exec_per_hour, max_exec_per_5min, max_opens_per_5min_total, symbol_cooldown_sec,
-    max_notional_per_trade_usd, kill_score_critical, max_queue_age_sec, max_plan_age_sec.
+    reopen_cooldown_sec, max_notional_per_trade_usd, kill_score_critical, max_queue_age_sec,
+    max_plan_age_sec.
 
     Examples:
         qtctl plan list
@@ -232,10 +224,13 @@ def _gates(judged: "Judgement") -> list[dict[str, Any]]:
 
 
 def _gate_row(gate: Mapping[str, Any], kind: str) -> dict[str, str]:
-    unit = UNITS.get(gate["gate"], "")
+    from qtctl.domain.gates import GATES
+
+    about = next(each for each in GATES if each.name == gate["gate"])
+    unit = about.unit
     return {
         "gate": gate["gate"],
-        "result": _result(gate, kind),
+        "result": "not recorded" if not about.recorded else _result(gate, kind),
         "value": _shown(gate["value"], unit),
         "limit": _shown(gate["limit"], unit),
     }

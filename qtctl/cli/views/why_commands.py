@@ -4,6 +4,7 @@ import shlex
 
 from qtctl.cli.views.why_sentences import Narrator
 from qtctl.domain.diagnosis import Cause
+from qtctl.domain.gates import GATES
 from qtctl.domain.names import plan_id_problem
 from qtctl.domain.reasons import Reason
 
@@ -45,13 +46,8 @@ COMMANDS: dict[str, str] = {
     Reason.INVALID_PLAN: "qtctl tail rejected {symbol}",
 }
 """Where something other than the plan or the permit shows more."""
+_BY_WORD = {str(gate.reason): gate for gate in GATES}
 _PERMITS_THERE = (Cause.PERMIT_OPEN, Cause.PERMIT_UNTAKEN)
-_RATES = {
-    Reason.COOLDOWN: "symbol_cooldown_sec",
-    Reason.BURST: "max_exec_per_5min",
-    Reason.HOURLY: "max_exec_per_hour",
-    Reason.TOTAL: "max_opens_per_5min_total",
-}
 
 
 def _word(text: str) -> str:
@@ -69,9 +65,9 @@ def _resume(told: Narrator) -> str:
 
 def _what_if(cause: str, told: Narrator) -> str:
     """For a rate: the least limit under which that gate would have let it pass."""
-    check = told.facts.check
-    limit = _RATES.get(Reason(cause)) if cause in set(Reason) else None
-    if limit is None or check is None or not isinstance(check.value, int | float):
+    check, gate = told.facts.check, _BY_WORD.get(cause)
+    if gate is None or gate.wait is None or check is None:
         return ""
-    value = int(check.value) if cause == Reason.COOLDOWN else int(check.value) + 1
-    return f"--what-if {limit}={value} "
+    assert isinstance(check.value, int | float), "it blocked by a number"
+    value = int(check.value) if gate.riskier == "down" else int(check.value) + 1
+    return f"--what-if {gate.limits[0]}={value} "

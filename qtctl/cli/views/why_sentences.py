@@ -5,6 +5,7 @@ Text from Redis is in them as it is; whoever prints them escapes it.
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from qtctl.cli.output import format
 from qtctl.domain.diagnosis import (
@@ -15,6 +16,7 @@ from qtctl.domain.diagnosis import (
     PermitState,
     PlanSeen,
 )
+from qtctl.domain.gates import BY_REASON, GATES, Gate
 from qtctl.domain.numbers import number
 from qtctl.domain.reasons import Reason, Verdict
 
@@ -156,21 +158,13 @@ def _blocked(told: Narrator, why: str) -> str:
 def _kill_before(told: Narrator) -> str:
     record = told.facts.record
     seen = f" ({record['kill_key']} was {record['kill_value']!r})" if record.get("kill_key") else ""
-    return _blocked(told, f"the kill switch{seen}; it is off now")
-
-
-def _quarantine(told: Narrator) -> str:
-    return _blocked(
-        told,
-        "it was queued before this Redis started or was promoted, and may have been decided "
-        "before; sent again, it is judged",
-    )
+    return _blocked(told, f"{BY_REASON[Reason.KILL_SWITCH].blocks}{seen}; it is off now")
 
 
 def _stale(told: Narrator) -> str:
     check, queued = told.facts.check, number(told.facts.record.get("queue_age_sec", ""))
     if check is None:
-        return _blocked(told, "it was too old")
+        return _blocked(told, BY_REASON[Reason.STALE_PLAN].blocks)
     limit = format.span(check.limit)
     if check.value == queued:
         return _blocked(told, f"it waited {format.span(queued)} in the queue, the limit is {limit}")
@@ -178,54 +172,33 @@ def _stale(told: Narrator) -> str:
     return _blocked(told, f"its own timestamp was {age} old, the limit is {limit}")
 
 
-def _future(told: Narrator) -> str:
-    check = told.facts.check
-    ahead = "" if check is None else f" by {format.span(check.value)}"
-    return _blocked(told, f"its time lies ahead of the server's clock{ahead}: a clock is wrong")
+def _gate(gate: Gate) -> Callable[[Narrator], str]:
+    """The sentence of a gate that says it all itself."""
+
+    def sentence(told: Narrator) -> str:
+        check, why = told.facts.check, gate.blocks
+        if check is not None and gate.sentence:
+            why = gate.sentence.format(
+                value=_amount(check.value, gate.unit),
+                limit=_amount(check.limit, gate.unit),
+                opens="open" if check.value == 1 else "opens",
+            )
+        return _blocked(told, why if gate.wait is None else f"{why}; {_passes(told)}")
+
+    return sentence
 
 
-def _kill_score(told: Narrator) -> str:
-    return _blocked(told, f"its kill score{_reached(told)}")
+def _amount(value: Any, unit: str) -> str:
+    if unit == "s":
+        return format.span(value)
+    return f"{format.money(value)} USD" if unit == "USD" else f"{value:.10g}"
 
 
-def _notional(told: Narrator) -> str:
-    check = told.facts.check
-    if check is None:
-        return _blocked(told, "it was worth more than the limit")
-    value, limit = format.money(check.value), format.money(check.limit)
-    return _blocked(told, f"it was worth {value} USD, the limit is {limit} USD")
-
-
-def _reached(told: Narrator) -> str:
-    check = told.facts.check
-    return " reached the limit" if check is None else f" {check.value} reached {check.limit:g}"
-
-
-def _cooldown(told: Narrator) -> str:
-    check = told.facts.check
-    if check is None:
-        return _rate(told, "the last open was too shortly before")
-    value, limit = format.span(check.value), format.span(check.limit)
-    return _rate(told, f"the last open was {value} before, the cooldown is {limit}")
-
-
-def _count(of: str, per: str) -> Callable[[Narrator], str]:
-    def said(told: Narrator) -> str:
-        check = told.facts.check
-        if check is None:
-            return _rate(told, f"too many opens {of} in {per}")
-        few = "open" if check.value == 1 else "opens"
-        return _rate(told, f"{check.value} {few} {of} in {per}, the limit is {check.limit}")
-
-    return said
-
-
-def _rate(told: Narrator, why: str) -> str:
+def _passes(told: Narrator) -> str:
     until = told.facts.passes_at
     if until is None:
-        return _blocked(told, f"{why}; an open would pass now")
-    left = format.span(until - told.facts.now)
-    return _blocked(told, f"{why}; an open passes again at {told.at(until)} (in {left})")
+        return "an open would pass now"
+    return f"an open passes again at {told.at(until)} (in {format.span(until - told.facts.now)})"
 
 
 def _duplicate(told: Narrator) -> str:
@@ -236,11 +209,7 @@ def _duplicate(told: Narrator) -> str:
 
 
 def _conflict(told: Narrator) -> str:
-    return _blocked(
-        told,
-        "the same plan_id came with another symbol, kind or decision after its permit"
-        f"{_permits_end(told)}",
-    )
+    return _blocked(told, BY_REASON[Reason.PLAN_CONFLICT].blocks + _permits_end(told))
 
 
 def _permits_end(told: Narrator) -> str:
@@ -331,19 +300,12 @@ SENTENCES: dict[str, Callable[[Narrator], str]] = {
     Cause.UNREADABLE_PLANS: _nameless,
     Cause.NO_PLAN: _no_plan,
     Cause.ALL_SKIPPED: _all_skipped,
+    **{gate.reason: _gate(gate) for gate in GATES},
     Reason.INVALID_PLAN: _invalid,
     Reason.PLAN_CONFLICT: _conflict,
     Reason.DUPLICATE_PLAN: _duplicate,
     Reason.KILL_SWITCH: _kill_before,
-    Reason.QUARANTINE: _quarantine,
     Reason.STALE_PLAN: _stale,
-    Reason.FUTURE_PLAN: _future,
-    Reason.KILL_SCORE: _kill_score,
-    Reason.NOTIONAL: _notional,
-    Reason.COOLDOWN: _cooldown,
-    Reason.BURST: _count("of the symbol", "5 min"),
-    Reason.HOURLY: _count("of the symbol", "1 h"),
-    Reason.TOTAL: _count("of all symbols", "5 min"),
     Cause.PERMIT_WITHDRAWN: _withdrawn,
     Cause.PERMIT_LATE: _late,
     Cause.PERMIT_OPEN: _open,

@@ -1,6 +1,6 @@
 """The atomic step as Python calls it: cases in, what became of them out, in one batch.
 
-The step itself is commit_permit.lua. Source: section 3 of the specification.
+The step itself is commit_permit.lua.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from qtctl import errors
-from qtctl.domain.gates import Facts, Limits, static_reason
+from qtctl.domain.gates import GATES, Facts, Limits, static_reason
 from qtctl.domain.plans import Plan
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.wire.client.connect import reply_error
@@ -22,6 +22,7 @@ from qtctl.wire.schema.keys import (
     DECISION,
     DECISION_TTL_SEC,
     GROUP,
+    LAST_CLOSE,
     LEDGER,
     LEDGER_KEEP_SEC,
     PERMIT,
@@ -38,6 +39,8 @@ _ENCODERS: dict[str, Callable[[Plan, Flat], Sequence[str | bytes]]] = {
 _DYNAMIC = tuple(name for name, _ in DECISION_DYNAMIC)
 _TO_FIND = tuple(part for name in _DYNAMIC for part in (name, ""))
 """The end of the record, whose values the step finds."""
+_LIMITS = tuple(name for gate in GATES if not gate.plan_alone for name in gate.limits)
+"""The limits that the step compares with, in the order of the gates."""
 
 
 class CommitSettings(msgspec.Struct, frozen=True):
@@ -55,12 +58,14 @@ class CommitSettings(msgspec.Struct, frozen=True):
 class CommitResult(msgspec.Struct, frozen=True):
     """What the step did. facts: the dynamic fields of the decision, empty unless it wrote one;
     static: those that were known before, flat. decided_at: the server's clock, epoch seconds;
-    withdrawn: an open permit was taken back."""
+    withdrawn: an open permit was taken back; unwritten: why the step could not note a close, which
+    costs no verdict."""
 
     verdict: Verdict
     reason: Reason
     decided_at: float | None = None
     withdrawn: bool = False
+    unwritten: str = ""
     facts: dict[str, str] = {}
     static: Sequence[str] = ()
 
@@ -91,62 +96,84 @@ def _calls(
 
     What is the same for all of them is packed once, and stands in the middle.
     """
-    shared = _shared_keys(store, settings)
-    step, keys_count, encode = digest(STEP), 4 + len(shared), _ENCODERS[settings.encoding]
-    arguments = _shared_arguments(settings, server_since_ms)
+    shared = [*shared_keys(store).values(), *settings.kill_keys]
+    arguments = [*shared_arguments(settings, server_since_ms).values()]
+    step, encode = digest(STEP), _ENCODERS[settings.encoding]
     same = packed_words([*shared, *arguments])
     for case in cases:
         plan, hint = case.plan, HINT.flat(case.hint)
         static = static_fields(case, hint)
         statics.append(static)
-        own = _own_arguments(case, static, settings.limits, encode(plan, hint))
-        head = ("EVALSHA", step, str(keys_count), *_own_keys(store, plan))
-        yield packed(head, len(shared) + len(arguments) + len(own)) + same + packed_words(own)
+        keys = own_keys(store, plan).values()
+        permit = encode(plan, hint)
+        own = own_arguments(case, static, settings.limits)
+        lists = [*permit, "verdict", "", "reason", "", *static, *_TO_FIND]
+        # Where they begin, by what stands before them: these two counts as well.
+        permit_from = len(arguments) + len(own) + 3
+        words = [*own.values(), permit_from, permit_from + len(permit), *lists]
+        head = ("EVALSHA", step, str(len(keys) + len(shared)), *keys)
+        yield packed(head, len(shared) + len(arguments) + len(words)) + same + packed_words(words)
 
 
-def _own_keys(store: Store, plan: Plan) -> list[str]:
+# The names are those of the table at the top of the script; a test holds the two together.
+
+
+def own_keys(store: Store, plan: Plan) -> dict[str, str]:
+    """The keys of one plan."""
+    at = store.keys.at
+    return {
+        "DECISION": at(DECISION, plan.plan_id),
+        "PERMIT": at(PERMIT, plan.plan_id),
+        "BLOCK": at(BLOCK, plan.plan_id),
+        "LEDGER": at(LEDGER, plan.symbol),
+        "LAST_CLOSE": at(LAST_CLOSE, plan.symbol),
+    }
+
+
+def shared_keys(store: Store) -> dict[str, str]:
+    """The keys that are the same for every plan; the kill keys stand behind them."""
     keys = store.keys
-    return [
-        keys.at(DECISION, plan.plan_id),
-        keys.at(PERMIT, plan.plan_id),
-        keys.at(BLOCK, plan.plan_id),
-        keys.at(LEDGER, plan.symbol),
-    ]
+    return {
+        "LEDGER_TOTAL": keys.ledger_total,
+        "PERMITS": keys.permits,
+        "EVENTS": keys.events,
+        "PLANS": keys.plans,
+        "HALTED_SYMBOLS": keys.halted_symbols,
+    }
 
 
-def _shared_keys(store: Store, settings: CommitSettings) -> list[str]:
-    keys = store.keys
-    return [
-        keys.ledger_total,
-        keys.permits,
-        keys.events,
-        keys.plans,
-        keys.halted_symbols,
-        *settings.kill_keys,
-    ]
+def shared_arguments(settings: CommitSettings, server_since_ms: int) -> dict[str, Any]:
+    """What is the same for every plan."""
+    return {
+        "group": GROUP,
+        "server_since_ms": server_since_ms,
+        **{name: getattr(settings.limits, name) for name in _LIMITS},
+        "permit_ttl_sec": settings.permit_ttl_sec,
+        "decision_ttl_sec": DECISION_TTL_SEC,
+        "block_ttl_sec": BLOCK_TTL_SEC,
+        "ledger_keep_sec": LEDGER_KEEP_SEC,
+        "events_maxlen": settings.events_maxlen,
+        "actor": settings.actor,
+        "encoding": settings.encoding,
+        "kill_keys": len(settings.kill_keys),
+    }
 
 
-def _shared_arguments(settings: CommitSettings, server_since_ms: int) -> list[Any]:
-    limits = settings.limits
-    return [
-        GROUP, server_since_ms,
-        limits.max_queue_age_sec, limits.max_plan_age_sec, limits.symbol_cooldown_sec,
-        limits.max_exec_per_5min, limits.max_exec_per_hour, limits.max_opens_per_5min_total,
-        settings.permit_ttl_sec, DECISION_TTL_SEC, BLOCK_TTL_SEC, LEDGER_KEEP_SEC,
-        settings.events_maxlen, settings.actor, settings.encoding,
-    ]  # fmt: skip
-
-
-def _own_arguments(
-    case: CommitRequest, static: Flat, limits: Limits, permit: Sequence[str | bytes]
-) -> list[str | bytes | int]:
+def own_arguments(case: CommitRequest, static: Flat, limits: Limits) -> dict[str, Any]:
+    """What is known of one plan; `permit_from`, `record_from` and their lists stand behind it."""
     plan = case.plan
-    return [
-        case.entry_id, plan.plan_id, plan.symbol, static[static.index("symbol") + 1], plan.kind,
-        "1" if plan.execute else "0", _millis(plan.at), _judged_so_far(plan, limits),
-        msgspec.json.encode(plan.symbol), len(permit), *permit,
-        "verdict", "", "reason", "", *static, *_TO_FIND,
-    ]  # fmt: skip
+    return {
+        "entry_id": case.entry_id,
+        "plan_id": plan.plan_id,
+        "symbol": plan.symbol,
+        "symbol_stored": static[static.index("symbol") + 1],
+        "kind": plan.kind,
+        "full_close": "1" if plan.full_close else "0",
+        "execute": "1" if plan.execute else "0",
+        "plan_at_ms": _millis(plan.at),
+        "static_reason": _judged_so_far(plan, limits),
+        "block_symbol": msgspec.json.encode(plan.symbol),
+    }
 
 
 def _millis(at: float | None) -> str:
@@ -171,7 +198,11 @@ def _outcome(reply: Any, static: Flat) -> CommitResult | errors.WireError:
     verdict, reason, *rest = (text(part) for part in reply)
     if not rest:
         return CommitResult(Verdict(verdict), Reason(reason))
-    facts = dict(zip(_DYNAMIC, rest[2:], strict=True)) if rest[2:] else {}
+    decided_at, withdrawn, *written = rest
+    unwritten, facts = "", {}
+    if written:
+        unwritten, facts = written[0], dict(zip(_DYNAMIC, written[1:], strict=True))
     return CommitResult(
-        Verdict(verdict), Reason(reason), float(rest[0]), rest[1] == "1", facts, static
-    )
+        Verdict(verdict), Reason(reason), float(decided_at), withdrawn == "1", unwritten, facts,
+        static,
+    )  # fmt: skip

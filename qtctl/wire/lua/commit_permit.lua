@@ -6,30 +6,74 @@
 -- order of the writes is such that a failure can lose a permit and never double one.
 --
 -- The rules are those of domain/gates.py, in its order; a property test holds the two together.
-local DECISION, PERMIT, BLOCK, LEDGER, TOTAL, PERMITS, EVENTS, PLANS =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
--- The hash of stopped symbols, and behind it the kill keys.
-local SYMBOLS_AT = 9
-
--- The same for every plan, and then its own.
-local group, server_since_ms = ARGV[1], tonumber(ARGV[2])
-local max_queue_age, max_plan_age, cooldown =
-  tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local per_5min, per_hour, total_per_5min =
-  tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local permit_ttl, decision_ttl, block_ttl, ledger_ttl =
-  tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
-local maxlen, actor, encoding = ARGV[13], ARGV[14], ARGV[15]
-local entry_id, plan_id, symbol, symbol_stored, kind =
-  ARGV[16], ARGV[17], ARGV[18], ARGV[19], ARGV[20]
-local opens = kind == 'open'
-local execute, plan_at_ms, static_reason = ARGV[21] == '1', tonumber(ARGV[22]), ARGV[23]
-local block_symbol, permit_count = ARGV[24], tonumber(ARGV[25])
-local PERMIT_FROM = 26
--- The record begins here: verdict and reason and at its end the dynamic facts
--- still lack their values.
-local RECORD_FROM = PERMIT_FROM + permit_count
-local DYNAMIC_FROM = #ARGV - 21
+-- KEYS               of this plan
+--   DECISION         hash: the decision about the plan_id
+--   PERMIT           JSON string or hash: its permit
+--   BLOCK            string: why it was blocked
+--   LEDGER           sorted set: permitted opens of the symbol
+--   LAST_CLOSE       string: when a full close of the symbol was last permitted, epoch ms
+--                    the same for every plan
+--   LEDGER_TOTAL     sorted set: permitted opens of all symbols
+--   PERMITS          sorted set: index of permits
+--   EVENTS           stream
+--   PLANS            stream: acknowledged last
+--   HALTED_SYMBOLS   hash: symbols that are stopped
+--   …                strings: the kill keys, up to the end
+--
+-- ARGV                       the same for every plan; seconds unless the name says otherwise
+--   group                    of consumers, in which the entry is acknowledged
+--   server_since_ms          what was queued before it is from before this server
+--   max_queue_age_sec        limits, see domain/gates.py
+--   max_plan_age_sec
+--   symbol_cooldown_sec      0 is off, as with those below
+--   reopen_cooldown_sec      also the lifetime of LAST_CLOSE
+--   max_exec_per_5min
+--   max_exec_per_hour
+--   max_opens_per_5min_total
+--   permit_ttl_sec           lifetimes
+--   decision_ttl_sec
+--   block_ttl_sec
+--   ledger_keep_sec
+--   events_maxlen            entries kept, about
+--   actor                    in the events
+--   encoding                 of the permit: json or hash
+--   kill_keys                how many of KEYS are kill keys
+--                            of this plan
+--   entry_id
+--   plan_id
+--   symbol
+--   symbol_stored            as a decision keeps it
+--   kind                     open or close
+--   full_close               1 where it closes all, as far as it says
+--   execute                  1 where it is to be carried out
+--   plan_at_ms               its own timestamp, empty if it has none
+--   static_reason            why the plan alone blocks it, empty if it does not
+--   block_symbol             the symbol as JSON
+--   permit_from              the place in ARGV where the permit begins
+--   record_from              the place where the decision begins, and the permit ends
+--   …                        the permit: name, value, … of a hash; the JSON before and after
+--                            created_at
+--   …                        the decision: name, value, …; verdict and reason first, and what is
+--                            found here last, both still without their values
+--
+-- Replies: verdict, reason; with a decision, a conflict or a duplicate then when it fell, and 1
+-- where a permit was withdrawn; with a decision then why LAST_CLOSE could not be written, or
+-- nothing, and what was found here, in the order of the record.
+local DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE, LEDGER_TOTAL, PERMITS, EVENTS, PLANS,
+  HALTED_SYMBOLS = unpack(KEYS)
+local group, server_since_ms, max_queue_age_sec, max_plan_age_sec, symbol_cooldown_sec,
+  reopen_cooldown_sec, max_exec_per_5min, max_exec_per_hour, max_opens_per_5min_total,
+  permit_ttl_sec, decision_ttl_sec, block_ttl_sec, ledger_keep_sec, events_maxlen, actor, encoding,
+  kill_keys, entry_id, plan_id, symbol, symbol_stored, kind, full_close, execute, plan_at_ms, static_reason,
+  block_symbol, permit_from, record_from = unpack(ARGV)
+server_since_ms, plan_at_ms = tonumber(server_since_ms), tonumber(plan_at_ms)
+max_queue_age_sec, max_plan_age_sec = tonumber(max_queue_age_sec), tonumber(max_plan_age_sec)
+symbol_cooldown_sec, reopen_cooldown_sec =
+  tonumber(symbol_cooldown_sec), tonumber(reopen_cooldown_sec)
+max_exec_per_5min, max_exec_per_hour, max_opens_per_5min_total =
+  tonumber(max_exec_per_5min), tonumber(max_exec_per_hour), tonumber(max_opens_per_5min_total)
+permit_from, record_from = tonumber(permit_from), tonumber(record_from)
+local opens, reopen_on = kind == 'open', reopen_cooldown_sec > 0
 
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -61,8 +105,24 @@ if known then
 end
 -- A close has nothing to do with the rates: a broken ledger must not trap it.
 local opened_before = opens and check(LEDGER, 'zset') ~= 'none'
+local closed_at_ms
 if opens then
-  check(TOTAL, 'zset')
+  check(LEDGER_TOTAL, 'zset')
+  if reopen_on then
+    -- One call that reads it and fails on another type.
+    local found = redis.pcall('GET', LAST_CLOSE)
+    if type(found) == 'table' then
+      check(LAST_CLOSE, 'string')
+      if not wrong_key then
+        return found
+      end
+    elseif found then
+      closed_at_ms = #found < 16 and tonumber(string.match(found, '^%d+$'))
+      if not closed_at_ms then
+        wrong_key, wrong_type = LAST_CLOSE, 'text that is no time'
+      end
+    end
+  end
 end
 check(PERMITS, 'zset')
 check(EVENTS, 'stream')
@@ -78,7 +138,7 @@ local function ack()
 end
 
 local function event(name, reason)
-  redis.call('XADD', EVENTS, 'MAXLEN', '~', maxlen, '*', 'event', name, 'plan_id', plan_id,
+  redis.call('XADD', EVENTS, 'MAXLEN', '~', events_maxlen, '*', 'event', name, 'plan_id', plan_id,
     'symbol', symbol, 'reason', reason, 'ts', time[1], 'actor', actor)
 end
 
@@ -92,7 +152,7 @@ end
 -- A permit without its decision (forgotten, or written by somebody else) is a permit all the same.
 local issued = old[1] == 'permitted' or permit_there
 if issued then
-  local differs = not execute
+  local differs = execute ~= '1'
   if old[1] == 'permitted' then
     differs = differs or old[3] ~= symbol_stored or old[4] ~= kind
   end
@@ -115,7 +175,7 @@ if issued then
   ack()
   return {'blocked', 'duplicate_plan', sec(now_ms), 0}
 end
-if not execute then
+if execute ~= '1' then
   ack()
   return {'skipped', 'ok'}
 end
@@ -129,11 +189,12 @@ local function strictest(key, value, level)
   end
 end
 -- The common case, one call: no such key is there.
-if redis.call('EXISTS', unpack(KEYS, SYMBOLS_AT)) > 0 then
-  for i = SYMBOLS_AT + 1, #KEYS do
+local symbols_at = #KEYS - kill_keys
+if redis.call('EXISTS', unpack(KEYS, symbols_at)) > 0 then
+  for i = symbols_at + 1, #KEYS do
     strictest(KEYS[i], kill_at(KEYS[i]))
   end
-  strictest(KEYS[SYMBOLS_AT], kill_of_symbol(KEYS[SYMBOLS_AT], symbol))
+  strictest(HALTED_SYMBOLS, kill_of_symbol(HALTED_SYMBOLS, symbol))
 end
 
 local queued_ms = tonumber(string.match(entry_id, '^(%d+)-'))
@@ -141,6 +202,7 @@ local queue_age_ms = now_ms - queued_ms
 local before_server = queued_ms < server_since_ms
 local plan_age_ms = plan_at_ms and (now_ms - plan_at_ms)
 
+local last_close_age_ms = closed_at_ms and now_ms - closed_at_ms
 local last_open_at, last_open_age_ms, opens_5min, opens_1h, opens_total = '', nil, 0, 0, 0
 local five_min_ago, hour_ago = '(' .. sec(now_ms - 300000), '(' .. sec(now_ms - 3600000)
 if opened_before then
@@ -153,7 +215,7 @@ if opened_before then
   opens_1h = redis.call('ZCOUNT', LEDGER, hour_ago, '+inf')
 end
 if opens then
-  opens_total = redis.call('ZCOUNT', TOTAL, five_min_ago, '+inf')
+  opens_total = redis.call('ZCOUNT', LEDGER_TOTAL, five_min_ago, '+inf')
 end
 
 -- Verdict ---------------------------------------------------------------------------------------
@@ -161,19 +223,27 @@ end
 local function judge()
   if kill_level == 2 or (kill_level == 1 and opens) then return 'kill_switch_active' end
   if opens and before_server then return 'failover_quarantine' end
-  if queue_age_ms / 1000 > max_queue_age then return 'stale_plan' end
+  if queue_age_ms / 1000 > max_queue_age_sec then return 'stale_plan' end
   if not opens then return 'ok' end
-  if plan_age_ms and plan_age_ms / 1000 > max_plan_age then return 'stale_plan' end
+  if plan_age_ms and plan_age_ms / 1000 > max_plan_age_sec then return 'stale_plan' end
   if plan_age_ms and -plan_age_ms / 1000 > 60 then return 'future_plan' end
   -- An id ahead of the clock would never grow old in the queue.
   if -queue_age_ms / 1000 > 60 then return 'future_plan' end
   if static_reason ~= '' then return static_reason end
-  if cooldown > 0 and last_open_age_ms and last_open_age_ms / 1000 < cooldown then
-    return 'symbol_cooldown'
+  if symbol_cooldown_sec > 0 and last_open_age_ms
+    and last_open_age_ms / 1000 < symbol_cooldown_sec then return 'symbol_cooldown' end
+  -- A close that lies ahead of the clock tells nothing.
+  if reopen_on and last_close_age_ms and last_close_age_ms >= 0
+    and last_close_age_ms / 1000 < reopen_cooldown_sec then return 'reopen_cooldown' end
+  if max_exec_per_5min > 0 and opens_5min >= max_exec_per_5min then
+    return 'burst_limit_exceeded'
   end
-  if per_5min > 0 and opens_5min >= per_5min then return 'burst_limit_exceeded' end
-  if per_hour > 0 and opens_1h >= per_hour then return 'hourly_limit_exceeded' end
-  if total_per_5min > 0 and opens_total >= total_per_5min then return 'total_limit_exceeded' end
+  if max_exec_per_hour > 0 and opens_1h >= max_exec_per_hour then
+    return 'hourly_limit_exceeded'
+  end
+  if max_opens_per_5min_total > 0 and opens_total >= max_opens_per_5min_total then
+    return 'total_limit_exceeded'
+  end
   return 'ok'
 end
 
@@ -189,6 +259,7 @@ local dynamic = {
   before_server and '1' or '0',
   last_open_at,
   last_open_age_ms and sec(last_open_age_ms) or '',
+  last_close_age_ms and sec(last_close_age_ms) or '',
   opens and tostring(opens_5min) or '',
   opens and tostring(opens_1h) or '',
   opens and tostring(opens_total) or '',
@@ -196,43 +267,51 @@ local dynamic = {
 
 -- Writes: decision, ledger, permit, event, and XACK last ----------------------------------------
 
-ARGV[RECORD_FROM + 1], ARGV[RECORD_FROM + 3] = verdict, reason
+ARGV[record_from + 1], ARGV[record_from + 3] = verdict, reason
 for i = 1, #dynamic do
-  ARGV[DYNAMIC_FROM + 2 * i - 1] = dynamic[i]
+  ARGV[#ARGV - 2 * (#dynamic - i)] = dynamic[i]
 end
-redis.call('HSET', DECISION, unpack(ARGV, RECORD_FROM))
-redis.call('EXPIRE', DECISION, decision_ttl)
+redis.call('HSET', DECISION, unpack(ARGV, record_from))
+redis.call('EXPIRE', DECISION, decision_ttl_sec)
 
 if verdict == 'permitted' then
   if opens then
-    local gone = sec(now_ms - ledger_ttl * 1000)
-    for _, ledger in ipairs({LEDGER, TOTAL}) do
+    local gone = sec(now_ms - ledger_keep_sec * 1000)
+    for _, ledger in ipairs({LEDGER, LEDGER_TOTAL}) do
       redis.call('ZADD', ledger, now, plan_id)
       redis.call('ZREMRANGEBYSCORE', ledger, '-inf', gone)
-      redis.call('EXPIRE', ledger, ledger_ttl)
+      redis.call('EXPIRE', ledger, ledger_keep_sec)
     end
   end
-  redis.call('ZADD', PERMITS, sec(now_ms + permit_ttl * 1000), plan_id)
+  redis.call('ZADD', PERMITS, sec(now_ms + permit_ttl_sec * 1000), plan_id)
   redis.call('ZREMRANGEBYSCORE', PERMITS, '-inf', now)
   if known then
     redis.call('DEL', BLOCK)
   end
   if encoding == 'hash' then
     local fields = {}
-    for i = PERMIT_FROM, RECORD_FROM - 1, 2 do
+    for i = permit_from, record_from - 1, 2 do
       fields[#fields + 1] = ARGV[i]
       fields[#fields + 1] = ARGV[i] == 'created_at' and now or ARGV[i + 1]
     end
     redis.call('HSET', PERMIT, unpack(fields))
-    redis.call('EXPIRE', PERMIT, permit_ttl)
+    redis.call('EXPIRE', PERMIT, permit_ttl_sec)
   else
-    redis.call('SET', PERMIT, ARGV[PERMIT_FROM] .. now .. ARGV[PERMIT_FROM + 1], 'EX', permit_ttl)
+    redis.call('SET', PERMIT, ARGV[permit_from] .. now .. ARGV[permit_from + 1], 'EX',
+      permit_ttl_sec)
   end
 else
   redis.call('SET', BLOCK, '{"reason":"' .. reason .. '","timestamp":' .. time[1] ..
-    ',"symbol":' .. block_symbol .. '}', 'EX', block_ttl)
+    ',"symbol":' .. block_symbol .. '}', 'EX', block_ttl_sec)
 end
 event(verdict, reason)
+-- Only a later open misses it: whatever is wrong with it must not cost this close its verdict.
+local unwritten = ''
+if verdict == 'permitted' and full_close == '1' and reopen_on then
+  local kept = redis.pcall('SET', LAST_CLOSE, string.format('%.0f', now_ms), 'PX',
+    string.format('%.0f', math.ceil(reopen_cooldown_sec * 1000)))
+  unwritten = kept.err or ''
+end
 -- Last: a replay then meets the decision record and changes nothing.
 ack()
-return {verdict, reason, now, 0, unpack(dynamic)}
+return {verdict, reason, now, 0, unwritten, unpack(dynamic)}

@@ -5,16 +5,18 @@ what the cap cut off is told. Nothing is read plan by plan.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from qtctl.domain import numbers, plans
 from qtctl.domain.diagnosis import Kill, Permit, PermitState, PlanSeen
-from qtctl.domain.gates import Check, Limits, judge
+from qtctl.domain.gates import GATES, Check, Limits, Wait, judge
 from qtctl.domain.plans import EXECUTE, PlanRules, Unreadable
 from qtctl.domain.reasons import Verdict
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
+from qtctl.wire.client.pipe import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.client.xinfo import GroupInfo
 from qtctl.wire.control import kill_switch
@@ -24,7 +26,8 @@ from qtctl.wire.queries.decisions import Decision
 from qtctl.wire.queries.streams import StreamEntry
 from qtctl.wire.schema.decision import facts_of
 from qtctl.wire.schema.ids import order, time_of
-from qtctl.wire.schema.keys import GROUP, LEDGER
+from qtctl.wire.schema.keys import GROUP, LAST_CLOSE, LEDGER
+from qtctl.wire.schema.records import text
 
 PLAN_CAP = 10_000
 """Entries of the plan stream that are looked at, and of the events."""
@@ -259,24 +262,33 @@ def kill(store: Store, names: Sequence[str], symbol: str) -> Kill:
 
 
 def passes_at(store: Store, symbol: str, limits: Limits, now: float) -> float | None:
-    """When the rate gates would let an open of this symbol pass, by the opens up to now; epoch
-    seconds, None where they do already."""
-    ledger, total = store.keys.at(LEDGER, symbol), store.keys.ledger_total
-    rates: list[tuple[str, int, float]] = [
-        (ledger, 1 if limits.symbol_cooldown_sec else 0, limits.symbol_cooldown_sec),
-        (ledger, limits.max_exec_per_5min, 300.0),
-        (ledger, limits.max_exec_per_hour, 3600.0),
-        (total, limits.max_opens_per_5min_total, 300.0),
-    ]
-    on = [(key, count, sec) for key, count, sec in rates if count > 0]
-    # Where `count` opens are allowed, it is the count-th newest that must grow old enough.
-    replies = store.batch(
-        [("ZRANGE", key, count - 1, count - 1, "REV", "WITHSCORES") for key, count, _ in on]
-    )
+    """When the gates that count what was permitted would let an open of this symbol pass, by the
+    opens and closes up to now; epoch seconds, None where they do already."""
+    on = [(gate.wait, getattr(limits, gate.limits[0])) for gate in GATES
+          if gate.wait is not None and gate.on(limits)]  # fmt: skip
+    replies = store.batch([_mark(store, symbol, wait, limit) for wait, limit in on])
     ends = [
-        float(reply[1]) + sec
-        for reply, (_, _, sec) in zip(replies, on, strict=True)
-        if not is_error(reply) and reply
+        wait.ends(at, limit)
+        for reply, (wait, limit) in zip(replies, on, strict=True)
+        if (at := _marked_at(reply)) is not None and (wait.mark != "close" or at <= now)
     ]
     latest = max(ends, default=0.0)
     return latest if latest > now else None
+
+
+def _mark(store: Store, symbol: str, wait: Wait, limit: float) -> Command:
+    """Reads the mark that must grow old enough."""
+    if wait.mark == "close":
+        return ("GET", store.keys.at(LAST_CLOSE, symbol))
+    opens = store.keys.ledger_total if wait.mark == "all_opens" else store.keys.at(LEDGER, symbol)
+    place = wait.marks(limit) - 1
+    return ("ZRANGE", opens, place, place, "REV", "WITHSCORES")
+
+
+def _marked_at(reply: Any) -> float | None:
+    if is_error(reply) or not reply:
+        return None
+    if isinstance(reply, list):
+        return float(reply[1])
+    at_ms = numbers.number(text(reply))
+    return None if at_ms is None else at_ms / 1000

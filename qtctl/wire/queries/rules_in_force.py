@@ -4,12 +4,15 @@ Those of the running service where there is one, since a shell lacks its environ
 which its installed unit would start; else those of this shell.
 """
 
+import contextlib
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
+from qtctl.domain.gates import OFF
 from qtctl.settings import Settings
+from qtctl.settings.rules import rules_from
 from qtctl.wire.schema.service import ServiceRecord
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -31,26 +34,13 @@ def in_force(
     # Where several have a record, the one that passed last: another may have ended just now.
     latest = sorted(running or (), key=lambda it: (-it.last_pass_at, -it.started_at))
     for each in latest:
-        found = _picked(each.settings, shape)
-        if found is not None:
-            return found, f"the running {service} {each.name} {each.version}"
+        with contextlib.suppress(msgspec.ValidationError):
+            rules = rules_from(OFF | each.settings, shape)
+            return rules, f"the running {service} {each.name} {each.version}"
     why = ""
     if running is not None:
         lacks = f"the record of the running {service} lacks them"
         why = f", as {lacks if running else f'no {service} runs'}"
-    places = [(f"the installed {unit}", theirs) for unit, theirs in units]
-    for place, theirs in (*places, ("this shell's settings", settings)):
-        found = _picked(msgspec.structs.asdict(getattr(theirs, service)), shape)
-        if found is not None:
-            return found, place + why
-    raise AssertionError("the settings of a section have all the limits")
-
-
-def _picked(values: dict[str, Any], shape: type[T]) -> T | None:
-    wanted = {name: values[name] for name in shape.__struct_fields__ if name in values}
-    if len(wanted) != len(shape.__struct_fields__):
-        return None
-    try:
-        return msgspec.convert(wanted, shape)
-    except msgspec.ValidationError:
-        return None
+    installed = ((f"the installed {unit}", theirs) for unit, theirs in units)
+    place, theirs = next(installed, ("this shell's settings", settings))
+    return rules_from(getattr(theirs, service), shape), place + why

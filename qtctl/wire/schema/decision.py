@@ -1,7 +1,4 @@
-"""The decision on the wire: the facts that a verdict rests on, and the way back to them.
-
-Source: section 3 of the specification, "Decision record".
-"""
+"""The decision on the wire: the facts that a verdict rests on, and the way back to them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +7,11 @@ import msgspec
 
 from qtctl.domain import numbers
 from qtctl.domain.downsize import Hint
-from qtctl.domain.gates import Facts, Limits
+from qtctl.domain.gates import GATES, OFF, Facts, Limits
 from qtctl.domain.names import MAX_STORED_BYTES, stored
 from qtctl.domain.plans import Plan, PlanRules
 from qtctl.domain.reasons import Kind
+from qtctl.settings.rules import rules_from
 from qtctl.wire.schema.records import HINT, Field, Flat, Record
 
 
@@ -87,6 +85,7 @@ DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (
     ("queued_before_server", "1 where it was queued before this server started"),
     ("last_open_at", "last open permitted for the symbol, epoch seconds"),
     ("last_open_age_sec", "the same as an age"),
+    ("last_close_age_sec", "of the last full close permitted for the symbol, where remembered"),
     ("opens_5min", "opens of the symbol permitted in the last 5 min"),
     ("opens_1h", "in the last hour"),
     ("opens_total_5min", "of all symbols in the last 5 min"),
@@ -105,80 +104,62 @@ DECISION_FIELDS: tuple[tuple[str, str], ...] = (
 )
 
 
+_NUMBERS: dict[str, type[int] | type[float]] = {
+    field.name: int if field.type is int else float
+    for field in msgspec.structs.fields(Facts)
+    if field.type in (int, float, float | None)
+}
+"""The facts that are numbers: a count, or an age, an amount or a score."""
+_ALWAYS_A_NUMBER = {
+    field.name for field in msgspec.structs.fields(Facts) if field.type in (int, float)
+}
+_OF_EVERY_PLAN = ("kind", "queue_age_sec", "kill_key", "kill_value")
+
+
 def facts_of(record: Mapping[str, str]) -> Facts:
     """The facts that a decision record holds, for `domain.gates.judge`."""
-    known = {
-        name: numbers.number(record.get(name, ""))
-        for name in (
-            "queue_age_sec",
-            "plan_age_sec",
-            "kill_score",
-            "qty",
-            "price",
-            "last_open_age_sec",
-            "opens_5min",
-            "opens_1h",
-            "opens_total_5min",
-        )
-    }
+    known: dict[str, Any] = {"queue_age_sec": 0.0}
+    for name, number in _NUMBERS.items():
+        value = numbers.number(record.get(name, ""))
+        if value is not None:
+            known[name] = number(value)
     return Facts(
         symbol=record.get("symbol", ""),
         kind=Kind.CLOSE if record.get("kind") == Kind.CLOSE else Kind.OPEN,
-        queue_age_sec=known["queue_age_sec"] or 0.0,
         kill_key=record.get("kill_key", ""),
         kill_value=record.get("kill_value", ""),
         queued_before_server=record.get("queued_before_server") == "1",
-        plan_age_sec=known["plan_age_sec"],
-        kill_score=known["kill_score"],
-        qty=known["qty"],
-        price=known["price"],
-        last_open_age_sec=known["last_open_age_sec"],
-        opens_5min=int(known["opens_5min"] or 0),
-        opens_1h=int(known["opens_1h"] or 0),
-        opens_total_5min=int(known["opens_total_5min"] or 0),
+        **known,
     )
-
-
-FACTS_OF_LIMITS: dict[str, tuple[str, ...]] = {
-    "max_plan_age_sec": ("plan_age_sec",),
-    "kill_score_critical": ("kill_score",),
-    "max_notional_per_trade_usd": ("qty", "price"),
-    "symbol_cooldown_sec": ("last_open_age_sec",),
-    "max_exec_per_5min": ("opens_5min",),
-    "max_exec_per_hour": ("opens_1h",),
-    "max_opens_per_5min_total": ("opens_total_5min",),
-}
-"""What the gates of opens compare with a limit that may be off."""
-_ALWAYS_A_NUMBER = frozenset(("queue_age_sec", "opens_5min", "opens_1h", "opens_total_5min"))
 
 
 def unrecorded(record: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The facts that a record should hold and does not, by the limit that they are compared with;
-    those of the gates without a limit under "". Empty for a record that is whole.
+    those of the gates without a limit that may be off under "". Empty for a record that is whole.
 
     An empty field is a fact (the plan had none); one that is not there, or that is no number, is
     not: `facts_of` would take it for the same.
     """
-    kind = record.get("kind")
-    every = [name for name in ("queue_age_sec",) if not _holds(record, name)]
-    every += [name for name in ("kill_key", "kill_value") if name not in record]
-    if kind not in (Kind.OPEN, Kind.CLOSE):
-        every.insert(0, "kind")
-    if kind != Kind.OPEN:
-        return {"": tuple(every)} if every else {}
-    if record.get("queued_before_server") not in ("0", "1"):
-        every.append("queued_before_server")
-    found = {"": tuple(every)}
-    for limit, facts in FACTS_OF_LIMITS.items():
-        found[limit] = tuple(name for name in facts if not _holds(record, name))
-    return {limit: names for limit, names in found.items() if names}
+    lacking = [name for name in _OF_EVERY_PLAN if not _holds(record, name)]
+    found = {"": lacking}
+    if record.get("kind") == Kind.OPEN:
+        for gate in GATES:
+            for name in gate.facts:
+                if name not in _OF_EVERY_PLAN and not _holds(record, name):
+                    names = found.setdefault(gate.limits[-1] if gate.limits else "", [])
+                    names += [name] if name not in names else []
+    return {limit: tuple(names) for limit, names in found.items() if names}
 
 
 def _holds(record: Mapping[str, str], name: str) -> bool:
     value = record.get(name)
-    if value is None or (not value and name in _ALWAYS_A_NUMBER):
-        return False
-    return not value or numbers.number(value) is not None
+    if name == "kind":
+        return value in (Kind.OPEN, Kind.CLOSE)
+    if name == "queued_before_server":
+        return value in ("0", "1")
+    if value is None or name not in _NUMBERS:
+        return value is not None
+    return numbers.number(value) is not None or (not value and name not in _ALWAYS_A_NUMBER)
 
 
 def limits_json(limits: Limits, rules: PlanRules) -> bytes:
@@ -190,12 +171,9 @@ def limits_json(limits: Limits, rules: PlanRules) -> bytes:
 
 
 def limits_of(raw: bytes) -> Limits | None:
-    """The limits in a `governor:limits:*` key, None where it can't be read or lacks one: a default
-    in its place could be another than it was judged by."""
+    """The limits in a `governor:limits:*` key, None where it can't be read or lacks one that can't
+    be off: a default in its place could be another than it was judged by."""
     try:
-        found = msgspec.json.decode(raw, type=dict[str, Any])
-        if not found.keys() >= set(Limits.__struct_fields__):
-            return None
-        return msgspec.convert(found, Limits)
+        return rules_from(OFF | msgspec.json.decode(raw, type=dict[str, Any]), Limits)
     except (msgspec.DecodeError, RecursionError):
         return None

@@ -111,6 +111,14 @@ LEDGER_TOTAL = KeySpec(
     "the same for all symbols together",
     "1 h after the last one",
 )
+LAST_CLOSE = KeySpec(
+    "governor:last_close:{symbol}",
+    "string",
+    "governor",
+    "when it last permitted a full close of the symbol, epoch ms; not written where the cooldown "
+    "is 0",
+    "60 s (`reopen_cooldown_sec`)",
+)
 PERMITS = KeySpec(
     "governor:permits",
     "sorted set",
@@ -185,6 +193,7 @@ CONTRACT: tuple[KeySpec, ...] = (
     BLOCK,
     LEDGER,
     LEDGER_TOTAL,
+    LAST_CLOSE,
     PERMITS,
     EVENTS,
     REJECTED,
