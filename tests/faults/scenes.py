@@ -50,7 +50,8 @@ OWN, DEAD = "g1", "dead"
 MORTAL = (PERMIT, DECISION, LIMITS, BLOCK, LEDGER, LAST_CLOSE, PROPOSED, TRIES, SERVICE)
 """Keys that must never be without a lifetime."""
 WHEN = ("decided_at", "plan_age_sec", "queue_age_sec", "last_open_at", "last_open_age_sec",
-        "last_close_age_sec", "eff_age_sec", "deliveries", "attempts", "entry_id", "withdrawn_at")  # fmt: skip
+        "last_close_age_sec", "eff_age_sec", "deliveries", "attempts", "entry_id",
+        "withdrawn_at")  # fmt: skip
 """Facts of a decision that depend on when it fell and how many tries it took."""
 UNTAKEN = "w"
 """Permits of plans that begin so are left lying, for a contradiction to take back."""

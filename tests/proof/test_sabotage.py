@@ -148,7 +148,7 @@ def test_a_permit_without_its_lifetime_fails(
 from qtctl.wire.client import scripts
 honest = scripts.source.__wrapped__
 def without(name):
-    return honest(name).replace(", 'EX', permit_ttl)", ")")
+    return honest(name).replace(", 'EX', permit_ttl_sec)", ")")
 scripts.source = without
 scripts.digest.__wrapped__.__globals__['source'] = without
 """

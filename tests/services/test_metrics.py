@@ -110,8 +110,8 @@ def test_what_can_be_counted_is_there_at_0(store: Store, gov: Governor) -> None:
 def test_no_gate_refuses_a_close_for_another_reason_than_is_counted_from_the_start() -> None:
     worst = Facts(
         symbol="BTCUSDT", kind=Kind.CLOSE, queue_age_sec=99.0, kill_value="1", plan_age_sec=-99.0,
-        kill_score=1.0, qty=1e9, price=1e9, last_open_age_sec=0.0, last_close_age_sec=0.0, opens_5min=99, opens_1h=99,
-        opens_total_5min=99, queued_before_server=True,
+        kill_score=1.0, qty=1e9, price=1e9, last_open_age_sec=0.0, opens_5min=99, opens_1h=99,
+        last_close_age_sec=0.0, opens_total_5min=99, queued_before_server=True,
     )  # fmt: skip
     limits = Limits(max_opens_per_5min_total=1)
     failed = {check.reason for check in judge(worst, limits).worksheet if check.passed is False}

@@ -15,9 +15,9 @@ from qtctl.wire.client import scripts, store
 from qtctl.wire.governor.plan_queue import Entry
 
 COMMIT = "commit_permit"
-DECIDES = "redis.call('HSET', DECISION, unpack(ARGV, RECORD_FROM))"
+DECIDES = "redis.call('HSET', DECISION, unpack(ARGV, record_from))"
 JUDGES = "local permit_there = "
-TELLS = "event(verdict, reason)\n-- Last"
+TELLS = "event(verdict, reason)\n-- Only"
 
 SABOTAGE = {
     # The decision is not remembered: every repeat of a plan gets a permit again.
@@ -33,7 +33,7 @@ SABOTAGE = {
     # What was judged stays pending.
     "hoards": ("redis.call('XACK', PLANS, group, entry_id)", "return"),
     # Permits that no event tells of.
-    "hides": (TELLS, f"if string.sub(plan_id, -1) ~= '7' then\n{TELLS[:22]}\nend\n-- Last"),
+    "hides": (TELLS, f"if string.sub(plan_id, -1) ~= '7' then\n{TELLS[:22]}\nend\n-- Only"),
 }
 """By name: what in the atomic step is replaced, and with what."""
 

@@ -129,8 +129,9 @@ def test_golden_case_of_what_came_before(store: Store, case: dict[str, Any]) -> 
         store.run("SET", store.keys.prefix + name, value)
     if issued := found.get("issued"):
         first = queued if issued["entry"] == "same" else "1-1"
-        store.run("HSET", store.keys.at(DECISION, entry["plan_id"]), "verdict", "permitted",
-                  "entry_id", first, "symbol", issued["symbol"], "kind", issued["kind"])  # fmt: skip
+        decision = {"verdict": "permitted", "entry_id": first, **issued}
+        flat = [part for pair in decision.items() for part in pair]
+        store.run("HSET", store.keys.at(DECISION, entry["plan_id"]), *flat)
     assert plans.read(entry).kind == expect["kind"]
     outcome = plans.judge(store, entry, Limits(), again=queued)
     assert outcome.verdict == expect["verdict"]

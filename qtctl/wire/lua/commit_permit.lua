@@ -64,8 +64,8 @@ local DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE, LEDGER_TOTAL, PERMITS, EVENTS
 local group, server_since_ms, max_queue_age_sec, max_plan_age_sec, symbol_cooldown_sec,
   reopen_cooldown_sec, max_exec_per_5min, max_exec_per_hour, max_opens_per_5min_total,
   permit_ttl_sec, decision_ttl_sec, block_ttl_sec, ledger_keep_sec, events_maxlen, actor, encoding,
-  kill_keys, entry_id, plan_id, symbol, symbol_stored, kind, full_close, execute, plan_at_ms, static_reason,
-  block_symbol, permit_from, record_from = unpack(ARGV)
+  kill_keys, entry_id, plan_id, symbol, symbol_stored, kind, full_close, execute, plan_at_ms,
+  static_reason, block_symbol, permit_from, record_from = unpack(ARGV)
 server_since_ms, plan_at_ms = tonumber(server_since_ms), tonumber(plan_at_ms)
 max_queue_age_sec, max_plan_age_sec = tonumber(max_queue_age_sec), tonumber(max_plan_age_sec)
 symbol_cooldown_sec, reopen_cooldown_sec =
@@ -297,8 +297,8 @@ if verdict == 'permitted' then
     redis.call('HSET', PERMIT, unpack(fields))
     redis.call('EXPIRE', PERMIT, permit_ttl_sec)
   else
-    redis.call('SET', PERMIT, ARGV[permit_from] .. now .. ARGV[permit_from + 1], 'EX',
-      permit_ttl_sec)
+    local json = ARGV[permit_from] .. now .. ARGV[permit_from + 1]
+    redis.call('SET', PERMIT, json, 'EX', permit_ttl_sec)
   end
 else
   redis.call('SET', BLOCK, '{"reason":"' .. reason .. '","timestamp":' .. time[1] ..
