@@ -10,8 +10,6 @@ from qtctl.doctor.findings import Finding, Level, unknown, worst_first, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.errors import NoPermissionError, QtctlError, RedisUnreachable
 
-AWAY = "Redis is away"
-
 
 class Report(msgspec.Struct, frozen=True):
     """All findings, the worst first; away: why Redis could not be asked, "" where it could."""
