@@ -76,7 +76,7 @@ def _page(command: Any, context: Any, mark: str) -> str:
 
 
 def _panel(command: Any, context: Any, *, common: bool) -> str:
-    """The parameters, laid out as in the help page; those that all commands have are told once."""
+    """The parameters, laid out as in the help page, without those that all commands have."""
     records = []
     for param in command.get_params(context):
         is_common = (getattr(param, "rich_help_panel", None) or "") == PANEL

@@ -37,24 +37,24 @@ class Figure(msgspec.Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """Was the target met."""
+        """True if the target was met."""
         return self.value >= self.target if self.at_least else self.value <= self.target
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """The median of some rounds and how far they lie apart."""
+    """The median of some rounds and their spread."""
     return Spread(
         statistics.median(values), statistics.fmean(values), min(values), max(values), len(values)
     )
 
 
 def ratio(ours: Sequence[float], beside: Sequence[float]) -> float:
-    """The median of the ratios round by round: of one round both have what else the machine does
-    meanwhile, and it goes from fast to slow and back."""
+    """The median of the ratios round by round: within one round both sides share whatever else
+    the machine does."""
     return statistics.median(mine / other for mine, other in zip(ours, beside, strict=True))
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value under which so many percent lie."""
+    """The value below which this many percent lie."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]

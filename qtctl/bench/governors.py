@@ -21,9 +21,9 @@ PLANS = 10_000
 MOST = 4
 WAIT_SEC = 120.0
 GROWS, STANDS = 1.15, 0.9
-"""Two beside one: at least so much where there was room to grow, and where there was none."""
+"""Two beside one: at least this much where there was room to grow, and where there was none."""
 FULL_SERVER, FULL_CORES = 0.9, 0.75
-"""The server's one core, and all cores of the machine, are full from here: what is left is waiting
+"""The server's one core, and all cores of the machine, are full from here: the rest is waiting
 for one another."""
 _SETS = (
     "governor.max_queue_age_sec=3600",
@@ -58,14 +58,14 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
             found.append(_round(stage, count, f"G{count}{place}x"))
     rates = {count: [each.rate for each in found] for count, found in curve.items()}
     cores = _cores()
-    told = ", ".join(
+    listed = ", ".join(
         f"{count}: {_median(found).rate:,.0f} ({_median(found).cores:.1f} of {cores} cores)"
         for count, found in curve.items()
     )
     yield Figure("governors", "permits a second, two governors beside one",
                  ratio(rates[2], rates[1]), target(_median(curve[2]), cores), at_least=True,
                  measured=spread(rates[2]), beside=spread(rates[1]), measured_unit="permits/s",
-                 note=f"by their number: {told}")  # fmt: skip
+                 note=f"by their number: {listed}")  # fmt: skip
 
 
 def target(two: Round, cores: int) -> float:
@@ -79,12 +79,12 @@ def _cores() -> int:
 
 
 def _median(found: list[Round]) -> Round:
-    """The round in the middle by its rate."""
+    """The round with the median rate."""
     return sorted(found, key=lambda each: each.rate)[len(found) // 2]
 
 
 def _round(stage: Stage, count: int, head: str) -> Round:
-    """So many governors, on plans that wait for them."""
+    """This many governors, on plans that wait for them."""
     stage.empty()
     names = symbols(PLANS, head)
     with contextlib.ExitStack() as stack:

@@ -13,11 +13,11 @@ HOUR = 360
 """Passes of an hour at the usual interval of 10 s."""
 INTERVAL_SEC = 0.1
 SETTLED = 120
-"""Passes until what is kept is there."""
+"""Passes until everything that is kept exists."""
 
 
 def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
-    """The figures of memory; one round tells."""
+    """The figures of memory; one round is enough."""
     store = stage.store()
     put_targets(store, symbols(FEW))
     with served(stage, "all", 2, (f"allocation.interval_sec={INTERVAL_SEC}",)) as process:
@@ -37,7 +37,7 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
 
 
 def _passes(store: Store, count: int) -> None:
-    """Wait until so many more passes are made, by the stream that each adds to."""
+    """Wait for this many more passes, by the stream that each adds to."""
     seen, before = 0, _newest(store)
     while seen < count:
         clock.sleep(0.02)

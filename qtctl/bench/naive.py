@@ -1,4 +1,4 @@
-"""The same work as a plain service would do it: redis-py as it comes, a round trip per command."""
+"""The same work as a plain service would do it: plain redis-py, a round trip per command."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +35,7 @@ def allocation(url: str, names: Sequence[str]) -> float:
 
 
 def governor(url: str, count: int, record: dict[str, str], permit: str) -> float:
-    """Seconds for so many plans that wait in the group `naive`; record and permit are as large as
+    """Seconds for this many plans that wait in the group `naive`; record and permit are as large as
     those of the real governor."""
     client: Any = redis.Redis.from_url(url)
     plans, events = f"{PREFIX}stream:apply.plan", f"{PREFIX}stream:governor.events"

@@ -1,4 +1,4 @@
-"""All commands of one loop, taken down as they go by, and sent again without the loop: the floor.
+"""All commands of one loop, recorded as they pass and sent again without the loop: the floor.
 
 The recorder stands between a service and the server, byte for byte. The floor packs what it took
 down beforehand, sends it over one socket in chunks, parses the replies and throws them away.
@@ -33,7 +33,7 @@ def connected(url: str) -> socket.socket:
 
 
 class Recorder:
-    """A socket of its own in front of a server; `commands` has what went through, in order."""
+    """A socket in front of a server; `commands` has what passed through, in order."""
 
     def __init__(self, directory: Path, server_url: str) -> None:
         self._server_url = server_url
@@ -46,11 +46,11 @@ class Recorder:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Take connections."""
+        """Accepts connections."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stop(self) -> None:
-        """No new connections; those that stand end with their service."""
+        """Accepts no more connections; existing ones end with their service."""
         self._listener.close()
 
     def _accept(self) -> None:
@@ -85,7 +85,7 @@ class Recorder:
 
 @contextlib.contextmanager
 def recording(directory: Path, server_url: str) -> Iterator[Recorder]:
-    """A recorder for the length of a `with`."""
+    """A recorder for the duration of a `with`."""
     recorder = Recorder(directory, server_url)
     recorder.start()
     try:
@@ -121,5 +121,5 @@ class Floor:
         return clock.monotonic() - begun
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Closes the connection."""
         self._socket.close()

@@ -16,7 +16,7 @@ ON_A_SERVER: Mapping[str, Callable[[Stage, int], Iterator[Figure]]] = {
 
 
 def figures(suites: Sequence[str], url: str | None, rounds: int) -> Iterator[Figure]:
-    """Each figure as it is measured. url: of a server that holds nothing of ours; None: a private
+    """Each figure as it is measured. url: of a server without keys of qtctl; None: a private
     one for each suite. Errors: RefusedError, RedisUnreachable."""
     for name in suites:
         if name == "startup":

@@ -23,22 +23,22 @@ class Served:
         self._process = process
 
     def pause(self) -> None:
-        """It does nothing more until `go_on`."""
+        """Suspends it until `go_on`."""
         self._process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Go on where it was paused."""
+        """Resumes it."""
         self._process.send_signal(signal.SIGCONT)
 
     def resident_mb(self) -> float:
-        """What it holds in memory now, in MB."""
+        """Its resident memory now, in MB."""
         for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) / 1024
         raise QtctlError("its memory can't be read from /proc")
 
     def cpu_sec(self) -> float:
-        """What it has used of the cores so far, in seconds."""
+        """CPU time it has used so far, in seconds."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

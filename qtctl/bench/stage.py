@@ -1,4 +1,4 @@
-"""Where it is measured: a private server, or one that is named and holds nothing of ours."""
+"""Where the bench runs: on a private server, or on a named one that has no keys of qtctl."""
 
 import contextlib
 import tempfile
@@ -27,11 +27,11 @@ class Stage(msgspec.Struct, frozen=True):
     private: bool
 
     def store(self) -> Store:
-        """A connection of its own."""
+        """A new connection."""
         return Store(self.url, Keys(), timeout_sec=60.0)
 
     def empty(self) -> None:
-        """Take away all that was measured with."""
+        """Removes everything the measurement created."""
         store = self.store()
         if self.private:
             store.run("FLUSHALL")
@@ -63,9 +63,7 @@ def stage(url: str | None) -> Iterator[Stage]:
         found = next(store.scan_keys(f"{store.keys.prefix}*"), None)
         store.close()
         if found is not None:
-            raise RefusedError(
-                f"{found} is there: a bench wants a Redis that holds nothing of ours"
-            )
+            raise RefusedError(f"found {found}: a bench needs a Redis without any keys of qtctl")
         try:
             yield named
         finally:
@@ -80,7 +78,7 @@ def another() -> Iterator[Stage]:
 
 
 def symbols(count: int, head: str = "S") -> list[str]:
-    """So many names."""
+    """This many names."""
     return [f"{head}{number:06d}USDT" for number in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""What a command costs before it does anything, beside the imports that it can't do without."""
+"""What a command costs before it does anything, beside the imports that it needs."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from qtctl.bench.figures import Figure, ratio, spread
 from qtctl.bench.stage import stage
 
 STARTS = 3
-"""Starts in a round."""
+"""Starts per round."""
 HELP = ("import typer", 1.8)
 READS = ("import typer, rich.table, redis", 1.4)
 
@@ -34,7 +34,7 @@ def measure(rounds: int) -> Iterator[Figure]:
 
 
 def _qtctl() -> list[str]:
-    """The installed command where it stands beside this Python."""
+    """The installed command, if it is beside this Python."""
     script = os.path.join(os.path.dirname(sys.executable), "qtctl")  # noqa: PTH118, PTH120
     return [script] if os.access(script, os.X_OK) else [sys.executable, "-m", "qtctl"]
 

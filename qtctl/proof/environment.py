@@ -20,7 +20,7 @@ from qtctl.wire.schema.keys import Keys
 from qtctl.wire.schema.service import ServiceRecord
 
 SANDBOX_SEC = 15.0
-"""A private server and processes of our own: far more than they need, on a machine on its knees."""
+"""A private server and its services: far more than they need, even on a loaded machine."""
 STEP2_LIVE_SEC = 5.0
 DEFAULT_INTERVAL_SEC = 10.0
 
@@ -32,13 +32,13 @@ class Environment(Protocol):
     live: bool
 
     def ready(self) -> None:
-        """Everything is written that must be there before the services look."""
+        """Called when everything that the services must find has been written."""
 
     def service(self, step: str) -> ServiceRecord | None:
         """The record of the service that a step proves, None where none runs."""
 
     def trouble(self, step: str) -> str | None:
-        """Why that service can't answer any more, and how to mend it; None while it may."""
+        """Why that service can't answer any more, and how to fix it; None while it may."""
 
     def patience_sec(self, step: str) -> float:
         """How long a scenario of this step may take."""
@@ -69,12 +69,12 @@ class Sandbox:
         )
 
     def service(self, step: str) -> ServiceRecord | None:
-        """Its record; there is only one of each."""
+        """Its record; a sandbox has one of each."""
         found = running(self.store, SERVICE_OF[step])
         return found[0] if found else None
 
     def trouble(self, step: str) -> str | None:
-        """The process ended: with its last words."""
+        """The exit status and last line of output, once the process has ended."""
         if self._process is None or self._process.poll() is None:
             return None
         return f"'qtctl serve' ended with {self._process.returncode}: {self._last_words()}"
@@ -86,7 +86,7 @@ class Sandbox:
     def stop(self) -> None:
         """Ends the services, and their output with them.
 
-        Not by asking: their server goes the same moment, and nothing of theirs stays.
+        By SIGKILL: their server goes at the same moment, and nothing of theirs stays.
         """
         if self._process is not None:
             self._process.kill()
@@ -131,7 +131,7 @@ class Live:
         self.store = store
 
     def ready(self) -> None:
-        """They run already."""
+        """Nothing to start: they are running."""
 
     def service(self, step: str) -> ServiceRecord | None:
         """The record of one of them; several share the work, and any may have done it."""
@@ -139,7 +139,7 @@ class Live:
         return found[0] if found else None
 
     def trouble(self, step: str) -> str | None:
-        """There is none of this kind."""
+        """Nothing of this kind can be known here."""
         service = SERVICE_OF[step]
         if running(self.store, service):
             return None

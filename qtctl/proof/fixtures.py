@@ -1,4 +1,4 @@
-"""The actors of a run: symbols and plans of its own, what they write, and their taking away.
+"""The actors of a run: symbols and plans of its own, what they write, and its removal.
 
 Every run has names that no other has, so that two at once do not disturb each other, and nothing
 of a real symbol is ever touched. Source: docs/proofs.md.
@@ -28,7 +28,7 @@ from qtctl.wire.schema.keys import (
 from qtctl.wire.schema.records import pairs, text
 
 TTL_SEC = 300
-"""Whatever becomes of the proof, its inputs are gone then."""
+"""The inputs expire after this, whatever happens to the proof."""
 SOURCE = "qtctl-proof"
 PLAN = {
     "decision": "EXECUTE",
@@ -37,7 +37,7 @@ PLAN = {
     "source": SOURCE,
 }
 CLOSE = {"action": "FULL_CLOSE_PROPOSED", "side": "CLOSE", "reduceOnly": "true"}
-"""On a live system: a plan that could open nothing."""
+"""On a live system: a plan that can't open anything."""
 OPEN = {"action": "OPEN_PROPOSED", "side": "BUY", "qty": "0.001", "price": "100"}
 """In the sandbox: the whole way, through every gate."""
 
@@ -124,7 +124,7 @@ class Fixtures:
         return found
 
     def remove(self, after_inputs: Callable[[], None]) -> None:
-        """Takes away every key and entry of this run: inputs first, then (once a pass that may
+        """Removes every key and entry of this run: inputs first, then (once a pass that may
         still be under way is over: after_inputs) what was made from them."""
         store, at = self._store, self._store.keys.at
         symbols = [actor.symbol for actor in self.actors]

@@ -21,7 +21,7 @@ from qtctl.wire.schema.records import pairs
 from qtctl.wire.schema.service import ServiceRecord
 
 BY_REDIS = ("redis_unreachable", "redis_error", "exception", "write", "commit", "not_ready")
-"""Kinds of errors that no symbol of somebody else's can cause."""
+"""Kinds of errors that another system's symbol can't cause."""
 LAST_SUCCESS = {
     "step1": "p29_shadow_last_success_timestamp_seconds",
     "step2": "p32_last_success_timestamp_seconds",
@@ -36,7 +36,7 @@ class Baseline(msgspec.Struct, frozen=True):
 
 
 def scrape(stage: Environment, step: str) -> Baseline:
-    """The metrics as they are now, empty where they can't be had."""
+    """The metrics as they are now, empty if they can't be read."""
     service = stage.service(step)
     page = _get(service, "/metrics")
     return Baseline(pages.samples(page.body) if page.status == 200 else {})
@@ -67,7 +67,7 @@ def permit(store: Store, actor: Subject) -> tuple[list[Check], str] | None:
     While trading is halted there is no permit; the hint is in the decision, and is proven there.
     """
     key = store.keys.at(PERMIT, actor.plan_id)
-    # The decision first: where it is there, so is the permit, unless somebody took it. The other
+    # The decision first: if it exists, so does the permit, unless somebody took it. The other
     # way round a permit that comes in between would not be looked at.
     decision = by_id(store, [actor.plan_id]).get(actor.plan_id)
     held = one(store, actor.plan_id)
@@ -92,7 +92,7 @@ def permit(store: Store, actor: Subject) -> tuple[list[Check], str] | None:
 
 
 def metrics(stage: Environment, before: Baseline, applied: Mapping[str, str]) -> list[Check]:
-    """Does what was applied (symbol to the factor in its permit) show on the metrics port."""
+    """The checks that the metrics show what was applied (symbol to the factor in its permit)."""
     service = stage.service("step2")
     address = service.metrics if service else ""
     page = _get(service, "/metrics")

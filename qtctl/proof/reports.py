@@ -72,7 +72,7 @@ def _case(suite: ElementTree.Element, result: ScenarioResult) -> None:
 
 
 def page(report: Report, about: About, at: str) -> str:
-    """One HTML page, whole by itself: what was proven, where, when, with which settings."""
+    """One self-contained HTML page: what was proven, where, when, with which settings."""
     verdict = "PASS" if report.failed == 0 and report.results else "FAIL"
     facts = {
         "Proven": at,

@@ -15,7 +15,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def equal(what: str, expected: str, actual: str | None) -> Check:
-    """Is it exactly what was expected; None was not there."""
+    """The check that it is exactly what was expected; None is missing."""
     return Check(what, expected, "(not there)" if actual is None else actual, expected == actual)
 
 
@@ -37,7 +37,7 @@ class ScenarioResult(msgspec.Struct, frozen=True):
 
     @property
     def passed(self) -> bool:
-        """A scenario without a single check has proven nothing."""
+        """True if every check passed; a scenario without checks has proven nothing."""
         return bool(self.checks) and all(check.ok for check in self.checks)
 
 

@@ -1,6 +1,6 @@
-"""One run: inputs, services, what came of it, and everything taken away again.
+"""One run: inputs, services, results, and the removal of everything it created.
 
-Events, not sleeps: a scenario ends when its result is there, or times out with what it last saw.
+Events, not sleeps: a scenario ends when its result appears, or times out with what it last saw.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,22 +18,22 @@ from qtctl.proof.scenarios import SCENARIOS, SERVICE_OF, Scenario
 
 LOOK_SEC = 0.01
 SERVICE_SEC = 3.0
-"""So long a service may take to show in its metrics what it has done."""
+"""How long a service may take to show its work in its metrics."""
 CLEAN_UP_SEC = 30.0
 Settings = Mapping[str, tuple[Any, str]]
-Told = Callable[[ScenarioResult], None]
+OnResult = Callable[[ScenarioResult], None]
 
 
 class Run:
     """One run of some steps on a stage. settings: section.key to value and origin, as in force;
-    told is called with each scenario as it ends."""
+    on_result is called with each scenario as it ends."""
 
     def __init__(
-        self, stage: Environment, steps: Sequence[str], settings: Settings, told: Told
+        self, stage: Environment, steps: Sequence[str], settings: Settings, on_result: OnResult
     ) -> None:
         self._stage = stage
         self._settings = settings
-        self._told = told
+        self._on_result = on_result
         self._scenarios = [scenario for scenario in SCENARIOS if scenario.step in steps]
         self._steps = list(dict.fromkeys(scenario.step for scenario in self._scenarios))
         self.cast = Fixtures(stage.store, self._scenarios, live=stage.live)
@@ -88,7 +88,7 @@ class Run:
             wait_for_a_pass(stage)
 
     def _look_until_done(self) -> None:
-        """All data scenarios at once, each until its result is there or its time is over."""
+        """All data scenarios at once, each until its result appears or its time is up."""
         open_ = list(self.cast.actors)
         away = ""
         while open_:
@@ -126,7 +126,7 @@ class Run:
         return left
 
     def _look_at_services(self) -> None:
-        """Metrics and health, once the data is through."""
+        """Metrics and health, once the data scenarios are done."""
         open_ = [scenario for scenario in self._scenarios if scenario.what != "data"]
         deadline = clock.monotonic() + SERVICE_SEC
         while open_:
@@ -152,13 +152,13 @@ class Run:
         return judging.metrics(self._stage, before, self._applied)
 
     def _note_factor(self, actor: Subject, checks: Sequence[Check]) -> None:
-        """What the permit says was applied: the metrics must say the same."""
+        """What the permits say was applied: the metrics must agree."""
         for check in checks:
             if check.what.endswith(" eff_factor"):
                 self._applied[actor.symbol] = check.actual
 
     def _nothing(self, actor: Subject, trouble: str) -> Check:
-        """The one check of a scenario without a result: where it was looked for, and why not."""
+        """The one check of a scenario without a result: where it should be, and why it is not."""
         scenario = actor.scenario
         service = SERVICE_OF[scenario.step]
         what = (
@@ -177,7 +177,7 @@ class Run:
             scenario.step, scenario.id, scenario.title, self._elapsed(), tuple(checks), note
         )
         self._results[(scenario.step, scenario.id)] = result
-        self._told(result)
+        self._on_result(result)
 
     def _patience(self, scenario: Scenario) -> float:
         return self._patience_sec[scenario.step]

@@ -1,4 +1,4 @@
-"""What the demo sends: one of everything that happens in an operator's day.
+"""What the demo sends: one of everything that an operator meets in a day.
 
 Scores: healthy, low, missing, stale, of low confidence, malformed. Plans: that open, close,
 repeat, contradict themselves, are stale, malformed, hit a rate, or meet the kill switch.
