@@ -122,6 +122,7 @@ def test_an_interrupted_live_proof_takes_everything_away(
     # Passes far apart: the proof waits for one when it is interrupted.
     with services(redis_url, "all", "--set", "allocation.interval_sec=3"):
         until(lambda: store.run("EXISTS", "quantum:allocation:target:proposed:ETHUSDT"))
+        until(lambda: list(store.scan_keys("quantum:governor:limits:*")), what="its limits")
         before = picture(store)
         argv = ("proof", "step1", "--live", "--yes", "--redis-url", redis_url)
         with interruptible(), qtctl(*argv, env=ENV) as child:
