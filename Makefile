@@ -1,61 +1,94 @@
 # make demo | test | check need Python 3.11+ and nothing else; each installs into .venv on first use.
 PYTHON ?= python3
-BIN := .venv/bin
-STAMP := .venv/.installed
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LOCK := requirements-dev.lock
+FLOORS := .venv-floors
+PYTHONS := 3.11 3.12 3.13
+PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check
+FIND_PYTHON := .ci/find-python
 
-.PHONY: install demo proof test check coverage soak bench format docs picture release clean
+.DEFAULT_GOAL := help
+.PHONY: help install lock demo proof test lower-bounds matrix check coverage soak bench format docs \
+    picture release clean
 
-install: $(STAMP)
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Again only when pyproject.toml changes.
-$(STAMP): pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[embedded,dev]'
-	touch $(STAMP)
+install: $(STAMP) ## the command and all its tools into .venv, as the lock file pins them
 
-demo: $(STAMP)
+# Again only when one of them changes. Hatchling comes from the lock as well.
+$(STAMP): pyproject.toml $(LOCK)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/$(PIP_INSTALL) --require-hashes -r $(LOCK)
+	$(VENV)/$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	touch $@
+
+# One file for Python 3.11 and later on Linux and macOS; uv lives only as long as it takes.
+lock: ## pin the newest versions that pyproject.toml allows, with hashes
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/$(PIP_INSTALL) uv
+	.venv-lock/bin/uv --quiet --no-config pip compile pyproject.toml --output-file $(LOCK) --upgrade \
+	    --universal --python-version 3.11 --extra embedded --extra dev --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+	rm -rf .venv-lock
+
+demo: $(STAMP) ## both loops on a private server, every outcome shown
 	@$(BIN)/qtctl demo
 
-proof: $(STAMP)
+proof: $(STAMP) ## the twelve scenarios, read back from Redis and the metrics ports
 	@$(BIN)/qtctl proof all
 
-test: $(STAMP)
+test: $(STAMP) ## the test suite; ARGS go to pytest
 	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
-check: $(STAMP)
+lower-bounds: $(FLOORS)/.installed ## the tests on the oldest versions that pyproject.toml allows
+	$(FLOORS)/bin/pytest -n 2 --dist worksteal $(ARGS)
+
+# On the oldest Python as well, where it is found.
+$(FLOORS)/.installed: pyproject.toml tests/support/floors.py
+	$$($(FIND_PYTHON) $(firstword $(PYTHONS)) || echo $(PYTHON)) -m venv --clear $(FLOORS)
+	$(FLOORS)/bin/python -m tests.support.floors > $(FLOORS)/constraints.txt
+	PIP_CONSTRAINT=$(abspath $(FLOORS)/constraints.txt) $(FLOORS)/$(PIP_INSTALL) -e '.[embedded,dev]'
+	touch $@
+
+# Each has a .venv-X.Y of its own.
+matrix: ## the tests on every Python of 3.11, 3.12, 3.13 that is found
+	@run= failed=; for version in $(PYTHONS); do \
+	    python=$$($(FIND_PYTHON) $$version) || continue; run="$$run $$version"; \
+	    $(MAKE) test VENV=.venv-$$version PYTHON=$$python || failed="$$failed $$version"; \
+	done; echo "tested on:$${run:- none}; failed on:$${failed:- none}"; test -n "$$run" -a -z "$$failed"
+
+check: $(STAMP) ## linters, formatting, types, and the rules of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Lines and branches of what decides; ends with 2 below 95 %.
-coverage: $(STAMP)
+coverage: $(STAMP) ## lines and branches of what decides; exits 2 below 95 %
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage report --include='qtctl/domain/*,qtctl/wire/*,qtctl/services/*' --fail-under=95
 
-# 20,000 plans while everything is killed, some eight minutes; ends with 1 on any breach.
-soak: $(STAMP)
+soak: $(STAMP) ## 20,000 plans while everything is killed, some eight minutes; exits 1 on any breach
 	$(BIN)/python -m tests.soak $(ARGS)
 
-# Every target with its figure; some minutes, on a machine that has nothing else to do.
-bench: $(STAMP)
+bench: $(STAMP) ## every target with its figure; five minutes on an idle machine
 	@$(BIN)/qtctl bench all $(ARGS)
 
-format: $(STAMP)
+format: $(STAMP) ## sort the imports and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Writes the generated parts of docs/; tests check that they are up to date.
-docs: $(STAMP)
+docs: $(STAMP) ## write the generated parts of docs/; tests check that they are up to date
 	$(BIN)/python -m docs.generators.generate
 
-# The picture in the README, from a real run.
-picture: $(STAMP)
+picture: $(STAMP) ## the picture in the README, from a real run
 	$(BIN)/python -m docs.generators.demo_picture
 
-# VERSION=x.y.z: CHANGELOG, version, checks, tests, wheel, sdist, commit and tag; never pushes.
-release: $(STAMP)
+# CHANGELOG, version, checks, tests, wheel, sdist, commit and tag; never pushes.
+release: $(STAMP) ## VERSION=x.y.z: a release, up to the tag; see CONTRIBUTING.md
 	@$(BIN)/python .ci/release.py $(VERSION)
 
-clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove what make and the tools made
+	rm -rf .venv $(FLOORS) $(PYTHONS:%=.venv-%) .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis

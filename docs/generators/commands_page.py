@@ -84,7 +84,7 @@ def _panel(command: Any, context: Any, *, common: bool) -> str:
         if record is not None and is_common == common and "--help" not in param.opts:
             name = record[0]
             if isinstance(param, TyperArgument):
-                name = (param.metavar or param.name).upper()
+                name = str(param.metavar or param.name).upper()
             records.append((name, record[1]))
     if not records:
         return ""

@@ -1,6 +1,8 @@
 """`rediss://` against a server that wants a client's certificate, by a CA made for the run."""
 
 import json
+import re
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.security.certificates import Authority
+from tests.security.certificates import CA_EXTENSIONS, Authority
 from tests.security.servers import free_port, redis_server
 from tests.support.cli import NO_FILE, Cli, Said
 from tests.support.debian import needed
@@ -172,7 +174,7 @@ def test_a_key_that_asks_for_its_passphrase_is_refused_and_asks_nothing(
 
 
 def test_a_key_without_a_certificate_is_a_configuration_error(run: Run, tls: Tls) -> None:
-    refused(run(client=("", tls.client[1])), 5, "redis.tls_key_file", "no redis.tls_cert_file")
+    refused(run(client=("", tls.client[1])), 5, "redis.tls_key_file", "needs redis.tls_cert_file")
 
 
 def test_tls_options_in_the_url_are_refused_since_they_could_turn_checks_off(
@@ -197,3 +199,67 @@ def test_a_service_keeps_waiting_where_the_certificate_is_wrong(tls: Tls) -> Non
         waiting.wait_for_line("Redis is away, waiting for it")
         assert "certificate verify failed" in waiting.stderr
         assert waiting.code is None
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize(
+    ("missing", "complaint", "hint"),
+    [
+        ("keyUsage", "does not include key usage", "keyUsage=critical,keyCertSign,cRLSign"),
+        ("basicConstraints", "invalid CA certificate", "basicConstraints=critical,CA:TRUE"),
+        ("critical", "not marked critical", "basicConstraints=critical,CA:TRUE"),
+        ("subjectKeyIdentifier", "Missing Authority Key", "CA's subjectKeyIdentifier=hash"),
+        ("issuer", "Missing Authority Key", "authorityKeyIdentifier=keyid"),
+    ],
+)
+def test_what_a_certificate_lacks_for_the_strict_checks_of_python_3_13_is_named(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: str,
+    complaint: str,
+    hint: str,
+) -> None:
+    needed("redis-server")
+    extensions = {name: value for name, value in CA_EXTENSIONS.items() if name != missing}
+    if missing == "critical":
+        extensions["basicConstraints"] = "CA:TRUE"
+    issuer = "none" if missing == "issuer" else "keyid"
+    if missing == "subjectKeyIdentifier":
+        extensions[missing] = "none"  # OpenSSL 3 would add one.
+        issuer = "issuer:always"
+    authority = Authority(tmp_path, "poor", extensions)
+    certificate, key = authority.signs("server", "IP:127.0.0.1", issuer=issuer)
+    port = free_port()
+    options = {
+        "port": "0",
+        "tls-port": str(port),
+        "tls-cert-file": str(certificate),
+        "tls-key-file": str(key),
+        "tls-ca-cert-file": str(authority.certificate),
+        "tls-auth-clients": "no",
+    }
+    create = ssl.create_default_context
+
+    def strict(*, cafile: str | None = None) -> ssl.SSLContext:
+        context = create(cafile=cafile)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    with redis_server(options, port):
+        cli = Cli(f"rediss://127.0.0.1:{port}", capsys)
+        environ = {"QTCTL_REDIS_TLS_CA_FILE": str(authority.certificate)}
+        refused(cli("plan", "list", "-o", "json", environ=environ), 3, complaint, hint)
+
+
+def test_certificates_made_as_the_docs_say_pass_the_strict_checks(tmp_path: Path) -> None:
+    openssl = needed("openssl")
+    page = (DOCS / "deploying.md").read_text()
+    (recipe,) = re.findall(r"```sh\n(cat > tls\.cnf .*?)```", page, re.DOTALL)
+    subprocess.run(["sh", "-euc", recipe], cwd=tmp_path, check=True, capture_output=True)
+    verify = [openssl, "verify", "-x509_strict", "-CAfile", "ca.crt", "redis.crt", "client.crt"]
+    done = subprocess.run(verify, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "redis.crt: OK\nclient.crt: OK\n"), done.stderr

@@ -10,8 +10,6 @@ from typing import Any
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from qtctl.cli.framework.coercion import lighten
-
 _NEGATIVE = re.compile(r"-\.?[0-9]")
 HELP_OPTIONS = ("-h", "--help")
 
@@ -91,7 +89,6 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         params = self.get_params(ctx)
-        lighten(params)
         return super().parse_args(ctx, shield_numbers(args, arity(params)))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -112,7 +109,6 @@ class Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         params = self.get_params(ctx)
-        lighten(params)
         options = arity(params)
         asks_help = not set(HELP_OPTIONS).isdisjoint(args)
         if self.default is not None and not asks_help and not ctx.resilient_parsing:
@@ -150,7 +146,7 @@ def _names_command(args: Sequence[str], options: Mapping[str, bool]) -> bool:
 
 
 def _name(argument: TyperArgument) -> str:
-    return (argument.metavar or argument.name).upper()
+    return str(argument.metavar or argument.name).upper()
 
 
 def _usage(argument: TyperArgument) -> str:

@@ -1,13 +1,16 @@
 """From a URL to a client: explicit timeouts, no hidden retry, replies as bytes.
 
-redis-py repeats a command when only its reply was lost (an XADD is then there twice) and waits
-for a minute in a blocking read: so no retry here; the loops own theirs.
+redis-py repeats a command when only its reply was lost (an XADD then stands there twice) and waits
+up to a minute in a blocking read. So there is no retry here; the loops have their own.
+
+It overrides private parts of redis-py (`_over`), as `pipe.py` uses some: pyproject.toml caps redis.
 """
 
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import redis
@@ -33,31 +36,44 @@ from qtctl import errors
 from qtctl.settings import display_url
 
 PLAIN = ("redis://", "rediss://", "unix://")
+_CA_EXTENSIONS = {
+    "does not include key usage": "keyUsage=critical,keyCertSign,cRLSign",
+    "not marked critical": "basicConstraints=critical,CA:TRUE",
+    "invalid CA certificate": "basicConstraints=critical,CA:TRUE",
+}
+"""What a CA's certificate lacks for the strict checks of Python 3.13, by OpenSSL's complaint."""
 _TLS_HINTS = {
-    "CERTIFICATE_VERIFY_FAILED": "see [redis] tls_ca_file, and whether the host is in it",
-    "CERTIFICATE_REQUIRED": "it wants a client's certificate: [redis] tls_cert_file, tls_key_file",
-    # It may have gone before its reason was read.
+    **{
+        complaint: f"the CA's certificate needs the extension {extension} (docs/deploying.md)"
+        for complaint, extension in _CA_EXTENSIONS.items()
+    },
+    "Missing Authority Key Identifier": "the server's certificate needs the extension "
+    "authorityKeyIdentifier=keyid, and its CA's subjectKeyIdentifier=hash (docs/deploying.md)",
+    "CERTIFICATE_VERIFY_FAILED": "check [redis] tls_ca_file, and whether the server's certificate "
+    "is for this host",
+    "CERTIFICATE_REQUIRED": "it wants a client certificate: [redis] tls_cert_file, tls_key_file",
+    # The connection may be gone before the reason was read.
     **dict.fromkeys(
         ("HANDSHAKE_FAILURE", "EOF occurred", "closed by server", "reset by peer", "Broken pipe"),
-        "it may want a client's certificate: [redis] tls_cert_file, tls_key_file",
+        "it may want a client certificate: [redis] tls_cert_file, tls_key_file",
     ),
     "UNKNOWN_CA": "it does not know the CA of our certificate: [redis] tls_cert_file",
-    "WRONG_VERSION_NUMBER": "nobody speaks TLS there: redis://, or the port for rediss://",
+    "WRONG_VERSION_NUMBER": "this port does not speak TLS: use redis://, or the port for rediss://",
 }
-"""What to do about a failure of TLS, by the word that OpenSSL has for it."""
+"""What to do about a failure of TLS, by what OpenSSL calls it; the first that fits counts."""
 
 
 _ELSEWHERE = (AskError, TryAgainError, ClusterDownError, ReadOnlyError, BusyLoadingError)
 """MOVED, ASK, TRYAGAIN, CLUSTERDOWN, MASTERDOWN, READONLY, LOADING."""
 _NOT_IN_A_SCRIPT = ("ACL failure in script", "The user executing the script can't")
-"""How Valkey and Redis say NOPERM to a command of a script, without that word."""
+"""How Valkey and Redis refuse a command inside a script: they do not say NOPERM there."""
 
 
 class Access(msgspec.Struct, frozen=True):
-    """Who we are to a server, and how we know it; what the URL says of these wins.
+    """How we log in to a server, and how we recognise it; what the URL says about these wins.
 
-    password: reads it, anew for each connection. The files are for rediss:// only, in PEM; without
-    ca_file the system's CAs are trusted, with it no other.
+    password is called for each new connection. The files are PEM, for rediss:// only. With ca_file
+    only the CAs in it are trusted, without it those of the system.
     """
 
     username: str = ""
@@ -68,14 +84,14 @@ class Access(msgspec.Struct, frozen=True):
     check_hostname: bool = True
 
     def check(self, url: str) -> None:
-        """Can all of it be read. Errors: ConfigError naming the file."""
+        """Reads all of it, to see that it can be read. Errors: ConfigError naming the file."""
         if self.password is not None:
             self.password()
         if url.startswith("rediss://"):
             self.tls()
 
     def tls(self) -> ssl.SSLContext:
-        """What a TLS connection goes by. Errors: ConfigError naming the setting and the file."""
+        """The context of TLS connections. Errors: ConfigError naming the setting and the file."""
         try:
             context = ssl.create_default_context(cafile=self.ca_file or None)
         except (OSError, ValueError) as problem:
@@ -83,7 +99,7 @@ class Access(msgspec.Struct, frozen=True):
         context.check_hostname = self.check_hostname
         if self.cert_file:
             try:
-                # An encrypted key would ask its question on the terminal.
+                # Without a password OpenSSL would prompt for that of an encrypted key.
                 context.load_cert_chain(self.cert_file, self.key_file or None, password="")
             except (OSError, ValueError) as problem:
                 files = ", ".join(name for name in (self.cert_file, self.key_file) if name)
@@ -97,16 +113,16 @@ NO_ACCESS = Access()
 def connect(
     url: str, *, connect_timeout_sec: float, timeout_sec: float, access: Access = NO_ACCESS
 ) -> "redis.Redis":
-    """A client on one connection of its own; nothing is sent yet.
+    """A client on one connection of its own; no command is sent yet.
 
-    Not thread safe. Replies come as RESP2 has them: bytes, int, list, None. timeout_sec bounds
-    the wait for each reply: a blocking read needs more than its block time.
-    Errors: ConfigError where the URL, or what access names, can't be used.
+    Not thread safe. Replies have the types of RESP2: bytes, int, list, None. timeout_sec bounds
+    the wait for each reply, so for a blocking read it must exceed the block time.
+    Errors: ConfigError where the URL, or a file that access names, can't be used.
     """
     if not url.startswith(PLAIN):
         raise errors.ConfigError(
-            f"[redis] url {display_url(url)!r} names no single server; here it must be one: "
-            f"{', '.join(PLAIN)}"
+            f"[redis] url {display_url(url)!r} does not name a single server; it must begin with "
+            f"one of {', '.join(PLAIN)}"
         )
     try:
         pool = redis.ConnectionPool.from_url(
@@ -127,18 +143,28 @@ def connect(
     except RedisError:
         with translated(url):
             raise
-    except (ValueError, TypeError):
-        # Without what raised it: that may quote the URL, password and all.
+    except ValueError:
+        # `from None`: the cause may quote the URL with its password.
         raise errors.ConfigError(f"[redis] url {display_url(url)!r} can't be read") from None
+    except TypeError as problem:
+        # An option of the URL becomes an argument of redis-py. Any other TypeError is a bug, or a
+        # redis-py that differs from those that pyproject.toml allows.
+        options = parse_qs(urlsplit(url).query)
+        unknown = next((name for name in options if f"'{name}'" in str(problem)), None)
+        if unknown is None:
+            raise
+        raise errors.ConfigError(
+            f"[redis] url {display_url(url)!r} has an unknown option: {unknown}"
+        ) from None
     client.auto_close_connection_pool = True
-    # One place decodes: records.py. redis-py's own parsers would drop repeated stream fields.
+    # records.py alone decodes replies: redis-py's parsers would drop repeated stream fields.
     client.response_callbacks.clear()
     return client
 
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Everything redis raises becomes ours here, once, with the URL but without its password."""
+    """Turns every error of redis-py into one of ours that names the URL, without its password."""
     try:
         yield
     except (AuthenticationError, AuthorizationError) as problem:
@@ -157,7 +183,7 @@ def translated(url: str) -> Iterator[None]:
 
 
 def reply_error(problem: Exception, key: str = "") -> errors.WireError:
-    """The error that a reply stands for; key is named where the reply does not."""
+    """The error for an error reply; it names the key, where one is given."""
     text = _short(problem) + _kind_hint(problem)
     where = f"{key}: " if key else ""
     if isinstance(problem, NoPermissionError) or any(word in text for word in _NOT_IN_A_SCRIPT):
@@ -168,14 +194,14 @@ def reply_error(problem: Exception, key: str = "") -> errors.WireError:
 
 
 def is_elsewhere(problem: Exception) -> bool:
-    """Does this reply say that another server is the primary (of these keys) now, or soon."""
+    """True where the reply says that another server is, or soon will be, primary for these keys."""
     if isinstance(problem, _ELSEWHERE):
         return True
     return isinstance(problem, ResponseError) and str(problem).startswith("UNBLOCKED")
 
 
 def _kind_hint(problem: Exception) -> str:
-    """Where the URL is for a plain server, and what answers is none."""
+    """A hint where the URL is for a plain server and something else answers."""
     if isinstance(problem, (AskError, ClusterCrossSlotError)):
         return " (a node of a cluster: use a redis+cluster:// URL)"
     if "unknown command" in str(problem):
@@ -184,8 +210,10 @@ def _kind_hint(problem: Exception) -> str:
 
 
 def _over(context: ssl.SSLContext) -> type[redis.SSLConnection]:
-    """Connections that trust what this context trusts. Those of redis-py would trust the system's
-    CAs beside the one that is named."""
+    """A class of connections that trust what this context trusts.
+
+    redis-py's own would trust the system's CAs in addition to the one that is named.
+    """
 
     class Connection(redis.SSLConnection):
         def _wrap_socket_with_ssl(self, sock: Any) -> ssl.SSLSocket:
@@ -195,8 +223,11 @@ def _over(context: ssl.SSLContext) -> type[redis.SSLConnection]:
 
 
 def _greeted(connection: Any) -> None:
-    """A first exchange. What TLS 1.3 sends after its handshake would else lie there unread, and
-    redis-py takes a new connection with something to read for a broken one."""
+    """Logs in and exchanges a PING.
+
+    TLS 1.3 sends session tickets after its handshake. redis-py would find them unread, and take
+    the new connection for a broken one.
+    """
     connection.on_connect()
     connection.send_command("PING", check_health=False)
     with suppress(ResponseError):
@@ -221,5 +252,5 @@ def _short(problem: BaseException) -> str:
 
 
 def is_error(reply: Any) -> bool:
-    """Is this reply of a pipeline an error (pipelines here never raise for one command)."""
+    """True where this reply of a pipeline is an error: pipelines do not raise for one command."""
     return isinstance(reply, Exception)
