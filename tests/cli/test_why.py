@@ -14,7 +14,16 @@ from qtctl.domain.diagnosis import Cause
 from qtctl.domain.reasons import Reason
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import diagnosis as why_wire
-from qtctl.wire.schema.keys import DECISION, EFFICIENCY, GROUP, LEDGER, LIMITS, PERMIT, TARGET
+from qtctl.wire.schema.keys import (
+    DECISION,
+    EFFICIENCY,
+    GROUP,
+    LAST_CLOSE,
+    LEDGER,
+    LIMITS,
+    PERMIT,
+    TARGET,
+)
 from qtctl.wire.schema.records import text
 from tests.services.helpers import score, send, target
 from tests.support.cli import Cli, hosting
@@ -343,6 +352,25 @@ def test_a_cooldown_says_when_an_open_passes_again(cli: Cli, store: Store) -> No
     assert re.search(r"\(in (5\d|60) s\)\.$", found["sentence"])
     assert found["command"] == "qtctl plan show --what-if symbol_cooldown_sec=0 p2"
     store.run("DEL", store.keys.at(LEDGER, "BTCUSDT"))
+    assert "an open would pass now" in why(cli)["sentence"]
+
+
+def test_a_reopen_says_when_an_open_passes_again(cli: Cli, store: Store) -> None:
+    for entry in (fields(plan_id="c", action="FULL_CLOSE_PROPOSED"), fields(plan_id="p2")):
+        send(store, entry)
+        serve(cli)
+    found = why(cli)
+    assert found["cause"] == "reopen_cooldown"
+    told = "the symbol was closed [^;]+ before, the cooldown is 60 s; an open passes again at "
+    assert re.search(told, found["sentence"])
+    assert re.search(r"\(in (5\d|60) s\)\.$", found["sentence"])
+    command = shlex.split(found["command"])
+    assert command == ["qtctl", "plan", "show", "--what-if", "reopen_cooldown_sec=0", "p2"]
+    assert "permitted, ok, under reopen_cooldown_sec=0" in cli.ok(*command[1:]).out
+    key = store.keys.at(LAST_CLOSE, "BTCUSDT")
+    store.run("SET", key, store.now_ms() + 30_000)
+    assert "an open would pass now" in why(cli)["sentence"], "it lies ahead of the clock"
+    store.run("DEL", key)
     assert "an open would pass now" in why(cli)["sentence"]
 
 

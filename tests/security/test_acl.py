@@ -29,6 +29,7 @@ PERMIT = f"{Q}permit:p1"
 DECISION = f"{Q}governor:decision:p1"
 BLOCK = f"{Q}governor:block:p1"
 LEDGER = f"{Q}governor:ledger:BTCUSDT"
+CLOSED = f"{Q}governor:last_close:BTCUSDT"
 HALTS = (f"{Q}governor:halt:symbols", f"{Q}governor:halt:records")
 KILLS = (f"{Q}kill", f"{Q}governor:halt", f"{Q}global:kill_switch")
 
@@ -44,7 +45,7 @@ NOT_GOVERNOR = [
     f"HSET {TARGET} target_usd 1", f"DEL {TARGET}", f"HGETALL {TARGET}", f"HSET {PROPOSED} a b",
     f"HSET {SCORE} efficiency_score 1", f"DEL {SCORE}", f"XADD {PLANS} * a b",
     f"XDEL {PLANS} 1-1", f"DEL {PLANS}", f"XTRIM {PLANS} MAXLEN 0", f"DEL {DECISION}",
-    f"GET {PERMIT}", f"DEL {LEDGER}", f"DEL {EVENTS}", f"XDEL {EVENTS} 1-1",
+    f"GET {PERMIT}", f"DEL {LEDGER}", f"DEL {CLOSED}", f"DEL {EVENTS}", f"XDEL {EVENTS} 1-1",
     *(f"SET {key} 0" for key in KILLS), *(f"DEL {key}" for key in KILLS),
     *(f"EXPIRE {key} 1" for key in KILLS), "EVAL return(1) 0", "SCRIPT FLUSH", "SCAN 0",
     *(f"HSET {key} BTCUSDT 0" for key in HALTS), *(f"HDEL {key} field" for key in HALTS),
@@ -54,7 +55,7 @@ NOT_OPERATOR = [
     f"SET {PERMIT} x", f"HSET {PERMIT} granted 1", f"EXPIRE {PERMIT} 9999", f"DEL {DECISION}",
     f"HSET {DECISION} verdict x", f"HDEL {DECISION} field", f"HINCRBY {DECISION} n 1",
     f"EXPIRE {DECISION} 1", *(f"DEL {key}" for key in HALTS), f"DEL {LEDGER}",
-    f"ZADD {LEDGER} 1 a", f"DEL {BLOCK}",
+    f"ZADD {LEDGER} 1 a", f"DEL {BLOCK}", f"DEL {CLOSED}", f"SET {CLOSED} 1",
     f"DEL {PLANS}", f"XTRIM {EVENTS} MAXLEN 0", "EVAL return(1) 0",
     f"XADD {PROPOSED_STREAM} * a b", f"XADD {REJECTED} * a b", f"XGROUP DESTROY {PLANS} governor",
     f"HSET {Q}qtctl:service:governor:x a b", "SCRIPT FLUSH",
@@ -106,7 +107,7 @@ def something_everywhere(redis: Redis) -> None:
     with redis.store() as admin:
         for key in (TARGET, SCORE, PROPOSED, DECISION, *HALTS):
             admin.run("HSET", key, "field", "value")
-        for key in (PERMIT, BLOCK, *KILLS):
+        for key in (PERMIT, BLOCK, CLOSED, *KILLS):
             admin.run("SET", key, "value")
         for key in (LEDGER, f"{Q}governor:permits"):
             admin.run("ZADD", key, 1, "p1")

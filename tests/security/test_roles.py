@@ -25,7 +25,6 @@ from tests.support.processes import qtctl, until
 Q = "quantum:"
 NO_RATES = (
     "governor.symbol_cooldown_sec=0",
-    "governor.reopen_cooldown_sec=0",
     "governor.max_exec_per_5min=0",
     "governor.max_exec_per_hour=0",
 )
@@ -160,7 +159,7 @@ def halted(redis: Redis, gov: Governor) -> None:
     """A close that passes a kill switch, and an open that does not."""
     with redis.store() as admin:
         admin.run("SET", f"{Q}global:kill_switch", "reduce_only")
-        send(redis, plan_id="closes", reduceOnly="true", action="CLOSE")
+        send(redis, plan_id="closes", symbol="SOLUSDT", reduceOnly="true", action="CLOSE")
         send(redis, plan_id="halted")
         assert gov.once(clock.now())
         admin.run("DEL", f"{Q}global:kill_switch")

@@ -16,7 +16,7 @@ from qtctl.services.server_watch import ServerWatch
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.wire.client.store import Server, Store
 from qtctl.wire.private_server.embedded import temporary
-from qtctl.wire.schema.keys import DECISION, EFFICIENCY, GROUP, TRIES
+from qtctl.wire.schema.keys import DECISION, EFFICIENCY, GROUP, LAST_CLOSE, TRIES
 from tests.services.helpers import governor, metric, send, serve_all
 from tests.support.plans import decision, events, fields, pending, permit, queue
 
@@ -33,6 +33,32 @@ def test_a_step_of_our_own_clock_makes_no_plan_look_an_hour_old(store: Store) ->
     gov.step(clock.now() + 7200)
     assert permit(store, "close") is not None
     assert not [event for event in events(store) if event["event"] == "backlog_skipped"]
+    gov.close()
+
+
+def test_a_close_that_can_not_be_noted_gets_its_permit_is_counted_and_logged_once(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.run("ACL", "SETUSER", "nonote", "reset", "on", ">secret", "+@all", "-set", "~quantum:*",
+              "(+set ~quantum:permit:* ~quantum:governor:limits:*)")  # fmt: skip
+    url = store.url.replace("unix://", "unix://nonote:secret@")
+    gov = Governor(Store(url, store.keys), GovernorSettings(name="g1"), allow_eviction=False)
+    gov.open(clock.now())
+    for number in range(2):
+        send(store, CLOSE | {"plan_id": f"c{number}"})
+        serve_all(gov)
+        assert permit(store, f"c{number}") is not None
+        assert decision(store, f"c{number}")["verdict"] == "permitted"
+    assert pending(store) == []
+    assert store.run("EXISTS", store.keys.at(LAST_CLOSE, "BTCUSDT")) == 0
+    assert metric(gov, "p32_errors_total", kind="last_close") == 2
+    noted = [it.message for it in caplog.records if "last close" in it.message]
+    assert noted == ["last close of a symbol can't be used"]
+    store.run("ACL", "SETUSER", "nonote", "+set")
+    send(store, CLOSE | {"plan_id": "c2"})
+    serve_all(gov)
+    assert store.run("EXISTS", store.keys.at(LAST_CLOSE, "BTCUSDT")) == 1
+    assert metric(gov, "p32_errors_total", kind="last_close") == 2
     gov.close()
 
 
