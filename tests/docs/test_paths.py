@@ -80,3 +80,14 @@ def anchors(page: Path) -> set[str]:
     for heading in re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE):
         found.add(re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-"))
     return found
+
+
+def test_nothing_refers_to_a_document_that_is_not_here() -> None:
+    outside = re.compile(r"\b(sections? [1-8]|(the|of the) (specification|seed)\b)", re.IGNORECASE)
+    found = {
+        f"{file.relative_to(ROOT)}: {match[0]}"
+        for file in tracked("qtctl", "docs", "tests", "etc", "units", "*.md")
+        if file.suffix != ".svg" and file.name != "test_paths.py"
+        for match in outside.finditer(file.read_text("utf-8"))
+    }
+    assert not found, "\n".join(sorted(found))

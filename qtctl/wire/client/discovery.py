@@ -1,8 +1,8 @@
 """Where the primary is: asked of Sentinel, or of the nodes of a cluster.
 
-All keys of ours share one hash tag, hence one slot, hence one node: on a cluster too a single plain
-connection to one server is all there is, and whatever moves (a failover, a slot) is found by asking
-again. Source: section 5 of the specification ("Redis URLs").
+All keys of qtctl share one hash tag, hence one slot, hence one node: on a cluster too, one plain
+connection to one server is enough, and whatever moves (a failover, a slot) is found by asking
+again. Source: docs/configuration.md#redis-urls.
 """
 
 from collections import deque

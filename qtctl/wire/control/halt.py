@@ -1,7 +1,7 @@
-"""Stopping and going on: sets kill keys, takes open permits back, and undoes what a halt has set.
+"""Halt and resume: sets kill keys, withdraws open permits, and undoes what a halt has set.
 
 What the steps do is in halt.lua, withdraw_open.lua and resume.lua. The stop comes first: whatever
-goes wrong after it, the governors' next plan meets it. Source: section 1 of the specification.
+goes wrong after it, the governors' next plan meets it. Source: docs/decisions.md#halts.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

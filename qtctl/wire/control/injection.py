@@ -1,8 +1,8 @@
-"""Synthetic scores, targets and plans: written so that they can be taken away again.
+"""Synthetic scores, targets and plans: written so that they can be removed again.
 
 What is covered is kept whole (DUMP) with the moment it would have expired, beside a digest of what
-was written; what somebody else changed since is left alone. Source: sections 1 and 4 of the
-specification.
+was written; what somebody else changed since is left alone.
+Source: docs/integration.md#trying-it-out.
 """
 
 from collections.abc import Mapping

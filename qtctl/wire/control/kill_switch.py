@@ -1,8 +1,8 @@
-"""The kill switch as it stands: every name in `kill_keys`, the symbols that are stopped for
-themselves, and who stopped them, where `qtctl halt` did.
+"""The kill switch as it stands: every name in `kill_keys`, the symbols that are halted
+individually, and who halted them, if it was `qtctl halt`.
 
-Source: section 1 of the specification, `kill` and the other names in `kill_keys`. For one batch
-with other reads: `asks` gives the commands, `rows_of` makes rows of their replies.
+Source: docs/rules.md#the-gates. For one batch with other reads: `asks` gives the commands,
+`rows_of` makes rows of their replies.
 """
 
 from collections.abc import Iterable, Sequence

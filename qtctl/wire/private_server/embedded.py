@@ -5,7 +5,7 @@ The server itself holds a lock on `server.lock` there, inherited from whoever st
 second server over the same files is impossible, also after the starter was killed. `serve`
 holds `serve.lock`, so that no two of them share a server and end it for each other.
 
-Source: section 5 of the specification ("Redis URLs").
+Source: docs/configuration.md#redis-urls.
 """
 
 import contextlib
@@ -209,7 +209,7 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     if given:
         return Path(given)
     xdg = environ.get("XDG_STATE_HOME", "")
-    if xdg.startswith("/"):  # a relative one is to be ignored, says the XDG specification
+    if xdg.startswith("/"):  # XDG: a relative path must be ignored
         return Path(xdg) / "qtctl"
     home = environ.get("HOME")
     return (Path(home) if home else Path.home()) / ".local" / "state" / "qtctl"

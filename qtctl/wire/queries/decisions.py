@@ -1,6 +1,6 @@
 """Decisions as they lie in Redis, and the limits they were judged by.
 
-Source: section 3 of the specification, "Decision record".
+Source: docs/redis-contract.md#decision.
 """
 
 from collections.abc import Iterable, Sequence

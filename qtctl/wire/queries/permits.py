@@ -1,6 +1,6 @@
 """Permits as they lie in Redis: listing by the index, looking at one, taking one.
 
-Source: sections 1 and 3 of the specification. Every reader takes both encodings.
+Source: docs/redis-contract.md#permit. Every reader takes both encodings.
 """
 
 from collections.abc import Sequence

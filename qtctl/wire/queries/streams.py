@@ -1,7 +1,4 @@
-"""Reading a stream from its end, and following it without a gap or a repeat.
-
-Source: section 4 of the specification, `tail`.
-"""
+"""Reading a stream from its end, and following it without a gap or a repeat."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,7 +1,4 @@
-"""Targets, scores and proposals side by side, as people look at them.
-
-Source: section 4 of the specification, `target list` and `eff list`.
-"""
+"""Targets, scores and proposals side by side, as people look at them."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,4 @@
-"""What became of an entry of the plan stream, as far as others can see.
-
-Source: section 4 of the specification, `tail plans` and `inject plan --wait`.
-"""
+"""What became of an entry of the plan stream, as far as others can see."""
 
 from collections.abc import Mapping, Sequence
 

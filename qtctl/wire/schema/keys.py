@@ -1,6 +1,6 @@
 """Every key and stream: template, type, lifetime, who writes it, what it holds.
 
-Source: section 1 of the specification. The table in docs/redis-contract.md is made from CONTRACT.
+The table in docs/redis-contract.md is made from CONTRACT.
 """
 
 from collections.abc import Iterable

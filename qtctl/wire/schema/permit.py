@@ -1,6 +1,6 @@
 """The permit on the wire: a JSON string, or a hash where `permit_encoding` says so.
 
-Source: section 3 of the specification, "Permit JSON".
+Source: docs/redis-contract.md#permit.
 """
 
 from collections.abc import Callable

@@ -2,7 +2,7 @@
 docs/redis-contract.md. Golden bytes in tests/wire pin them. Here are the proposal, the hint and
 the small ones; permit.py and decision.py have the two large ones.
 
-Source: section 1 ("Numbers on the wire") and section 2 (proposal).
+Source: docs/redis-contract.md#how-values-are-written.
 Bytes from Redis are decoded here, once: `backslashreplace`, so that a bad byte is visible and
 never raises.
 """
