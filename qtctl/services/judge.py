@@ -7,10 +7,10 @@ import msgspec
 
 from qtctl import __version__
 from qtctl.domain import plans
-from qtctl.domain.downsize import DownsizeRules, Hint, hint
+from qtctl.domain.downsize import DownsizeRules, hint
 from qtctl.domain.gates import Limits
 from qtctl.domain.plans import Plan, PlanRules, Unreadable
-from qtctl.domain.readings import MISSING, assess
+from qtctl.domain.readings import MISSING, Efficiency, assess
 from qtctl.domain.reasons import EffReason, Verdict
 from qtctl.errors import WireError
 from qtctl.logs import Line, log_batch
@@ -127,13 +127,12 @@ class Judge:
         if not readable:
             return []
         rules = self._rules
-        hints = self._hints([plan for _, plan in readable if plan.execute], now)
-        neutral = hint(MISSING, rules.downsize)
+        efficiencies = self._efficiencies([plan for _, plan in readable if plan.execute], now)
         requests = [
             CommitRequest(
                 plan=plan,
                 entry_id=entry.id,
-                hint=hints.get(plan.symbol, neutral),
+                hint=hint(efficiencies.get(plan.symbol, MISSING), rules.downsize),
                 deliveries=entry.deliveries,
                 attempts=attempt,
                 instance=rules.instance,
@@ -159,23 +158,24 @@ class Judge:
         log_batch(decisions_log, logging.INFO, lines)
         return failed
 
-    def _hints(self, wanted: Sequence[Plan], now: float) -> dict[str, Hint]:
-        """The downsize hint for each symbol; a score that can't be read never blocks."""
+    def _efficiencies(self, wanted: Sequence[Plan], now: float) -> dict[str, Efficiency]:
+        """The efficiency of each symbol; a score that can't be read never blocks."""
         rules = self._rules.downsize
-        keys = {symbol: self._store.keys.at(EFFICIENCY, symbol)
-                for symbol in sorted({plan.symbol for plan in wanted})}  # fmt: skip
-        hints: dict[str, Hint] = {}
-        bad: dict[str, str] = {}
-        readings = scores.efficiencies(self._store, [*keys.values()])
-        for (symbol, key), raw in zip(keys.items(), readings, strict=True):
-            efficiency = assess(raw, now, rules.eff_ttl_sec, rules.min_conf)
-            if efficiency.reason is EffReason.UNUSABLE:
-                bad[key] = efficiency.problem
-            hints[symbol] = hint(efficiency, rules)
-        self._bad_scores.update(bad, keys.values())
+        symbols = sorted({plan.symbol for plan in wanted})
+        keys = [self._store.keys.at(EFFICIENCY, symbol) for symbol in symbols]
+        found = [
+            assess(reading, now, rules.eff_ttl_sec, rules.min_conf)
+            for reading in scores.efficiencies(self._store, keys)
+        ]
+        bad = {
+            key: efficiency.problem
+            for key, efficiency in zip(keys, found, strict=True)
+            if efficiency.reason is EffReason.UNUSABLE
+        }
+        self._bad_scores.update(bad, keys)
         if bad:
             self._metrics.errors.labels("efficiency").inc(len(bad))
-        return hints
+        return dict(zip(symbols, found, strict=True))
 
     def _refused(self, entry_id: str, problem: WireError) -> str:
         self._metrics.errors.labels("commit").inc()

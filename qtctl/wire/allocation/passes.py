@@ -54,7 +54,7 @@ class _Pass:
         self._maxlen, self._ttl_sec = maxlen, ttl_sec
         self._due: deque[Callable[[], None]] = deque()
         self.problems: dict[str, str] = {}
-        self.refused: list[list[Proposal]] = []
+        self.refused: list[Sequence[Proposal]] = []
 
     def catch_up(self, left: int) -> None:
         """Receives replies until at most `left` requests are in flight."""
@@ -91,19 +91,12 @@ class _Pass:
         self._due.append(settled)
 
     def _write(self, made: list[Proposal]) -> None:
-        if not made:
-            return
-        commands = proposals.commands(self._store, made, self._maxlen, self._ttl_sec)
-        size = proposals.SYMBOLS_PER_MULTI
-        multis = [made[start : start + size] for start in range(0, len(made), size)]
-        at = 0
-        for multi in multis:
-            to = at + len(multi) * proposals.PER_SYMBOL
-            self._pipe.send(commands[at:to], atomic=True, hold=to < len(commands))
-            at = to
-        self._due.append(partial(self._have_written, multis))
+        multis = proposals.multis(self._store, made, maxlen=self._maxlen, ttl_sec=self._ttl_sec)
+        for place, (_, commands) in enumerate(multis, 1):
+            self._pipe.send(commands, atomic=True, hold=place < len(multis))
+        self._due.append(partial(self._have_written, [written for written, _ in multis]))
 
-    def _have_written(self, multis: Sequence[list[Proposal]]) -> None:
+    def _have_written(self, multis: Sequence[Sequence[Proposal]]) -> None:
         for made in multis:
             try:
                 replies = self._pipe.receive()

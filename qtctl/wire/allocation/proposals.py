@@ -14,29 +14,65 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import PROPOSED
 from qtctl.wire.schema.records import PROPOSAL, packed, packed_words
 
-PER_SYMBOL = 3
 SYMBOLS_PER_MULTI = 5
 """A hash and its lifetime are set in one MULTI, so each has whole symbols. A large MULTI costs the
 server more: everything queued is freed at once."""
+_PER_SYMBOL = 3
+Multi = tuple[Sequence[Proposal], Sequence[Command]]
+"""Some proposals and the commands that write them."""
+
+
+def multis(
+    store: Store, proposals: Sequence[Proposal], *, maxlen: int, ttl_sec: int
+) -> list[Multi]:
+    """What writes these proposals, as one MULTI after the other."""
+    commands = _commands(store, proposals, maxlen, ttl_sec)
+    size = SYMBOLS_PER_MULTI
+    return [
+        (
+            proposals[start : start + size],
+            commands[start * _PER_SYMBOL : (start + size) * _PER_SYMBOL],
+        )
+        for start in range(0, len(proposals), size)
+    ]
 
 
 def write(
     store: Store, proposals: Sequence[Proposal], *, maxlen: int, ttl_sec: int
 ) -> dict[str, str]:
-    """Writes proposals, several symbols per MULTI; returns what failed: key to problem.
+    """Writes a few proposals in one MULTI; returns what failed: key to problem.
 
-    A problem with one symbol never costs another its proposal. Errors: RedisUnreachable.
+    A command refused when it is queued (no permission, no memory) discards the whole MULTI: it is
+    halved until the offending proposal is found. Errors: RedisUnreachable.
     """
+    try:
+        replies = store.batch(_commands(store, proposals, maxlen, ttl_sec), atomic=True)
+    except errors.WireError as problem:
+        if len(proposals) == 1:
+            return {store.keys.at(PROPOSED, proposals[0].symbol): str(problem)}
+        middle = len(proposals) // 2
+        halves = proposals[:middle], proposals[middle:]
+        found = [write(store, half, maxlen=maxlen, ttl_sec=ttl_sec) for half in halves]
+        return found[0] | found[1]
+    return problems(store, proposals, replies)
+
+
+def problems(store: Store, proposals: Sequence[Proposal], replies: Sequence[Any]) -> dict[str, str]:
+    """The errors among the replies to a MULTI: key to problem."""
     found: dict[str, str] = {}
-    for start in range(0, len(proposals), SYMBOLS_PER_MULTI):
-        _write(store, proposals[start : start + SYMBOLS_PER_MULTI], maxlen, ttl_sec, found)
+    for place, reply in enumerate(replies):
+        if is_error(reply):
+            symbol = proposals[place // _PER_SYMBOL].symbol
+            added = place % _PER_SYMBOL == 0
+            key = store.keys.proposed_stream if added else store.keys.at(PROPOSED, symbol)
+            found[key] = str(reply_error(reply))
     return found
 
 
-def commands(
+def _commands(
     store: Store, proposals: Sequence[Proposal], maxlen: int, ttl_sec: int
 ) -> list[Command]:
-    """The commands that write these: PER_SYMBOL for each, in their order."""
+    """The commands that write these: _PER_SYMBOL for each, in their order."""
     keys, words = store.keys, 2 * len(PROPOSAL)
     stream = keys.proposed_stream
     # Trimming is work for the server; trimming once for all of these bounds the stream as well.
@@ -52,33 +88,3 @@ def commands(
         out += (add + fields, hset + key + fields, expire + key + ttl)
         add = then
     return out
-
-
-def problems(store: Store, proposals: Sequence[Proposal], replies: Sequence[Any]) -> dict[str, str]:
-    """The errors among the replies to `commands`: key to problem."""
-    found: dict[str, str] = {}
-    for place, reply in enumerate(replies):
-        if is_error(reply):
-            symbol = proposals[place // PER_SYMBOL].symbol
-            added = place % PER_SYMBOL == 0
-            key = store.keys.proposed_stream if added else store.keys.at(PROPOSED, symbol)
-            found[key] = str(reply_error(reply))
-    return found
-
-
-def _write(
-    store: Store, proposals: Sequence[Proposal], maxlen: int, ttl_sec: int, found: dict[str, str]
-) -> None:
-    try:
-        replies = store.batch(commands(store, proposals, maxlen, ttl_sec), atomic=True)
-    except errors.WireError as problem:
-        # A command refused when it is queued (no permission, no memory) discards the whole MULTI:
-        # halve it until the offending proposal is found.
-        if len(proposals) == 1:
-            found[store.keys.at(PROPOSED, proposals[0].symbol)] = str(problem)
-            return
-        middle = len(proposals) // 2
-        _write(store, proposals[:middle], maxlen, ttl_sec, found)
-        _write(store, proposals[middle:], maxlen, ttl_sec, found)
-        return
-    found |= problems(store, proposals, replies)
