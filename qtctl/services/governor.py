@@ -110,7 +110,7 @@ class Governor:
                     self._look()
                 elif ids.order(group.last_id) >= ids.order(last):
                     break
-                self._intake.poll()
+            self._intake.poll()
             self.step(clock.now())
         if self._skipped:
             self._report_skipped()

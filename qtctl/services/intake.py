@@ -107,14 +107,11 @@ class Intake:
 
     def wait(self) -> None:
         """Until there is something to take, at most BLOCK_SEC."""
-        if self._read or self._in_round():
-            return
-        block_sec = 0.0 if self._phase is Phase.CLAIM else self._block_sec()
-        self._read += self._new(self._count, block_sec)
+        self._fetch(0.0 if self._phase is Phase.CLAIM else self._block_sec())
 
     def poll(self) -> None:
-        """Reads the new entries that are there, without waiting."""
-        self._read += self._new(self._count)
+        """The same without waiting."""
+        self._fetch(0.0)
 
     def retry_later(self) -> None:
         """Redis refused an entry: it stays pending and comes again in RETRY_SEC."""
@@ -167,6 +164,11 @@ class Intake:
         self._read += claimed
         if self._claim_from == CLAIM_START:
             self._phase = Phase.NEW
+
+    def _fetch(self, block_sec: float) -> None:
+        """Reads new entries, unless there is something to take already."""
+        if not self._read and not self._in_round():
+            self._read = self._new(self._count, block_sec)
 
     def _new(self, count: int, block_sec: float = 0.0) -> list[Entry]:
         """New entries; every read of them comes through here."""

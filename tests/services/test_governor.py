@@ -273,6 +273,23 @@ def test_a_backlog_of_an_hour_is_passed_in_bulk_with_one_event(store: Store) -> 
     service.close()
 
 
+def test_a_backlog_is_one_event_though_claims_come_in_between(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim takes several passes where many entries are pending; none ends the backlog."""
+    monkeypatch.setattr(governor_module, "LOOK_SEC", 0)
+    now, count = store.now_ms(), 12_000
+    store.run("XGROUP", "CREATE", store.keys.plans, GROUP, "0", "MKSTREAM")
+    store.batch(
+        [("XADD", store.keys.plans, f"{now - 5_000_000 + n}-0", "plan_id", n) for n in range(count)]
+    )
+    service = governor(store)
+    service.open(clock.now())
+    serve_all(service)
+    assert [e["count"] for e in events(store)] == [str(count)]
+    service.close()
+
+
 def test_no_permit_while_redis_may_evict(
     store: Store, gov: Governor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
