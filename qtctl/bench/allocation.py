@@ -1,6 +1,5 @@
 """One pass of the allocation loop beside its bare Redis floor and beside a naive loop."""
 
-import contextlib
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 
@@ -8,12 +7,11 @@ from qtctl import clock
 from qtctl.bench import naive
 from qtctl.bench.figures import Figure, ratio, spread
 from qtctl.bench.recording import Floor, recording
-from qtctl.bench.stage import FOREIGN, PACE_SEC, Stage, another, put_targets, symbols
+from qtctl.bench.stage import FOREIGN, PACE_SEC, Stage, connect, put_targets, stage, symbols
 from qtctl.services.allocation import AllocationLoop
 from qtctl.settings import Allocation
 from qtctl.wire.allocation.symbols import SPREAD
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.keys import Keys
 
 SMALL, LARGE = 10_000, 100_000
 NAIVE_SYMBOLS = 2_000
@@ -22,19 +20,18 @@ FOREIGN_PASSES = 10
 MANY_ROUNDS = 15
 
 
-def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
+def measure(on: Stage, rounds: int) -> Iterator[Figure]:
     """The figures of the allocation loop, as they come."""
-    store = stage.store()
     names = symbols(LARGE)
-    put_targets(store, names[:SMALL])
-    loop = _loop(stage.url)
-    commands = _commands(stage)
-    floor = Floor(stage.url, commands)
+    put_targets(on.store, names[:SMALL])
+    loop = _loop(on.url)
+    commands = _commands(on)
+    floor = Floor(on.url, commands)
     floors, passes, naives = [], [], []
     for _ in range(rounds):
         floors.append(_paced(floor.run) * 1000)
         passes.append(_paced(lambda: _pass(loop)) * 1000)
-        took = naive.allocation(stage.url, names[:NAIVE_SYMBOLS])
+        took = naive.allocation(on.url, names[:NAIVE_SYMBOLS])
         naives.append(took * SMALL / NAIVE_SYMBOLS * 1000)
     floor.close()
     small = spread(passes)
@@ -48,25 +45,24 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
     def grow(place: Store) -> None:
         put_targets(place, names[SMALL:])
 
-    few, many = _compared(stage, loop, names[:SMALL], grow, max(rounds, MANY_ROUNDS))
+    few, many = _compared(on, loop, names[:SMALL], grow, max(rounds, MANY_ROUNDS))
     yield Figure("allocation", "100,000 symbols, beside 10,000", ratio(many, few), 11,
                  measured=spread(many), beside=spread(few))  # fmt: skip
-    if not stage.private:
-        # Afresh: a keyspace that has just shrunk is still being put in order by the server.
-        stage.empty()
-        put_targets(store, names[:SMALL])
-        loop = _loop(stage.url)
-    alone, crowded = _compared(stage, loop, names[:SMALL], _crowd, FOREIGN_PASSES)
+    if not on.private:
+        # Afresh: the server is still reorganizing a keyspace that has just shrunk.
+        on.empty()
+        put_targets(on.store, names[:SMALL])
+        loop = _loop(on.url)
+    alone, crowded = _compared(on, loop, names[:SMALL], _crowd, FOREIGN_PASSES)
     yield Figure("allocation", "1,000,000 foreign keys, beside none",
                  statistics.fmean(crowded) / statistics.fmean(alone), 1.5,
                  measured=spread(crowded), beside=spread(alone),
                  note=f"means of {FOREIGN_PASSES} passes")  # fmt: skip
     loop.close()
-    store.close()
 
 
 def _compared(
-    stage: Stage,
+    on: Stage,
     loop: AllocationLoop,
     names: Sequence[str],
     change: Callable[[Store], None],
@@ -74,20 +70,18 @@ def _compared(
 ) -> tuple[list[float], list[float]]:
     """Passes over these symbols as they are, and after a change, in ms.
 
-    In turns, on a second server: what else the machine does meanwhile slows both. On a server that
-    was named the ones come after the others.
+    In turns, on a second server: other load on the machine slows both. On a named server, first all
+    of the one, then all of the other.
     """
-    if not stage.private:
+    if not on.private:
         before = [_paced(lambda: _pass(loop)) * 1000 for _ in range(rounds)]
-        store = stage.store()
-        change(store)
-        store.close()
+        change(on.store)
         _settle(loop)
         return before, [_paced(lambda: _pass(loop)) * 1000 for _ in range(rounds)]
     before, after = [], []
-    with another() as other, contextlib.closing(other.store()) as store:
-        put_targets(store, names)
-        change(store)
+    with stage(None) as other:
+        put_targets(other.store, names)
+        change(other.store)
         changed = _loop(other.url)
         _settle(changed)
         for _ in range(rounds):
@@ -104,14 +98,14 @@ def _settle(loop: AllocationLoop) -> None:
 
 
 def _crowd(store: Store) -> None:
-    """A million keys of others."""
+    """A million foreign keys."""
     for start in range(0, FOREIGN_KEYS, 50_000):
         store.batch([("SET", f"{FOREIGN}{number}", 1) for number in range(start, start + 50_000)])
 
 
-def _commands(stage: Stage) -> list[bytes]:
+def _commands(on: Stage) -> list[bytes]:
     """What one pass sends."""
-    with recording(stage.directory, stage.url) as recorder:
+    with recording(on.directory, on.url) as recorder:
         loop = _loop(recorder.url)
         recorder.commands.clear()
         _pass(loop)
@@ -121,7 +115,7 @@ def _commands(stage: Stage) -> list[bytes]:
 
 
 def _loop(url: str) -> AllocationLoop:
-    loop = AllocationLoop(Store(url, Keys(), timeout_sec=60.0), Allocation(name="bench"))
+    loop = AllocationLoop(connect(url), Allocation(name="bench"))
     loop.open(clock.now())
     _pass(loop)
     return loop

@@ -1,4 +1,4 @@
-"""One figure: what was measured, beside what, and the target."""
+"""One figure: what was measured, beside what, and its target."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import msgspec
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Several rounds of the same: the median, the mean, the least and the most."""
+    """Several rounds of one measurement."""
 
     median: float
     mean: float
@@ -17,10 +17,10 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """A target and how it was met.
+    """A measured value and its target.
 
     value is compared with target: at most it, or at least it where `at_least`. unit: `x` for a
-    ratio, else `ms`, `MB`. measured and beside are what a ratio was made of, round by round, with
+    ratio, else `ms`, `MB`. measured and beside are the two sides of a ratio over all rounds, with
     their unit.
     """
 
@@ -49,8 +49,8 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratio(ours: Sequence[float], beside: Sequence[float]) -> float:
-    """The median of the ratios round by round: within one round both sides share whatever else
-    the machine does."""
+    """The median of the ratios round by round: within a round other load on the machine affects
+    both, and between rounds it comes and goes."""
     return statistics.median(mine / other for mine, other in zip(ours, beside, strict=True))
 
 

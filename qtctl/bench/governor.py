@@ -1,17 +1,16 @@
 """Permits per second beside the bare Redis floor and beside a naive governor."""
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 from qtctl import clock
 from qtctl.bench import naive
 from qtctl.bench.figures import Figure, ratio, spread
 from qtctl.bench.recording import Floor, recording
-from qtctl.bench.stage import PACE_SEC, Stage, score, symbols
+from qtctl.bench.stage import PACE_SEC, Stage, connect, plan, score, symbols
 from qtctl.services.governor import Governor
 from qtctl.settings import Governor as Settings
-from qtctl.wire.client.pipe import Command
-from qtctl.wire.client.store import Store
-from qtctl.wire.schema.keys import DECISION, GROUP, PERMIT, Keys
+from qtctl.wire.schema.keys import DECISION, GROUP, PERMIT
 from qtctl.wire.schema.records import pairs, text
 
 PLANS, NAIVE_PLANS = 5_000, 500
@@ -37,7 +36,7 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
 
 
 def _round(stage: Stage, head: str) -> tuple[float, float]:
-    """Seconds for the plans by the governor, and by what it sends, on the same plans again."""
+    """Seconds for the governor, and for its commands alone, on the same plans."""
     names = symbols(PLANS, head)
     entries = queue(stage, names, GROUP)
     with recording(stage.directory, stage.url) as recorder:
@@ -62,7 +61,7 @@ def _serve(url: str) -> float:
         name="bench", max_queue_age_sec=3600, max_plan_age_sec=3600,
         max_opens_per_5min_total=NO_LIMIT,
     )  # fmt: skip
-    governor = Governor(Store(url, Keys(), timeout_sec=60.0), settings, allow_eviction=False)
+    governor = Governor(connect(url), settings, allow_eviction=False)
     governor.open(clock.now())
     begun = clock.monotonic()
     governor.once(clock.now())
@@ -74,11 +73,10 @@ def _serve(url: str) -> float:
 def _naive(stage: Stage, head: str) -> float:
     queue(stage, symbols(10, head), GROUP)
     _serve(stage.url)
-    store = stage.store()
+    store = stage.store
     name = symbols(10, head)[0]
     record = pairs(store.run("HGETALL", store.keys.at(DECISION, f"plan-{name}")))
     permit = text(store.run("GET", store.keys.at(PERMIT, f"plan-{name}")))
-    store.close()
     queue(stage, symbols(NAIVE_PLANS, head), "naive")
     clock.sleep(PACE_SEC)
     return naive.governor(stage.url, NAIVE_PLANS, record, permit)
@@ -92,28 +90,22 @@ def queue(
     *,
     keep: bool = False,
 ) -> list[str]:
-    """A plan and a score for each symbol, and nothing else but what is kept; the ids of the
-    entries."""
-    store = stage.store()
+    """A plan and a score for each symbol, on an empty server unless `keep`; ids of the entries."""
+    store = stage.store
     if not keep:
         stage.empty()
         store.run("XGROUP", "CREATE", store.keys.plans, group, "0", "MKSTREAM")
     now = int(clock.now())
     store.batch([score(store, name, "0.2", now) for name in names])
-    commands: list[Command] = [
-        ("XADD", store.keys.plans, entries[place] if entries else "*", "plan_id", f"plan-{name}",
-         "symbol", name, "action", "OPEN_PROPOSED", "decision", "EXECUTE", "kill_score", "0.1",
-         "side", "BUY", "qty", "0.01", "price", "5000", "reduceOnly", "false", "timestamp", now,
-         "source", "bench")
-        for place, name in enumerate(names)
-    ]  # fmt: skip
-    ids = [text(each) for each in store.batch(commands)]
-    store.close()
-    return ids
+    ids = store.batch(
+        [
+            plan(store, name, now, each)
+            for name, each in zip(names, entries or repeat("*"), strict=False)
+        ]
+    )
+    return [text(each) for each in ids]
 
 
 def _permits(stage: Stage) -> int:
-    store = stage.store()
-    count: int = store.run("ZCARD", store.keys.permits)
-    store.close()
+    count: int = stage.store.run("ZCARD", stage.store.keys.permits)
     return count

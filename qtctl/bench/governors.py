@@ -21,10 +21,10 @@ PLANS = 10_000
 MOST = 4
 WAIT_SEC = 120.0
 GROWS, STANDS = 1.15, 0.9
-"""Two beside one: at least this much where there was room to grow, and where there was none."""
+"""Two beside one: the least ratio where there was room to grow, and where there was none."""
 FULL_SERVER, FULL_CORES = 0.9, 0.75
-"""The server's one core, and all cores of the machine, are full from here: the rest is waiting
-for one another."""
+"""From these shares on the server's one core, and all cores of the machine, count as full: the rest
+is waiting for each other."""
 _SETS = (
     "governor.max_queue_age_sec=3600",
     "governor.max_plan_age_sec=3600",
@@ -41,35 +41,35 @@ class Round(msgspec.Struct, frozen=True):
 
     @property
     def cores(self) -> float:
-        """All of them."""
+        """The sum."""
         return self.server_cores + self.governors_cores
 
 
 def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
-    """Two beside one; the curve, with the cores that were busy, is its note.
+    """Two beside one; the note has the whole curve, with the busy cores.
 
-    It grows until the server or the cores are the limit. Where two have reached it, what is asked
+    The rate grows until the server or the cores are the limit. If two have reached it, the target
     is that the second costs little.
     """
     curve: dict[int, list[Round]] = {count: [] for count in range(1, MOST + 1)}
-    # In turns: whatever else the machine does falls on all of them.
+    # In turns: other load on the machine hits all of them.
     for place in range(min(rounds, 3)):
         for count, found in curve.items():
             found.append(_round(stage, count, f"G{count}{place}x"))
     rates = {count: [each.rate for each in found] for count, found in curve.items()}
     cores = _cores()
-    listed = ", ".join(
+    by_number = ", ".join(
         f"{count}: {_median(found).rate:,.0f} ({_median(found).cores:.1f} of {cores} cores)"
         for count, found in curve.items()
     )
     yield Figure("governors", "permits a second, two governors beside one",
                  ratio(rates[2], rates[1]), target(_median(curve[2]), cores), at_least=True,
                  measured=spread(rates[2]), beside=spread(rates[1]), measured_unit="permits/s",
-                 note=f"by their number: {listed}")  # fmt: skip
+                 note=f"by their number: {by_number}")  # fmt: skip
 
 
 def target(two: Round, cores: int) -> float:
-    """What two must reach beside one, by what they kept busy of so many cores."""
+    """The target for two beside one, by how many cores they kept busy."""
     limited = two.server_cores >= FULL_SERVER or two.cores >= FULL_CORES * cores
     return STANDS if limited else GROWS
 
@@ -94,7 +94,7 @@ def _round(stage: Stage, count: int, head: str) -> Round:
             )
             for place in range(count)
         ]
-        # The stream is filled while they sleep: what is measured is theirs alone.
+        # The stream is filled while they sleep: only their own work is measured.
         for each in running:
             each.pause()
         queue(stage, names, GROUP, keep=True)
@@ -110,28 +110,24 @@ def _round(stage: Stage, count: int, head: str) -> Round:
 
 
 def _server_cpu_sec(stage: Stage) -> float:
-    store = stage.store()
-    found = info(store)
-    store.close()
+    found = info(stage.store)
     return float(found["used_cpu_user"]) + float(found["used_cpu_sys"])
 
 
 def _until_permitted(stage: Stage, running: list[Served], begun: float) -> float:
-    store = stage.store()
+    store = stage.store
     for each in running:
         each.go_on()
     while store.run("ZCARD", store.keys.permits) < PLANS:
         if clock.monotonic() - begun > WAIT_SEC:
             raise QtctlError(f"{len(running)} governors did not permit {PLANS:,} plans in time")
         clock.sleep(0.005)
-    took = clock.monotonic() - begun
-    store.close()
-    return took
+    return clock.monotonic() - begun
 
 
 def _shares(stage: Stage, names: list[str]) -> Counter[str]:
-    """By whom each plan was permitted. One event for each: none was decided twice."""
-    store = stage.store()
+    """How many plans each instance permitted. One event per plan: none was decided twice."""
+    store = stage.store
     events = Counter(
         pairs(raw)["plan_id"] for _, raw in store.reply(("XRANGE", store.keys.events, "-", "+"))
     )
@@ -141,5 +137,4 @@ def _shares(stage: Stage, names: list[str]) -> Counter[str]:
          for name in names]
     )  # fmt: skip
     assert all(verdict == b"permitted" for _, verdict in found), "each plan has its permit"
-    store.close()
     return Counter(text(instance) for instance, _ in found)

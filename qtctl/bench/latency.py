@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from qtctl import clock
 from qtctl.bench.figures import Figure, percentile, ratio, spread
 from qtctl.bench.services import served
-from qtctl.bench.stage import Stage, put_targets, score, symbols
+from qtctl.bench.stage import Stage, plan, put_targets, score, symbols
 from qtctl.wire.schema.records import pairs, text
 
 RATE = 100
@@ -32,9 +32,7 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
                      ratio(halves[name], halves["ping"]), most, measured=spread(halves[name]),
                      beside=spread(halves["ping"]))  # fmt: skip
     stage.empty()
-    store = stage.store()
-    put_targets(store, symbols(SYMBOLS))
-    store.close()
+    put_targets(stage.store, symbols(SYMBOLS))
     worst = []
     with served(stage, "all", 2, BUSY):
         _plans(stage, "warm", RATE)
@@ -47,20 +45,18 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
 
 def _pings(stage: Stage) -> list[float]:
     """Round trips in ms, at the same pace."""
-    store = stage.store()
     took = []
     for _ in range(RATE):
         clock.sleep(1 / RATE)
         begun = clock.monotonic()
-        store.run("PING")
+        stage.store.run("PING")
         took.append((clock.monotonic() - begun) * 1000)
-    store.close()
     return took
 
 
 def _plans(stage: Stage, head: str, count: int) -> list[float]:
     """Milliseconds from XADD to the event of the permit, plan by plan."""
-    store = stage.store()
+    store = stage.store
     events = store.keys.events
     names = symbols(count, head)
     now = int(clock.now())
@@ -73,13 +69,9 @@ def _plans(stage: Stage, head: str, count: int) -> list[float]:
         next_at += 1 / RATE
         clock.sleep(max(0.0, next_at - clock.monotonic()))
         begun = clock.monotonic()
-        store.run("XADD", store.keys.plans, "*", "plan_id", f"plan-{name}", "symbol", name,
-                  "action", "OPEN_PROPOSED", "decision", "EXECUTE", "kill_score", "0.1", "side",
-                  "BUY", "qty", "0.01", "price", "5000", "reduceOnly", "false", "timestamp",
-                  int(clock.now()), "source", "bench")  # fmt: skip
+        store.run(*plan(store, name, int(clock.now())))
         ((_, entries),) = store.run("XREAD", "BLOCK", 10_000, "STREAMS", events, at)
         took.append((clock.monotonic() - begun) * 1000)
         at = text(entries[-1][0])
         assert pairs(entries[-1][1])["event"] == "permitted"
-    store.close()
     return took

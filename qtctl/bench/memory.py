@@ -13,12 +13,12 @@ HOUR = 360
 """Passes of an hour at the usual interval of 10 s."""
 INTERVAL_SEC = 0.1
 SETTLED = 120
-"""Passes until everything that is kept exists."""
+"""Passes until caches are filled."""
 
 
 def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
     """The figures of memory; one round is enough."""
-    store = stage.store()
+    store = stage.store
     put_targets(store, symbols(FEW))
     with served(stage, "all", 2, (f"allocation.interval_sec={INTERVAL_SEC}",)) as process:
         _passes(store, SETTLED)
@@ -26,13 +26,12 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
         _passes(store, HOUR)
         after = process.resident_mb()
     yield Figure("memory", "serve all with 1,000 symbols", after, 60, unit="MB")
-    yield Figure("memory", "after 360 passes more", after / settled, 1.05,
+    yield Figure("memory", "after 360 more passes", after / settled, 1.05,
                  note=f"{settled:.1f} MB, then {after:.1f} MB")  # fmt: skip
     put_targets(store, symbols(MANY))
     with served(stage, "all", 2, ("allocation.interval_sec=1",)) as process:
         _passes(store, 5)
         found = process.resident_mb()
-    store.close()
     yield Figure("memory", "serve all with 100,000 symbols", found, 400, unit="MB")
 
 

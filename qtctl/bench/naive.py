@@ -1,4 +1,4 @@
-"""The same work as a plain service would do it: plain redis-py, a round trip per command."""
+"""The same work as a plain service does it: redis-py out of the box, a round trip per command."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,7 @@
-"""All commands of one loop, recorded as they pass and sent again without the loop: the floor.
+"""All commands of one loop, recorded as they pass, and sent again without the loop: the floor.
 
-The recorder stands between a service and the server, byte for byte. The floor packs what it took
-down beforehand, sends it over one socket in chunks, parses the replies and throws them away.
+The recorder passes every byte between a service and the server. The floor packs what was recorded
+beforehand, sends it over one socket in chunks, parses the replies and discards them.
 """
 
 import contextlib
@@ -35,28 +35,20 @@ def connected(url: str) -> socket.socket:
 class Recorder:
     """A socket in front of a server; `commands` has what passed through, in order."""
 
-    def __init__(self, directory: Path, server_url: str) -> None:
+    def __init__(self, path: Path, server_url: str) -> None:
         self._server_url = server_url
-        path = directory / "recorder.sock"
         self.url = f"unix://{quote(str(path))}"
         self.commands: list[bytes] = []
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
         self._lock = threading.Lock()
-
-    def start(self) -> None:
-        """Accepts connections."""
         threading.Thread(target=self._accept, daemon=True).start()
-
-    def stop(self) -> None:
-        """Accepts no more connections; existing ones end with their service."""
-        self._listener.close()
 
     def _accept(self) -> None:
         while True:
             try:
-                client, _ = self._listener.accept()
+                client, _ = self.listener.accept()
             except OSError:
                 return
             threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
@@ -85,19 +77,18 @@ class Recorder:
 
 @contextlib.contextmanager
 def recording(directory: Path, server_url: str) -> Iterator[Recorder]:
-    """A recorder for the duration of a `with`."""
-    recorder = Recorder(directory, server_url)
-    recorder.start()
+    """A recorder for the length of a `with`; open connections end with their service."""
+    path = directory / "recorder.sock"
+    recorder = Recorder(path, server_url)
     try:
         yield recorder
     finally:
-        recorder.stop()
-        with contextlib.suppress(FileNotFoundError):
-            (directory / "recorder.sock").unlink()
+        recorder.listener.close()
+        path.unlink(missing_ok=True)
 
 
 class Floor:
-    """Commands that are ready to be sent."""
+    """Commands ready to be sent."""
 
     def __init__(self, url: str, commands: Sequence[bytes]) -> None:
         self._socket = connected(url)
@@ -108,7 +99,7 @@ class Floor:
         ]
 
     def run(self) -> float:
-        """Seconds that the server and the wire take for them."""
+        """Seconds that the server and the connection take for them."""
         reader = hiredis.Reader()
         begun = clock.monotonic()
         for packed, count in self._chunks:
@@ -121,5 +112,5 @@ class Floor:
         return clock.monotonic() - begun
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         self._socket.close()

@@ -1,4 +1,4 @@
-"""The suites by name, each on a stage of its own."""
+"""The suites by name, each on its own stage."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 

@@ -1,16 +1,16 @@
-"""`qtctl serve` as a process of its own, as operators run it."""
+"""`qtctl serve` as a process, as operators run it, and what it costs."""
 
 import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from qtctl import clock
 from qtctl.bench.stage import Stage
 from qtctl.errors import QtctlError
+from qtctl.wire.private_server.serving import serve
 from qtctl.wire.schema.keys import SERVICE
 
 START_SEC = 30.0
@@ -23,11 +23,11 @@ class Served:
         self._process = process
 
     def pause(self) -> None:
-        """Suspends it until `go_on`."""
+        """Stop it until `go_on`."""
         self._process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Resumes it."""
+        """Let it continue."""
         self._process.send_signal(signal.SIGCONT)
 
     def resident_mb(self) -> float:
@@ -46,20 +46,10 @@ class Served:
 @contextlib.contextmanager
 def served(stage: Stage, what: str, count: int, sets: Sequence[str] = ()) -> Iterator[Served]:
     """`qtctl serve WHAT` once its `count` services have their records in Redis."""
-    settings = (
-        "allocation.metrics_port=0",
-        "governor.metrics_port=0",
-        "logging.level=error",
-        *sets,
-    )
-    options = [part for each in settings for part in ("--set", each)]
-    command = [sys.executable, "-m", "qtctl", "serve", what, "--redis-url", stage.url, *options]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("QTCTL_")}
-    process = subprocess.Popen(
-        command, env=environ | {"QTCTL_CONFIG": os.devnull}, stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    store = stage.store()
+    environ["QTCTL_CONFIG"] = os.devnull
+    process = serve(what, stage.url, ("logging.level=error", *sets), environ)
+    store = stage.store
     try:
         deadline = clock.monotonic() + START_SEC
         pattern = store.keys.pattern(SERVICE)
@@ -69,7 +59,6 @@ def served(stage: Stage, what: str, count: int, sets: Sequence[str] = ()) -> Ite
             clock.sleep(0.02)
         yield Served(process)
     finally:
-        store.close()
         process.terminate()
         try:
             process.wait(10)

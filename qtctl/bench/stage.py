@@ -1,9 +1,10 @@
-"""Where the bench runs: on a private server, or on a named one that has no keys of qtctl."""
+"""Where the benches run: a private server, or a named one that holds nothing of ours."""
 
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -17,64 +18,56 @@ from qtctl.wire.schema.keys import EFFICIENCY, TARGET, Keys
 
 PACE_SEC = 0.3
 """A pause before each round: a loop is idle between passes, and an idle machine wakes slowly."""
+FOREIGN = "qtctl-bench:foreign:"
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """A server and a folder for sockets."""
+    """A server with a connection to it, and a folder for sockets."""
 
     url: str
     directory: Path
     private: bool
-
-    def store(self) -> Store:
-        """A new connection."""
-        return Store(self.url, Keys(), timeout_sec=60.0)
+    store: Store
 
     def empty(self) -> None:
-        """Removes everything the measurement created."""
-        store = self.store()
+        """Delete everything that was measured with."""
         if self.private:
-            store.run("FLUSHALL")
-        else:
-            for pattern in (f"{store.keys.prefix}*", f"{FOREIGN}*"):
-                found = list(store.scan_keys(pattern))
-                store.batch([("UNLINK", key) for key in found])
-        store.close()
-
-
-FOREIGN = "qtctl-bench:foreign:"
+            self.store.run("FLUSHALL")
+            return
+        for pattern in (f"{self.store.keys.prefix}*", f"{FOREIGN}*"):
+            found = list(self.store.scan_keys(pattern))
+            self.store.batch([("UNLINK", key) for key in found])
 
 
 @contextlib.contextmanager
 def stage(url: str | None) -> Iterator[Stage]:
     """A private server for the length of a `with`, or the one named.
 
-    Errors: RefusedError where that holds any key of ours, UsageError where it is none.
+    Errors: RefusedError where that holds any key of ours, UsageError where it is not one server.
     """
     if url is None:
-        with another() as private:
-            yield private
+        with temporary() as server, contextlib.closing(connect(server.url)) as store:
+            yield Stage(server.url, server.directory, True, store)
         return
     if nodes_of(url) is not None:
         raise UsageError(f"bench measures one server: {display_url(url)} names several")
-    with tempfile.TemporaryDirectory(prefix="qtctl-bench-") as directory:
-        named = Stage(url, Path(directory), False)
-        store = named.store()
+    with (
+        tempfile.TemporaryDirectory(prefix="qtctl-bench-") as directory,
+        contextlib.closing(connect(url)) as store,
+    ):
         found = next(store.scan_keys(f"{store.keys.prefix}*"), None)
-        store.close()
         if found is not None:
-            raise RefusedError(f"found {found}: a bench needs a Redis without any keys of qtctl")
+            raise RefusedError(f"{found} exists: a bench needs a Redis that holds nothing of ours")
+        named = Stage(url, Path(directory), False, store)
         try:
             yield named
         finally:
             named.empty()
 
 
-@contextlib.contextmanager
-def another() -> Iterator[Stage]:
-    """One more private server."""
-    with temporary() as server:
-        yield Stage(server.url, server.directory, True)
+def connect(url: str) -> Store:
+    """A connection that is patient: some measured commands take seconds."""
+    return Store(url, Keys(), timeout_sec=60.0)
 
 
 def symbols(count: int, head: str = "S") -> list[str]:
@@ -100,3 +93,11 @@ def score(store: Store, name: str, value: str, at: int) -> Command:
     """One score, as upstream writes it."""
     return ("HSET", store.keys.at(EFFICIENCY, name), "efficiency_score", value,
             "confidence", "0.9", "ts", at, "mode", "live", "version", "1")  # fmt: skip
+
+
+def plan(store: Store, symbol: str, at: int, entry_id: Any = "*") -> Command:
+    """An open plan on this symbol, as upstream sends it; its id is `plan-SYMBOL`."""
+    return ("XADD", store.keys.plans, entry_id, "plan_id", f"plan-{symbol}", "symbol", symbol,
+            "action", "OPEN_PROPOSED", "decision", "EXECUTE", "kill_score", "0.1", "side", "BUY",
+            "qty", "0.01", "price", "5000", "reduceOnly", "false", "timestamp", at,
+            "source", "bench")  # fmt: skip

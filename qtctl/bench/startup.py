@@ -1,4 +1,4 @@
-"""What a command costs before it does anything, beside the imports that it needs."""
+"""What a command costs before it does anything, beside the imports that it needs anyway."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ READS = ("import typer, rich.table, redis", 1.4)
 
 
 def measure(rounds: int) -> Iterator[Figure]:
-    """The figures of startup: in turns, so that a slow minute is slow for both."""
+    """The figures of startup, in turns, so that a slow minute slows both."""
     with stage(None) as on:
         reading = ("permit", "list", "--redis-url", on.url)
         for what, arguments, (imports, most) in (
@@ -34,7 +34,7 @@ def measure(rounds: int) -> Iterator[Figure]:
 
 
 def _qtctl() -> list[str]:
-    """The installed command, if it is beside this Python."""
+    """The installed command beside this Python."""
     script = os.path.join(os.path.dirname(sys.executable), "qtctl")  # noqa: PTH118, PTH120
     return [script] if os.access(script, os.X_OK) else [sys.executable, "-m", "qtctl"]
 

@@ -1,11 +1,11 @@
-"""The actors of a run: symbols and plans of its own, what they write, and its removal.
+"""The inputs of a run: symbols and plans of its own, what is written for them, and its removal.
 
-Every run has names that no other has, so that two at once do not disturb each other, and nothing
-of a real symbol is ever touched. Source: docs/proofs.md.
+Every run has names that no other has, so that two at once do not disturb each other, and no real
+symbol is ever touched.
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -28,7 +28,7 @@ from qtctl.wire.schema.keys import (
 from qtctl.wire.schema.records import pairs, text
 
 TTL_SEC = 300
-"""The inputs expire after this, whatever happens to the proof."""
+"""Its inputs are gone then, even if the proof was killed."""
 SOURCE = "qtctl-proof"
 PLAN = {
     "decision": "EXECUTE",
@@ -39,7 +39,7 @@ PLAN = {
 CLOSE = {"action": "FULL_CLOSE_PROPOSED", "side": "CLOSE", "reduceOnly": "true"}
 """On a live system: a plan that can't open anything."""
 OPEN = {"action": "OPEN_PROPOSED", "side": "BUY", "qty": "0.001", "price": "100"}
-"""In the sandbox: the whole way, through every gate."""
+"""In the sandbox: an open, through every gate."""
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -51,13 +51,13 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Fixtures:
-    """All actors of a run, on one Redis."""
+    """All subjects of a run, on one Redis."""
 
     def __init__(self, store: Store, scenarios: Sequence[Scenario], *, live: bool) -> None:
         self._store = store
         self._live = live
         run = secrets.token_hex(4)
-        self.actors = tuple(
+        self.subjects = tuple(
             Subject(scenario, f"QTPROOF{run.upper()}{number}USDT", f"qtproof-{run}-{number}")
             for number, scenario in enumerate(scenarios)
             if scenario.what == "data"
@@ -65,13 +65,9 @@ class Fixtures:
         self._begin_ids: dict[str, str] = {}
         self._plan_entries: dict[str, str] = {}
 
-    def of(self, scenario: Scenario) -> Subject:
-        """The actor of a data scenario."""
-        return next(actor for actor in self.actors if actor.scenario is scenario)
-
     def names(self) -> str:
-        """What it will write, for a person to agree to."""
-        return ", ".join(actor.symbol for actor in self.actors)
+        """The symbols that it will write, for a person to confirm."""
+        return ", ".join(subject.symbol for subject in self.subjects)
 
     def write_inputs(self) -> None:
         """Targets and scores. Errors: RedisUnreachable, WireError."""
@@ -80,16 +76,16 @@ class Fixtures:
             newest = store.run("XREVRANGE", stream, "+", "-", "COUNT", 1)
             self._begin_ids[stream] = text(newest[0][0]) if newest else "0-0"
         commands: list[Command] = []
-        for actor in self.actors:
-            given = actor.scenario.given
-            if actor.scenario.step == "step1":
+        for subject in self.subjects:
+            given = subject.scenario.given
+            if subject.scenario.step == "step1":
                 commands += self._hash(
-                    TARGET, actor, "target_usd", BASE_USD, "confidence", "0.8",
+                    TARGET, subject, "target_usd", BASE_USD, "confidence", "0.8",
                     "timestamp", now, "mode", SOURCE,
                 )  # fmt: skip
             if given is not None:
                 commands += self._hash(
-                    EFFICIENCY, actor, "efficiency_score", given.score,
+                    EFFICIENCY, subject, "efficiency_score", given.score,
                     "confidence", given.confidence, "mode", SOURCE, "version", SOURCE,
                     "ts", now - given.age_sec,
                 )  # fmt: skip
@@ -99,67 +95,67 @@ class Fixtures:
                 raise reply
 
     def send_plans(self) -> None:
-        """One plan for each actor of step 2. Errors: RedisUnreachable, WireError."""
+        """One plan for each subject of step 2. Errors: RedisUnreachable, WireError."""
         kind = CLOSE if self._live else OPEN
-        for actor in self.actors:
-            if actor.scenario.step != "step2":
+        for subject in self.subjects:
+            if subject.scenario.step != "step2":
                 continue
             fields = {
-                "plan_id": actor.plan_id,
-                "symbol": actor.symbol,
+                "plan_id": subject.plan_id,
+                "symbol": subject.symbol,
                 "timestamp": str(self._store.now_ms() // 1000),
             }
             fields |= PLAN | kind
             flat = [part for pair in fields.items() for part in pair]
             entry_id = self._store.run("XADD", self._store.keys.plans, "*", *flat)
-            self._plan_entries[actor.plan_id] = text(entry_id)
+            self._plan_entries[subject.plan_id] = text(entry_id)
 
     def proposals(self) -> dict[str, dict[str, str]]:
         """The latest stream entry of each symbol since the inputs were written."""
         found: dict[str, dict[str, str]] = {}
-        symbols = {actor.symbol for actor in self.actors}
+        symbols = {subject.symbol for subject in self.subjects}
         for _, fields in self._since(self._store.keys.proposed_stream):
             if fields.get("symbol") in symbols:
                 found[fields["symbol"]] = fields
         return found
 
-    def remove(self, after_inputs: Callable[[], None]) -> None:
-        """Removes every key and entry of this run: inputs first, then (once a pass that may
-        still be under way is over: after_inputs) what was made from them."""
-        store, at = self._store, self._store.keys.at
-        symbols = [actor.symbol for actor in self.actors]
-        inputs = [at(spec, symbol) for symbol in symbols for spec in (TARGET, EFFICIENCY)]
-        entries = list(self._plan_entries.values())
-        store.batch([("DEL", *inputs), *self._plan_removal(entries)])
-        try:
-            after_inputs()
-        finally:
-            plan_ids = [actor.plan_id for actor in self.actors]
-            keys = [at(spec, id_) for id_ in plan_ids for spec in (PERMIT, DECISION, BLOCK)]
-            keys += [
-                at(spec, symbol) for symbol in symbols for spec in (PROPOSED, LEDGER, LAST_CLOSE)
-            ]
-            commands: list[Command] = [("DEL", *keys), *self._plan_removal(entries)]
-            for index in (store.keys.permits, store.keys.ledger_total):
-                commands.append(("ZREM", index, *plan_ids))
-            for stream in self._streams():
-                mine = [id_ for id_, fields in self._since(stream) if self._is_ours(fields)]
-                if mine:
-                    commands.append(("XDEL", stream, *mine))
-            store.batch(commands)
-            # A stream that is empty now, and that no group reads, was made for proofs alone.
-            store.scripts("drop_empty", [((stream,), ()) for stream in self._streams()])
+    def remove_inputs(self) -> None:
+        """Delete targets, scores and plans. Errors: RedisUnreachable."""
+        at = self._store.keys.at
+        inputs = [at(spec, each.symbol) for each in self.subjects for spec in (TARGET, EFFICIENCY)]
+        self._store.batch([("DEL", *inputs), *self._plan_removal()])
 
-    def _plan_removal(self, entries: Sequence[str]) -> list[Command]:
-        if not entries:
+    def remove_results(self) -> None:
+        """Delete what the services made of the inputs. Errors: RedisUnreachable."""
+        store, at = self._store, self._store.keys.at
+        plan_ids = [subject.plan_id for subject in self.subjects]
+        keys = [at(spec, id_) for id_ in plan_ids for spec in (PERMIT, DECISION, BLOCK)]
+        keys += [
+            at(spec, each.symbol)
+            for each in self.subjects
+            for spec in (PROPOSED, LEDGER, LAST_CLOSE)
+        ]
+        commands: list[Command] = [("DEL", *keys), *self._plan_removal()]
+        for index in (store.keys.permits, store.keys.ledger_total):
+            commands.append(("ZREM", index, *plan_ids))
+        for stream in self._streams():
+            mine = [id_ for id_, fields in self._since(stream) if self._is_ours(fields)]
+            if mine:
+                commands.append(("XDEL", stream, *mine))
+        store.batch(commands)
+        # A stream that is empty now, and that no group reads, was made for proofs alone.
+        store.scripts("drop_empty", [((stream,), ()) for stream in self._streams()])
+
+    def _plan_removal(self) -> list[Command]:
+        if not self._plan_entries:
             return []
-        plans = self._store.keys.plans
+        plans, entries = self._store.keys.plans, self._plan_entries.values()
         return [("XDEL", plans, *entries), ("XACK", plans, GROUP, *entries)]
 
     def _is_ours(self, fields: dict[str, str]) -> bool:
         return (
-            any(fields.get("symbol") == actor.symbol for actor in self.actors)
-            or any(fields.get("plan_id") == actor.plan_id for actor in self.actors)
+            any(fields.get("symbol") == subject.symbol for subject in self.subjects)
+            or any(fields.get("plan_id") == subject.plan_id for subject in self.subjects)
             or fields.get("entry_id") in self._plan_entries.values()
         )
 
@@ -176,6 +172,6 @@ class Fixtures:
             begin = text(page[-1][0]) if len(page) == 1000 else None
             assert begin is None or order(begin) > (0, 0)
 
-    def _hash(self, spec: Any, actor: Subject, *fields: Any) -> tuple[Command, Command]:
-        key = self._store.keys.at(spec, actor.symbol)
+    def _hash(self, spec: Any, subject: Subject, *fields: Any) -> tuple[Command, Command]:
+        key = self._store.keys.at(spec, subject.symbol)
         return ("HSET", key, *fields), ("EXPIRE", key, TTL_SEC)

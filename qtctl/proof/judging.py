@@ -1,17 +1,15 @@
-"""From what was read back to checks: a proposal, a permit, the metrics, a service's health."""
+"""Checks on what was read back: a proposal, a permit, the metrics, a service's health."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from qtctl import probe
 from qtctl.probe import Page
 from qtctl.proof import pages
-from qtctl.proof.environment import Environment, systemd_says
+from qtctl.proof.environment import Environment, unit_state
 from qtctl.proof.fixtures import Subject
 from qtctl.proof.pages import Series, total
-from qtctl.proof.results import Check, equal, holds
+from qtctl.proof.results import Check, equal
 from qtctl.proof.scenarios import SERVICE_OF, Scenario
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries.decisions import by_id
@@ -21,56 +19,51 @@ from qtctl.wire.schema.records import pairs
 from qtctl.wire.schema.service import ServiceRecord
 
 BY_REDIS = ("redis_unreachable", "redis_error", "exception", "write", "commit", "not_ready")
-"""Kinds of errors that another system's symbol can't cause."""
+"""Kinds of errors that no foreign symbol can cause."""
 LAST_SUCCESS = {
     "step1": "p29_shadow_last_success_timestamp_seconds",
     "step2": "p32_last_success_timestamp_seconds",
 }
 ERRORS = {"step1": "p29_shadow_errors_total", "step2": "p32_errors_total"}
+Samples = Mapping[Series, float]
+"""The metrics of a service; empty where it did not run."""
 
 
-class Baseline(msgspec.Struct, frozen=True):
-    """The metrics of a step's service before the run; empty where it did not run yet."""
-
-    samples: dict[Series, float] = {}
-
-
-def scrape(stage: Environment, step: str) -> Baseline:
-    """The metrics as they are now, empty if they can't be read."""
-    service = stage.service(step)
-    page = _get(service, "/metrics")
-    return Baseline(pages.samples(page.body) if page.status == 200 else {})
+def scrape(environment: Environment, step: str) -> Samples:
+    """The metrics now, empty where they can't be read."""
+    page = _get(environment.service(step), "/metrics")
+    return pages.samples(page.body) if page.status == 200 else {}
 
 
-def proposal(store: Store, actor: Subject, entry: Mapping[str, str] | None) -> list[Check] | None:
+def proposal(store: Store, subject: Subject, entry: Mapping[str, str] | None) -> list[Check] | None:
     """The checks on a proposal, None while there is none."""
-    key = store.keys.at(PROPOSED, actor.symbol)
+    key = store.keys.at(PROPOSED, subject.symbol)
     shown = pairs(store.run("HGETALL", key))
     if not shown or entry is None:
         return None
     ttl = int(store.run("TTL", key))
     checks = [
         equal(f"{key} {field}", value, shown.get(field))
-        for field, value in actor.scenario.expected.items()
+        for field, value in subject.scenario.expected.items()
     ]
     checks.append(
-        holds(f"{store.keys.proposed_stream} has the same", "the same ten fields",
+        Check(f"{store.keys.proposed_stream} has the same", "the same ten fields",
               "the same" if dict(entry) == shown else f"{dict(entry)}", dict(entry) == shown)
     )  # fmt: skip
-    checks.append(holds(f"{key} lifetime", "1 to 600 s", f"{ttl} s", 0 < ttl <= 600))
+    checks.append(Check(f"{key} lifetime", "1 to 600 s", f"{ttl} s", 0 < ttl <= 600))
     return checks
 
 
-def permit(store: Store, actor: Subject) -> tuple[list[Check], str] | None:
+def permit(store: Store, subject: Subject) -> tuple[list[Check], str] | None:
     """The checks on a permit and a note, None while there is neither permit nor decision.
 
-    While trading is halted there is no permit; the hint is in the decision, and is proven there.
+    While trading is halted there is no permit; the hint is in the decision and is checked there.
     """
-    key = store.keys.at(PERMIT, actor.plan_id)
-    # The decision first: if it exists, so does the permit, unless somebody took it. The other
-    # way round a permit that comes in between would not be looked at.
-    decision = by_id(store, [actor.plan_id]).get(actor.plan_id)
-    held = one(store, actor.plan_id)
+    key = store.keys.at(PERMIT, subject.plan_id)
+    # The decision first: once it exists, so does the permit, unless somebody took it. The other way
+    # round a permit that arrives in between would be missed.
+    decision = by_id(store, [subject.plan_id]).get(subject.plan_id)
+    held = one(store, subject.plan_id)
     if held is not None and held.fields is not None:
         ttl = held.ttl_sec
         lives = "no lifetime" if ttl is None else f"{ttl:.1f} s"
@@ -78,22 +71,22 @@ def permit(store: Store, actor: Subject) -> tuple[list[Check], str] | None:
             equal(f"{key} granted", "true", _text(held.fields.get("granted"))),
             equal(f"{key} decision", "EXECUTE", _text(held.fields.get("decision"))),
             equal(f"{key} consumed", "false", _text(held.fields.get("consumed"))),
-            *_hint(key, actor, held.fields),
-            holds(f"{key} lifetime", "up to 60 s", lives, ttl is not None and 0 < ttl <= 60),
+            *_hint(key, subject, held.fields),
+            Check(f"{key} lifetime", "up to 60 s", lives, ttl is not None and 0 < ttl <= 60),
         ], ""
     if decision is None:
         return None
-    where = f"the decision on {actor.plan_id}"
+    where = f"the decision on {subject.plan_id}"
     if decision.get("reason") == "kill_switch_active":
         halted = f"trading is halted ({decision.get('kill_key')}={decision.get('kill_value')})"
-        return _hint(where, actor, decision), f"{halted}: no permit; the hint is in the decision"
+        return _hint(where, subject, decision), f"{halted}: no permit; the hint is in the decision"
     seen = f"{decision.get('verdict')}, {decision.get('reason')}"
-    return [equal(f"{where}", "permitted, ok", seen), *_hint(where, actor, decision)], ""
+    return [equal(f"{where}", "permitted, ok", seen), *_hint(where, subject, decision)], ""
 
 
-def metrics(stage: Environment, before: Baseline, applied: Mapping[str, str]) -> list[Check]:
-    """The checks that the metrics show what was applied (symbol to the factor in its permit)."""
-    service = stage.service("step2")
+def metrics(environment: Environment, before: Samples, applied: Mapping[str, str]) -> list[Check]:
+    """The checks that the applied factors, by symbol, show in the metrics."""
+    service = environment.service("step2")
     address = service.metrics if service else ""
     page = _get(service, "/metrics")
     where = f"http://{address}/metrics"
@@ -103,13 +96,13 @@ def metrics(stage: Environment, before: Baseline, applied: Mapping[str, str]) ->
     found = pages.samples(page.body)
     typed = "# TYPE p32_eff_apply_total counter" in page.body
     checks.append(
-        holds(f"{where} p32_eff_apply_total", "registered as a counter",
+        Check(f"{where} p32_eff_apply_total", "registered as a counter",
               "registered" if typed else "not there", typed)
     )  # fmt: skip
     now = total(found, "p32_eff_apply_total")
-    grown = (now or 0.0) - (total(before.samples, "p32_eff_apply_total") or 0.0)
+    grown = (now or 0.0) - (total(before, "p32_eff_apply_total") or 0.0)
     checks.append(
-        holds(f"{where} p32_eff_apply_total", f"grown by {len(applied)} or more", f"by {grown:g}",
+        Check(f"{where} p32_eff_apply_total", f"grown by {len(applied)} or more", f"by {grown:g}",
               grown >= len(applied))
     )  # fmt: skip
     for symbol, wanted in applied.items():
@@ -119,12 +112,12 @@ def metrics(stage: Environment, before: Baseline, applied: Mapping[str, str]) ->
     return checks
 
 
-def health(stage: Environment, step: str, before: Baseline, now: float) -> list[Check]:
+def health(environment: Environment, step: str, before: Samples, now: float) -> list[Check]:
     """Ready, alive, with a fresh last pass, and no errors meanwhile; now in epoch seconds."""
-    name, service = SERVICE_OF[step], stage.service(step)
+    name, service = SERVICE_OF[step], environment.service(step)
     if service is None:
-        seen = stage.trouble(step) or "no record of it"
-        return [holds(f"the {name} runs", "a record of it in Redis", seen, False)]
+        seen = environment.trouble(step) or "no record of it"
+        return [Check(f"the {name} runs", "a record of it in Redis", seen, False)]
     checks = [
         _answers(f"http://{service.metrics}{path}", _get(service, path))
         for path in ("/readyz", "/livez")
@@ -135,17 +128,17 @@ def health(stage: Environment, step: str, before: Baseline, now: float) -> list[
         return [*checks, _answers(where, page)]
     found = pages.samples(page.body)
     checks.append(_fresh(where, step, service, total(found, LAST_SUCCESS[step]), now))
-    checks += _no_new_errors(where, step, found, before, live=stage.live)
-    unit = systemd_says(name) if stage.live else None
+    checks += _no_new_errors(where, step, found, before, live=environment.live)
+    unit = unit_state(name) if environment.live else None
     if unit is not None:
-        checks.append(holds("systemctl is-active", "active", unit, unit.endswith(": active")))
+        checks.append(Check("systemctl is-active", "active", unit, unit.endswith(": active")))
     return checks
 
 
-def _hint(where: str, actor: Subject, fields: Mapping[str, Any]) -> list[Check]:
+def _hint(where: str, subject: Subject, fields: Mapping[str, Any]) -> list[Check]:
     return [
         equal(f"{where} {field}", value, _text(fields.get(field)))
-        for field, value in actor.scenario.expected.items()
+        for field, value in subject.scenario.expected.items()
     ]
 
 
@@ -161,34 +154,34 @@ def _get(service: ServiceRecord | None, path: str) -> Page:
 
 def _answers(where: str, page: Page) -> Check:
     seen = f"{page.status} {page.body}".strip() if page.status != 200 else "200"
-    return holds(f"GET {where}", "200", " ".join(seen.split())[:300], page.status == 200)
+    return Check(f"GET {where}", "200", " ".join(seen.split())[:300], page.status == 200)
 
 
 def _fresh(where: str, step: str, service: ServiceRecord, last: float | None, now: float) -> Check:
     limit = service.late_after_sec
     if last is None or last == 0:
-        return holds(f"{where} {LAST_SUCCESS[step]}", f"not over {limit:g} s ago", "never", False)
+        return Check(f"{where} {LAST_SUCCESS[step]}", f"not over {limit:g} s ago", "never", False)
     age = max(0.0, now - last)
     late = "late: " if age > limit else ""
-    return holds(
+    return Check(
         f"{where} {LAST_SUCCESS[step]}", f"not over {limit:g} s ago", f"{late}{age:.1f} s ago",
         not late,
     )  # fmt: skip
 
 
 def _no_new_errors(
-    where: str, step: str, found: Mapping[Series, float], before: Baseline, *, live: bool
+    where: str, step: str, found: Mapping[Series, float], before: Samples, *, live: bool
 ) -> list[Check]:
-    """In a sandbox no error at all; live none that only Redis or we could have caused."""
+    """In a sandbox no error at all; live none that only Redis or the proof could have caused."""
     name = ERRORS[step]
     grown = {
-        dict(labels).get("kind", ""): value - before.samples.get((metric, labels), 0.0)
+        dict(labels).get("kind", ""): value - before.get((metric, labels), 0.0)
         for (metric, labels), value in found.items()
         if metric == name
     }
     counted = {k: v for k, v in grown.items() if v > 0 and (not live or k in BY_REDIS)}
     seen = ", ".join(f"{kind} +{value:g}" for kind, value in sorted(counted.items())) or "none"
-    return [holds(f"{where} {name}", "none meanwhile", seen, not counted)]
+    return [Check(f"{where} {name}", "none meanwhile", seen, not counted)]
 
 
 def explained(scenario: Scenario, settings: Mapping[str, tuple[Any, str]]) -> list[Check]:
@@ -201,6 +194,6 @@ def explained(scenario: Scenario, settings: Mapping[str, tuple[Any, str]]) -> li
         value, origin = settings.get(name, (assumed, ""))
         if value != assumed:
             checks.append(
-                holds(f"setting {name}", f"{assumed:g} (assumed)", f"{value:g} ({origin})", False)
+                Check(f"setting {name}", f"{assumed:g} (assumed)", f"{value:g} ({origin})", False)
             )
     return checks

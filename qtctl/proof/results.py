@@ -15,17 +15,12 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def equal(what: str, expected: str, actual: str | None) -> Check:
-    """The check that it is exactly what was expected; None is missing."""
+    """A check that the text is exactly the expected one; None: it was not there."""
     return Check(what, expected, "(not there)" if actual is None else actual, expected == actual)
 
 
-def holds(what: str, expected: str, actual: str, ok: bool) -> Check:
-    """A condition, with both sides in words."""
-    return Check(what, expected, actual, ok)
-
-
 class ScenarioResult(msgspec.Struct, frozen=True):
-    """One scenario, run. duration_s from the step's start to its last look."""
+    """One scenario, run. duration_s: from the step's start to its last look."""
 
     step: str
     id: str
@@ -33,11 +28,11 @@ class ScenarioResult(msgspec.Struct, frozen=True):
     duration_s: float
     checks: tuple[Check, ...]
     note: str = ""
-    """What a reader must know though nothing failed: trading was halted, …"""
+    """What a reader must know although nothing failed: trading was halted, …"""
 
     @property
     def passed(self) -> bool:
-        """True if every check passed; a scenario without checks has proven nothing."""
+        """True if there was a check, and all held."""
         return bool(self.checks) and all(check.ok for check in self.checks)
 
 

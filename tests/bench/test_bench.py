@@ -33,8 +33,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def on(server: Embedded, redis_url: str) -> Stage:
-    return Stage(redis_url, server.directory, True)
+def on(server: Embedded, redis_url: str, store: Store) -> Stage:
+    return Stage(redis_url, server.directory, True, store)
 
 
 @pytest.mark.usefixtures("small")
@@ -95,7 +95,7 @@ def test_a_server_with_our_keys_on_it_is_refused(
     store.run("SET", "quantum:kill", "0")
     said = Cli(redis_url, capsys)("bench", "governor")
     assert said.code == 4
-    assert "found quantum:kill" in said.err
+    assert "quantum:kill exists" in said.err
     assert store.run("GET", "quantum:kill") == b"0"
 
 

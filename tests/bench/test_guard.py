@@ -81,7 +81,7 @@ def test_a_pass_of_the_allocation_loop(
 def test_a_plan_of_the_governor(
     redis_url: str, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    queue(Stage(redis_url, tmp_path, True), symbols(COUNT, "G"), GROUP)
+    queue(Stage(redis_url, tmp_path, True, store), symbols(COUNT, "G"), GROUP)
     settings = GovernorSettings(
         name="guard", max_queue_age_sec=3600, max_plan_age_sec=3600,
         max_opens_per_5min_total=NO_LIMIT,

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from qtctl.proof.reports import page
-from qtctl.proof.results import Report, ScenarioResult, holds
+from qtctl.proof.results import Check, Report, ScenarioResult
 from tests.proof.conftest import Prove
 from tests.support.debian import needed
 
@@ -47,7 +47,7 @@ def test_three_files_say_the_same(prove: Prove, folder: Path) -> None:
 
 def test_text_from_elsewhere_is_neither_markup_nor_invisible() -> None:
     evil = "<script>alert(1)</script>\x1b[31m\u202e"
-    check = holds(evil, evil, evil, False)
+    check = Check(evil, evil, evil, False)
     result = ScenarioResult("step1", "high_efficiency", evil, 0.1, (check,), note=evil)
     html = page(Report((result,), 0.1), ABOUT, "2026-01-28 00:00:00Z")
     assert "<script" not in html

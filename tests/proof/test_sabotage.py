@@ -105,7 +105,7 @@ def test_a_service_that_exits_at_once_fails_everything_with_its_last_words(
     assert len(proven.failing) == 12
     for step, id_ in (("step1", "high_efficiency"), ("step2", "missing_efficiency")):
         cause = proven.wrong(step, id_)
-        assert "'qtctl serve' ended with 1: " in cause
+        assert "'qtctl serve' exited 1: " in cause
         assert "out of order" in cause
 
 

@@ -71,14 +71,14 @@ def proof(
     arguments.choice(step, "STEP", CHOICES)
     from qtctl.proof.running import Run
 
-    with _stage(ctx, CHOICES[step], live=live) as stage:
-        settings = _settings(ctx, stage, CHOICES[step])
-        run = Run(stage, CHOICES[step], settings, _teller(ctx))
-        if stage.live:
-            _ask(ctx, run.cast.names(), yes=yes, no_input=no_input)
+    with _environment(ctx, CHOICES[step], live=live) as environment:
+        settings = _settings(ctx, environment, CHOICES[step])
+        run = Run(environment, CHOICES[step], settings, _teller(ctx))
+        if environment.live:
+            _ask(ctx, run.fixtures.names(), yes=yes, no_input=no_input)
         with _interrupted_by_sigterm():
             found = run()
-        about = _about(stage, settings) if report is not None else {}
+        about = _about(environment, settings) if report is not None else {}
     _print(ctx, found)
     if report is not None:
         _write_reports(ctx, report, found, about)
@@ -87,8 +87,8 @@ def proof(
 
 
 @contextmanager
-def _stage(ctx: Context, steps: Sequence[str], *, live: bool) -> "Iterator[Environment]":
-    from qtctl.proof import environment
+def _environment(ctx: Context, steps: Sequence[str], *, live: bool) -> "Iterator[Environment]":
+    from qtctl.proof.environment import Live, sandbox
 
     if live:
         if not ctx.settings.safety.allow_live_proof:
@@ -98,12 +98,12 @@ def _stage(ctx: Context, steps: Sequence[str], *, live: bool) -> "Iterator[Envir
             )
         with ctx.store() as store:
             store.run("PING")
-            yield environment.Live(store)
+            yield Live(store)
         return
     options = [] if ctx.config is None else ["--config", ctx.config]
     options += [part for each in ctx.sets for part in ("--set", each)]
-    with environment.sandbox(steps, options, ctx.environ, ctx.keys()) as stage:
-        yield stage
+    with sandbox(steps, options, ctx.environ, ctx.keys()) as environment:
+        yield environment
 
 
 def _ask(ctx: Context, names: str, *, yes: bool, no_input: bool) -> None:
@@ -129,7 +129,7 @@ def _interrupted_by_sigterm() -> Iterator[None]:
 
 
 def _settings(
-    ctx: Context, stage: "Environment", steps: Sequence[str]
+    ctx: Context, environment: "Environment", steps: Sequence[str]
 ) -> dict[str, tuple[Any, str]]:
     """Every setting in force with its origin, so that a failure can name the one behind it.
 
@@ -143,7 +143,7 @@ def _settings(
     for step in steps:
         name = SERVICE_OF[step]
         own = public(getattr(loaded.settings, name))
-        alive = stage.service(step) if stage.live else None
+        alive = environment.service(step) if environment.live else None
         for field in fields():
             if field.section != name:
                 continue
@@ -204,20 +204,20 @@ def _seen(result: "ScenarioResult") -> str:
     return ", ".join(words) or result.title
 
 
-def _about(stage: "Environment", settings: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
+def _about(environment: "Environment", settings: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
     """What a report must say of its surroundings: version, settings, server, host."""
     import socket
 
     from qtctl import __version__
     from qtctl.settings import display_url
 
-    server = stage.store.server()
+    server = environment.store.server()
     return {
         "version": __version__,
-        "mode": "live" if stage.live else "sandbox",
+        "mode": "live" if environment.live else "sandbox",
         "server": f"{server.name} {server.version}",
-        "url": display_url(stage.store.url) if stage.live else "a private server",
-        "prefix": stage.store.keys.prefix,
+        "url": display_url(environment.store.url) if environment.live else "a private server",
+        "prefix": environment.store.keys.prefix,
         "host": socket.gethostname(),
         "settings": [
             {"setting": name, "value": value, "origin": origin}
