@@ -1,8 +1,8 @@
-"""Where the primary is: asked of Sentinel, or of the nodes of a cluster.
+"""Finds the primary by asking the sentinels, or the nodes of a cluster.
 
-All keys of qtctl share one hash tag, hence one slot, hence one node: on a cluster too, one plain
-connection to one server is enough, and whatever moves (a failover, a slot) is found by asking
-again. Source: docs/configuration.md#redis-urls.
+All our keys share one hash tag, hence one slot, hence one node. So a single plain connection to one
+server is enough on a cluster too, and after any move (a failover, a slot) we simply ask again.
+Source: docs/configuration.md#redis-urls.
 """
 
 from collections import deque
@@ -20,10 +20,10 @@ from qtctl.wire.schema.records import pairs, text
 
 T = TypeVar("T")
 _ASK_SEC = 0.5
-"""A node that takes longer is passed over: another knows the same."""
+"""A node that takes longer is skipped: another one knows the same."""
 _SILENT_SEC = 30.0
-"""A sentinel that did not answer is not asked again for so long whether all is as it was: waiting
-for it holds up plans."""
+"""How long a sentinel that did not answer is left out of the routine checks: waiting for it would
+hold up plans."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -34,14 +34,14 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    """The primary as a node knows it; epoch: of the last failover that it has heard of."""
+    """The primary according to one node; epoch: that of the latest failover it knows of."""
 
     place: Place
     epoch: int
 
 
 class Finder:
-    """Finds the primary by the nodes of a URL; one per connection, not thread safe."""
+    """Finds the primary through the nodes of a URL; one per connection, not thread safe."""
 
     def __init__(self, url: str, nodes: Nodes, prefix: str, access: Access) -> None:
         self._url = display_url(url)
@@ -53,9 +53,9 @@ class Finder:
         self._silent_until: dict[Place, float] = {}
 
     def find(self, connect_to: Callable[[Place], T]) -> T:
-        """What connect_to makes of the primary: of the first server that will do, of those named.
+        """The result of connect_to for the first of the servers named that it accepts.
 
-        Errors: RedisUnreachable with what each node said, and each server that was named.
+        Errors: RedisUnreachable with the problem of each node and of each server named.
         """
         said: dict[str, None] = {}
         for place in self._named(said):
@@ -72,14 +72,14 @@ class Finder:
         return self._nodes.url(place.host, place.port)
 
     def doubt(self) -> None:
-        """What the last one said was wrong, or is not so any more: ask another the next time."""
+        """The last answer was wrong, or is out of date: ask another node next time."""
         self._ask.rotate(-1)
 
     def moved(self, place: Place) -> Place | None:
-        """Another server that is the primary by now, None where that is not known.
+        """The server that has become the primary meanwhile; None if there is none, or nobody knows.
 
-        An isolated primary takes writes until its clients notice: so it is asked of a sentinel
-        again and again. A node of a cluster that is cut off refuses by itself.
+        An isolated primary accepts writes until its clients notice, so a sentinel is asked again
+        and again. A cluster node that is cut off refuses writes by itself.
         """
         asked = self._next_sentinel()
         if asked is None:
@@ -90,12 +90,12 @@ class Finder:
         except (RedisUnreachable, WireError):
             self._silent_until[asked] = clock.monotonic() + _SILENT_SEC
             return None
-        # It may be the one that is behind: the others are heard as well.
+        # This sentinel itself may be out of date: ask the others as well.
         now = next(self._named({}), None)
         return None if now == place else now
 
     def _next_sentinel(self) -> Place | None:
-        """Each in its turn, but for those that did not answer lately; None where none is left."""
+        """The next sentinel in turn, skipping those silent of late; None if none is left."""
         for _ in range(len(self._ask) if self._sentinels else 0):
             self._ask.rotate(-1)
             if self._silent_until.get(self._ask[0], 0.0) <= clock.monotonic():
@@ -103,7 +103,7 @@ class Finder:
         return None
 
     def troubles(self, place: Place) -> list[str]:
-        """Each node that can't be asked, or names another primary than this."""
+        """A line for each node that can't be reached or names another primary than this one."""
         said: list[str] = []
         for node in list(self._ask):
             try:
@@ -116,11 +116,11 @@ class Finder:
         return said
 
     def _named(self, said: dict[str, None]) -> Iterator[Place]:
-        """The servers that the nodes name, each once, the best founded first; `said`: what is
-        wrong with nodes.
+        """The servers that the nodes name as primary, each once, the most credible first; adds to
+        `said` what is wrong with nodes.
 
-        Of sentinels a majority is heard, and the latest failover that one of them knows of
-        counts: one that is cut off, or has not heard yet, names a primary that was replaced.
+        A majority of sentinels is asked, and the latest failover that any of them knows of wins:
+        one that is cut off, or has not heard of it yet, names a primary that was replaced.
         """
         answers: list[_Answer] = []
         enough = len(self._ask) // 2 + 1 if self._sentinels else 1
@@ -140,7 +140,7 @@ class Finder:
                         yield answer.place
 
     def _asked(self, node: Place) -> "_Answer":
-        """Where this node says that the primary is. Errors: RedisUnreachable, WireError."""
+        """The primary according to this node. Errors: RedisUnreachable, WireError."""
         command = (
             ("SENTINEL", "MASTER", self._nodes.service) if self._sentinels else ("CLUSTER", "SLOTS")
         )
@@ -158,7 +158,7 @@ class Finder:
         for first, last, primary, *_ in slots:
             self._learn(text(primary[0] or b""), int(primary[1]))
             if first <= self._slot <= last:
-                # Without a name of its own it is the one that was asked.
+                # A node that does not know its own name means itself.
                 host = text(primary[0] or b"")
                 return Place(node.host if host in ("", "?") else host, int(primary[1]))
         raise self._refused(node, f"knows no owner of slot {self._slot}; is the cluster whole?")
@@ -177,7 +177,7 @@ class Finder:
 
     def _run(self, node: Place, *command: Any) -> Any:
         url = self._nodes.asked(node.host, node.port)
-        # The login of the settings is for the servers; sentinels have one in the URL, or none.
+        # The login in the settings is for the servers; that of sentinels is in the URL, if any.
         access = Access() if self._sentinels else self._access
         with translated(url):
             client = connect(url, connect_timeout_sec=_ASK_SEC, timeout_sec=_ASK_SEC, access=access)

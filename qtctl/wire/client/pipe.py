@@ -1,6 +1,7 @@
-"""Many commands at once, sent ahead of their replies: the server works while we do.
+"""Many commands at once, sent ahead of their replies, so that the server works while we do.
 
-redis-py's own pipeline does the same with several times the work per command.
+redis-py's own pipeline does the same with several times the work per command. This one uses private
+parts of redis-py (`_sock`, `_parser.parse_error`), so pyproject.toml caps redis at what was tested.
 """
 
 from collections import deque
@@ -14,24 +15,25 @@ from redis.exceptions import ResponseError
 from qtctl.wire.client.connect import is_elsewhere
 
 Command = tuple[Any, ...] | bytes
-"""A command as words, or as it stands on the wire (`records.py` packs what is written often)."""
+"""A command as words, or already packed (`records.py` packs what is written often)."""
 _MULTI, _EXEC = hiredis.pack_command(("MULTI",)), hiredis.pack_command(("EXEC",))
 _READ_BYTES = 65_536
 _INCOMPLETE = object()
 
 
 class Pipe:
-    """What was sent over one connection and not answered yet, in order.
+    """Commands sent over one connection whose replies have not been received yet, in order.
 
-    Everything that is sent must be received (or drained) before the connection is used otherwise.
-    Not thread safe. Errors: those of redis and of the socket, after which nothing is known.
+    Everything sent must be received (or drained) before the connection is used for anything else.
+    Not thread safe. Errors: those of redis and of the socket; after one, the connection is in an
+    unknown state.
     """
 
     def __init__(
         self, client: "redis.Redis", *, roams: bool = False, decoded: bool = False
     ) -> None:
-        """roams: a reply that says that another server is the primary now ends it all. decoded:
-        replies are text, as `records.text` makes it, instead of bytes."""
+        """roams: a reply that says that another server is the primary now breaks the connection.
+        decoded: replies are text, as `records.text` makes it, instead of bytes."""
         connection: Any = client.connection
         assert connection is not None, "made with single_connection_client"
         self._connection = connection
@@ -44,8 +46,8 @@ class Pipe:
     def send(
         self, commands: Sequence[Command], *, atomic: bool = False, hold: bool = False
     ) -> None:
-        """Send them, in a MULTI where atomic; their replies come later. hold: together with the
-        next ones, in one write."""
+        """Send commands, in a MULTI if atomic; their replies come later. hold: send them together
+        with the next ones, in one write."""
         packed = b"".join(
             [each if isinstance(each, bytes) else hiredis.pack_command(each) for each in commands]
         )
@@ -58,9 +60,9 @@ class Pipe:
             self._held.clear()
 
     def receive(self) -> list[Any]:
-        """The replies to the oldest ones that were sent; an error stands as an exception.
+        """The replies to the oldest commands still unanswered; an error reply is an exception.
 
-        Errors: ResponseError where a MULTI was refused, which then did nothing.
+        Errors: ResponseError if a MULTI was refused, which then did nothing.
         """
         count, atomic = self._due.popleft()
         if not atomic:
@@ -68,12 +70,12 @@ class Pipe:
         replies = self._replies(count + 2)
         for reply in replies:
             if isinstance(reply, ResponseError):
-                raise reply  # Refused as it was queued: nothing was done.
+                raise reply  # Refused while it was queued: nothing was done.
         done: list[Any] = replies[-1]
         return done
 
     def drain(self) -> None:
-        """Receive what is due, and throw it away."""
+        """Receive all outstanding replies, and discard them."""
         while self._due:
             count, atomic = self._due.popleft()
             self._replies(count + 2 * atomic)

