@@ -82,7 +82,7 @@ DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (
     ("queue_age_sec", "by the id of its stream entry"),
     ("kill_key", "the strictest kill key that was set, else empty"),
     ("kill_value", "its value (a wrong type as <type>)"),
-    ("queued_before_server", "1 where it was queued before this server started"),
+    ("queued_before_server", "1 if it was queued before this server started"),
     ("last_open_at", "last open permitted for the symbol, epoch seconds"),
     ("last_open_age_sec", "the same as an age"),
     ("last_close_age_sec", "of the last full close permitted for the symbol, where remembered"),
@@ -93,7 +93,7 @@ DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (
 """What the atomic step finds and writes, in the order of its reply."""
 
 DECISION_HEAD = (("verdict", "permitted or blocked"), ("reason", "ok, or the gate's word"))
-DECISION_LATER = (("withdrawn_at", "when a conflicting plan or halt took the permit back"),)
+DECISION_LATER = (("withdrawn_at", "when a conflicting plan or a halt withdrew the permit"),)
 DECISION_FIELDS: tuple[tuple[str, str], ...] = (
     *DECISION_HEAD,
     *((field.name, field.holds) for field in _OF_PLAN),

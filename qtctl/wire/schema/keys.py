@@ -135,13 +135,13 @@ REJECTED = KeySpec(
     "stream:governor.rejected",
     "stream",
     "governor",
-    "plans it could not read, to the byte, cut at 64 KiB; about 10,000 kept",
+    "unreadable plans, byte for byte, cut at 64 KiB; about 10,000 kept",
 )
 TRIES = KeySpec(
     "governor:tries:{entry_id}",
     "string",
     "governor",
-    "how often an entry that was delivered again was tried and not finished; gone when settled",
+    "how often an entry that was delivered again was tried and not finished; deleted when settled",
     "1 h",
 )
 KILL = KeySpec(
@@ -155,14 +155,14 @@ HALTED_SYMBOLS = KeySpec(
     "governor:halt:symbols",
     "hash",
     "halt, resume",
-    "symbols that are stopped for themselves: the symbol, and a value as in a kill key; a wrong "
-    "type stops every symbol",
+    "symbols that are halted individually: the symbol, and a value as in a kill key; a wrong type "
+    "stops every symbol",
 )
 HALT_RECORDS = KeySpec(
     "governor:halt:records",
     "hash",
     "halt, resume",
-    "who stopped what: the kill key (without prefix), or `governor:halt:symbols:{symbol}`, and a "
+    "who halted what: the kill key (without prefix), or `governor:halt:symbols:{symbol}`, and a "
     "JSON object of value, who, why, since, before, before_until_ms",
 )
 SERVICE = KeySpec(
@@ -171,13 +171,13 @@ SERVICE = KeySpec(
     "each running service",
     "version, host, pid, started_at, last_pass_at, metrics (host:port), its settings and their "
     "digest",
-    "30 s, or three passes where that is longer",
+    "30 s, or three passes if that is longer",
 )
 INJECTED = KeySpec(
     "qtctl:injected:{key}",
     "hash",
     "inject",
-    "digest of what was written, and what was there before with its remaining lifetime",
+    "digest of what was written, and what was there before with its remaining TTL",
     "that of what it covers",
 )
 
