@@ -26,12 +26,12 @@ def shell(inspection: Inspection) -> Findings:
         yield wrong(inspection.problem, "no command of this shell works",
                     inspection.words.qtctl("config", "check"))  # fmt: skip
         return
-    for told in inspection.warnings:
-        found = _VARIABLE.match(told)
+    for what in inspection.warnings:
+        found = _VARIABLE.match(what)
         command = (
             _in_shell(inspection, found[1]) if found else inspection.words.qtctl("config", "show")
         )
-        yield warning(told, "the value in force is not what it looks like", command)
+        yield warning(what, "the value in force is not what it looks like", command)
     if not inspection.warnings:
         yield ok("the settings of this shell are plain")
 
@@ -112,9 +112,9 @@ def _comments(file: EnvFile) -> Findings:
             continue
         variables = Variables({name: raw}, f"file {file.path}")
         variables.text(name)
-        for told in variables.warnings:
+        for what in variables.warnings:
             yield warning(
-                told,
+                what,
                 "systemd keeps it as a part of the value; other programs take it for one",
                 _edit(file, name, "s/[[:space:]]+#.*$//"),
             )
@@ -132,11 +132,11 @@ def _unread(file: EnvFile, unit: Installed) -> Findings:
         if name in METRICS or name in REDIS_PARTS or not others or others != about:
             continue
         if others <= {"allocation", "governor"}:
-            told = (
+            what = (
                 f"file {file.path} {name} is a setting of {' and '.join(sorted(others))}, which "
                 f"{unit.unit} does not run"
             )
-            yield warning(told, why, _edit(file, name, "s/^/# /"))
+            yield warning(what, why, _edit(file, name, "s/^/# /"))
 
 
 def _edit(file: EnvFile, name: str, change: str) -> str:
@@ -149,7 +149,7 @@ def _edit(file: EnvFile, name: str, change: str) -> str:
 
 
 def _change(inspection: Inspection, service: str, key: str) -> str:
-    """Where a setting of an installed service is changed; where none is installed, whence it is."""
+    """How to change a setting of an installed service; where none is installed, how to see it."""
     unit = next((each for each in inspection.installed if service in each.settings), None)
     if unit is None:
         return inspection.words.qtctl("config", "show", f"{service}.{key}")

@@ -10,34 +10,36 @@ from qtctl.settings.urls import display_url, scheme_of
 
 def nodes(inspection: Inspection) -> Iterator[Finding]:
     """All that the URL names answer; a plain server has none."""
-    said = inspection.store.silent_nodes()
-    if said is None:
+    problems = inspection.store.silent_nodes()
+    if problems is None:
         return
     sentinel = scheme_of(inspection.store.url) == SENTINEL
-    what = "sentinels" if sentinel else "nodes of the cluster"
-    if said:
+    nodes = "sentinels" if sentinel else "nodes of the cluster"
+    if problems:
         yield warning(
-            f"{len(said)} of the {what} can't be asked: {'; '.join(said)}",
+            f"{len(problems)} of the {nodes} can't be asked: {'; '.join(problems)}",
             "where too few are left nobody decides that another server takes over"
             if sentinel
             else "where too few are left the cluster refuses every command",
             inspection.words.qtctl("config", "show", "redis.url"),
         )
     else:
-        yield ok(f"all {what} say that {display_url(inspection.store.server_url())} is the primary")
+        yield ok(
+            f"all {nodes} say that {display_url(inspection.store.server_url())} is the primary"
+        )
 
 
 def replicas(inspection: Inspection) -> Iterator[Finding]:
     """Somebody who can take over, and a primary that notices when it is alone."""
     if inspection.store.silent_nodes() is None:
         return
-    info, mend = inspection.info, inspection.words.redis("info", "replication")
+    info, fix = inspection.info, inspection.words.redis("info", "replication")
     count = info.get("connected_slaves", "0")
     if count == "0":
         yield warning(
             f"no replica follows {display_url(inspection.store.server_url())}",
             "when it fails nobody can take over, and no plan gets a permit until it is back",
-            mend,
+            fix,
         )
     elif scheme_of(inspection.store.url) == SENTINEL and "min_slaves_good_slaves" not in info:
         yield warning(

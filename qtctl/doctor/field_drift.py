@@ -23,8 +23,8 @@ def producer(writer: str, fields: Mapping[str, str]) -> str:
     """Who wrote it, by the contract and by what the record says of its writer:
     `P3.1 (mode live, version 2)`."""
     name = writer.removeprefix("upstream").strip(" ()") or "upstream"
-    said = [f"{field} {fields[field][:20]}" for field in _SAYS_WHO if fields.get(field)]
-    return f"{name} ({', '.join(said)})" if said else name
+    shown = [f"{field} {fields[field][:20]}" for field in _SAYS_WHO if fields.get(field)]
+    return f"{name} ({', '.join(shown)})" if shown else name
 
 
 def by_problem(found: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""What a check found: how bad it is, what it is, why it matters, and the command that mends it."""
+"""What a check found: how bad it is, what it is, why it matters, and the command that fixes it."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -16,7 +16,7 @@ class Level(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One line of the report. check: `redis.eviction`; the runner fills it in. command: what mends
+    """One line of the report. check: `redis.eviction`; the runner fills it in. command: what fixes
     it, or shows more where no single command can; "" where there is none."""
 
     check: str
@@ -32,7 +32,7 @@ def ok(what: str) -> Finding:
 
 
 def warning(what: str, why: str, command: str = "") -> Finding:
-    """It works, and something about it should be mended."""
+    """It works, and something about it should be fixed."""
     return Finding("", Level.WARNING, what, why, command)
 
 
@@ -42,7 +42,7 @@ def wrong(what: str, why: str, command: str = "") -> Finding:
 
 
 def unknown(what: str, why: str = "", command: str = "") -> Finding:
-    """It can't be told."""
+    """It can't be determined."""
     return Finding("", Level.UNKNOWN, what, why, command)
 
 

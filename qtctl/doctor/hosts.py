@@ -47,7 +47,7 @@ class Installed(msgspec.Struct, frozen=True):
 
 def installed(host: Host) -> list[Installed]:
     """Our units on a host, those that start at boot first. Never raises: what can't be read is
-    told as a problem."""
+    reported as a problem."""
     view = View(host, {})
     found = []
     for unit in units.UNITS:

@@ -82,10 +82,10 @@ def _read_by_governors(inspection: Inspection) -> list[str]:
 def _told(inspection: Inspection, row: KillKey, heard: bool) -> Finding:
     by = f", set by {row.who}{': ' if row.why else ''}{row.why}" if row.record else ""
     if row.symbol:
-        mend = inspection.words.qtctl("resume", row.symbol, "--reason", "why it may go on")
-        told = f"{row.symbol} is stopped ({row.value!r} in {row.key}{by})"
-        return warning(told, "its plans get no permit" + _closes(row), mend)
-    mend = (
+        fix = inspection.words.qtctl("resume", row.symbol, "--reason", "why it may go on")
+        what = f"{row.symbol} is stopped ({row.value!r} in {row.key}{by})"
+        return warning(what, "its plans get no permit" + _closes(row), fix)
+    fix = (
         inspection.words.qtctl("resume", "--reason", "why it may go on")
         if row.record
         else inspection.words.redis("del", row.key)
@@ -96,10 +96,10 @@ def _told(inspection: Inspection, row: KillKey, heard: bool) -> Finding:
             "somebody takes trading for stopped, and it is not",
             inspection.words.qtctl("halt"),
         )
-    told = f"{row.key} is {row.value!r}{by}"
+    what = f"{row.key} is {row.value!r}{by}"
     if row.mode is Mode.REDUCE_ONLY:
-        return warning(told, f"no plan that opens gets a permit{_closes(row)}", mend)
-    return wrong(told, f"nothing gets a permit{_closes(row)}", mend)
+        return warning(what, f"no plan that opens gets a permit{_closes(row)}", fix)
+    return wrong(what, f"nothing gets a permit{_closes(row)}", fix)
 
 
 def _closes(row: KillKey) -> str:

@@ -132,7 +132,7 @@ def _hint_contradicts(
 ) -> str:
     action = str(fields["eff_action"])
     factor, cooldown = _number(fields, "eff_factor"), _number(fields, "extra_cooldown_sec")
-    # The score itself first: what is told is what the formula gives for it.
+    # The score itself first: the text names what the formula gives for it.
     near = [max(0.0, min(1.0, (score or 0.0) + by)) for by in (0.0, -_ROUNDED, _ROUNDED)]
     given = [
         hint(Efficiency(EffReason(reason), None if score is None else each), rules) for each in near
@@ -152,7 +152,7 @@ def _hint_contradicts(
 
 
 def _not_seen(inspection: Inspection) -> Findings:
-    """What the walk did not get to is told: no finding is no promise then."""
+    """Reports what the walk did not get to: no finding is no promise then."""
     sweep, known = inspection.sweep, inspection.sweep.of_spec(PERMIT)
     if not sweep.complete:
         yield unknown(

@@ -22,7 +22,7 @@ def bounded(inspection: Inspection) -> Findings:
     for state in inspection.streams:
         if state.wrong_type:
             yield wrong(
-                f"{state.name} is no stream",
+                f"{state.name} is not a stream",
                 "nothing can be read from it, or written to it, until the key is out of the way",
                 inspection.words.redis("rename", state.name, f"{state.name}.wrong-type"),
             )
@@ -54,16 +54,16 @@ def pending(inspection: Inspection) -> Findings:
             continue
         holders = [each.name for each in group.consumers or () if each.pending]
         held = f", held by {some(holders)}" if holders else ""
-        told = (
+        what = (
             f"group {group.name}: {group.pending:,} pending, {group.stuck:,} of them untouched for "
             f"up to {_span(group.stuck_sec)}{held}"
         )
         if group.name == GROUP:
             why = "these plans got no verdict; a governor that works takes them over after 5 s"
-            yield wrong(told, why, _to_work(inspection))
+            yield wrong(what, why, _to_work(inspection))
         else:
             yield warning(
-                told, f"they were taken and never finished. {_OTHERS}", _listed(inspection)
+                what, f"they were taken and never finished. {_OTHERS}", _listed(inspection)
             )
 
 
@@ -78,23 +78,23 @@ def consumers(inspection: Inspection) -> Findings:
             yield ok(f"group {group.name}: {len(group.consumers)} consumers, none dead")
             continue
         held = sum(each.pending for each in dead)
-        told = (
+        what = (
             f"group {group.name}: {len(dead)} of {len(group.consumers)} consumers have asked for "
             f"nothing for up to {_span(max(each.idle_sec for each in dead))}, {held:,} pending "
             f"with them: {some(each.name for each in dead)}"
         )
-        yield _dead(inspection, group, told, held)
+        yield _dead(inspection, group, what, held)
 
 
-def _dead(inspection: Inspection, group: Group, told: str, held: int) -> Finding:
+def _dead(inspection: Inspection, group: Group, what: str, held: int) -> Finding:
     if not held:
         force = [] if group.name == GROUP else [group.name, "--force"]
         why = "they hold nothing, and hide who works"
-        return warning(told, why, inspection.words.qtctl("group", "prune", *force))
+        return warning(what, why, inspection.words.qtctl("group", "prune", *force))
     why = "what a dead consumer holds nobody else is given unless it is claimed"
     if group.name == GROUP:
-        return warning(told, why, _to_work(inspection))
-    return warning(told, f"{why}. {_OTHERS}", _listed(inspection))
+        return warning(what, why, _to_work(inspection))
+    return warning(what, f"{why}. {_OTHERS}", _listed(inspection))
 
 
 def _to_work(inspection: Inspection) -> str:
@@ -111,27 +111,27 @@ def _listed(inspection: Inspection) -> str:
 
 def _plans_bounded(inspection: Inspection, state: StreamState) -> Finding:
     age = 0.0 if state.first_ms is None else inspection.now - state.first_ms / 1000
-    told = f"{state.name} has {state.length:,} entries, the oldest {_span(age)} old"
+    what = f"{state.name} has {state.length:,} entries, the oldest {_span(age)} old"
     if state.length <= PLANS_MANY:
-        return ok(told)
+        return ok(what)
     why = "its publishers do not trim it (XADD … MAXLEN): it grows until memory is out"
     level = wrong if state.length > PLANS_TOO_MANY else warning
     if age > DAY_SEC + 60:
         # What is older than an hour no governor judges any more.
         day_ago = f"{int((inspection.now - DAY_SEC) * 1000)}-0"
-        mend = inspection.words.redis("xtrim", state.name, "MINID", "=", day_ago)
+        fix = inspection.words.redis("xtrim", state.name, "MINID", "=", day_ago)
     else:
-        mend = inspection.words.redis("xtrim", state.name, "MAXLEN", "=", str(PLANS_MANY))
-    return level(told, why, mend)
+        fix = inspection.words.redis("xtrim", state.name, "MAXLEN", "=", str(PLANS_MANY))
+    return level(what, why, fix)
 
 
 def _ours_bounded(inspection: Inspection, state: StreamState) -> Finding:
     most = _most(inspection, state.name)
-    told = f"{state.name} has {state.length:,} entries"
+    what = f"{state.name} has {state.length:,} entries"
     if state.length <= 2 * most:
-        return ok(told)
+        return ok(what)
     return warning(
-        f"{told}, and should have about {most:,}",
+        f"{what}, and should have about {most:,}",
         "somebody else writes to it and does not trim it: it grows until memory is out",
         inspection.words.redis("xtrim", state.name, "MAXLEN", "=", str(most)),
     )
@@ -147,24 +147,24 @@ def _most(inspection: Inspection, name: str) -> int:
 
 def _lag(inspection: Inspection, group: Group) -> Finding:
     behind = "over 1,000" if group.behind is None else f"{group.behind:,}"
-    said = "unknown (NULL)" if group.lag is None else f"{group.lag:,}"
-    told = f"group {group.name}: lag {said}"
+    lag = "unknown (NULL)" if group.lag is None else f"{group.lag:,}"
+    what = f"group {group.name}: lag {lag}"
     if group.lag is None:
-        told += f", {behind} entries counted behind it"
+        what += f", {behind} entries counted behind it"
     if group.oldest_behind_ms is None:
-        return ok(told)
+        return ok(what)
     waits = inspection.now - group.oldest_behind_ms / 1000
     ours = group.name == GROUP
     limit = float(inspection.settings_of("governor")[0]["max_queue_age_sec"]) if ours else STUCK_SEC
-    told += f", the first waits {_span(waits)}"
+    what += f", the first has been waiting {_span(waits)}"
     if waits <= limit:
-        return ok(told)
+        return ok(what)
     why = "the group stands still, or falls behind: "
     why += "its plans end as stale_plan" if ours else "its consumer misses the permits"
-    mend = (
+    fix = (
         _to_work(inspection) if ours and not inspection.running["governor"] else _listed(inspection)
     )
-    return (wrong if ours else warning)(told, why, mend)
+    return (wrong if ours else warning)(what, why, fix)
 
 
 def _span(seconds: float) -> str:

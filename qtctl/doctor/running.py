@@ -25,7 +25,7 @@ class Report(msgspec.Struct, frozen=True):
 def examine(inspection: Inspection, away: str = "", checks: Sequence[Check] = CHECKS) -> Report:
     """Every check that can be carried out; away: why there is no Redis to ask, where there is none.
 
-    Never raises: what goes wrong in a check is told as its finding.
+    Never raises: what goes wrong in a check is reported as its finding.
     """
     found: list[Finding] = []
     for check in checks:
@@ -39,8 +39,8 @@ def examine(inspection: Inspection, away: str = "", checks: Sequence[Check] = CH
         except QtctlError as problem:
             found.append(_named(check, _not_carried_out(problem)))
         except Exception as bug:  # noqa: BLE001 - the others matter more than this one
-            told = unknown(f"could not be carried out: {type(bug).__name__}: {bug}")
-            found.append(_named(check, told))
+            what = unknown(f"could not be carried out: {type(bug).__name__}: {bug}")
+            found.append(_named(check, what))
     if away:
         found.append(_away(inspection, away, [check for check in checks if check.redis]))
     return Report(tuple(worst_first(found)), away)
@@ -59,8 +59,8 @@ def _not_carried_out(problem: QtctlError) -> Finding:
 def _away(inspection: Inspection, away: str, skipped: Sequence[Check]) -> Finding:
     if inspection.problem:
         # Nobody knows where it would be.
-        told = f"not asked: {len(skipped)} checks need Redis, and the settings tell nowhere"
-        return msgspec.structs.replace(unknown(told), check="redis.reachable")
+        what = f"not asked: {len(skipped)} checks need Redis, and no setting says where it is"
+        return msgspec.structs.replace(unknown(what), check="redis.reachable")
     finding = wrong(
         away,
         "no plan is judged and nothing is proposed; "

@@ -24,35 +24,35 @@ def reachable(inspection: Inspection) -> Findings:
     began = clock.monotonic()
     inspection.store.now_ms()
     took = clock.monotonic() - began
-    told = f"{inspection.where} answers within {took * 1000:.1f} ms"
+    what = f"{inspection.where} answers within {took * 1000:.1f} ms"
     if took > SLOW_SEC:
         yield warning(
-            told,
+            what,
             "a permit that comes 1.2 s after its plan is worthless to the Apply Layer",
             inspection.words.redis("--latency-history"),
         )
     else:
-        yield ok(told)
+        yield ok(what)
 
 
 def version(inspection: Inspection) -> Findings:
     """New enough for the commands that are used."""
     info = inspection.info
     name = "valkey" if "valkey_version" in info else "redis"
-    said = info.get(f"{name}_version", "")
-    found = _version(said)
+    version = info.get(f"{name}_version", "")
+    found = _version(version)
     more = inspection.words.redis("info", "server")
     if found is None:
         yield unknown("the server does not tell its version", command=more)
     elif name == "redis" and found < NEEDED:
         why = "neither abandoned plans nor the rate gates can be read: the governor does not work"
-        yield wrong(f"Redis {said} is older than 6.2", why, more)
+        yield wrong(f"Redis {version} is older than 6.2", why, more)
     elif found < WANTED[name]:
         least = ".".join(map(str, WANTED[name]))
         why = "it can't tell a group's lag, and its ACL can't keep a live target from being written"
-        yield warning(f"{name} {said} is older than {least}", why, more)
+        yield warning(f"{name} {version} is older than {least}", why, more)
     else:
-        yield ok(f"{name} {said}")
+        yield ok(f"{name} {version}")
 
 
 def role(inspection: Inspection) -> Findings:
@@ -79,7 +79,7 @@ def eviction(inspection: Inspection) -> Findings:
     """Nothing but noeviction: decisions have a lifetime, so that any other policy may take them."""
     info = inspection.info
     policy, limit = info.get("maxmemory_policy", ""), _int(info, "maxmemory")
-    mend = inspection.words.redis("config", "set", "maxmemory-policy", "noeviction")
+    fix = inspection.words.redis("config", "set", "maxmemory-policy", "noeviction")
     evicted = _int(info, "evicted_keys")
     if not policy:
         yield unknown("the server does not tell its eviction policy")
@@ -91,14 +91,14 @@ def eviction(inspection: Inspection) -> Findings:
             f"maxmemory-policy {policy} with maxmemory {_bytes(limit)}{gone}",
             f"decisions may be evicted: {FORGETS}. There are no permits meanwhile. Put it into "
             "redis.conf as well",
-            mend,
+            fix,
         )
     else:
         yield warning(
             f"maxmemory-policy {policy}, without a maxmemory so far",
             "as soon as somebody sets maxmemory, decisions may be evicted and permits stop. Put it "
             "into redis.conf as well",
-            mend,
+            fix,
         )
 
 
@@ -107,14 +107,14 @@ def memory(inspection: Inspection) -> Findings:
     info = inspection.info
     used, limit = _int(info, "used_memory"), _int(info, "maxmemory")
     system = _int(info, "total_system_memory")
-    room, what = (limit, "maxmemory") if limit else (system, "the host's memory")
+    room, whose = (limit, "maxmemory") if limit else (system, "the host's memory")
     if not used or not room:
         yield unknown("the server does not tell how much memory it uses, or may use")
         return
     share = used / room
-    told = f"{_bytes(used)} used, {share:.0%} of {what} ({_bytes(room)})"
+    what = f"{_bytes(used)} used, {share:.0%} of {whose} ({_bytes(room)})"
     if share < MEMORY_TIGHT:
-        yield ok(told)
+        yield ok(what)
         return
     why = (
         "when it is full every write is refused: no decisions, no permits"
@@ -123,14 +123,14 @@ def memory(inspection: Inspection) -> Findings:
     )
     wider = max(2 * limit, 2 * used)
     may_grow = limit and wider < 0.75 * system
-    mend = (
+    fix = (
         inspection.words.redis("config", "set", "maxmemory", str(wider))
         if may_grow
         else inspection.words.redis("--memkeys")
     )
     if may_grow:
         why += ". Put it into redis.conf as well"
-    yield (wrong if share >= MEMORY_FULL else warning)(told, why, mend)
+    yield (wrong if share >= MEMORY_FULL else warning)(what, why, fix)
 
 
 def persistence(inspection: Inspection) -> Findings:
@@ -158,14 +158,14 @@ def persistence(inspection: Inspection) -> Findings:
 
 
 def _without_aof(inspection: Inspection, info: Mapping[str, str]) -> Finding:
-    mend = inspection.words.redis("config", "set", "appendonly", "yes")
+    fix = inspection.words.redis("config", "set", "appendonly", "yes")
     also = f"{FORGETS}. Put it into redis.conf as well"
     if _int(info, "rdb_saves"):
         changes = _int(info, "rdb_changes_since_last_save")
-        told = f"no append-only file, snapshots only: {changes:,} changes since the last one"
-        return warning(told, f"a crash forgets what was decided since: {also}", mend)
-    told = "no append-only file, and no snapshot since the server started"
-    return wrong(told, f"a restart forgets all decisions: {also}", mend)
+        what = f"no append-only file, snapshots only: {changes:,} changes since the last one"
+        return warning(what, f"a crash forgets what was decided since: {also}", fix)
+    what = "no append-only file, and no snapshot since the server started"
+    return wrong(what, f"a restart forgets all decisions: {also}", fix)
 
 
 def clocks(inspection: Inspection) -> Findings:
@@ -173,7 +173,7 @@ def clocks(inspection: Inspection) -> Findings:
     timed = inspection.timed
     ahead = abs(timed.skew_sec)
     side = "ahead of" if timed.skew_sec > 0 else "behind"
-    told = f"the server's clock is {ahead:.1f} s {side} this host's"
+    what = f"the server's clock is {ahead:.1f} s {side} this host's"
     if ahead - timed.unsure_sec <= SKEW_SEC:
         yield ok(f"the server's clock is this host's, within {max(ahead, timed.unsure_sec):.2f} s")
         return
@@ -182,11 +182,11 @@ def clocks(inspection: Inspection) -> Findings:
         "clocks apart, fresh is taken for stale and stale for fresh"
     )
     level = wrong if ahead >= SKEW_MUCH_SEC else warning
-    yield level(told, f"{why}. On the host whose clock is off:", "sudo timedatectl set-ntp true")
+    yield level(what, f"{why}. On the host whose clock is off:", "sudo timedatectl set-ntp true")
 
 
-def _version(said: str) -> tuple[int, int] | None:
-    parts = said.split(".")
+def _version(version: str) -> tuple[int, int] | None:
+    parts = version.split(".")
     if len(parts) < 2 or not (parts[0].isdecimal() and parts[1].isdecimal()):
         return None
     return int(parts[0]), int(parts[1])

@@ -22,8 +22,8 @@ def alive(inspection: Inspection) -> Findings:
             if each.is_late(inspection.now):
                 most = f"{each.late_after_sec:.0f} s"
                 why = f"it should be {most} at most: the loop hangs, or its host does"
-                told = f"{_name(each)} is late: no pass for {age:,.0f} s"
-                yield wrong(told, why, _restart(inspection, each))
+                what = f"{_name(each)} is late: no pass for {age:,.0f} s"
+                yield wrong(what, why, _restart(inspection, each))
             else:
                 yield ok(f"{_name(each)}: last pass {age:,.0f} s ago")
 
@@ -64,23 +64,23 @@ def ports_free(inspection: Inspection) -> Findings:
         if port == 0:
             yield ok(f"{service} takes any free port")
             continue
-        told = f"{host}:{port} of {service}, by {source},"
+        what = f"{host}:{port} of {service}, by {source},"
         if not probe.is_here(host):
-            yield ok(f"{told} is not on this host: not asked")
+            yield ok(f"{what} is not on this host: not asked")
             continue
         answer = probe.ready(host, port)
         if answer.who == "nobody":
-            yield ok(f"{told} is free")
+            yield ok(f"{what} is free")
         elif answer.who == "qtctl" and (inspection.connected or answer.ready):
-            yield ok(f"{told} is a service of qtctl")
+            yield ok(f"{what} is a service of qtctl")
         elif answer.who == "qtctl":
             # The only way to hear of it while Redis, and its record there, is away.
-            yield wrong(f"{told} says {answer.text}", "it does no work", _logs(inspection, service))
+            yield wrong(f"{what} says {answer.text}", "it does no work", _logs(inspection, service))
         else:
             silent = answer.who == "silent"
             speaks = "a process that does not answer" if silent else "another program"
             yield wrong(
-                f"{told} is taken by {speaks}",
+                f"{what} is taken by {speaks}",
                 f"{service} can't start, and what is scraped there is not {service}",
                 f"sudo ss -ltnp sport = :{port}",
             )
@@ -95,16 +95,16 @@ def _none(inspection: Inspection, service: str) -> Finding:
 
 def _readiness(inspection: Inspection, each: ServiceRecord, host: str, port: int) -> Finding:
     answer = probe.ready(host, port)
-    told = f"{_name(each)} at {host}:{port}"
+    what = f"{_name(each)} at {host}:{port}"
     if answer.who == "qtctl" and answer.ready:
-        return ok(f"{told}: {answer.text}")
+        return ok(f"{what}: {answer.text}")
     why = "it runs and does no work" if each.service == "allocation" else "no permit is issued"
     if answer.who == "qtctl":
-        return wrong(f"{told}: {answer.text}", why, _logs(inspection, each.service))
-    said = {"nobody": "nobody listens there", "silent": "no answer in time"}
-    what = said.get(answer.who, "another program answers")
+        return wrong(f"{what}: {answer.text}", why, _logs(inspection, each.service))
+    words = {"nobody": "nobody listens there", "silent": "no answer in time"}
+    heard = words.get(answer.who, "another program answers")
     return wrong(
-        f"{told}: {what}", "it can be neither scraped nor watched", _restart(inspection, each)
+        f"{what}: {heard}", "it can be neither scraped nor watched", _restart(inspection, each)
     )
 
 

@@ -72,9 +72,9 @@ def scores(inspection: Inspection) -> Findings:
     bad = list(_unusable(inspection, EFFICIENCY, found))
     yield from bad
     read = {symbol: _assessed(inspection, it) for symbol, it in found}
-    told = list(_scores_by_reason(inspection, symbols, read))
-    yield from told
-    if not (bad or told):
+    by_reason = list(_scores_by_reason(inspection, symbols, read))
+    yield from by_reason
+    if not (bad or by_reason):
         yield ok(f"{len(found):,} scores of {len(symbols):,} symbols, fresh and readable")
 
 
@@ -132,10 +132,10 @@ def _unusable(
             why += "; its producer can't write it either, until the key is gone"
         else:
             command = inspection.words.redis("hgetall", key)
-        keys_told = some(inspection.store.keys.at(spec, symbol) for symbol in symbols)
-        what = "targets" if spec is TARGET else "scores"
-        told = f"{len(symbols):,} of {len(found):,} {what}: {problem} ({keys_told})"
-        yield wrong(told, why, command)
+        keys_shown = some(inspection.store.keys.at(spec, symbol) for symbol in symbols)
+        kind = "targets" if spec is TARGET else "scores"
+        what = f"{len(symbols):,} of {len(found):,} {kind}: {problem} ({keys_shown})"
+        yield wrong(what, why, command)
     if len(inspection.sweep.of_spec(spec)) > SYMBOLS_LOOKED_AT:
         yield unknown(f"only {SYMBOLS_LOOKED_AT:,} of them were looked at")
 

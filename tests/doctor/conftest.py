@@ -70,7 +70,7 @@ class System:
         assert len(rows) == 1, (check, self.found(*args))
         return rows[0]
 
-    def mend(self, command: str) -> None:
+    def fix(self, command: str) -> None:
         """Runs a printed command as it is, in a shell; sudo is nobody's here."""
         needed("redis-cli")
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

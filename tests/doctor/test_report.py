@@ -282,12 +282,12 @@ def test_a_halt_is_taken_back_by_what_is_printed(system: System) -> None:
     assert row["level"] == "warning"
     assert "BTCUSDT is stopped" in row["what"]
     assert row["what"].endswith(": odd feed)")
-    system.mend(f"{row['command']} --yes")
+    system.fix(f"{row['command']} --yes")
     system.cli("halt", "--all", "--reason", "exchange is down")
     row = system.one("kill.switch")
     assert row["level"] == "wrong"
     assert row["what"].endswith(": exchange is down")
-    system.mend(f"{row['command']} --yes")
+    system.fix(f"{row['command']} --yes")
     assert system.found() == []
 
 
@@ -295,7 +295,7 @@ def test_a_governor_that_is_not_ready_says_why(system: System) -> None:
     system.run("CONFIG", "SET", "maxmemory", "1gb", "maxmemory-policy", "allkeys-lfu")
     until(lambda: "service.ready" in checks(system.found(), "wrong"), 5)
     assert "not ready: Redis may evict decisions" in system.one("service.ready")["what"]
-    system.mend(system.one("redis.eviction")["command"])
+    system.fix(system.one("redis.eviction")["command"])
     until(lambda: system.found() == [], 5)
 
 
@@ -350,7 +350,7 @@ GOV_KILL_SCORE_CRITICAL=0.8
 """
 
 
-def test_what_is_wrong_in_an_environment_file_is_mended_line_by_line(system: System) -> None:
+def test_what_is_wrong_in_an_environment_file_is_fixed_line_by_line(system: System) -> None:
     file = install(system.root, ENV)
     for expected in ("ignored the trailing comment", "GOV_MAX_EXEC_PER_MIN is not a setting",
                      "P31_STALE_SEC is a setting of allocation"):  # fmt: skip
@@ -358,7 +358,7 @@ def test_what_is_wrong_in_an_environment_file_is_mended_line_by_line(system: Sys
         (row,) = [row for row in rows if expected in row["what"]]
         assert row["level"] == "warning"
         assert str(file) in row["what"]
-        system.mend(row["command"])
+        system.fix(row["command"])
     assert [row for row in system.found() if row["check"].startswith("settings.")] == []
     assert file.read_text() == (
         "# limits\nP31_MIN_CONF=0.65\n# GOV_MAX_EXEC_PER_MIN=9\n# P31_STALE_SEC=600\n"

@@ -1,4 +1,4 @@
-"""Every trouble, made for real, is found; what is printed to mend it mends it."""
+"""Every trouble, made for real, is found; what is printed to fix it fixes it."""
 
 import json
 import shlex
@@ -26,14 +26,14 @@ def test_a_healthy_system_has_no_finding(system: System) -> None:
 
 
 class Trouble(NamedTuple):
-    """How it is made, and what is to be found; mends: can the printed command be run here."""
+    """How it is made, and what is to be found; fixes: can the printed command be run here."""
 
     name: str
     make: Callable[[System], Any]
     check: str
     level: str
     said: str
-    mends: bool = True
+    fixes: bool = True
     args: tuple[str, ...] = ()
 
 
@@ -213,11 +213,11 @@ TROUBLES = (
     Trouble("plans untrimmed", grown_for_days, "stream.bounded", "warning", "100,002 entries",
             args=OTHER),
     Trouble("plans are a string", lambda it: it.run("SET", "other:stream", "x"),
-            "stream.bounded", "wrong", "is no stream", args=OTHER),
+            "stream.bounded", "wrong", "is not a stream", args=OTHER),
     Trouble("no group", lambda it: it.plan(stream="other:stream"), "group.lag", "wrong",
             "no group governor", args=OTHER),
     Trouble("group stands", group("governor", 0, 30), "group.lag", "wrong",
-            "lag 3, the first waits 30 s", False, OTHER),
+            "lag 3, the first has been waiting 30 s", False, OTHER),
     Trouble("lag is null", lag_null, "group.lag", "wrong",
             "lag unknown (NULL), 2 entries counted behind it", False, OTHER),
     Trouble("pending", group("governor", 2, 1200), "group.pending", "wrong",
@@ -230,7 +230,7 @@ TROUBLES = (
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=[it.name for it in TROUBLES])
-def test_a_trouble_is_found_and_mended(system: System, trouble: Trouble) -> None:
+def test_a_trouble_is_found_and_fixed(system: System, trouble: Trouble) -> None:
     trouble.make(system)
     found = system.one(trouble.check, *trouble.args)
     assert trouble.said in found["what"]
@@ -241,8 +241,8 @@ def test_a_trouble_is_found_and_mended(system: System, trouble: Trouble) -> None
     wrong = any(row["level"] == "wrong" for row in system.found(*trouble.args))
     assert code == int(wrong)
     assert system.doctor("--strict", *trouble.args).code == 1
-    if trouble.mends:
-        system.mend(found["command"])
+    if trouble.fixes:
+        system.fix(found["command"])
         left = [row for row in system.found(*trouble.args) if row["check"] == trouble.check]
         assert [row for row in left if row["what"] == found["what"]] == []
         assert left == [] or "target" in trouble.check
