@@ -9,9 +9,10 @@ from qtctl.doctor.field_drift import by_problem, renamed
 from qtctl.doctor.findings import Finding, ok, some, warning, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.domain import plans
-from qtctl.domain.gates import MAX_AHEAD_SEC, Facts, Limits, lacking_input
+from qtctl.domain.gates import MAX_AHEAD_SEC, Limits, lacking_input
 from qtctl.domain.plans import Plan, PlanRules, Unreadable
 from qtctl.domain.reasons import Kind
+from qtctl.wire.governor.commit import known_facts
 from qtctl.wire.governor.plan_queue import Entry
 from qtctl.wire.queries.streams import StreamEntry
 from qtctl.wire.schema.ids import time_of
@@ -61,7 +62,7 @@ def gates_have_input(inspection: Inspection) -> Findings:
         return
     lacking: dict[str, Counter[str]] = {}
     for fields, plan in opens:
-        for gate in lacking_input(_facts(plan), limits):
+        for gate in lacking_input(known_facts(plan), limits):
             lacking.setdefault(gate, Counter())[_sender(fields, gate)] += 1
     for gate, senders in lacking.items():
         yield warning(
@@ -130,15 +131,3 @@ def _plan_problem(entry: StreamEntry, plan: Unreadable) -> str:
     if became:
         return f"{plan.problem} but {became!r} is there: {who} has renamed it"
     return f"{plan.problem}, sent by {who}"
-
-
-def _facts(plan: Plan) -> Facts:
-    return Facts(
-        symbol=plan.symbol,
-        kind=plan.kind,
-        queue_age_sec=0.0,
-        plan_age_sec=None if plan.at is None else 0.0,
-        kill_score=plan.kill_score,
-        qty=plan.qty,
-        price=plan.price,
-    )

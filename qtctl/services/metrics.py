@@ -22,9 +22,8 @@ from qtctl import clock
 from qtctl.domain.allocation import Proposal
 from qtctl.domain.downsize import EffAction
 from qtctl.domain.gates import CLOSE_REASONS, Facts, Limits, lacking_input
-from qtctl.domain.plans import Plan
 from qtctl.domain.reasons import SKIPPED_DECISIONS, EffReason, Kind, Reason, Verdict
-from qtctl.wire.governor.commit import CommitResult
+from qtctl.wire.governor.commit import CommitResult, known_facts
 from qtctl.wire.schema.decision import CommitRequest
 
 OTHER = "other"
@@ -217,7 +216,7 @@ class GovernorMetrics:
             known = plan.decision in SKIPPED_DECISIONS
             self.skipped.labels(plan.decision if known else OTHER).inc()
         if result.facts:
-            for gate in lacking_input(_facts_of(plan), limits):
+            for gate in lacking_input(known_facts(plan), limits):
                 self._gate_skipped_of(gate).inc()
         if result.unwritten:
             self.errors.labels("last_close").inc()
@@ -259,19 +258,6 @@ def _refusals() -> Iterator[tuple[str, str]]:
             yield Kind.OPEN.value, reason.value
         if reason in CLOSE_REASONS:
             yield Kind.CLOSE.value, reason.value
-
-
-def _facts_of(plan: Plan) -> Facts:
-    """What is known of a plan before the atomic step."""
-    return Facts(
-        symbol=plan.symbol,
-        kind=plan.kind,
-        queue_age_sec=0.0,
-        plan_age_sec=None if plan.at is None else 0.0,
-        kill_score=plan.kill_score,
-        qty=plan.qty,
-        price=plan.price,
-    )
 
 
 def _skippable() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The atomic step as Python calls it: cases in, what became of them out, in one batch.
+"""The atomic step as Python calls it: requests in, results out, in one batch.
 
 The step itself is commit_permit.lua.
 """
@@ -71,42 +71,42 @@ class CommitResult(msgspec.Struct, frozen=True):
 
 
 def commit(
-    store: Store, cases: Sequence[CommitRequest], settings: CommitSettings, server_since_ms: int
+    store: Store, requests: Sequence[CommitRequest], settings: CommitSettings, server_since_ms: int
 ) -> Iterator[tuple[CommitRequest, CommitResult | errors.WireError]]:
-    """Takes the final verdict on each case and writes what follows; each with what became of it,
-    as it comes: in the order of the cases, but where Redis had forgotten the step.
+    """Takes the final verdict on each request and writes what follows; yields each request with its
+    result as it comes, in their order unless Redis had forgotten the script.
 
-    Where Redis refuses one there is the error: nothing became of that plan, and it stays
-    pending. Errors: RedisUnreachable, after which each is done wholly or not at all.
+    The result is an error where Redis refused one: nothing was done, and the plan stays pending.
+    Errors: RedisUnreachable, after which each request is carried out wholly or not at all.
     """
     statics: list[Flat] = []
-    calls = _calls(store, cases, settings, server_since_ms, statics)
+    calls = _calls(store, requests, settings, server_since_ms, statics)
     for place, reply in store.calls(STEP, calls):
-        yield cases[place], _outcome(reply, statics[place])
+        yield requests[place], _result_of(reply, statics[place])
 
 
 def _calls(
     store: Store,
-    cases: Sequence[CommitRequest],
+    requests: Sequence[CommitRequest],
     settings: CommitSettings,
     server_since_ms: int,
     statics: list[Flat],
 ) -> Iterator[bytes]:
-    """A call for each case, as it stands on the wire; its static fields go to `statics`.
+    """A call for each request, packed for the wire; its static fields go to `statics`.
 
-    What is the same for all of them is packed once, and stands in the middle.
+    What is the same for all of them is packed once, and goes in the middle.
     """
     shared = [*shared_keys(store).values(), *settings.kill_keys]
     arguments = [*shared_arguments(settings, server_since_ms).values()]
     step, encode = digest(STEP), _ENCODERS[settings.encoding]
     same = packed_words([*shared, *arguments])
-    for case in cases:
-        plan, hint = case.plan, HINT.flat(case.hint)
-        static = static_fields(case, hint)
+    for request in requests:
+        plan, hint = request.plan, HINT.flat(request.hint)
+        static = static_fields(request, hint)
         statics.append(static)
         keys = own_keys(store, plan).values()
         permit = encode(plan, hint)
-        own = own_arguments(case, static, settings.limits)
+        own = own_arguments(request, static, settings.limits)
         lists = [*permit, "verdict", "", "reason", "", *static, *_TO_FIND]
         # Where they begin, by what stands before them: these two counts as well.
         permit_from = len(arguments) + len(own) + 3
@@ -159,11 +159,11 @@ def shared_arguments(settings: CommitSettings, server_since_ms: int) -> dict[str
     }
 
 
-def own_arguments(case: CommitRequest, static: Flat, limits: Limits) -> dict[str, Any]:
+def own_arguments(request: CommitRequest, static: Flat, limits: Limits) -> dict[str, Any]:
     """What is known of one plan; `permit_from`, `record_from` and their lists stand behind it."""
-    plan = case.plan
+    plan = request.plan
     return {
-        "entry_id": case.entry_id,
+        "entry_id": request.entry_id,
         "plan_id": plan.plan_id,
         "symbol": plan.symbol,
         "symbol_stored": static[static.index("symbol") + 1],
@@ -171,7 +171,7 @@ def own_arguments(case: CommitRequest, static: Flat, limits: Limits) -> dict[str
         "full_close": "1" if plan.full_close else "0",
         "execute": "1" if plan.execute else "0",
         "plan_at_ms": _millis(plan.at),
-        "static_reason": _judged_so_far(plan, limits),
+        "static_reason": static_reason(known_facts(plan), limits) or "",
         "block_symbol": msgspec.json.encode(plan.symbol),
     }
 
@@ -180,19 +180,20 @@ def _millis(at: float | None) -> str:
     return "" if at is None else str(round(max(-_FAR_MS, min(_FAR_MS, at * 1000))))
 
 
-def _judged_so_far(plan: Plan, limits: Limits) -> str:
-    facts = Facts(
+def known_facts(plan: Plan) -> Facts:
+    """What is known of a plan before the atomic step. An age is 0.0 where it will be known."""
+    return Facts(
         symbol=plan.symbol,
         kind=plan.kind,
         queue_age_sec=0.0,
+        plan_age_sec=None if plan.at is None else 0.0,
         kill_score=plan.kill_score,
         qty=plan.qty,
         price=plan.price,
     )
-    return static_reason(facts, limits) or ""
 
 
-def _outcome(reply: Any, static: Flat) -> CommitResult | errors.WireError:
+def _result_of(reply: Any, static: Flat) -> CommitResult | errors.WireError:
     if isinstance(reply, Exception):
         return reply_error(reply)
     verdict, reason, *rest = (text(part) for part in reply)
