@@ -24,7 +24,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"']*")
 
 
 def unified(path: str, before: State, after: State, known: Collection[str] = ()) -> list[str]:
-    """The lines of a diff: what was, `-`; what is to be, `+`. Empty where the text is the same."""
+    """The lines of a diff, old `-` and new `+`; empty where the text is the same."""
     old, new = _text(before), _text(after)
     shown_old, shown_new = masked(old, known), masked(new, known)
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
@@ -48,10 +48,10 @@ def unified(path: str, before: State, after: State, known: Collection[str] = ())
 
 
 def masked(lines: Sequence[str], known: Collection[str] = ()) -> list[str]:
-    """Lines without the values of what is named like a password, and without those in URLs.
+    """Lines with masked values of whatever is named like a password, and masked passwords in URLs.
 
-    A value in quotes, or with a backslash at the end of its line, goes on: so does the mask.
-    `known` lines are not masked: those that everybody has.
+    A value in quotes, or with a backslash at the end of its line, continues: so does the mask.
+    `known` lines, which are public, are not masked.
     """
     shown: list[str] = []
     until = ""
@@ -79,7 +79,7 @@ def _secrets(line: str) -> Iterator["re.Match[str]"]:
 
 
 def _opened(value: str) -> str:
-    """What ends a value that goes on in the next line: a quote, or the line itself; or nothing."""
+    """What ends a value that continues on the next line: a quote or the line itself; or nothing."""
     quote = value[:1] if value[:1] in "\"'" else ""
     if quote and quote * 3 == value[:3]:
         return quote if value.count(quote * 3) < 2 else ""

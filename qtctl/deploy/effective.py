@@ -17,7 +17,7 @@ Read = Callable[[str], State]
 
 
 class View:
-    """The files of a host as they will be once `changes` (path to state) are made."""
+    """The files of a host after `changes` (path to state)."""
 
     def __init__(self, host: Host, changes: Mapping[str, State]) -> None:
         self._host = host
@@ -101,7 +101,7 @@ def of_unit(view: View, unit: str, packaged: Mapping[str, str]) -> Loaded:
 def _loaded(
     text: str | None, path: str, environ: Mapping[str, str], found: units.Sources, service: str
 ) -> Loaded:
-    """Read through a copy, since what is to be may not be there yet. Errors: ConfigError."""
+    """Read through a copy, since the new file may not be in place yet. Errors: ConfigError."""
     with tempfile.TemporaryDirectory(prefix="qtctl-") as folder:
         copy = Path(folder) / "settings.toml"
         copy.write_text(text or "", encoding="utf-8")

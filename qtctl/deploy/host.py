@@ -1,6 +1,6 @@
-"""The files of a host, live or in a staging folder: read, written atomically, put back.
+"""The files of a host, live or in a staging folder: read, written atomically, restored.
 
-Paths are those of the host (`/etc/quantum/governor.env`), wherever its root is.
+Paths are those on the host (`/etc/quantum/governor.env`), wherever its root is.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ class State:
     mtime_ns: int | None = None
 
     def fits(self, wanted: "State") -> bool:
-        """Is this what `wanted` asks for? Times do not count, nor owners that it leaves open."""
+        """True if this is what `wanted` asks for, except times and owners that it leaves open."""
         if self.kind != wanted.kind or self.kind == "absent":
             return self.kind == wanted.kind
         if wanted.owner is not None and self.owner != wanted.owner:
@@ -59,11 +59,13 @@ class Host:
         """
         pure = PurePosixPath(path)
         if not pure.is_absolute() or ".." in pure.parts:
-            raise QtctlError(f"{path!r} is no path of a host")
+            raise QtctlError(f"{path!r} is not a path on a host")
         root = self.root.resolve()
         folder = root.joinpath(*pure.parts[1:-1]).resolve()
         if not folder.is_relative_to(root):
-            raise RefusedError(f"{root.joinpath(*pure.parts[1:-1])} leads out of {root} by a link")
+            raise RefusedError(
+                f"{root.joinpath(*pure.parts[1:-1])} leads out of {root} through a link"
+            )
         return folder / pure.name
 
     def read(self, path: str) -> State:
@@ -75,7 +77,7 @@ class Host:
             if stat.S_ISLNK(found.st_mode):
                 return State("link", target=str(place.readlink()), owner=owner)
             if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
-                raise RefusedError(f"{place} is no file of settings: move it away")
+                raise RefusedError(f"{place} is not a regular settings file: move it away")
             descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb") as file:
                 content = file.read()
@@ -87,7 +89,7 @@ class Host:
         return State("file", content, mode=mode, owner=owner, mtime_ns=found.st_mtime_ns)
 
     def write(self, path: str, wanted: State) -> None:
-        """Make it so, at once and on disk: what was there is there until the new thing is.
+        """Replace what is there, atomically and on disk.
 
         Errors: OSError.
         """
@@ -108,7 +110,7 @@ class Host:
         sync(place.parent)
 
     def missing_folders(self, path: str) -> list[str]:
-        """The folders above a path that are not there, the outermost first."""
+        """The missing folders above a path, the outermost first."""
         pure = PurePosixPath(path)
         return [
             str(folder)
@@ -117,7 +119,7 @@ class Host:
         ]
 
     def make_folder(self, path: str) -> None:
-        """A folder for all to read, owned by us. Errors: OSError."""
+        """A world-readable folder, owned by us. Errors: OSError."""
         place = self.place(path)
         with contextlib.suppress(FileExistsError):
             place.mkdir()
@@ -125,7 +127,7 @@ class Host:
             sync(place.parent)
 
     def drop_folder(self, path: str) -> bool:
-        """Take a folder away if it is empty; whether it was."""
+        """Remove a folder if it is empty; True if it was."""
         try:
             self.place(path).rmdir()
         except OSError:
@@ -152,7 +154,7 @@ class Host:
 
 
 def sync(folder: Path) -> None:
-    """The folder's entries on disk."""
+    """Flush the folder's entries to disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -10,10 +10,10 @@ from qtctl.deploy import units
 from qtctl.errors import QtctlError, RefusedError
 
 BIN = "/usr/local/bin/qtctl"
-"""Where the units find qtctl."""
+"""Where the units expect qtctl."""
 CONFIG_FILES = ("qtctl.toml", "allocation-target.env", "governor.env")
 HIDDEN = ("/tmp", "/var/tmp")
-"""A service has folders of its own under these names."""
+"""A service has private folders under these names."""
 _HOMES = ("/home", "/root", "/run/user")
 _UNUSABLE = frozenset(" \t\n\r:\\'\"%")
 
@@ -45,12 +45,12 @@ def lines() -> frozenset[str]:
 def program(*, staged: bool = False) -> Path:
     """The qtctl of this installation, which is what the services will run.
 
-    Errors: RefusedError where there is none, or the services could not see it; where it is only
-    staged, whoever moves the files on answers for that.
+    Errors: RefusedError where there is none, or the services could not see it; a staged copy is not
+    checked for that.
     """
     path = Path(sys.prefix) / "bin" / "qtctl"
     if not path.is_file():
-        raise RefusedError(f"{path} is not there: install qtctl with pip into {sys.prefix}")
+        raise RefusedError(f"{path} does not exist: install qtctl with pip into {sys.prefix}")
     for needed in _needed():
         if not staged and any(_below(needed, hidden) for hidden in HIDDEN):
             raise RefusedError(
@@ -59,7 +59,7 @@ def program(*, staged: bool = False) -> Path:
             )
         if _UNUSABLE & set(str(needed)):
             raise RefusedError(
-                f"qtctl runs from {str(needed)!r}, which can't stand in a unit: install it "
+                f"qtctl runs from {str(needed)!r}, which a unit file can't name: install it "
                 "elsewhere (python3 -m venv /opt/qtctl)"
             )
     return path
@@ -75,7 +75,7 @@ def owner_warning() -> str | None:
         name = str(owner)
     if owner == 0:
         return None
-    return f"{path} belongs to {name}, who can so change what root and the services run"
+    return f"{path} belongs to {name}, who can thus change what root and the services run"
 
 
 def home_dropin() -> str | None:

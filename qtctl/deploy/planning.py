@@ -1,4 +1,4 @@
-"""What a deployment or a rollback would change on a host, worked out before anything is touched."""
+"""What a deployment or a rollback would change on a host, computed before anything is touched."""
 
 import grp
 import pwd
@@ -60,21 +60,21 @@ class Plan:
 
     @property
     def empty(self) -> bool:
-        """Is there nothing to do?"""
+        """True if there is nothing to do."""
         return not (self.changes or self.stop or self.restart)
 
     def diff(self, change: Change) -> list[str]:
-        """The lines of a change's diff, what must not be seen masked."""
+        """The lines of a change's diff, with secrets masked."""
         return unified(change.path, change.before, change.after, packaged.lines())
 
 
 def deploy(
     host: Host, systemd: Systemctl | None, choices: Choices, records: Sequence[Record]
 ) -> Plan:
-    """The way to an installation of this version. systemd is None in a staging folder.
+    """The plan for installing this version. systemd is None in a staging folder.
 
-    Errors: RefusedError for what is in the way; ConfigError for settings with which a service
-    would not start.
+    Errors: RefusedError for an obstacle; ConfigError for settings with which a service would not
+    start.
     """
     now = View(host, {})
     layout = choices.layout or ("together" if now.enabled() == [units.SINGLE] else "separate")
@@ -91,10 +91,10 @@ def deploy(
 def rollback(
     host: Host, systemd: Systemctl | None, records: Sequence[Record], id: str | None
 ) -> Plan:
-    """The way back to what was there before a deployment, the last that is not undone unless it
-    is named; what came after it is undone with it.
+    """The plan for restoring what was there before a deployment, by default the last that is not
+    undone; later ones are undone with it.
 
-    Errors: NotFoundError where there is none; RefusedError for what is in the way.
+    Errors: NotFoundError where there is none; RefusedError for an obstacle.
     """
     target = _target(records, id)
     later = [record for record in records if record.id >= target.id]
@@ -116,7 +116,7 @@ def rollback(
 
 
 def record_of(plan: Plan, id: str, began_at: float, by: str) -> Record:
-    """The plan as what is kept of it."""
+    """The plan as the record that is kept of it."""
     return Record(
         id=id,
         kind=plan.kind,
@@ -138,7 +138,7 @@ def record_of(plan: Plan, id: str, began_at: float, by: str) -> Record:
 
 
 def _wanted(host: Host, now: View, choices: Choices) -> tuple[dict[str, State], list[str]]:
-    """What is to be at each path, in the order in which it is installed; and what is kept."""
+    """What will be at each path, in the order of installation; and what is kept."""
     root, ours = _owner(host, "root", "root"), _owner(host, "root", USER)
     wanted: dict[str, State] = {}
     kept = []
@@ -151,7 +151,7 @@ def _wanted(host: Host, now: View, choices: Choices) -> tuple[dict[str, State], 
     dropin = packaged.home_dropin()
     for unit, text in packaged.unit_texts().items():
         if now.read(units.path_of(unit)).target == "/dev/null":
-            raise RefusedError(f"{unit} is masked; if it may run again: systemctl unmask {unit}")
+            raise RefusedError(f"{unit} is masked; to allow it: systemctl unmask {unit}")
         wanted[units.path_of(unit)] = State("file", text.encode(), mode=0o644, owner=root)
         path = f"{units.path_of(unit)}.d/{DROPIN}"
         if dropin is not None:
@@ -183,7 +183,7 @@ def _config(choices: Choices) -> Iterable[tuple[str, bytes, bool]]:
 
 
 def _links(now: View, enabled: Sequence[str], owner: Owner) -> dict[str, State]:
-    """The links that start our units at boot, as they shall be: what `systemctl enable` makes."""
+    """The links that start our units at boot, as `systemctl enable` makes them."""
     wanted: dict[str, State] = {}
     for unit in units.UNITS:
         if unit not in enabled:
@@ -206,12 +206,12 @@ def _folders(host: Host, changes: Iterable[Change]) -> list[str]:
 
 
 def _compare(host: Host, plan: Plan, records: Sequence[Record]) -> None:
-    """What changes for the services, and what of it raises risk.
+    """What changes for the services, and which of it raises risk.
 
-    Limits are held against the files as they are, and against those of the last deployment: a
-    service that runs may not have read what was edited since.
-    Errors: ConfigError for settings with which a service would not start. On the way back they are
-    a risk instead: what was there need not have been qtctl's.
+    Limits are compared with the files as they are, and with those of the last deployment: a running
+    service may not have read later edits.
+    Errors: ConfigError for settings with which a service would not start. In a rollback they
+    are a risk instead: the previous files need not have been qtctl's.
     """
     if plan.empty:
         return
@@ -240,20 +240,20 @@ def _compare(host: Host, plan: Plan, records: Sequence[Record]) -> None:
 
 
 def _plan_services(plan: Plan, systemd: Systemctl, running: Sequence[str], why: str) -> None:
-    """Which units are to be stopped and started."""
+    """Which units will be stopped and started."""
     found = {unit: systemd.status(unit) for unit in units.UNITS}
     masked = [unit for unit, status in found.items() if status.load == "masked"]
     if masked:
-        raise RefusedError(f"{masked[0]} is masked; if it may run: systemctl unmask {masked[0]}")
+        raise RefusedError(f"{masked[0]} is masked; to allow it: systemctl unmask {masked[0]}")
     plan.running_before = [unit for unit in units.UNITS if found[unit].running]
     plan.running = list(running)
     plan.stop = [unit for unit in plan.running_before if unit not in running]
     plan.restart = [unit for unit in running if why or found[unit].active != "active"]
-    plan.why_restart = why or "it does not run"
+    plan.why_restart = why or "it is not running"
 
 
 def _why(plan: Plan, choices: Choices, records: Sequence[Record]) -> str:
-    """Why services that run must be restarted; empty where they need not."""
+    """Why running services must be restarted; empty if they need not."""
     if plan.changes:
         return "its files change"
     done = [record for record in records if record.kind == "deploy"]
@@ -277,9 +277,9 @@ def _target(records: Sequence[Record], id: str | None) -> Record:
 
 
 def _owner(host: Host, user: str, group: str) -> Owner:
-    """uid and gid as they shall be; left open in a staging folder.
+    """The uid and gid to set; None in a staging folder.
 
-    Errors: RefusedError where the user of the services is not there.
+    Errors: RefusedError where the user of the services does not exist.
     """
     if not host.live:
         return None
@@ -288,7 +288,7 @@ def _owner(host: Host, user: str, group: str) -> Owner:
         return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
     except KeyError:
         raise RefusedError(
-            f"the user and group {USER} are not there, which the services run as; nothing was "
-            f"done. Make them: useradd --system --user-group --no-create-home "
+            f"the services run as user and group {USER}, which do not exist; nothing was done. "
+            f"Create them: useradd --system --user-group --no-create-home "
             f"--shell /usr/sbin/nologin {USER}"
         ) from None

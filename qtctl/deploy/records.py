@@ -1,15 +1,15 @@
-"""What was done to a host, kept so that it can be undone: one folder for each deployment.
+"""What was done to a host, kept so that it can be undone: one folder per deployment.
 
 ::
 
-    /var/lib/qtctl-deployments/            root only: what is put back from here becomes units
+    /var/lib/qtctl-deployments/            root only: what is restored from here becomes units
       lock                                 held by whoever deploys or rolls back
       20260128T101500Z/
-        manifest.json                      what was and what is to be, for each path; how far it got
+        manifest.json                      before and after, for each path; the progress
         objects/SHA256                     the contents of both
 
-A record is complete before anything else is touched: it is made under another name first. It is
-not below the services' own state directory, since systemd gives that to their user.
+A record is complete before anything else is touched: it is built under another name first. It is
+not in the services' own state directory, since systemd gives that to their user.
 """
 
 import contextlib
@@ -29,14 +29,14 @@ from qtctl.errors import QtctlError, RefusedError
 
 FOLDER = "/var/lib/qtctl-deployments"
 APPLYING, APPLIED, DONE = "applying", "applied", "done"
-"""Files are being changed; all files are as they shall be; and so are the services."""
+"""Files are being changed; all files are in place; so are the services."""
 _FORMAT = 1
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
 class Change:
-    """One path: what was there, and what is to be."""
+    """One path: before and after."""
 
     path: str
     before: State
@@ -47,9 +47,9 @@ class Change:
 class Record:
     """One deployment or rollback.
 
-    kind: `deploy` or `rollback`. undoes: the ids that a rollback puts back. folders: those that
-    were made. running_before and running: the units that ran, and that are to run; None in a
-    staging folder. state: how far it got; failure: what stopped it.
+    kind: `deploy` or `rollback`. undoes: the ids that a rollback undoes. folders: those that
+    were made. running_before and running: the units before and after; None in a staging folder.
+    state: its progress; failure: what stopped it.
     """
 
     id: str
@@ -67,7 +67,7 @@ class Record:
 
     @property
     def undo(self) -> str:
-        """The command that takes it back."""
+        """The command that undoes it."""
         return "qtctl rollback" if self.kind == "deploy" else f"qtctl rollback {self.id}"
 
 
@@ -80,7 +80,7 @@ class Records:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else deploys or rolls back meanwhile. Errors: RefusedError."""
+        """Excludes other deployments and rollbacks. Errors: RefusedError."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -95,7 +95,7 @@ class Records:
             except BlockingIOError:
                 pid = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
                 raise RefusedError(
-                    f"another deploy or rollback is under way (pid {pid}); nothing was done"
+                    f"another deploy or rollback is running (pid {pid}); nothing was done"
                 ) from None
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
@@ -116,7 +116,7 @@ class Records:
         return [self._read(name) for name in names]
 
     def new_id(self, now: float) -> str:
-        """The time as an id, later than all there are, also where the clock was set back."""
+        """The time as an id, later than all others even if the clock was set back."""
         at = datetime.fromtimestamp(int(now), UTC)
         last = max((record.id for record in self.all()), default="")
         while (stamp := at.strftime(_STAMP)) <= last:
@@ -141,7 +141,7 @@ class Records:
         return folder
 
     def update(self, record: Record, state: str, failure: str = "") -> Record:
-        """Keep how far it got. Errors: OSError."""
+        """Keep its progress. Errors: OSError."""
         changed = replace(record, state=state, failure=failure)
         path = self.folder / record.id / "manifest.json"
         new = path.with_suffix(".new")
@@ -172,8 +172,8 @@ class Records:
             return Record(changes=changes, **content)
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise QtctlError(
-                f"{folder} can't be read ({type(problem).__name__}: {problem}); what it kept is "
-                "in its objects/"
+                f"{folder} can't be read ({type(problem).__name__}: {problem}); the saved files "
+                "are in its objects/"
             ) from problem
 
     def _state(self, folder: Path, kept: Mapping[str, Any]) -> State:
@@ -189,12 +189,12 @@ class Records:
 
 
 def unfinished(records: Sequence[Record]) -> Record | None:
-    """The last record, where its files are neither as they were nor as they shall be."""
+    """The last record, if it was interrupted while changing files."""
     return records[-1] if records and records[-1].state == APPLYING else None
 
 
 def undone(records: Sequence[Record]) -> set[str]:
-    """The ids that a later rollback has put back."""
+    """The ids that a later rollback has undone."""
     return {id for record in records if record.state != APPLYING for id in record.undoes}
 
 
@@ -234,7 +234,7 @@ def _digest(content: bytes) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """A file for us alone, on disk; the same content may be there already."""
+    """A private file, on disk; the same content may exist already."""
     with contextlib.suppress(FileExistsError), open(path, "xb", opener=_private) as file:
         file.write(content)
         file.flush()

@@ -12,11 +12,11 @@ from qtctl.errors import QtctlError, RefusedError
 from qtctl.text import escape
 
 BOOTED = Path("/run/systemd/system")
-"""Is there where systemd runs: sd_booted(3)."""
+"""Exists where systemd runs: sd_booted(3)."""
 _CALL_SEC = 60.0
 _POLL_SEC = 0.1
 _FLAPPING = 3
-"""So many automatic restarts while one waits for the first good one: it will not come."""
+"""After this many automatic restarts while waiting for a good start, give up."""
 _ASKED = (
     "LoadState", "ActiveState", "SubState", "Result", "StatusText", "NRestarts", "InvocationID",
 )  # fmt: skip
@@ -24,7 +24,7 @@ _ASKED = (
 
 @dataclass(frozen=True)
 class Status:
-    """What systemd says of a unit."""
+    """The state of a unit by systemd."""
 
     load: str
     active: str
@@ -37,26 +37,26 @@ class Status:
 
     @property
     def running(self) -> bool:
-        """Is it up, or on its way?"""
+        """True while it is up or starting."""
         return self.active in ("active", "activating", "reloading")
 
     def __str__(self) -> str:
-        told = f"{self.active} ({self.sub})"
+        shown = f"{self.active} ({self.sub})"
         if self.result not in ("", "success"):
-            told += f", {self.result}"
+            shown += f", {self.result}"
         if self.restarts:
-            told += f", restarted {self.restarts} times"
-        return told + (f"; it says: {self.text}" if self.text else "")
+            shown += f", restarted {self.restarts} times"
+        return shown + (f"; it reports: {self.text}" if self.text else "")
 
 
 class Systemctl:
-    """Runs systemctl; each method raises QtctlError with what it said."""
+    """Runs systemctl; each method raises QtctlError with its error output."""
 
     def __init__(self, program: str) -> None:
         self._program = program
 
     def status(self, unit: str) -> Status:
-        """How a unit stands."""
+        """The state of a unit."""
         out = self._run("show", f"--property={','.join(_ASKED)}", unit)
         found = dict(line.partition("=")[::2] for line in out.splitlines())
         return Status(
@@ -82,7 +82,7 @@ class Systemctl:
 
         Errors: QtctlError with its status where it does not become ready.
         """
-        # Of earlier tries nothing shall count: neither a start limit nor a failure.
+        # Earlier tries must not count: neither a start limit nor a failure.
         self._run("reset-failed", unit, may_fail=True)
         before = self.status(unit)
         # Not by `systemctl restart` alone: while Redis is away, that would wait for ever.
@@ -118,8 +118,8 @@ class Systemctl:
         except OSError as problem:
             raise QtctlError(f"{command} could not be run: {problem.strerror}") from problem
         if done.returncode and not may_fail:
-            said = " ".join(done.stderr.decode("utf-8", "backslashreplace").split())
-            raise QtctlError(f"{command} ended with {done.returncode}: {said or 'it said nothing'}")
+            error = " ".join(done.stderr.decode("utf-8", "backslashreplace").split())
+            raise QtctlError(f"{command} exited {done.returncode}: {error or 'no output'}")
         return done.stdout.decode("utf-8", "backslashreplace")
 
 
@@ -129,7 +129,7 @@ def here(environ: Mapping[str, str]) -> Systemctl:
     if program is None or not BOOTED.is_dir():
         why = f"{BOOTED} is not there" if program else "systemctl is not installed"
         raise RefusedError(
-            f"no systemd runs here ({why}), so nothing was done: --root DIR stages the files in a "
+            f"no systemd runs here ({why}), so nothing was done; --root DIR stages the files in a "
             "folder"
         )
     return Systemctl(program)

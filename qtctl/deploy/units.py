@@ -1,7 +1,7 @@
-"""The three units, the two ways to run them, and what an installed unit says of its settings.
+"""The three units, the two ways to run them, and where an installed unit gets its settings.
 
 A unit file is read as systemd reads it: drop-ins after it, an empty assignment clears what came
-before. Only what decides about settings is looked at. Source: systemd.syntax(7), systemd.exec(5).
+before. Only what determines settings is read. See systemd.syntax(7), systemd.exec(5).
 """
 
 import shlex

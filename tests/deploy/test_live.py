@@ -16,7 +16,7 @@ def test_files_then_reload_then_each_service_until_it_is_ready(live: Live) -> No
     said = live.ok("deploy")
     assert live.calls == ["daemon-reload", f"restart --no-block {A}", f"restart --no-block {G}"]
     assert said.out.splitlines()[-1].endswith(
-        f"start {G} and wait until it is ready: active (sub); it says: working"
+        f"start {G} and wait until it is ready: active (sub); it reports: working"
     )
     assert live.active() == [A, G]
 
@@ -94,7 +94,7 @@ def test_a_service_that_does_not_get_ready_is_named_with_its_state(live: Live, s
     )
     # It stays possible to go on, and to go back.
     live.becomes(A, "active")
-    assert f"start {G}: it does not run" in live.ok("deploy").out
+    assert f"start {G}: it is not running" in live.ok("deploy").out
     live.ok("rollback")
     assert tree(live.root) == {}
 
@@ -103,7 +103,7 @@ def test_a_reload_that_systemd_refuses_stops_there(live: Live) -> None:
     (live.state / "fail-daemon-reload").write_text("Connection timed out\n")
     said = live("deploy")
     assert said.code == 1
-    assert "systemctl daemon-reload ended with 1: Connection timed out" in said.err
+    assert "systemctl daemon-reload exited 1: Connection timed out" in said.err
     assert not any(call.startswith("restart") for call in live.calls)
 
 

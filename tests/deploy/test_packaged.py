@@ -72,7 +72,7 @@ def test_below_home_only_qtctls_own_folders_are_opened(
 
 
 @pytest.mark.parametrize(
-    ("package", "why"), [("/tmp/q/qtctl", "a /tmp of its own"), ("/opt/my q/qtctl", "in a unit")]
+    ("package", "why"), [("/tmp/q/qtctl", "a /tmp of its own"), ("/opt/my q/qtctl", "a unit file")]
 )
 def test_where_a_service_could_not_see_it_nothing_is_deployed(
     monkeypatch: pytest.MonkeyPatch, package: str, why: str
