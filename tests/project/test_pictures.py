@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.generators.package_picture import imports, picture, rows, table, with_picture
+from docs.generators.package_picture import cycles, imports, picture, rows, table, with_picture
 
 PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
@@ -20,6 +20,7 @@ def test_each_room_is_drawn_once_and_an_arrow_points_down() -> None:
     assert sorted(height) == sorted(imports())
     up = [(a, b) for a, of in imports().items() for b in of if height[a] > height[b]]
     assert not up
+    assert not cycles(imports())
     for name in imports():
         assert name in picture()
 
