@@ -25,9 +25,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from qtctl.cli.framework.arguments import choice
 from qtctl.cli.framework.context import Context, Start
 from qtctl.cli.framework.parsing import HELP_OPTIONS, Command, Group
+from qtctl.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -161,8 +161,8 @@ def _context(ctx: typer.Context, outputs: Sequence[str]) -> Context:
                 merged[name] = params[name]
         sets += params.get("sets") or ()
         output = params.get("output")
-        if output is not None:
-            choice(output, "--output", outputs)
+        if output is not None and output not in outputs:
+            raise UsageError(f"--output {output!r} must be one of {', '.join(outputs)}")
     return Context(
         **merged,
         sets=tuple(sets),
