@@ -63,7 +63,7 @@ def test_one_line_says_what_is_stopped_and_where(cli: Cli, store: Store, redis_u
         f"HALTED opens on {redis_url} · 2 permits withdrawn · closes still pass (--all stops them) "
         "· 1 governor alive\n"
     )
-    assert said.err == f"{redis_url} quantum: halt opens\n"
+    assert said.err == f"[{redis_url}, prefix quantum:] halting opens\n"
     assert own(store) == "reduce_only"
 
 
@@ -80,6 +80,12 @@ def test_one_line_says_what_is_stopped_and_where(cli: Cli, store: Store, redis_u
 )
 def test_what_is_stopped(cli: Cli, args: list[str], words: str) -> None:
     assert cli.ok("halt", *args).out.startswith(words)
+
+
+@pytest.mark.usefixtures("governor")
+def test_close_permits_that_stay_are_counted(cli: Cli, store: Store) -> None:
+    judge(store, fields(plan_id="c", **CLOSE))
+    assert "· 1 close permit NOT withdrawn ·" in cli.ok("halt", "--all").out
 
 
 @pytest.mark.usefixtures("governor")
@@ -128,7 +134,7 @@ def test_a_governor_that_does_not_tell_its_kill_keys_is_named_loudly(
     store.run("HSET", store.keys.service("governor", "old"), "version", "0.0.9")
     said = cli("halt")
     assert said.code == 1
-    assert "governor old does not tell which kill keys it reads" in said.err
+    assert "governor old does not report which kill keys it reads" in said.err
     assert "systemctl stop quantum-governor.service" in said.err
 
 
@@ -146,7 +152,7 @@ def test_a_permit_without_its_decision_is_left_and_ends_with_1(
     store.run("DEL", store.keys.at(DECISION, "p1"))
     said = cli("halt")
     assert said.code == 1
-    assert "the permit of p1 is left: its decision is gone" in said.err
+    assert "the permit of p1 was not withdrawn: its decision is gone" in said.err
 
 
 @pytest.mark.usefixtures("governor")
@@ -306,7 +312,7 @@ def test_one_symbol_goes_on_and_the_others_do_not(cli: Cli, store: Store) -> Non
     assert "but for BTCUSDT, ETHUSDT" in said.err
     said = cli.ok("resume", "BTCUSDT", "--reason", "back", "--yes")
     assert said.out.startswith("RESUMED BTCUSDT on ")
-    assert "halted for themselves: ETHUSDT" in said.out
+    assert "with a halt of their own: ETHUSDT" in said.out
     assert cli("resume", "BTCUSDT", "--reason", "back", "--yes").code == 1
     assert judge(store, fields()).verdict.value == "permitted"
     assert judge(store, fields(plan_id="e", symbol="ETHUSDT")).verdict.value == "blocked"
@@ -317,7 +323,7 @@ def test_a_symbol_does_not_go_on_while_all_are_halted(cli: Cli, store: Store) ->
     cli("halt")
     said = cli("resume", "BTCUSDT", "--reason", "back", "--yes")
     assert said.code == 1
-    assert "TAKEN BACK BTCUSDT" in said.out
+    assert "RESUMED BTCUSDT" in said.out
     assert f"STILL HALTED by {OWN}='reduce_only'" in said.out
 
 
@@ -350,7 +356,7 @@ def test_on_a_terminal_halt_never_asks_and_resume_does(
         child.wait()
         assert child.exitstatus == 0
     with terminal(redis_url, "resume", "--reason", "back") as child:
-        child.expect("by operator:alice@.*: down. Let it go on\\? \\[y/N\\]")
+        child.expect("by operator:alice@.*: down. Resume\\? \\[y/N\\]")
         child.sendline(answer)
         child.expect(pexpect.EOF)
         child.wait()

@@ -119,7 +119,7 @@ def test_json_of_a_score_tells_what_was_written(cli: Cli, store: Store) -> None:
 )
 def test_what_changes_something_says_first_where(cli: Cli, redis_url: str, line: str) -> None:
     said = cli.ok("inject", *line.split())
-    assert said.err.splitlines()[0].startswith(f"{redis_url} quantum: ")
+    assert said.err.splitlines()[0].startswith(f"[{redis_url}, prefix quantum:] ")
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_the_page_of_a_take_shows_the_adjusted_cap_beside_the_cap(cli: Cli) -> N
     assert {name.strip(): value for name, value in lines.items()} == {
         "plan": "p1",
         "symbol": "BTCUSDT",
-        "action": "DOWNSIZE",
+        "size hint": "DOWNSIZE",
         "factor": "0.4444",
         "cap USD": "15,000.00",
         "adjusted cap USD": "6,666.00",
@@ -119,7 +119,7 @@ def test_the_page_of_a_take_shows_the_adjusted_cap_beside_the_cap(cli: Cli) -> N
 def test_a_take_says_first_where(cli: Cli, redis_url: str) -> None:
     issue(cli)
     said = cli.ok("permit", "take", "p1")
-    assert said.err.splitlines()[0] == f"{redis_url} quantum: take the permit of p1"
+    assert said.err.splitlines()[0] == f"[{redis_url}, prefix quantum:] taking the permit of p1"
 
 
 def test_without_a_cap_there_is_none_to_adjust(cli: Cli) -> None:

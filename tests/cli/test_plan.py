@@ -142,7 +142,7 @@ def test_the_page_says_which_gate_failed_and_why_others_were_not_judged(cli: Cli
     assert lines["total"][:2] == ["total", "off"]
     for gate in ("conflict", "once"):
         assert lines[gate][:3] == [gate, "not", "recorded"], "no record keeps what came before"
-    assert said.err.startswith("Limits: as judged by (")
+    assert said.err.startswith("Limits: in force at decision time (")
 
 
 def test_a_close_shows_the_gates_that_are_not_for_closes(cli: Cli) -> None:
@@ -204,7 +204,7 @@ def test_the_limits_are_those_it_was_judged_by_not_those_of_this_shell(cli: Cli)
     decide(cli, "p1")
     other = ("--set", "governor.max_notional_per_trade_usd=7")
     assert notional_limit(cli, *other) == 200.0
-    assert "as judged by" in cli.ok("plan", "show", "p1", *other).err
+    assert "in force at decision time" in cli.ok("plan", "show", "p1", *other).err
 
 
 def test_forgotten_limits_are_those_of_the_running_governor_and_it_says_so(

@@ -393,8 +393,8 @@ def test_a_table_keeps_its_ids_and_numbers_whole_at_any_width(width: int) -> Non
     shown = "\n".join(lines)
     assert LONG_ID in shown
     assert "12,345.60" in shown
-    assert all(tables.cells_of(line) <= width for line in lines if "No room" not in line)
-    assert ("No room for:" in shown) == (80 <= width <= 120)
+    assert all(tables.cells_of(line) <= width for line in lines if "Hidden columns" not in line)
+    assert ("Hidden columns:" in shown) == (80 <= width <= 120)
     assert ("───" in shown) == (width >= 80)
 
 
@@ -411,7 +411,7 @@ def test_a_terminal_too_narrow_for_a_table_gets_cards() -> None:
 
 def test_columns_without_room_are_named_below_the_table() -> None:
     assert plain(on_terminal(80, LIST))[-1] == (
-        "No room for: change USD, change %, score age, decided, TTL (-o json has everything)"
+        "Hidden columns: change USD, change %, score age, decided, TTL (-o json has everything)"
     )
 
 

@@ -260,7 +260,7 @@ def test_the_private_server_lives_and_ends_with_serve(state: Path) -> None:
         said = run_qtctl("--redis-url", "embedded:", "inject", "plan", "BTCUSDT", "--wait", "5",
                          env=env)  # fmt: skip
         assert (said.code, "permitted" in said.err) == (0, True)
-        assert said.err.startswith("embedded: quantum: ")
+        assert said.err.startswith("[embedded:, prefix quantum:] ")
         child.signal(signal.SIGTERM)
         assert child.wait(5) == 0
     assert embedded.running(state) is None

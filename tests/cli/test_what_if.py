@@ -65,7 +65,7 @@ def test_the_page_has_both_limits_and_results_beside_each_other(cli: Cli) -> Non
     said = cli.ok("plan", "show", "p2", "--what-if", "symbol_cooldown_sec=0",
                   "--what-if", "governor.max_exec_per_5min=1")  # fmt: skip
     lines = {line.split()[0]: line.split() for line in said.out.splitlines() if line}
-    assert lines["gate"][-4:] == ["limit", "if", "result", "if"]
+    assert lines["gate"][-4:] == ["what-if", "limit", "what-if", "result"]
     assert lines["cooldown"][3:] == ["60", "s", "FAIL", "0", "s", "off"]
     assert " ".join(lines["burst"]) == "burst 1 in 5 min 2 in 5 min pass 1 in 5 min FAIL"
     told = "blocked, burst_limit_exceeded, under symbol_cooldown_sec=0, max_exec_per_5min=1"

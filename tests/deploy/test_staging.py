@@ -343,4 +343,4 @@ def test_a_pipe_is_nobody(staging: Staging) -> None:
     command = [*QTCTL, "deploy", "--root", str(staging.root)]
     done = subprocess.run(command, input="y\n", capture_output=True, text=True, check=False)
     assert done.returncode == 4
-    assert "Nobody can be asked here" in done.stderr
+    assert "no terminal to confirm on" in done.stderr

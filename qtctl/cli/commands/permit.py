@@ -85,7 +85,7 @@ def take(
     arguments.plan_id(plan_id)
     cap_usd = None if cap is None else arguments.number(cap, "--cap", 0)
     with ctx.store() as store:
-        ctx.say(f"{ctx.where()} take the permit of {plan_id}")
+        ctx.announce(f"taking the permit of {plan_id}")
         refuse_other_groups(store, "its consumer waits for this permit", force)
         fields = permits.take(store, plan_id)
         if fields is None:

@@ -63,8 +63,8 @@ GATES_AGAIN = (
     text("value", "value", right=True, fold=True),
     text("limit", "limit", right=True),
     text("result", "result", style=verdict_style),
-    text("limit if", "what_if_limit", right=True),
-    text("result if", "what_if_result", style=verdict_style),
+    text("what-if limit", "what_if_limit", right=True),
+    text("what-if result", "what_if_result", style=verdict_style),
 )
 
 
@@ -210,9 +210,9 @@ def _limits(ctx: Context, store: "Store", decision: Mapping[str, str]) -> "tuple
     digest = decision.get("limits", "")
     limits = decisions.limits(store, digest)
     if limits is not None:
-        return limits, f"as judged by ({digest})"
+        return limits, f"in force at decision time ({digest})"
     found, source = InForce(ctx, store).of("governor", Limits)
-    return found, f"of {source}; those it was judged by ({digest}) are forgotten"
+    return found, f"of {source}; those it win force at decision time ({digest}) are forgotten"
 
 
 def _gates(judged: "Judgement") -> list[dict[str, Any]]:
@@ -258,4 +258,4 @@ def _hint(decision: Mapping[str, str]) -> str:
     if action == "DOWNSIZE":
         factor, cooldown = decision.get("eff_factor", ""), decision.get("extra_cooldown_sec", "")
         return f"DOWNSIZE × {factor}, {cooldown} s extra cooldown (score {score})"
-    return f"{action} ({reason}, {score})"
+    return f"{format.size_hint(action)} ({reason}, {score})"

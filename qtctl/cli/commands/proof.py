@@ -60,8 +60,8 @@ def proof(
     """Prove the twelve scenarios, six for each loop; 0 is PASS, 1 is FAIL.
 
     Without --live a private server and services of its own are used. With it the running ones are
-    proven, by symbols and closing plans that no other system knows; everything is taken away
-    again. The expected numbers are fixed, whatever the settings.
+    proven, by symbols and closing plans that no other system knows; everything is removed
+    afterwards. The expected numbers are fixed, whatever the settings.
 
     Examples:
         qtctl proof step2
@@ -73,7 +73,7 @@ def proof(
 
     with _environment(ctx, CHOICES[step], live=live) as environment:
         settings = _settings(ctx, environment, CHOICES[step])
-        run = Run(environment, CHOICES[step], settings, _teller(ctx))
+        run = Run(environment, CHOICES[step], settings, _narrator(ctx))
         if environment.live:
             _ask(ctx, run.fixtures.names(), yes=yes, no_input=no_input)
         with _interrupted_by_sigterm():
@@ -107,15 +107,15 @@ def _environment(ctx: Context, steps: Sequence[str], *, live: bool) -> "Iterator
 
 
 def _ask(ctx: Context, names: str, *, yes: bool, no_input: bool) -> None:
-    """Says where and what it will write, and goes on only when told to."""
-    ctx.say(f"{ctx.where()} prove the running services with symbols of our own: {names}")
-    ctx.say("Closing plans of quantity 0 for them, marked qtctl-proof; all is taken away again.")
+    """Say where and what it will write, and go on only with a yes."""
+    ctx.announce(f"proving the running services with symbols of our own: {names}")
+    ctx.say("Closing plans of quantity 0 for them, marked qtctl-proof; all removed afterwards.")
     agreed(ctx, "Go on?", yes=yes, no_input=no_input)
 
 
 @contextmanager
 def _interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends a proof as Ctrl-C does: with everything taken away."""
+    """SIGTERM ends a proof as Ctrl-C does: with everything removed."""
     import signal
 
     def interrupt(number: int, frame: object) -> None:
@@ -133,7 +133,7 @@ def _settings(
 ) -> dict[str, tuple[Any, str]]:
     """Every setting in force with its origin, so that a failure can name the one behind it.
 
-    Live they are those that the running service tells of itself: a shell lacks its environment.
+    Live they are those that the running service reports of itself: a shell lacks its environment.
     """
     from qtctl.proof.scenarios import SERVICE_OF
     from qtctl.settings import fields, public
@@ -154,7 +154,7 @@ def _settings(
     return found
 
 
-def _teller(ctx: Context) -> "Callable[[ScenarioResult], None]":
+def _narrator(ctx: Context) -> "Callable[[ScenarioResult], None]":
     """Progress on stderr, a line a scenario as it ends."""
 
     def tell(result: "ScenarioResult") -> None:

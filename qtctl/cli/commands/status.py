@@ -21,8 +21,8 @@ def status(
 ) -> None:
     """Services, Redis, kill switch, plans, permits and blocks, on one screen.
 
-    Ends with 1 where a service is missing, late, silent or not ready, where the kill switch stops
-    anything, or where a part could not be read; else 0. At most 10,000 events are looked back on.
+    Exits 1 where a service is missing, late, silent or not ready, where the kill switch stops
+    anything, or where a part could not be read; else 0. Counts at most the last 10,000 events.
 
     Examples:
         qtctl status

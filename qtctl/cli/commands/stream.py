@@ -35,7 +35,7 @@ LISTED = (
     age("first", "first_age_s", drop=3),
     age("last", "last_age_s"),
     number("minutes kept", "minutes_kept", places=1, drop=1),
-    number("a minute", "per_minute", places=1, drop=2),
+    number("per minute", "per_minute", places=1, drop=2),
     text("last minute", lambda row: _counted(row["last_minute"]), right=True),
 )
 PROBLEM = text("problem", "problem", fold=True, style="red")
@@ -45,7 +45,7 @@ PROBLEM = text("problem", "problem", fold=True, style="red")
 def list_streams(ctx: Context) -> None:
     """Plans, proposals, events and rejected: entries, ages, how many minutes are kept, growth.
 
-    "a minute" is the average over what is kept; "last minute" is counted, up to 1,000.
+    "per minute" is the average over what is kept; "last minute" is counted, up to 1,000.
 
     Examples:
         qtctl stream list

@@ -93,6 +93,13 @@ class Context:
         redis = self.settings.redis
         return f"{display_url(redis.url)} {redis.prefix}"
 
+    def announce(self, action: str) -> None:
+        """Say where something is about to change: `[redis://prod-1/0, prefix quantum:] halting`."""
+        from qtctl.settings import display_url
+
+        redis = self.settings.redis
+        self.say(f"[{display_url(redis.url)}, prefix {redis.prefix}] {action}")
+
     @contextmanager
     def store(self, *, notice: bool = True) -> "Iterator[Store]":
         """A connection by the settings in force, closed at the end.

@@ -8,8 +8,8 @@ from qtctl.cli.live import drawing
 from qtctl.cli.live.drawing import Line, Span, line
 from qtctl.cli.live.poller import Row, TopSnapshot
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, age, money, number, percent, text, ttl
-from qtctl.cli.output.styles import action_style, lifetime_style, reason_style
+from qtctl.cli.output.columns import Column, age, money, number, percent, size_hint, text, ttl
+from qtctl.cli.output.styles import lifetime_style, reason_style
 from qtctl.cli.views import health_page as page
 from qtctl.cli.views.health import Overall, Service
 from qtctl.text import escape
@@ -25,8 +25,8 @@ SORTS: dict[str, Callable[[Row], Any]] = {
 PERMITS = (
     text("permit", "plan_id"),
     text("symbol", "symbol", width=8),
-    ttl("left", "ttl_s", width=5, style=lifetime_style),
-    text("action", "eff_action", drop=1, width=8, style=action_style),
+    ttl("expires in", "ttl_s", width=5, style=lifetime_style),
+    size_hint("eff_action", drop=1, width=9),
     number("factor", "eff_factor", places=4, drop=2),
     money("notional USD", "computed_notional", drop=3),
 )
@@ -220,8 +220,8 @@ def summary(seen: TopSnapshot, now: float, utc: bool) -> str:
 
 def permit_line(row: Row) -> str:
     """A permit in one line."""
-    told = (row["plan_id"], row.get("symbol"), f"{format.ttl(row['ttl_s'])} left",
-            row.get("eff_action"), row.get("eff_factor"))  # fmt: skip
+    told = (row["plan_id"], row.get("symbol"), f"expires in {format.ttl(row['ttl_s'])}",
+            format.size_hint(row.get("eff_action")), row.get("eff_factor"))  # fmt: skip
     return " ".join(escape(str(part)) for part in told if part)
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from qtctl import clock
 from qtctl.cli.output import format
+from qtctl.cli.output.styles import action_style
 
 Key = str | Callable[[Any], Any]
 Style = str | Callable[[Any], str]
@@ -63,6 +64,12 @@ class Column:
 def text(title: str, key: Key, **more: Any) -> Column:
     """Any text or value as it is, escaped."""
     return Column(title, key, lambda value, utc: format.text(value), **more)
+
+
+def size_hint(key: Key, **more: Any) -> Column:
+    """What a score makes of a permit's size."""
+    show = format.size_hint
+    return Column("size hint", key, lambda value, utc: show(value), style=action_style, **more)
 
 
 def number(title: str, key: Key, places: int = 0, **more: Any) -> Column:

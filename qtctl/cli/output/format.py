@@ -25,6 +25,11 @@ def text(value: Any) -> str:
     return escape(str(value))
 
 
+def size_hint(action: Any) -> str:
+    """What a score makes of a permit's size: `DOWNSIZE`, or `full size` for NONE."""
+    return "full size" if action == "NONE" else text(action)
+
+
 def as_number(value: Any) -> float | None:
     """The number that a value is or stands for, or None."""
     if isinstance(value, bool) or value is None:

@@ -125,7 +125,7 @@ def tell_left_out(ctx: Context, columns: Sequence[Column], kept: Sequence[Column
     """Name the columns that are not shown, so that nobody takes them for absent."""
     left_out = [column.title for column in columns if column not in kept]
     if left_out:
-        ctx.say(f"No room for: {', '.join(left_out)} (-o json has everything)")
+        ctx.say(f"Hidden columns: {', '.join(left_out)} (-o json has everything)")
 
 
 def _print_rich_table(

@@ -1,5 +1,5 @@
 """What is stopped, by whom and why, in words: for the notice that every command gives while it
-lasts, and for `halt` and `resume` themselves."""
+lasts, and for `halt` and `resume`."""
 
 from collections.abc import Sequence
 
@@ -21,8 +21,8 @@ def notice(rows: Sequence[KillKey], utc: bool) -> str:
     is. The same line for the same stop, whenever it is asked for."""
     keys = [row for row in rows if row.mode.level and not row.symbol]
     symbols = [row for row in rows if row.mode.level and row.symbol]
-    parts = [f"{_what(keys)}: " + "; ".join(told(row, utc) for row in keys)] if keys else []
-    parts += [f"{_what([row])} of {row.symbol}: {told(row, utc)}" for row in symbols][
+    parts = [f"{_what(keys)}: " + "; ".join(describe(row, utc) for row in keys)] if keys else []
+    parts += [f"{_what([row])} of {row.symbol}: {describe(row, utc)}" for row in symbols][
         :_NAMED_SYMBOLS
     ]
     if len(symbols) > _NAMED_SYMBOLS:
@@ -30,7 +30,7 @@ def notice(rows: Sequence[KillKey], utc: bool) -> str:
     return f"HALTED {'; '.join(parts)}" if parts else ""
 
 
-def told(row: KillKey, utc: bool) -> str:
+def describe(row: KillKey, utc: bool) -> str:
     """One key that is set: its value, and who, why, since when and what was there before."""
     by = f" {by_whom(row.record, utc)}" if row.record else " (not set by qtctl halt)"
     return f"{row.key}={_quoted(row.value)}{by}"

@@ -65,10 +65,10 @@ def redis(found: Redis) -> str:
 
 
 def server(found: Redis) -> str:
-    """The server that answers, behind a URL that is told already."""
+    """The server that answers, behind a URL that is shown already."""
     at = "" if found.primary is None else f"at {found.primary} "
     if found.version is None:
-        return f"{at}(this user may not ask for more)"
+        return f"{at}(this ACL user lacks INFO)"
     evicts = "; MAY EVICT DECISIONS: set maxmemory-policy noeviction" if found.may_evict else ""
     role = "" if found.role == "master" else f"; {str(found.role).upper()}, NOT A PRIMARY"
     up = format.span(found.up_s)
@@ -84,7 +84,7 @@ def kill_switch(found: Overall) -> str:
 def plans(found: Overall) -> str:
     """How many come, and what became of them."""
     seen, problems = found.plans, found.problems
-    came = problems.get("plans") or f"{seen.per_minute:,.1f} a minute (5 min)"
+    came = problems.get("plans") or f"{seen.per_minute:,.1f} per minute (5 min)"
     decided = (
         f"{seen.permitted:,} permitted, {seen.blocked:,} blocked in {format.span(seen.since_s)}"
     )
@@ -116,6 +116,6 @@ def open_permits(found: Permits) -> str:
     """How many are open, and when the first of them runs out."""
     if not found.open:
         return "none open"
-    left = "" if found.next_ttl_s is None else f", the next runs out in {found.next_ttl_s:.0f} s"
+    left = "" if found.next_ttl_s is None else f", the next expires in {found.next_ttl_s:.0f} s"
     bad = f", {found.without_ttl} WITHOUT A LIFETIME" if found.without_ttl else ""
     return f"{found.open:,} open{left}{bad}"

@@ -5,8 +5,8 @@ from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import age, moment, money, number, text, ttl
-from qtctl.cli.output.styles import action_style, lifetime_style
+from qtctl.cli.output.columns import age, moment, money, number, size_hint, text, ttl
+from qtctl.cli.output.styles import lifetime_style
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions, permits
 from qtctl.wire.queries.permits import StoredPermit
@@ -14,8 +14,8 @@ from qtctl.wire.queries.permits import StoredPermit
 LISTED = (
     text("plan", "plan_id"),
     text("symbol", "symbol"),
-    ttl("left", "ttl_s", style=lifetime_style),
-    text("action", "eff_action", style=action_style),
+    ttl("expires in", "ttl_s", style=lifetime_style),
+    size_hint("eff_action"),
     number("factor", "eff_factor", places=4),
     age("extra cooldown", "extra_cooldown_sec", drop=2),
     text("score reason", "eff_reason", drop=1),
@@ -27,11 +27,11 @@ SHOWN = (
     text("symbol", "symbol"),
     text("granted", "granted"),
     text("decision", "decision"),
-    ttl("left", "ttl_s"),
+    ttl("expires in", "ttl_s"),
     moment("created", "created_at"),
     text("qty", "computed_qty"),
     money("notional USD", "computed_notional"),
-    text("action", "eff_action", style=action_style),
+    size_hint("eff_action"),
     number("factor", "eff_factor", places=4),
     age("extra cooldown", "extra_cooldown_sec"),
     text("score", "eff_score"),
@@ -42,7 +42,7 @@ SHOWN = (
 TAKEN = (
     text("plan", "plan_id"),
     text("symbol", "symbol"),
-    text("action", "eff_action", style=action_style),
+    size_hint("eff_action"),
     number("factor", "downsize_factor", places=4),
     money("cap USD", "cap_usd"),
     money("adjusted cap USD", "adjusted_cap_usd"),

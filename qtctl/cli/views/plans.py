@@ -1,6 +1,6 @@
 """Decisions of the governor, a row for each."""
 
-from qtctl.cli.output.columns import age, money, recent, text
+from qtctl.cli.output.columns import age, money, recent, size_hint, text
 from qtctl.cli.output.styles import verdict_style
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions
@@ -14,7 +14,7 @@ LISTED = (
     text("reason", "reason"),
     text("action", "action", drop=3),
     money("notional USD", "notional_usd", drop=4),
-    text("score says", "eff_action", drop=3),
+    size_hint("eff_action", drop=3),
     age("in queue", "queue_age_sec", drop=4),
 )
 

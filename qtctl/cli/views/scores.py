@@ -22,7 +22,7 @@ LISTED = (
     text("counts as", "counts_as", style=reason_style),
     text("governor", "governor_counts_as", drop=1, style=reason_style),
     text("problem", "problem", drop=2, fold=True),
-    ttl("left", "ttl_s", drop=3),
+    ttl("expires in", "ttl_s", drop=3),
 )
 
 

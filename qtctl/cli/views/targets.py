@@ -20,7 +20,7 @@ LISTED = (
     number("score", "eff_score", places=4, drop=1),
     age("target age", "target_age_s", drop=2),
     age("proposed", "proposed_age_s", drop=3),
-    ttl("target left", "ttl_s", drop=4),
+    ttl("target expires in", "ttl_s", drop=4),
 )
 
 

@@ -199,8 +199,8 @@ def _target(target: dict[str, Any]) -> str:
 def _score(score: dict[str, Any]) -> str:
     if score["efficiency_score"] is None:
         return f"{score['counts_as']}{': ' * bool(score['problem'])}{score['problem']}"
-    hint = score["eff_action"]
-    if hint != "NONE":
+    hint = format.size_hint(score["eff_action"])
+    if score["eff_action"] != "NONE":
         hint = f"{hint} × {score['eff_factor']:.4f}, {score['extra_cooldown_sec']} s more cooldown"
     return (
         f"{score['efficiency_score']:.4f}, confidence {score['confidence']:g}, "

@@ -1,0 +1,212 @@
+"""Halting and resuming: what is done, what is warned of, and the line or JSON about it."""
+
+import sys
+from typing import Any
+
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output.render import to_json
+from qtctl.cli.views import halts
+from qtctl.cli.views.health import lateness
+from qtctl.errors import NotFoundError, QtctlError, RefusedError, WireError
+from qtctl.settings import display_url
+from qtctl.text import escape
+from qtctl.wire.client.store import Store
+from qtctl.wire.control import halt as control
+from qtctl.wire.control import kill_switch
+from qtctl.wire.control.halt import HaltRequest, Report, Resumed, is_known
+from qtctl.wire.control.kill_switch import KillKey, strictest
+from qtctl.wire.queries import services
+
+BY_SYSTEMD = (
+    "stop the governors on their hosts: systemctl stop quantum-governor.service "
+    "(qtctl.service where one process runs both loops)"
+)
+
+
+def stop(ctx: Context, store: Store, order: HaltRequest, everything: bool, dry_run: bool) -> Report:
+    """Stop opens, or everything, and withdraw the permits of opens."""
+    of = f" of {order.symbol}" if order.symbol else ""
+    ctx.announce(f"halting {'opens and closes' if everything else 'opens'}{of}")
+    try:
+        first = None if dry_run else control.stop(store, order, everything)
+    except WireError as refused:
+        # The same class: NOPERM, no memory, a replica that takes no writes.
+        raise type(refused)(f"nothing is stopped: {refused}. Instead, {BY_SYSTEMD}") from refused
+    try:
+        return control.follow_up(
+            store, order, everything, first, lambda: services.running(store, "governor")
+        )
+    except QtctlError as problem:
+        if first is None:
+            raise
+        stands = f"the stop stands ({store.keys.prefix}{first.name}='{first.value}')"
+        again = "permits may still be open: run it again"
+        raise type(problem)(f"{stands}, but {again}: {problem}") from problem
+
+
+def warn(ctx: Context, store: Store, order: HaltRequest, report: Report) -> None:
+    """What an operator must know beside the one line."""
+    for problem in report.problems:
+        ctx.warn(f"the stop stands, but its record or event could not be written: {problem}")
+    for problem in report.withdrawn.problems[:3]:
+        ctx.warn(f"a permit could not be withdrawn: {problem}")
+    for plan_id in report.withdrawn.unknown[:3]:
+        ctx.warn(
+            f"the permit of {plan_id} was not withdrawn: its decision is gone, so it may be an open"
+        )
+    for governor in report.unheard:
+        ctx.warn(
+            f"governor {governor.name} does not report which kill keys it reads: this may have "
+            f"NO EFFECT on it; {BY_SYSTEMD}"
+        )
+    if order.symbol and not is_known(store, order.symbol):
+        ctx.warn(f"{order.symbol} has no target, no score and no open here: is the name right?")
+
+
+def report_halt(
+    ctx: Context, order: HaltRequest, everything: bool, dry_run: bool, report: Report
+) -> None:
+    """What was done and where: one line, or one JSON object."""
+    where = display_url(ctx.settings.redis.url)
+    row = strictest(report.rows, order.symbol or None)
+    closes_stop = everything or (row is not None and row.mode.level > 1)
+    if ctx.output == "table":
+        did = "WOULD HALT" if dry_run else "HALTED"
+        of = f" of {order.symbol}" if order.symbol else ""
+        parts = [f"{did} {'opens and closes' if closes_stop else 'opens'}{of} on {where}"]
+        parts += _effects(ctx, row, closes_stop, dry_run, report)
+        sys.stdout.write(escape(" · ".join(parts)) + "\n")
+        return
+    record = row.record if row is not None else None
+    document: dict[str, Any] = {
+        "halted": None if dry_run else "all" if closes_stop else "opens",
+        "symbol": order.symbol or None,
+        "redis": where,
+        "key": row.key if row else None,
+        "value": row.value if row else None,
+        "who": record.who if record else None,
+        "why": record.why if record else None,
+        "since": record.since if record else None,
+        "before": record.before if record else None,
+        "withdrawn": report.withdrawn.opens,
+        "closes_left": report.withdrawn.closes,
+        "unknown_left": list(report.withdrawn.unknown),
+        "governors": [governor.name for governor in report.governors],
+    }
+    sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
+
+
+def _effects(
+    ctx: Context, row: KillKey | None, closes_stop: bool, dry_run: bool, report: Report
+) -> list[str]:
+    """The parts of the line behind what and where."""
+    withdrawn = report.withdrawn
+    would = "to withdraw" if dry_run else "withdrawn"
+    parts = [f"{_count(withdrawn.opens, 'permit')} {would}"]
+    if not closes_stop:
+        parts.append("closes still pass (--all stops them)")
+    elif withdrawn.closes:
+        parts.append(f"{_count(withdrawn.closes, 'close permit')} NOT withdrawn")
+    # A stop that was there before: whose it is decides who can take it back.
+    if row is not None and (dry_run or report.again or row.record is None):
+        parts.append(f"stopped by {halts.describe(row, ctx.utc)}")
+    return parts + _governors(report)
+
+
+def _governors(report: Report) -> list[str]:
+    """Who enforces it."""
+    if not report.governors:
+        return ["no governor is running: nothing enforces this halt yet"]
+    late = [it for it in report.governors if it.is_late(report.now)]
+    alive = len(report.governors) - len(late)
+    parts = [f"{_count(alive, 'governor')} alive"] if alive else []
+    return parts + [f"governor {it.name} is LATE: {lateness(it, report.now)}" for it in late]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+# Resuming ---------------------------------------------------------------------------------------
+
+
+def warn_of_late(ctx: Context, store: Store) -> None:
+    """What resumes depends on governors that work."""
+    now = store.now_ms() / 1000
+    for it in services.running(store, "governor"):
+        if it.is_late(now):
+            ctx.warn(f"governor {it.name} is LATE: {lateness(it, now)}")
+
+
+def resume(
+    ctx: Context, store: Store, order: HaltRequest, force: bool, *, dry_run: bool
+) -> tuple[list[Resumed], str]:
+    """Undo what a halt has set: what was undone, and what could not be written beside it.
+
+    Errors: RefusedError naming the key that is in the way, NotFoundError where nothing is."""
+    done = control.resume(store, order, forced=force, dry_run=dry_run)
+    if isinstance(done, control.Refused):
+        own = done.key == store.keys.prefix + control.own_name(order.names)
+        how = (
+            "--force takes it back"
+            if own
+            else "whoever set it must take it back; then run this again"
+        )
+        raise RefusedError(
+            f"{done.key}='{done.value}' is set, and not by qtctl halt: nothing resumes while "
+            f"it is; {how}"
+        )
+    taken, problem = done
+    if not taken:
+        what = f"{order.symbol} has no halt of its own" if order.symbol else "nothing is halted"
+        rows = kill_switch.read(store, order.names)
+        alone = ", ".join(row.symbol for row in rows if row.symbol)
+        only = f", but for {alone} ('qtctl resume SYMBOL')" if alone and not order.symbol else ""
+        raise NotFoundError(f"{what} on {ctx.where()}{only}")
+    return taken, problem
+
+
+def question(ctx: Context, rows: list[KillKey], order: HaltRequest) -> str:
+    """What would go on, and who has stopped it."""
+    stops = [row for row in rows if row.mode.level and row.symbol == order.symbol]
+    stopped = "; ".join(halts.describe(row, ctx.utc) for row in stops)
+    of = f" {order.symbol}" if order.symbol else ""
+    return f"{ctx.where()} {stopped}. Resume{of}?"
+
+
+def report_resume(
+    ctx: Context, rows: list[KillKey], order: HaltRequest, taken: list[Resumed], dry_run: bool
+) -> bool:
+    """Print what was resumed and what is still stopped; True if nothing is."""
+    where = display_url(ctx.settings.redis.url)
+    still = None if dry_run else strictest(rows, order.symbol or None)
+    others = [row.symbol for row in rows if row.symbol and row.symbol != order.symbol]
+    if ctx.output != "table":
+        document = {
+            "resumed": [
+                {"name": each.name, "value": each.value, "restored": each.restored or None}
+                for each in ([] if dry_run else taken)
+            ],
+            "symbol": order.symbol or None,
+            "redis": where,
+            "still_halted": [
+                {"key": row.key, "value": row.value, "symbol": row.symbol or None}
+                for row in rows
+                if row.mode.level
+            ],
+        }
+        sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
+        return still is None
+    word = "WOULD RESUME" if dry_run else "RESUMED"
+    parts = [f"{word} {order.symbol or 'all that halt stopped'} on {where}"]
+    parts += [
+        f"{each.name} was '{each.value}'"
+        + (f", '{each.restored}' is put back" if each.restored else "")
+        for each in taken
+    ]
+    if still is not None:
+        parts.append(f"STILL HALTED by {halts.describe(still, ctx.utc)}")
+    if others:
+        parts.append(f"with a halt of their own: {', '.join(others)}")
+    sys.stdout.write(escape(" · ".join(parts)) + "\n")
+    return still is None

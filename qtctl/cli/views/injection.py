@@ -1,0 +1,92 @@
+"""Injecting synthetic keys and plans, and what is reported about it."""
+
+import secrets
+from collections.abc import Mapping
+
+import typer
+
+from qtctl import clock
+from qtctl.cli.framework import arguments
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output import format
+from qtctl.cli.output.columns import number, text
+from qtctl.cli.output.render import emit_one
+from qtctl.cli.views.in_force import InForce
+from qtctl.domain import numbers
+from qtctl.domain.plans import PlanRules
+from qtctl.errors import NotFoundError, RefusedError
+from qtctl.wire.client.store import Store
+from qtctl.wire.control import injection
+from qtctl.wire.control.injection import InTheWay
+from qtctl.wire.queries import verdicts
+from qtctl.wire.schema.keys import KeySpec
+
+MAX_TTL_SEC = 30 * 86_400
+MAX_SHOWN_CHARS = 40
+CLEARED = (text("key", "key"), text("did", "did"), number("entries", "count"))
+
+
+def cover(
+    ctx: Context,
+    store: Store,
+    spec: KeySpec,
+    symbol: str,
+    fields: Mapping[str, str],
+    ttl: str,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    """Write a synthetic hash. Errors: RefusedError where another one would be overwritten."""
+    ttl_sec = int(arguments.duration(ttl, "--ttl", 1, MAX_TTL_SEC))
+    key = store.keys.at(spec, symbol)
+    ctx.announce(f"injecting {key}: {listed(fields)}; for {format.span(ttl_sec)}")
+    found = injection.cover(store, key, fields, ttl_sec, force=force, dry_run=dry_run)
+    if found is not None:
+        raise RefusedError(
+            f"{key} holds {_in_the_way(found, store.now_ms() / 1000)}, not written by inject; "
+            "--force overwrites it, and 'qtctl inject clear' restores it"
+        )
+    if ctx.output != "table":
+        emit_one(ctx, {"key": key, "ttl_s": ttl_sec, **fields})
+
+
+def _in_the_way(found: InTheWay, now: float) -> str:
+    """What an operator needs to know before overwriting it: what it is, and how old."""
+    if found.type != "hash":
+        return f"a {found.type}"
+    at = numbers.epoch(found.fields.get("ts") or found.fields.get("timestamp") or "")
+    age = "of unknown age" if at is None else f"{format.span(now - at)} old"
+    shown: dict[str, str] = {
+        name: found.fields[name][:MAX_SHOWN_CHARS]
+        for name in ("efficiency_score", "target_usd", "confidence", "mode", "version")
+        if name in found.fields
+    }
+    return f"a hash {age} ({listed(shown) or 'other fields'})"
+
+
+def new_plan_id(now_ms: int) -> str:
+    """An id that nobody has used."""
+    return f"inj-{now_ms}-{secrets.token_hex(3)}"
+
+
+def listed(fields: Mapping[str, str]) -> str:
+    """Fields in one line."""
+    return " ".join(f"{name}={value}" for name, value in fields.items())
+
+
+def send(ctx: Context, store: Store, entry: Mapping[str, str], wait_sec: float | None) -> None:
+    """Send a plan, and wait for its verdict. Errors: NotFoundError without one in time."""
+    rules, _ = InForce(ctx, store).of("governor", PlanRules)
+    entry_id = injection.send_plan(store, entry)
+    typer.echo(entry["plan_id"])
+    if wait_sec is None:
+        return
+    deadline = clock.monotonic() + wait_sec
+    while (verdict := verdicts.of_entry(store, entry_id, entry, rules)) is None:
+        if clock.monotonic() >= deadline:
+            raise NotFoundError(
+                f"no verdict on {entry['plan_id']} within {format.span(wait_sec)}: is a governor "
+                "running on this Redis? ('qtctl serve governor')"
+            )
+        clock.sleep(0.02)
+    ctx.say(f"{entry['plan_id']}: {verdict.verdict} ({verdict.reason})")
