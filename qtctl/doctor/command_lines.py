@@ -40,7 +40,7 @@ def joined(program: str, words: Sequence[str]) -> str:
 
 
 def is_local(url: str) -> bool:
-    """Is the server of a URL on this host."""
+    """True where the server of a URL is on this host."""
     nodes = nodes_of(url)
     if nodes is not None:
         return any(host in _LOCAL for host, _ in nodes.nodes)

@@ -83,7 +83,7 @@ class Inspection:
 
     @property
     def connected(self) -> bool:
-        """Is there a Redis to ask."""
+        """True while there is a Redis to ask."""
         return self._store is not None
 
     def lose(self) -> None:

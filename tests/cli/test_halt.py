@@ -17,6 +17,7 @@ from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import halt, kill_switch
 from qtctl.wire.control.halt import HaltRequest
+from qtctl.wire.control.permits import take_permit
 from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.private_server.embedded import Embedded
 from qtctl.wire.private_server.process import SOCKET
@@ -501,7 +502,7 @@ def test_under_load_not_one_open_is_permitted_after_a_halt_has_returned(
         while not done.wait(0.01):
             held = [permit.plan_id for permit in permits.listed(own_)]
             mine = [id_ for id_ in held if int(id_[1:]) % 3 == 0]
-            taken.extend(id_ for id_ in mine if permits.take(own_, id_) is not None)
+            taken.extend(id_ for id_ in mine if take_permit(own_, id_) is not None)
         own_.close()
 
     taker = threading.Thread(target=take)

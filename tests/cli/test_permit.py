@@ -9,6 +9,7 @@ import pytest
 
 from qtctl.errors import NotFoundError
 from qtctl.wire.client.store import Store
+from qtctl.wire.control.permits import take_permit
 from qtctl.wire.queries import permits
 from qtctl.wire.queries.permits import StoredPermit
 from qtctl.wire.schema.keys import DECISION, PERMIT, Keys
@@ -187,7 +188,7 @@ def test_of_twenty_who_take_at_once_one_gets_the_permit(
             mine = Store(redis_url, Keys())
             mine.run("PING")
             begin.wait()
-            got.append(permits.take(mine, plan_id))
+            got.append(take_permit(mine, plan_id))
             mine.close()
 
         threads = [threading.Thread(target=take) for _ in range(20)]
@@ -321,7 +322,7 @@ def test_a_permit_that_expired_is_not_listed(cli: Cli, store: Store) -> None:
 
 def test_a_reader_of_the_book_gets_nothing_for_what_is_not_there(store: Store) -> None:
     assert permits.one(store, "p1") is None
-    assert permits.take(store, "p1") is None
+    assert take_permit(store, "p1") is None
     put(store, "p1", {"granted": True})
     held = permits.one(store, "p1")
     assert isinstance(held, StoredPermit)

@@ -643,7 +643,7 @@ def test_a_stream_of_another_type_is_named(cli: Cli, store: Store) -> None:
     store.run("SET", store.keys.events, "x")
     said = cli("why", "BTCUSDT")
     assert said.code == 1
-    assert "quantum:stream:governor.events is no stream" in said.err
+    assert "quantum:stream:governor.events is not a stream" in said.err
 
 
 def test_every_cause_has_a_sentence_and_a_command_that_is_there() -> None:

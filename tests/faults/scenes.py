@@ -26,8 +26,8 @@ from qtctl.supervisor.loop import Loop
 from qtctl.supervisor.progress import Progress
 from qtctl.wire.allocation import proposals
 from qtctl.wire.client.store import Store
+from qtctl.wire.control.permits import take_permit
 from qtctl.wire.governor.plan_queue import group_state
-from qtctl.wire.queries import permits
 from qtctl.wire.schema.keys import (
     BLOCK,
     DECISION,
@@ -243,7 +243,7 @@ class Taker:
                 self._take(plan_id)
 
     def _take(self, plan_id: str) -> None:
-        found = permits.take(self._store, plan_id)
+        found = take_permit(self._store, plan_id)
         if found is not None:
             self.taken[plan_id] += 1
             found.pop("created_at")

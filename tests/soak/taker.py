@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import permits
+from qtctl.wire.control.permits import take_permit
 from qtctl.wire.schema.keys import PERMIT, Keys
 from tests.soak.consumer import TAKE_THREE
 
@@ -33,7 +33,7 @@ def main(kind: str, url: str, seed: str, count: str, path: str) -> None:
 
 def _by_permit_take(store: Store, ids: list[str]) -> list[str]:
     """One at a time, with the function behind `qtctl permit take`."""
-    return [plan_id for plan_id in ids if permits.take(store, plan_id) is not None]
+    return [plan_id for plan_id in ids if take_permit(store, plan_id) is not None]
 
 
 def _as_apply(store: Store, ids: list[str]) -> list[str]:

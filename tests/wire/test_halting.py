@@ -11,6 +11,7 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.control import halt, kill_switch
 from qtctl.wire.control.halt import HaltRequest, Refused
 from qtctl.wire.control.kill_switch import Mode
+from qtctl.wire.control.permits import take_permit
 from qtctl.wire.queries import permits
 from qtctl.wire.schema.keys import PERMIT, Keys
 from qtctl.wire.schema.service import ServiceRecord
@@ -199,7 +200,7 @@ def test_open_permits_that_nobody_has_taken_are_withdrawn(store: Store, encoding
     for number in range(5):
         judge(store, fields(plan_id=f"o{number}"), encoding=encoding)
     judge(store, fields(plan_id="c", **CLOSE), encoding=encoding)
-    assert permits.take(store, "o0") is not None
+    assert take_permit(store, "o0") is not None
     store.run("DEL", store.keys.at(PERMIT, "o1"))  # As a consumer that knows no index takes it.
     assert halt.withdraw(store, order(), dry_run=True).opens == 3
     assert len(permits.listed(store)) == 4
@@ -252,7 +253,7 @@ def test_a_permit_is_taken_or_withdrawn_and_never_both(redis_url: str, store: St
     def take(mine: list[str]) -> None:
         own = Store(redis_url, Keys())
         begin.wait()
-        taken.extend(plan_id for plan_id in mine if permits.take(own, plan_id) is not None)
+        taken.extend(plan_id for plan_id in mine if take_permit(own, plan_id) is not None)
         own.close()
 
     takers = [threading.Thread(target=take, args=(order_,)) for order_ in (ids, ids[::-1])]

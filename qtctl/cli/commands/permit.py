@@ -80,14 +80,14 @@ def take(
         qtctl permit take p1 --cap 150
     """
     from qtctl.cli.views import permits as view
-    from qtctl.wire.queries import permits
+    from qtctl.wire.control.permits import take_permit
 
     arguments.plan_id(plan_id)
     cap_usd = None if cap is None else arguments.number(cap, "--cap", 0)
     with ctx.store() as store:
         ctx.announce(f"taking the permit of {plan_id}")
         refuse_other_groups(store, "its consumer waits for this permit", force)
-        fields = permits.take(store, plan_id)
+        fields = take_permit(store, plan_id)
         if fields is None:
             raise NotFoundError(view.why_none(ctx, store, plan_id))
         emit_one(ctx, view.adjusted(plan_id, fields, cap_usd), Fields(view.TAKEN))

@@ -52,7 +52,7 @@ class Server(msgspec.Struct, frozen=True):
 
     @property
     def may_evict(self) -> bool:
-        """Could it forget keys when memory runs out."""
+        """True while the server may evict keys."""
         return self.maxmemory > 0 and self.policy != "noeviction"
 
 
@@ -92,7 +92,7 @@ class Store:
 
     @property
     def connected(self) -> bool:
-        """Does a connection stand, as far as is known."""
+        """True while there is a connection, as far as is known."""
         return self._client is not None
 
     def reader(self, block_sec: float) -> "Store":

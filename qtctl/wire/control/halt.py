@@ -195,7 +195,7 @@ def lacking(governors: Iterable[ServiceRecord], names: Iterable[str]) -> list[st
 
 
 def is_known(store: Store, symbol: str) -> bool:
-    """Is there anything about this symbol: a target, a score, or a permitted open of late."""
+    """True where Redis has a target, a score or a recent permitted open of this symbol."""
     keys = store.keys
     replies = store.batch(
         [

@@ -52,7 +52,7 @@ class HaltRecord(msgspec.Struct, frozen=True):
 class KillKey(msgspec.Struct, frozen=True):
     """One name of the kill switch. key: the full name of the key in Redis; symbol: where it stops
     that one only (the key is then the hash of all such symbols); value: "" where it is absent;
-    record: None where the value is not what `qtctl halt` has set (nor is it told who has)."""
+    record: None where the value is not what `qtctl halt` has set (nobody knows who has)."""
 
     key: str
     value: str
@@ -115,7 +115,7 @@ def asks(keys: Keys, names: Sequence[str]) -> list[Command]:
 def rows_of(keys: Keys, names: Sequence[str], replies: Sequence[Any]) -> list[KillKey]:
     """The kill keys in their order, then the symbols that are stopped, by name.
 
-    A key that may not be read (no permission) counts as normal here: it can't be told.
+    A key that may not be read (no permission) counts as normal here: nothing is known of it.
     """
     *values, symbols, kept = replies
     records = _records(kept)

@@ -1,7 +1,7 @@
 """All that is known of one symbol's plans recent_plans, for the question why there was no trade.
 
 Bounded: each stream is read back to the beginning of the time asked for, and no further than a cap;
-what the cap cut off is told. Nothing is read plan by plan.
+what the cap cut off is reported. Nothing is read plan by plan.
 """
 
 from collections.abc import Mapping, Sequence
@@ -126,14 +126,14 @@ def _with_rejected(
     found: list[PlanSeen], rejected: Sequence[StreamEntry], symbol: str
 ) -> list[PlanSeen]:
     """What the governor kept of plans that it could not read says more than the entry itself."""
-    told = {
+    rejections = {
         entry.fields.get("entry_id", ""): entry.fields
         for entry in rejected
         if entry.fields.get("raw:symbol", "").strip() == symbol
     }
     out = []
     for seen in found:
-        fields = told.pop(seen.entry_id, None)
+        fields = rejections.pop(seen.entry_id, None)
         if fields is not None:
             seen = msgspec.structs.replace(
                 seen,
@@ -143,7 +143,7 @@ def _with_rejected(
                 waits="",
             )
         out.append(seen)
-    for entry_id, fields in told.items():
+    for entry_id, fields in rejections.items():
         out.append(
             PlanSeen(
                 at=time_of(entry_id),
@@ -163,7 +163,7 @@ def _with_events(
 ) -> list[PlanSeen]:
     """Plans whose entries the stream holds no more, or that lie behind the cap."""
     known = {seen.plan_id for seen in found}
-    told = (Verdict.PERMITTED.value, Verdict.BLOCKED.value)
+    verdicts_ = (Verdict.PERMITTED.value, Verdict.BLOCKED.value)
     return found + [
         PlanSeen(
             at=time_of(event.id),
@@ -175,7 +175,7 @@ def _with_events(
         )
         for event in events
         if event.fields.get("symbol") == symbol
-        and event.fields.get("event") in told
+        and event.fields.get("event") in verdicts_
         and event.fields.get("plan_id", "") not in known
     ]
 

@@ -122,8 +122,5 @@ def _read(as_text: Any, as_hash: Any) -> tuple[str, dict[str, Any] | None]:
         return "", None
     for encoding, raw in (("json", as_text), ("hash", as_hash)):
         if not is_error(raw):
-            try:
-                return encoding, permit_fields(raw)
-            except RecursionError:  # Brackets by the thousand: JSON, perhaps, and no permit.
-                return encoding, None
+            return encoding, permit_fields(raw)
     return "other", None

@@ -1,4 +1,4 @@
-"""Permits as they lie in Redis: listing by the index, looking at one, taking one.
+"""Permits as they lie in Redis: listing by the index, looking at one.
 
 Source: docs/redis-contract.md#permit. Every reader takes both encodings.
 """
@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from qtctl.domain.names import plan_id_problem
-from qtctl.errors import WireError
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import PERMIT
@@ -70,19 +69,6 @@ def one(store: Store, plan_id: str) -> StoredPermit | None:
     return found[0] if found else None
 
 
-def take(store: Store, plan_id: str) -> dict[str, Any] | None:
-    """Takes a permit: its fields once, None for everybody after. Errors: WireError where what
-    lies there is no permit (it is gone then, as with any consumer)."""
-    keys = (store.keys.at(PERMIT, plan_id), store.keys.permits)
-    raw = store.script("take_permit", keys, (plan_id,))
-    if raw is None:
-        return None
-    fields = _fields(raw)
-    if fields is None:
-        raise WireError(f"{keys[0]} held no permit: neither JSON object nor hash")
-    return fields
-
-
 def _held(store: Store, ids: Sequence[str]) -> list[StoredPermit]:
     keys = [store.keys.at(PERMIT, plan_id) for plan_id in ids]
     asks = [ask for key in keys for ask in (("PTTL", key), ("GET", key), ("HGETALL", key))]
@@ -93,13 +79,6 @@ def _held(store: Store, ids: Sequence[str]) -> list[StoredPermit]:
         if is_error(ttl) or ttl == -2:
             continue
         raw = as_hash if is_error(as_text) else as_text
-        fields = None if raw is None or is_error(raw) else _fields(raw)
+        fields = None if raw is None or is_error(raw) else permit_fields(raw)
         out.append(StoredPermit(plan_id, None if ttl == -1 else ttl / 1000, fields))
     return out
-
-
-def _fields(raw: Any) -> dict[str, Any] | None:
-    try:
-        return permit_fields(raw)
-    except RecursionError:  # Brackets by the thousand: JSON, perhaps, and no permit.
-        return None

@@ -124,7 +124,7 @@ class Watch:
         self._events = _Recent(keys.events, self._since_sec, _event)
 
     def _part(self, name: str, read: Callable[[], T], otherwise: T) -> T:
-        """One part of it; what can't be read is told in its place and costs no other its own."""
+        """One part of it; what can't be read is a problem of its own and costs no other part."""
         try:
             return read()
         except WireError as problem:

@@ -64,7 +64,7 @@ def since(
         try:
             reply = store.run("XREVRANGE", stream, before, start, "COUNT", count)
         except errors.WrongTypeError:
-            raise errors.WrongTypeError(f"{stream} is no stream: 'redis-cli TYPE' tells") from None
+            raise errors.WrongTypeError(f"{stream} is not a stream: see 'redis-cli TYPE'") from None
         found += _entries(reply)
         if len(reply) < count:
             return Window(tuple(found), None)
@@ -73,7 +73,7 @@ def since(
 
 
 class Follower:
-    """A place in a stream. It survives a lost connection: nothing is told twice, and what was
+    """A place in a stream. It survives a lost connection: nothing is returned twice, and what was
     trimmed before it could be read is counted."""
 
     def __init__(self, store: Store, stream: str, block_sec: float = 1.0) -> None:
@@ -95,7 +95,7 @@ class Follower:
             self._position, self._last = 0, "0-0"
 
     def is_behind(self, entry: StreamEntry) -> bool:
-        """Does the entry lie behind this place, so that `read` will not bring it."""
+        """True for an entry behind this place: `read` will not return it."""
         return order(entry.id) <= order(self._last)
 
     def wait(self) -> None:

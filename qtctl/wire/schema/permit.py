@@ -69,7 +69,7 @@ def permit_fields(raw: Any) -> dict[str, Any] | None:
     if isinstance(raw, bytes):
         try:
             found = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         return found if isinstance(found, dict) else None
     fields: dict[str, Any] = dict(pairs(raw))
