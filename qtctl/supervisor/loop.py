@@ -91,7 +91,7 @@ class Loop:
         self._service.failed("redis_unreachable")
         if self._away_since is None:
             self._away_since, self._away_message = now, str(exc)
-            self._log.error("Redis is away, waiting for it: %s", exc)
+            self._log.error("Redis is unreachable, waiting for it: %s", exc)
         return self._redis_backoff.next()
 
     def _redis_error(self, exc: QtctlError) -> float:

@@ -271,7 +271,7 @@ def test_a_governor_without_redis_is_heard_on_its_port(gone: System) -> None:
     free = ("--set", "governor.metrics_port=0")
     with qtctl("--redis-url", gone.url, "serve", "governor", *free, env=NO_FILE) as child:
         port = child.wait_for_line("governor listening").rpartition(":")[2].strip()
-        child.wait_for_line("Redis is away")
+        child.wait_for_line("Redis is unreachable")
         row = gone.one("service.ports", "--set", f"governor.metrics_port={port}")
     assert "not ready: no Redis at" in row["what"]
 

@@ -196,7 +196,7 @@ def test_a_service_keeps_waiting_where_the_certificate_is_wrong(tls: Tls) -> Non
     with qtctl("serve", "allocation", "--once", *options, *ca, env=NO_FILE) as right:
         assert right.wait() == 0, str(right)
     with qtctl("serve", "allocation", *options, *wrong, env=NO_FILE) as waiting:
-        waiting.wait_for_line("Redis is away, waiting for it")
+        waiting.wait_for_line("Redis is unreachable, waiting for it")
         assert "certificate verify failed" in waiting.stderr
         assert waiting.code is None
 

@@ -165,7 +165,7 @@ def test_redis_away_is_waited_out_with_one_line_when_it_goes_and_one_when_it_is_
         until(lambda: run.get("allocation", "/readyz")[0] == 200)
         until(lambda: service.finished > 3)
     assert records(caplog, "Redis is") == [
-        f"Redis is away, waiting for it: {AWAY}",
+        f"Redis is unreachable, waiting for it: {AWAY}",
         "Redis is back",
     ]
     assert AWAY in str([vars(record) for record in caplog.records if "back" in record.getMessage()])
