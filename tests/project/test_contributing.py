@@ -47,6 +47,11 @@ def test_a_walk_lists_the_files_that_its_example_is_in(title: str) -> None:
     assert ours == found, f"the walk '{title}' and the files with {', '.join(names)} differ"
 
 
+def test_a_gate_that_counts_what_is_counted_takes_six_files() -> None:
+    first, *_ = PAGE.split("\n### A gate\n", 1)[1].split("That is all under `qtctl/`")
+    assert len(re.findall(r"^\| `qtctl/", first, re.MULTILINE)) == 6
+
+
 def test_every_walk_is_checked() -> None:
     section = PAGE.split("\n## Four walks\n", 1)[1].split("\n## ", 1)[0]
     assert tuple(re.findall(r"^### (.+)$", section, re.MULTILINE)) == WALKS
