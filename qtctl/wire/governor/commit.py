@@ -107,10 +107,12 @@ def _calls(
         keys = own_keys(store, plan).values()
         permit = encode(plan, hint)
         own = own_arguments(request, static, settings.limits)
-        lists = [*permit, "verdict", "", "reason", "", *static, *_TO_FIND]
-        # Where they begin, by what stands before them: these two counts as well.
+        # Behind what is shared, its own, and these two places themselves.
         permit_from = len(arguments) + len(own) + 3
-        words = [*own.values(), permit_from, permit_from + len(permit), *lists]
+        words = [
+            *own.values(), permit_from, permit_from + len(permit), *permit,
+            "verdict", "", "reason", "", *static, *_TO_FIND,
+        ]  # fmt: skip
         head = ("EVALSHA", step, str(len(keys) + len(shared)), *keys)
         yield packed(head, len(shared) + len(arguments) + len(words)) + same + packed_words(words)
 
