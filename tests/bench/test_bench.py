@@ -114,7 +114,7 @@ def test_a_figure_knows_whether_its_target_was_met() -> None:
     assert not Figure("s", "w", 14.9, 15, at_least=True).ok
 
 
-def test_a_spread_and_a_percentile_are_what_they_are_called() -> None:
+def test_spread_ratio_and_percentile_are_computed_correctly() -> None:
     assert spread([3.0, 1.0, 2.0]).median == 2.0
     assert ratio([2.0, 6.0, 40.0], [1.0, 2.0, 4.0]) == 3.0, "round by round"
     assert percentile(list(range(100)), 99) == 99

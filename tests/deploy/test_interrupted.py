@@ -73,7 +73,7 @@ def test_a_deployment_that_was_killed_is_finished_or_undone(
 
 
 @pytest.mark.parametrize("at", [1, 4, LAST])
-def test_a_rollback_that_was_killed_is_finished_or_taken_back(old: Staging, at: int) -> None:
+def test_a_rollback_that_was_killed_is_finished_or_undone(old: Staging, at: int) -> None:
     before = tree(old.root)
     old.ok("deploy", "--replace-config")
     deployed = tree(old.root)
@@ -127,7 +127,7 @@ def test_a_file_that_cannot_be_written_stops_it_with_the_state_named(
     assert tree(old.root) == before
 
 
-def test_where_nothing_can_be_kept_nothing_is_changed(
+def test_nothing_is_changed_when_the_files_cannot_be_saved(
     old: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = tree(old.root)
@@ -146,7 +146,7 @@ def test_where_nothing_can_be_kept_nothing_is_changed(
     assert tree(old.root) == before
 
 
-def test_half_a_file_is_never_there(old: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_never_half_written(old: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written goes to another name first; what is left of that does no harm."""
     unit = old.file("/etc/systemd/system/quantum-governor.service")
     left = unit.with_name(f".{unit.name}.qtctl-new")

@@ -21,7 +21,7 @@ def test_files_then_reload_then_each_service_until_it_is_ready(live: Live) -> No
     assert live.active() == [A, G]
 
 
-def test_a_second_time_there_is_nothing_to_do_unless_something_does_not_run(live: Live) -> None:
+def test_a_second_deploy_does_nothing_unless_a_service_is_down(live: Live) -> None:
     live.ok("deploy")
     live.forget()
     assert "Nothing to do" in live.ok("deploy").err
@@ -45,7 +45,7 @@ def test_another_version_in_the_same_place_restarts_the_services(
     assert live.calls == [f"restart --no-block {A}", f"restart --no-block {G}"]
 
 
-def test_one_process_for_both_ends_the_two_and_back(live: Live) -> None:
+def test_switching_to_one_process_stops_the_two_and_back(live: Live) -> None:
     live.ok("deploy")
     live.forget()
     live.ok("deploy", "--together")
@@ -107,7 +107,7 @@ def test_a_reload_that_systemd_refuses_stops_there(live: Live) -> None:
     assert not any(call.startswith("restart") for call in live.calls)
 
 
-def test_who_is_not_root_touches_nothing(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_root_nothing_is_touched(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     for command in ("deploy", "rollback"):
         said = live(command)

@@ -18,7 +18,7 @@ from tests.deploy.hosts import ETC, UNITS
 ROOT = ETC.parent
 
 
-def test_a_checkout_has_them_where_they_lie() -> None:
+def test_a_checkout_finds_its_own_files() -> None:
     assert packaged.folder("units") == UNITS
     assert packaged.folder("etc") == ETC
 
@@ -53,7 +53,7 @@ def test_a_wheel_has_them_byte_for_byte(tmp_path: Path) -> None:
         assert contents(installed) == contents(ours)
 
 
-def test_below_home_only_qtctls_own_folders_are_opened(
+def test_under_home_only_qtctls_own_folders_are_opened(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(qtctl, "__file__", "/home/qt/qtctl/qtctl/__init__.py")

@@ -85,7 +85,7 @@ def tight(staging: Staging) -> Staging:
     return staging
 
 
-def test_it_is_a_line_of_its_own_and_yes_alone_is_not_enough(tight: Staging) -> None:
+def test_a_risk_has_its_own_line_and_yes_does_not_cover_it(tight: Staging) -> None:
     said = tight("deploy", "--replace-config")
     assert said.code == 4
     assert "RAISES RISK: max_exec_per_hour 2 → 3" in said.out.splitlines()
@@ -98,7 +98,7 @@ def test_it_is_a_line_of_its_own_and_yes_alone_is_not_enough(tight: Staging) -> 
     assert row["by"]
 
 
-def test_the_way_back_is_held_to_the_same(staging: Staging) -> None:
+def test_a_rollback_needs_the_same_confirmation(staging: Staging) -> None:
     staging.put(GOVERNOR_ENV, "GOV_MAX_EXEC_PER_HOUR=30\n")
     staging.ok("deploy", "--replace-config")
     said = staging("rollback")
@@ -109,7 +109,9 @@ def test_the_way_back_is_held_to_the_same(staging: Staging) -> None:
 
 
 @pytest.mark.parametrize(("answer", "code"), [("yes", 0), ("y", 4), ("", 4), ("no", 4)])
-def test_only_a_typed_yes_counts_also_with_yes(tight: Staging, answer: str, code: int) -> None:
+def test_only_a_typed_yes_counts_even_with_the_yes_option(
+    tight: Staging, answer: str, code: int
+) -> None:
     command = [*QTCTL, "deploy", "--root", str(tight.root), "--replace-config", "--yes"]
     child = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=10)
     child.expect("RAISES RISK: max_exec_per_hour 2 → 3")
@@ -120,7 +122,7 @@ def test_only_a_typed_yes_counts_also_with_yes(tight: Staging, answer: str, code
     assert child.exitstatus == code
 
 
-def test_a_limit_that_another_source_holds_is_not_raised(staging: Staging) -> None:
+def test_a_limit_set_by_a_stronger_source_is_not_a_risk(staging: Staging) -> None:
     """The environment beats the file; so does what stands on a drop-in's command line."""
     staging.put(GOVERNOR_ENV, "GOV_MAX_EXEC_PER_HOUR=3\n")
     staging.put(TOML, "[governor]\nmax_exec_per_hour = 2\n")
@@ -134,7 +136,7 @@ def test_a_limit_that_another_source_holds_is_not_raised(staging: Staging) -> No
     assert "RAISES" not in staging("deploy", "--dry-run", "--replace-config").out
 
 
-def test_the_files_that_a_former_unit_names_are_what_counts(staging: Staging) -> None:
+def test_the_files_named_by_the_installed_unit_count(staging: Staging) -> None:
     staging.put("/etc/quantum/p32.env", "GOV_MAX_NOTIONAL_PER_TRADE_USDT=50\nREDIS_HOST=prod-1\n")
     staging.put(
         "/etc/systemd/system/quantum-governor.service",
@@ -150,7 +152,7 @@ def test_the_files_that_a_former_unit_names_are_what_counts(staging: Staging) ->
     )
 
 
-def test_one_process_for_both_does_without_the_environment_files(tight: Staging) -> None:
+def test_one_process_ignores_the_environment_files(tight: Staging) -> None:
     tight.put(GOVERNOR_ENV, "GOV_MAX_EXEC_PER_HOUR=2\nQTCTL_REDIS_PASSWORD=hunter2\n")
     tight.ok("deploy")
     said = tight("deploy", "--together")
@@ -178,7 +180,7 @@ def test_settings_with_which_a_service_would_not_start_are_not_deployed(staging:
     staging.ok("rollback", "--accept-risk", "limits=unknown")
 
 
-def test_an_edit_that_the_services_have_not_read_yet_is_told(staging: Staging) -> None:
+def test_an_edit_not_yet_read_by_the_services_is_reported(staging: Staging) -> None:
     staging.ok("deploy")
     staging.put(GOVERNOR_ENV, "GOV_MAX_EXEC_PER_HOUR=30\n")
     said = staging("deploy", "--together", "--dry-run")

@@ -52,7 +52,7 @@ def test_what_is_installed_is_what_is_packaged(staging: Staging) -> None:
     assert "no service was touched" in said.err
 
 
-def test_every_file_is_shown_before_and_told_after(staging: Staging) -> None:
+def test_every_file_is_shown_before_and_reported_after(staging: Staging) -> None:
     said = staging.ok("deploy")
     kept = said.out.index("saved the current files in ")
     for name in tree(staging.root):
@@ -75,7 +75,7 @@ def test_a_second_deploy_has_nothing_to_do(staging: Staging) -> None:
     assert tree(staging.root) == before
 
 
-def test_a_rollback_puts_back_every_byte_mode_and_link(old: Staging) -> None:
+def test_a_rollback_restores_every_byte_mode_and_link(old: Staging) -> None:
     before = tree(old.root)
     times = old.file(GOVERNOR_ENV).stat().st_mtime_ns
     old.ok("deploy", "--replace-config", "--accept-risk", "max_exec_per_hour=3")
@@ -128,7 +128,7 @@ def test_edits_after_a_deploy_survive_a_rollback_that_does_not_concern_them(old:
     assert old.file(GOVERNOR_UNIT).read_text() == OLD_UNIT
 
 
-def test_rollbacks_go_back_one_by_one_and_can_be_taken_back(old: Staging, tmp_path: Path) -> None:
+def test_rollbacks_go_back_one_by_one_and_can_be_undone(old: Staging, tmp_path: Path) -> None:
     states: list[Tree] = [tree(old.root)]
     etc = tmp_path / "etc"
     etc.mkdir()
@@ -151,7 +151,7 @@ def test_rollbacks_go_back_one_by_one_and_can_be_taken_back(old: Staging, tmp_pa
     assert tree(old.root) == states[0]
 
 
-def test_the_list_tells_what_was_done(staging: Staging) -> None:
+def test_the_list_shows_what_was_done(staging: Staging) -> None:
     assert "Nothing was deployed" in staging.ok("rollback", "--list").err
     staging.ok("deploy")
     staging.ok("rollback")
@@ -163,7 +163,7 @@ def test_the_list_tells_what_was_done(staging: Staging) -> None:
     assert rows[0]["undoes"] == [rows[1]["id"]]
 
 
-def test_both_ways_to_run_the_loops(staging: Staging) -> None:
+def test_either_layout_can_be_chosen(staging: Staging) -> None:
     staging.ok("deploy", "--together")
     assert staging.names(WANTS) == ["qtctl.service"]
     assert "Nothing to do" in staging.ok("deploy").err
@@ -192,7 +192,7 @@ def test_dry_run_changes_nothing_at_all(old: Staging) -> None:
     assert sorted(old.root.rglob("*")) == before
 
 
-def test_without_a_yes_nothing_happens(old: Staging) -> None:
+def test_nothing_happens_without_confirmation(old: Staging) -> None:
     before = tree(old.root)
     said = old("deploy", "--no-input")
     assert said.code == 4
@@ -210,7 +210,7 @@ def test_json_is_one_document_and_the_plan_is_on_stderr(staging: Staging) -> Non
 
 
 @pytest.mark.parametrize("option", ["--config", "--redis-url", "--set"])
-def test_options_that_mean_nothing_here_are_refused(staging: Staging, option: str) -> None:
+def test_options_that_do_not_apply_are_refused(staging: Staging, option: str) -> None:
     value = {"--set": "governor.max_exec_per_hour=1", "--config": "x", "--redis-url": "redis://x"}
     said = staging("deploy", option, value[option])
     assert said.code == 2
@@ -253,7 +253,7 @@ def test_a_link_at_the_place_of_a_file_is_replaced_not_followed(
     assert tree(staging.root) == before
 
 
-def test_what_is_no_file_is_left_alone(staging: Staging) -> None:
+def test_anything_but_a_file_is_left_alone(staging: Staging) -> None:
     staging.file(GOVERNOR_UNIT).mkdir(parents=True)
     said = staging("deploy")
     assert said.code == 4
@@ -261,7 +261,7 @@ def test_what_is_no_file_is_left_alone(staging: Staging) -> None:
     assert staging.ids() == []
 
 
-def test_a_masked_unit_is_not_unmasked_by_the_way(staging: Staging) -> None:
+def test_a_masked_unit_stays_masked_in_a_staging_folder(staging: Staging) -> None:
     staging.put("/etc/systemd/system/x", "")
     staging.file(GOVERNOR_UNIT).symlink_to("/dev/null")
     said = staging("deploy")
@@ -269,7 +269,7 @@ def test_a_masked_unit_is_not_unmasked_by_the_way(staging: Staging) -> None:
     assert "systemctl unmask quantum-governor.service" in said.err
 
 
-def test_nobody_else_at_the_same_time(staging: Staging) -> None:
+def test_two_deployments_exclude_each_other(staging: Staging) -> None:
     staging.ok("deploy")
     from qtctl.deploy.records import Records
 
@@ -280,7 +280,7 @@ def test_nobody_else_at_the_same_time(staging: Staging) -> None:
     staging.ok("rollback")
 
 
-def test_what_was_kept_and_changed_since_is_not_put_back(old: Staging) -> None:
+def test_saved_files_that_were_changed_are_not_restored(old: Staging) -> None:
     old.ok("deploy")
     objects = old.root / KEPT / old.ids()[0] / "objects"
     for each in objects.iterdir():
@@ -292,7 +292,7 @@ def test_what_was_kept_and_changed_since_is_not_put_back(old: Staging) -> None:
     assert old.file(GOVERNOR_UNIT).read_bytes() == (UNITS / "quantum-governor.service").read_bytes()
 
 
-def test_what_is_kept_is_for_its_owner_alone(staging: Staging) -> None:
+def test_saved_files_are_private(staging: Staging) -> None:
     before = os.umask(0)
     try:
         staging.ok("deploy")
@@ -302,7 +302,7 @@ def test_what_is_kept_is_for_its_owner_alone(staging: Staging) -> None:
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_ids_grow_also_where_the_clock_was_set_back(
+def test_ids_grow_even_if_the_clock_is_set_back(
     staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [2_000_000_000.0]
@@ -328,7 +328,7 @@ def test_nothing_secret_is_shown(staging: Staging) -> None:
     assert "hunter2" not in str(staging("rollback"))
 
 
-def test_a_yes_is_asked_for_and_counts(staging: Staging) -> None:
+def test_a_person_is_asked_and_may_agree(staging: Staging) -> None:
     command = [*QTCTL, "deploy", "--root", str(staging.root)]
     for answer, code in (("no", 4), ("y", 0)):
         child = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=10)
@@ -339,7 +339,7 @@ def test_a_yes_is_asked_for_and_counts(staging: Staging) -> None:
         assert child.exitstatus == code
 
 
-def test_a_pipe_is_nobody(staging: Staging) -> None:
+def test_a_pipe_cannot_confirm(staging: Staging) -> None:
     command = [*QTCTL, "deploy", "--root", str(staging.root)]
     done = subprocess.run(command, input="y\n", capture_output=True, text=True, check=False)
     assert done.returncode == 4

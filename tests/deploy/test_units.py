@@ -22,7 +22,7 @@ def test_every_unit_is_there() -> None:
 
 
 @pytest.mark.parametrize("unit", units.UNITS)
-def test_systemd_has_nothing_against_it(unit: str) -> None:
+def test_systemd_accepts_the_unit(unit: str) -> None:
     done = subprocess.run(
         [needed("systemd-analyze"), "verify", str(UNITS / unit)],
         capture_output=True,
@@ -50,7 +50,7 @@ def test_its_exposure_is_at_most_one_and_a_half(unit: str, dropin: bool, tmp_pat
 
 
 @pytest.mark.parametrize("unit", units.UNITS)
-def test_it_is_a_service_that_tells_and_is_watched(unit: str) -> None:
+def test_the_unit_notifies_readiness_and_has_a_watchdog(unit: str) -> None:
     wanted = {
         "Type=notify",
         "NotifyAccess=main",

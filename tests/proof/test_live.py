@@ -14,6 +14,7 @@ from typing import Any
 import pexpect
 import pytest
 
+from qtctl.errors import RedisUnreachable
 from qtctl.proof import environment
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.plan_queue import group_state
@@ -46,6 +47,13 @@ def services(url: str, which: str = "all", *more: str) -> Iterator[Process]:
 
 def _alive(store: Store, service: str) -> bool:
     return bool(list(store.scan_keys(store.keys.service(service, "*"))))
+
+
+def _answers(store: Store) -> bool:
+    try:
+        return bool(store.run("PING"))
+    except RedisUnreachable:
+        return False
 
 
 def real_symbols(store: Store) -> None:
@@ -90,7 +98,7 @@ def live(redis_url: str, store: Store) -> Iterator[Store]:
         yield store
 
 
-def test_both_steps_pass_and_leave_not_a_trace(prove: Prove, live: Store) -> None:
+def test_both_steps_pass_and_leave_no_trace(prove: Prove, live: Store) -> None:
     before = picture(live)
     proven = prove("all", "--live", "--yes", "--redis-url", live.url, "-o", "json")
     assert proven.code == 0, proven
@@ -115,7 +123,7 @@ def test_a_failing_live_proof_leaves_no_trace_either(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_live_proof_takes_everything_away(
+def test_an_interrupted_live_proof_removes_everything(
     redis_url: str, store: Store, number: signal.Signals
 ) -> None:
     real_symbols(store)
@@ -142,7 +150,7 @@ def test_two_live_proofs_at_once_do_not_disturb_each_other(live: Store) -> None:
     assert picture(live) == before
 
 
-def test_trading_that_is_halted_is_told_and_not_a_failure(prove: Prove, live: Store) -> None:
+def test_halted_trading_is_a_note_and_not_a_failure(prove: Prove, live: Store) -> None:
     live.run("SET", "quantum:kill", "1")
     proven = prove("step2", "--live", "--yes", "--redis-url", live.url)
     assert proven.code == 0, proven
@@ -202,7 +210,7 @@ def test_redis_away_is_exit_3(prove: Prove) -> None:
     assert "secret" not in proven.err
 
 
-def test_a_server_that_restarts_in_the_middle_costs_no_trace(tmp_path: Path) -> None:
+def test_a_server_that_restarts_midway_leaves_no_trace(tmp_path: Path) -> None:
     server = Embedded.start(tmp_path / "s", appendonly=True)
     store = Store(server.url, Keys())
     real_symbols(store)
@@ -237,9 +245,9 @@ def test_it_passes_on_a_plain_redis_server_too(prove: Prove, tmp_path: Path) -> 
     ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
-            until(socket.exists, what="redis-server")
             url = f"unix://{socket}"
             store = Store(url, Keys())
+            until(partial(_answers, store), what="redis-server")
             assert "redis_version" in text(store.run("INFO", "server"))
             real_symbols(store)
             with services(url):

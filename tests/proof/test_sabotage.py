@@ -84,7 +84,7 @@ GovernorMetrics.__init__ = troubled
 
 
 @pytest.mark.parametrize(("step", "id_", "cause", "code"), PATCHES)
-def test_a_service_that_does_otherwise_fails_its_scenario_alone(
+def test_a_wrong_service_fails_its_scenario_alone(
     prove: Prove,
     sabotage: Callable[[str], dict[str, str]],
     step: str,

@@ -22,7 +22,7 @@ IDS = [
 ]  # fmt: skip
 
 
-def test_twelve_pass_and_the_document_is_as_specified(prove: Prove) -> None:
+def test_twelve_pass_and_the_document_has_its_documented_form(prove: Prove) -> None:
     proven = prove("all", "-o", "json")
     assert proven.code == 0
     document = proven.document
@@ -40,14 +40,14 @@ def test_twelve_pass_and_the_document_is_as_specified(prove: Prove) -> None:
 
 
 @pytest.mark.parametrize("step", ["step1", "step2"])
-def test_a_step_alone_ends_with_the_seeds_line(prove: Prove, step: str) -> None:
+def test_a_single_step_ends_with_the_summary_line(prove: Prove, step: str) -> None:
     proven = prove(step)
     assert proven.code == 0
     assert proven.out.splitlines()[-1] == "✅ SUMMARY: PASS (all tests passed)"
     assert proven.err.count("✅") == 6
 
 
-def test_a_failure_prints_its_checks_and_the_seeds_line(prove: Prove) -> None:
+def test_a_failure_prints_its_checks_and_the_summary_line(prove: Prove) -> None:
     proven = prove("step1", "--set", "allocation.min_conf=0")
     assert proven.code == 1
     assert proven.out.splitlines()[-1] == "❌ SUMMARY: FAIL (1 test(s) failed)"
@@ -61,7 +61,7 @@ def test_an_unknown_step_is_a_usage_error_that_names_the_three(prove: Prove) -> 
     assert proven.err == "qtctl: STEP 'step3' must be one of step1, step2, all\n"
 
 
-def test_the_settings_in_force_are_proven_and_two_ports_are_no_trouble(
+def test_the_settings_in_force_are_proven_and_a_metrics_port_does_no_harm(
     prove: Prove, tmp_path: Path
 ) -> None:
     config = tmp_path / "qtctl.toml"

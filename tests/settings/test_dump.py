@@ -43,7 +43,7 @@ def test_the_shipped_template_is_the_one_that_config_init_prints() -> None:
     assert TEMPLATE.read_text(encoding="utf-8") == template()
 
 
-def test_the_template_as_it_is_changes_nothing(tmp_path: Path) -> None:
+def test_the_unedited_template_changes_nothing(tmp_path: Path) -> None:
     assert read_back(tmp_path, template()) == Settings()
 
 
@@ -59,7 +59,7 @@ def test_the_template_uncommented_has_every_setting_at_its_default(tmp_path: Pat
     assert set(loaded.origins.values()) == {f"file {file}"}
 
 
-def test_the_template_tells_of_every_setting_what_an_operator_asks() -> None:
+def test_the_template_documents_every_setting() -> None:
     text = " ".join(line.removeprefix("# ") for line in template().splitlines())
     for field in fields():
         assert field.description in text
@@ -143,7 +143,7 @@ def test_a_password_survives_to_toml_and_not_public(tmp_path: Path) -> None:
     assert public(settings.redis)["url"] == "redis://u:***@h:1/0"
 
 
-def test_a_section_that_is_none_is_not_written() -> None:
+def test_an_unknown_section_is_not_written() -> None:
     with pytest.raises(ValueError, match="colours"):
         to_toml({"colours": {}})
 
@@ -155,7 +155,7 @@ def test_public_has_only_what_json_and_toml_have() -> None:
     assert list(shown) == [field.key for field in fields() if field.section == "governor"]
 
 
-def test_a_digest_is_stable_and_tells_settings_apart() -> None:
+def test_a_digest_is_stable_and_differs_with_the_settings() -> None:
     assert digest(Governor()) == "6b727c324f320ddf"
     assert digest(Governor(batch=501)) != digest(Governor())
     assert digest(Redis(url="redis://u:a@h")) == digest(Redis(url="redis://u:b@h"))

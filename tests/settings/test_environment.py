@@ -136,7 +136,7 @@ def test_the_environment_is_an_argument(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("service", "environ"), [("allocation", SEED_ALLOCATION), ("governor", SEED_GOVERNOR)]
 )
-def test_the_seeds_own_comments_leave_the_right_values_and_one_warning_each(
+def test_trailing_comments_leave_the_right_values_and_one_warning_each(
     service: str, environ: dict[str, str]
 ) -> None:
     loaded = load(config=None, environ=environ, service=service)
@@ -148,7 +148,7 @@ def test_the_seeds_own_comments_leave_the_right_values_and_one_warning_each(
 
 
 @pytest.mark.parametrize("text", ["0.7 # c", "0.7\t#c", " 0.7  ## c # d", "0.7 #"])
-def test_a_value_ends_at_blank_and_hash(text: str) -> None:
+def test_a_value_ends_before_a_blank_and_a_hash(text: str) -> None:
     loaded = load(config=None, environ={"P31_SCALE": text})
     assert loaded.settings.allocation.scale == 0.7
     assert loaded.warnings == ["environment P31_SCALE: ignored the trailing comment; using 0.7"]
@@ -278,7 +278,7 @@ def test_metrics_names_count_for_the_service_that_is_served(service: str, other:
     assert (beside.metrics_port, beside.metrics_addr) == (other, "127.0.0.1")
 
 
-def test_metrics_names_mean_nothing_to_other_commands() -> None:
+def test_metrics_names_are_ignored_by_other_commands() -> None:
     loaded = load(config=None, environ={"METRICS_PORT": "no port", "METRICS_ADDR": "0.0.0.0"})
     assert loaded.settings == Settings()
     assert loaded.warnings == []

@@ -53,7 +53,7 @@ def test_a_file_is_read_as_systemd_reads_it(
     assert valid(read_envfile(path)) == values
 
 
-def test_a_name_that_systemd_refuses_is_still_told_apart() -> None:
+def test_a_name_that_systemd_refuses_is_still_returned() -> None:
     assert parse("export A=1\n") == [("export A", "1")]
 
 

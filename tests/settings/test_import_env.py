@@ -48,7 +48,7 @@ def test_only_what_is_set_is_written(tmp_path: Path) -> None:
     assert warnings == []
 
 
-def test_comments_behind_values_are_left_out_with_a_warning_each(tmp_path: Path) -> None:
+def test_trailing_comments_are_dropped_with_a_warning_each(tmp_path: Path) -> None:
     content, warnings = imported(tmp_path, "P31_STALE_SEC=300  # old\nP31_SCALE=1 # s\n")
     assert content == {"allocation": {"stale_sec": 300.0, "scale": 1.0}}
     assert [warning.partition(":")[0] for warning in warnings] == [
@@ -69,7 +69,7 @@ def test_comments_behind_values_are_left_out_with_a_warning_each(tmp_path: Path)
         ("STREAM_PLANS=plans", "governor"),
     ],
 )
-def test_names_of_both_services_go_to_the_one_that_the_file_is_about(
+def test_shared_names_go_to_the_service_the_file_belongs_to(
     tmp_path: Path, text: str, section: str
 ) -> None:
     common = "METRICS_PORT=9000\nMETRICS_ADDR=::\nP31_MIN_CONF=0.7\n"
@@ -95,9 +95,7 @@ def test_two_files_of_two_services_keep_their_own_ports_and_confidences(tmp_path
 
 
 @pytest.mark.parametrize("text", ["P31_MIN_CONF=0.7\n", "P31_SCALE=1\nGOV_MAX_EXEC_PER_HOUR=1\n"])
-def test_a_port_that_could_be_of_either_service_is_a_warning_with_both_settings(
-    tmp_path: Path, text: str
-) -> None:
+def test_an_ambiguous_port_is_a_warning_with_both_settings(tmp_path: Path, text: str) -> None:
     content, warnings = imported(tmp_path, text + "METRICS_PORT=9000\n")
     assert "metrics_port" not in content["allocation"] | content["governor"]
     assert warnings == [
@@ -106,7 +104,7 @@ def test_a_port_that_could_be_of_either_service_is_a_warning_with_both_settings(
     ]
 
 
-def test_a_confidence_that_could_be_of_either_service_is_for_both(tmp_path: Path) -> None:
+def test_an_ambiguous_confidence_is_for_both(tmp_path: Path) -> None:
     content, _ = imported(tmp_path, "P31_MIN_CONF=0.7\n")
     assert content == {"allocation": {"min_conf": 0.7}, "governor": {"min_conf": 0.7}}
 
@@ -120,7 +118,7 @@ def test_host_port_and_database_become_a_url(tmp_path: Path) -> None:
     ]
 
 
-def test_parts_of_a_url_beside_a_whole_one_are_left_out(tmp_path: Path) -> None:
+def test_parts_of_a_url_are_skipped_if_there_is_a_whole_one(tmp_path: Path) -> None:
     content, warnings = imported(tmp_path, "REDIS_HOST=prod\nQTCTL_REDIS_URL=redis://h/1\n")
     assert content == {"redis": {"url": "redis://h/1"}}
     assert warnings == ["file 0.env REDIS_HOST is skipped: QTCTL_REDIS_URL is set as well"]
@@ -134,7 +132,7 @@ def test_a_later_file_wins_and_says_so_where_they_differ(tmp_path: Path) -> None
     ]
 
 
-def test_what_is_unknown_is_a_warning_and_left_out(tmp_path: Path) -> None:
+def test_an_unknown_variable_is_skipped_with_a_warning(tmp_path: Path) -> None:
     content, warnings = imported(
         tmp_path,
         "PYTHONUNBUFFERED=1\nGOV_MAX_EXEC_PER_MIN=1\nQTCTL_GOVERNOR_BATCHS=1\n"

@@ -197,7 +197,7 @@ def test_a_bad_url_flag_is_named() -> None:
     assert str(caught.value).startswith("redis.url = 'http://u:***@h' (--redis-url): expected ")
 
 
-def test_no_setting_takes_any_value_at_all() -> None:
+def test_every_setting_refuses_some_value() -> None:
     for field in fields():
         with pytest.raises(ConfigError):
             load(config=None, environ={field.variable: "no \x00 such \x1b value"})

@@ -37,7 +37,7 @@ def test_a_cluster_url_names_nodes() -> None:
         (f"{C}u:p/w@a:1", "in its login"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_one_is_said_without_its_password(url: str, part: str) -> None:
+def test_errors_about_a_url_never_show_its_password(url: str, part: str) -> None:
     assert part in (url_problem(url) or "")
 
 
