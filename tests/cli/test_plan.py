@@ -220,7 +220,7 @@ def test_forgotten_limits_are_those_of_the_running_governor_and_it_says_so(
         assert notional_limit(cli) == 111.0
         told = cli.ok("plan", "show", "p1").err
     assert "of the running governor test " in told
-    assert f"({digest}) are forgotten" in told
+    assert f"; those in force at decision time ({digest}) are forgotten" in told
 
 
 @pytest.mark.parametrize("left", [None, b"{", b'{"max_plan_age_sec":"x"}', b"[" * 100_000])

@@ -1,9 +1,21 @@
-"""Decisions of the governor, a row for each."""
+"""Decisions of the governor: a row for each, and one explained gate by gate."""
 
-from qtctl.cli.output.columns import age, money, recent, size_hint, text
+from collections.abc import Mapping
+from typing import Any
+
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output import format
+from qtctl.cli.output.columns import Column, age, moment, money, recent, size_hint, text
+from qtctl.cli.output.render import Fields, Rows, emit, emit_one
 from qtctl.cli.output.styles import verdict_style
+from qtctl.cli.views import what_if
+from qtctl.cli.views.in_force import InForce
+from qtctl.domain import gates
+from qtctl.domain.gates import Judgement, Limits
+from qtctl.domain.what_if import Again, Changes
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions
+from qtctl.wire.schema.decision import facts_of
 
 LISTED = (
     recent("decided", "decided_at", drop=1),
@@ -17,8 +29,141 @@ LISTED = (
     size_hint("eff_action", drop=3),
     age("in queue", "queue_age_sec", drop=4),
 )
+HEAD = (
+    text("plan", "plan_id"),
+    text("verdict", "verdict", style=verdict_style),
+    text("reason", "reason"),
+    moment("decided", "decided_at"),
+    text("symbol", "symbol"),
+    text("kind", "kind"),
+    text("action", "action"),
+    text("side", "side"),
+    text("qty", "qty"),
+    text("price USD", "price"),
+    money("notional USD", "notional_usd"),
+    text("source", "source"),
+    age("in queue", "queue_age_sec"),
+    text("hint", lambda row: _hint(row)),
+    text("entry", "entry_id"),
+    text("governor", lambda row: f"{row.get('instance', '')} {row.get('version', '')}".strip()),
+)
+WITHDRAWN: tuple[Column, ...] = (moment("withdrawn", "withdrawn_at", style="yellow"),)
+GATES = (
+    text("gate", "gate"),
+    text("result", "result", style=verdict_style),
+    text("value", "value", right=True, fold=True),
+    text("limit", "limit", right=True),
+)
+GATES_AGAIN = (
+    text("gate", "gate"),
+    text("value", "value", right=True, fold=True),
+    text("limit", "limit", right=True),
+    text("result", "result", style=verdict_style),
+    text("what-if limit", "what_if_limit", right=True),
+    text("what-if result", "what_if_result", style=verdict_style),
+)
 
 
 def rows(store: Store) -> list[dict[str, str]]:
     """One row a decision, the latest first."""
     return decisions.every(store)
+
+
+def show_again(ctx: Context, rows: list[dict[str, Any]], all_: bool) -> None:
+    """Print decisions judged again."""
+    listed = rows if all_ else [row for row in rows if what_if.differs(row)]
+    emit(ctx, listed, what_if.LISTED)
+    ctx.say(what_if.summary(rows))
+    if ctx.output == "table":
+        ctx.say(what_if.NOT_SIMULATED)
+
+
+def show(
+    ctx: Context,
+    decision: Mapping[str, str],
+    limits: Limits,
+    changes: Changes,
+    again: Again | None,
+) -> None:
+    """Print one decision with its gates."""
+    worksheet = _gates(gates.judge(facts_of(decision), limits))
+    kind = decision.get("kind", "")
+    rows = [_gate_row(gate, kind) for gate in worksheet]
+    head = HEAD + (WITHDRAWN if decision.get("withdrawn_at") else ())
+    json: dict[str, Any] = {**decision, "gates": worksheet}
+    columns: tuple[Column, ...] = GATES
+    if again is not None:
+        new = [] if again.judgement is None else _gates(again.judgement)
+        json["what_if"] = what_if.shown_again(decision, again, changes) | {"gates": new}
+        head += (text("what if", lambda row: what_if.told(again, changes), style="bold"),)
+        if new:
+            rows, columns = (
+                _side_by_side(rows, [_gate_row(gate, kind) for gate in new]),
+                GATES_AGAIN,
+            )
+    emit_one(ctx, decision, Fields(head), Rows(rows, columns), as_json=json)
+
+
+def _side_by_side(rows: list[dict[str, str]], again: list[dict[str, str]]) -> list[dict[str, str]]:
+    both = []
+    for row, other in zip(rows, again, strict=True):
+        # `age` has two values to compare; the one that fails, or decides, is shown.
+        same = row["value"] == other["value"]
+        value = row["value"] if same else f"{row['value']}, then {other['value']}"
+        beside = {"what_if_limit": other["limit"], "what_if_result": other["result"]}
+        both.append({**row, "value": value, **beside})
+    return both
+
+
+def limits_of(ctx: Context, store: Store, decision: Mapping[str, str]) -> tuple[Limits, str]:
+    """The limits that it was judged by; where they are forgotten, those in force now."""
+    digest = decision.get("limits", "")
+    limits = decisions.limits(store, digest)
+    if limits is not None:
+        return limits, f"in force at decision time ({digest})"
+    found, source = InForce(ctx, store).of("governor", Limits)
+    return found, f"of {source}; those in force at decision time ({digest}) are forgotten"
+
+
+def _gates(judged: Judgement) -> list[dict[str, Any]]:
+    """The worksheet as JSON has it: a list of {gate, value, limit, passed}."""
+    return [
+        {"gate": check.gate, "value": check.value, "limit": check.limit, "passed": check.passed}
+        for check in judged.worksheet
+    ]
+
+
+def _gate_row(gate: Mapping[str, Any], kind: str) -> dict[str, str]:
+    about = next(each for each in gates.GATES if each.name == gate["gate"])
+    unit = about.unit
+    return {
+        "gate": gate["gate"],
+        "result": "not recorded" if not about.recorded else _result(gate, kind),
+        "value": _shown(gate["value"], unit),
+        "limit": _shown(gate["limit"], unit),
+    }
+
+
+def _result(gate: Mapping[str, Any], kind: str) -> str:
+    """Pass, FAIL, or why the gate was not judged."""
+    if gate["passed"] is not None:
+        return "pass" if gate["passed"] else "FAIL"
+    if kind == "close":
+        return "not for closes"
+    return "off" if gate["limit"] == 0 else "no input"
+
+
+def _shown(value: Any, unit: str) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:,.10g} {unit}".rstrip()
+
+
+def _hint(decision: Mapping[str, str]) -> str:
+    """What the score made of it, in a few words."""
+    action, reason = decision.get("eff_action", ""), decision.get("eff_reason", "")
+    score = decision.get("eff_score") or "no score"
+    if action == "DOWNSIZE":
+        factor, cooldown = decision.get("eff_factor", ""), decision.get("extra_cooldown_sec", "")
+        return f"DOWNSIZE × {factor}, {cooldown} s extra cooldown (score {score})"
+    return f"{format.size_hint(action)} ({reason}, {score})"

@@ -2,36 +2,26 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import Any
 
 from qtctl.cli.output.columns import age, money, recent, text
+from qtctl.domain.gates import Limits
+from qtctl.domain.what_if import LIMIT_NAMES, Again, Changes, Recorded, again
 from qtctl.errors import ConfigError, UsageError
+from qtctl.settings.catalog import by_path, checked, from_text
+from qtctl.settings.sources import nearest, shown_name
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries.decisions import limits_by_digest
+from qtctl.wire.schema.decision import facts_of, unrecorded
 
-if TYPE_CHECKING:
-    from qtctl.domain.gates import Limits
-    from qtctl.domain.what_if import Again, Changes
-    from qtctl.wire.client.store import Store
-
-WhatIf = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--what-if",
-        metavar="KEY=VALUE",
-        help="Judge again under another limit of the governor; repeatable.",
-    ),
-]
 NOT_SIMULATED = "Each on its own facts: what one permit more does to later counts is left out."
 
 
-def changes_asked(given: Sequence[str] | None) -> "dict[str, float | int]":
+def changes_asked(given: Sequence[str] | None) -> dict[str, float | int]:
     """The limits of `--what-if`, by name; the last of a name wins. Empty where none was given.
 
     Errors: UsageError naming what is wrong, the range, and the nearest name.
     """
-    from qtctl.settings.catalog import by_path, checked, from_text
-
     asked: dict[str, float | int] = {}
     for each in given or ():
         name, equals, value = each.partition("=")
@@ -47,10 +37,6 @@ def changes_asked(given: Sequence[str] | None) -> "dict[str, float | int]":
 
 
 def _limit_name(key: str) -> str:
-    from qtctl.domain.what_if import LIMIT_NAMES
-    from qtctl.settings.catalog import by_path
-    from qtctl.settings.sources import nearest, shown_name
-
     if key in LIMIT_NAMES:
         return key
     known = f"; limits: {', '.join(LIMIT_NAMES)}"
@@ -61,33 +47,28 @@ def _limit_name(key: str) -> str:
     )
 
 
-def shown_changes(changes: "Changes") -> str:
+def shown_changes(changes: Changes) -> str:
     """`max_exec_per_hour=5, kill_score_critical=0.9`."""
     return ", ".join(f"{name}={value:.10g}" for name, value in changes.items())
 
 
 def judged_again(
-    store: "Store", decisions: Sequence[Mapping[str, str]], changes: "Changes"
-) -> "list[Again]":
+    store: Store, decisions: Sequence[Mapping[str, str]], changes: Changes
+) -> list[Again]:
     """Each of these records judged again, in their order."""
-    from qtctl.wire.queries.decisions import limits_by_digest
-
     known = limits_by_digest(store, (row.get("limits", "") for row in decisions))
     return [again_of(row, known[row.get("limits", "")], changes) for row in decisions]
 
 
-def again_of(decision: Mapping[str, str], limits: "Limits | None", changes: "Changes") -> "Again":
+def again_of(decision: Mapping[str, str], limits: Limits | None, changes: Changes) -> Again:
     """One record judged again; limits are those it was judged by, None where forgotten."""
-    from qtctl.domain.what_if import Recorded, again
-    from qtctl.wire.schema.decision import facts_of, unrecorded
-
     verdict, reason = decision.get("verdict", ""), decision.get("reason", "")
     return again(
         Recorded(verdict, reason, facts_of(decision), limits, unrecorded(decision)), changes
     )
 
 
-def fields_of(decision: Mapping[str, str], again: "Again") -> dict[str, Any]:
+def fields_of(decision: Mapping[str, str], again: Again) -> dict[str, Any]:
     """What the JSON of a decision has more: the other verdict and reason ("" where it can't be
     told), whether the verdict changes (null likewise), and why it can't be told."""
     new = again.judgement
@@ -99,7 +80,7 @@ def fields_of(decision: Mapping[str, str], again: "Again") -> dict[str, Any]:
     }
 
 
-def shown_again(decision: Mapping[str, str], again: "Again", changes: "Changes") -> dict[str, Any]:
+def shown_again(decision: Mapping[str, str], again: Again, changes: Changes) -> dict[str, Any]:
     """The JSON of one decision judged again: limits as asked, verdict, reason, changed, unknown."""
     fields = fields_of(decision, again)
     return {"limits": dict(changes)} | {
@@ -107,7 +88,7 @@ def shown_again(decision: Mapping[str, str], again: "Again", changes: "Changes")
     }
 
 
-def told(again: "Again", changes: "Changes") -> str:
+def told(again: Again, changes: Changes) -> str:
     """The other verdict in one line."""
     new = again.judgement
     if new is None:
@@ -119,7 +100,7 @@ def told(again: "Again", changes: "Changes") -> str:
 
 
 def compared(
-    store: "Store", decisions: Sequence[Mapping[str, str]], changes: "Changes"
+    store: Store, decisions: Sequence[Mapping[str, str]], changes: Changes
 ) -> list[dict[str, Any]]:
     """The decisions with the other verdict beside their own: those whose verdict changes first,
     then those whose reason does, then what can't be told, then the rest."""
