@@ -11,7 +11,7 @@ from qtctl import clock
 from qtctl.doctor.command_lines import CommandLines
 from qtctl.doctor.hosts import Installed, of_service
 from qtctl.errors import WireError
-from qtctl.settings import Settings
+from qtctl.settings import SERVICES, Settings
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import keyspace
 from qtctl.wire.queries.groups import Group, StreamState, groups, streams
@@ -24,9 +24,7 @@ from qtctl.wire.schema.keys import EFFICIENCY, PERMIT, SERVICE, TARGET
 from qtctl.wire.schema.service import ServiceRecord
 
 T = TypeVar("T", bound=msgspec.Struct)
-SERVICES = ("allocation", "governor")
 PLANS_LOOKED_AT = 500
-STUCK_MS = 60_000
 SYMBOLS_LOOKED_AT = 5_000
 PERMITS_LOOKED_AT = 10_000
 
@@ -142,7 +140,7 @@ class Inspection:
     @cached_property
     def groups(self) -> list[Group]:
         """The groups of the plan stream."""
-        return groups(self.store, self.store.keys.plans, STUCK_MS)
+        return groups(self.store, self.store.keys.plans)
 
     @cached_property
     def running(self) -> dict[str, list[ServiceRecord]]:

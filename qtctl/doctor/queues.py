@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from qtctl.doctor.findings import Finding, ok, some, unknown, warning, wrong
 from qtctl.doctor.inspection import Inspection
-from qtctl.wire.queries.groups import Group, StreamState
+from qtctl.wire.queries.groups import STUCK_SEC, Group, StreamState
 from qtctl.wire.schema.keys import GROUP
 
 Findings = Iterator[Finding]
@@ -13,8 +13,6 @@ PLANS_MANY, PLANS_TOO_MANY = 100_000, 1_000_000
 """Of the plan stream, which its publishers must trim: a day of plans is less than the first."""
 _OTHERS = "Ask the group's owner first: what 'group recover' hands over there is carried out"
 DEAD_SEC = 3_600.0
-STUCK_SEC = 60.0
-"""A governor takes over after 5 s what another has left lying."""
 
 
 def bounded(inspection: Inspection) -> Findings:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from qtctl import __version__, probe
 from qtctl.doctor.findings import Finding, ok, unknown, warning, wrong
-from qtctl.doctor.inspection import SERVICES, Inspection
+from qtctl.doctor.inspection import Inspection
+from qtctl.settings import SERVICES
 from qtctl.wire.schema.service import ServiceRecord
 
 Findings = Iterator[Finding]

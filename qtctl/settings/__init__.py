@@ -7,13 +7,14 @@ takes the sections of its result as arguments. Importing this reads nothing.
 from qtctl.settings.catalog import FieldInfo, fields
 from qtctl.settings.dump import digest, public, template, to_toml
 from qtctl.settings.import_env import import_env
-from qtctl.settings.load import Loaded, load
+from qtctl.settings.load import SERVICES, Loaded, load
 from qtctl.settings.model import Allocation, Governor, Logging, Redis, Safety, Settings
 from qtctl.settings.urls import CLUSTER, SENTINEL, Nodes, display_url, hash_tag, mask_url, nodes_of
 
 __all__ = [
     "CLUSTER",
     "SENTINEL",
+    "SERVICES",
     "Allocation",
     "FieldInfo",
     "Governor",

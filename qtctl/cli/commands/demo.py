@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from qtctl import clock
-from qtctl.cli.framework.arguments import SERVICES
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import number, text
@@ -54,6 +53,7 @@ def demo(ctx: Context) -> None:
     import logging
 
     from qtctl.cli import compose
+    from qtctl.settings import SERVICES
     from qtctl.supervisor import logs
     from qtctl.wire.private_server.embedded import temporary
 

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from qtctl.cli.framework import arguments
-from qtctl.cli.framework.arguments import SERVICES
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import EMBEDDED, Context
 from qtctl.errors import UsageError
@@ -41,6 +40,7 @@ def serve(
         qtctl serve governor --once
     """
     from qtctl.cli import compose
+    from qtctl.settings import SERVICES
     from qtctl.wire.private_server import embedded as private
 
     ctx.service = arguments.choice(service, "SERVICE", (*SERVICES, "all"))

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from qtctl.domain import names, numbers
 from qtctl.errors import UsageError
 
-SERVICES = ("allocation", "governor")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd]?)")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from qtctl import __version__
-from qtctl.cli.framework.arguments import SERVICES, choice
+from qtctl.cli.framework.arguments import choice
 from qtctl.cli.framework.context import Context
-from qtctl.settings import public
+from qtctl.settings import SERVICES, public
 from qtctl.wire.queries import services
 from qtctl.wire.schema.service import ServiceRecord
 

@@ -15,11 +15,9 @@ from qtctl.wire.client.xinfo import Pending
 from qtctl.wire.control.groups import hand_over
 from qtctl.wire.governor.plan_queue import PlanQueue
 from qtctl.wire.queries import groups, services
-from qtctl.wire.queries.groups import Group
+from qtctl.wire.queries.groups import STUCK_SEC, Group
 from qtctl.wire.schema.keys import GROUP
 
-STUCK_SEC = 60.0
-"""What has been pending and untouched for this long is held by no live consumer."""
 STUCK_MOST = 1_000
 """Stuck entries are counted up to here."""
 _START = "Start a governor: systemctl start quantum-governor, or qtctl serve governor"
@@ -73,7 +71,7 @@ def looked(ctx: Context, store: Store, stream: str | None) -> tuple[list[dict[st
 def rows(store: Store, stream: str) -> list[dict[str, Any]]:
     """One row a group of a stream; its consumers in it."""
     out = []
-    for found in groups.groups(store, stream, int(STUCK_SEC * 1000)):
+    for found in groups.groups(store, stream):
         held = groups.pending(store, stream, found.name) if found.pending else []
         out.append(_row(stream, found, held))
     return out
@@ -171,7 +169,7 @@ def recover(store: Store, stream: str, group: str, *, dry_run: bool) -> Recovere
         return Recovered([did(group, "create, starting one hour back")])
     to = _living(store, stream, group)
     moved = stuck = trimmed = 0
-    for page in groups.stuck(store, stream, group, STUCK_SEC):
+    for page in groups.stuck(store, stream, group):
         theirs = [entry for entry in page if entry.consumer != to]
         there = groups.still_there(store, stream, [entry.id for entry in theirs])
         # XCLAIM would drop those; live consumers find and count them by themselves.
@@ -198,7 +196,7 @@ def _living(store: Store, stream: str, group: str) -> str | None:
         now = store.now_ms() / 1000
         working = (it for it in services.running(store, "governor") if not it.is_late(now))
         return next((it.name for it in working), None)
-    for found in groups.groups(store, stream, int(STUCK_SEC * 1000)):
+    for found in groups.groups(store, stream):
         if found.name == group and found.consumers:
             latest = min(found.consumers, key=lambda each: each.idle_sec)
             return latest.name if latest.idle_sec < ALIVE_SEC else None

@@ -11,8 +11,9 @@ from qtctl import probe
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.views import halts
+from qtctl.settings import SERVICES
 from qtctl.wire.control.kill_switch import KillKey
-from qtctl.wire.queries.status import SERVICES, Status
+from qtctl.wire.queries.status import Status
 from qtctl.wire.schema.service import ServiceRecord
 
 MOST_DETAIL = 200

@@ -16,6 +16,9 @@ from qtctl.wire.schema.ids import ms_of
 
 COUNTED = 1_000
 """Entries behind a group's place are counted up to here where its lag is NULL."""
+STUCK_SEC = 60.0
+"""What has been pending and untouched for this long is held by no live consumer."""
+STUCK_MS = int(STUCK_SEC * 1000)
 CONSUMERS = 1_000
 """Consumers of a group that are looked at."""
 
@@ -55,10 +58,9 @@ def streams(store: Store, names: Sequence[str]) -> list[StreamState]:
     return [_stream(name, reply) for name, reply in zip(names, replies, strict=True)]
 
 
-def groups(store: Store, stream: str, stuck_ms: int) -> list[Group]:
+def groups(store: Store, stream: str) -> list[Group]:
     """The consumer groups of a stream; none where it is not there.
 
-    stuck_ms: what is pending and untouched for so long counts as stuck.
     Errors: RedisUnreachable, WireError.
     """
     rows = xinfo.groups(store, stream)
@@ -67,7 +69,7 @@ def groups(store: Store, stream: str, stuck_ms: int) -> list[Group]:
         asks += [
             ("XINFO", "CONSUMERS", stream, row.name),
             ("XRANGE", stream, f"({row.last_id}", "+", "COUNT", 1),
-            ("XPENDING", stream, row.name, "IDLE", stuck_ms, "-", "+", CONSUMERS),
+            ("XPENDING", stream, row.name, "IDLE", STUCK_MS, "-", "+", CONSUMERS),
         ]
     replies = store.batch(asks)
     found = []
@@ -124,13 +126,12 @@ def pending(store: Store, stream: str, group: str) -> list[Pending]:
     return xinfo.pending(store.run("XPENDING", stream, group, "-", "+", LOOKED_AT))
 
 
-def stuck(store: Store, stream: str, group: str, idle_sec: float) -> Iterator[list[Pending]]:
-    """All that a group holds and nobody has touched for so long, LOOKED_AT at a time, the oldest
+def stuck(store: Store, stream: str, group: str) -> Iterator[list[Pending]]:
+    """All that a group holds and nobody has touched for STUCK_SEC, LOOKED_AT at a time, the oldest
     first. Errors: RedisUnreachable, WireError."""
     after = "-"
     while True:
-        idle_ms = int(idle_sec * 1000)
-        reply = store.run("XPENDING", stream, group, "IDLE", idle_ms, after, "+", LOOKED_AT)
+        reply = store.run("XPENDING", stream, group, "IDLE", STUCK_MS, after, "+", LOOKED_AT)
         page = xinfo.pending(reply)
         if page:
             yield page

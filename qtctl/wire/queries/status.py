@@ -12,7 +12,7 @@ import msgspec
 
 from qtctl import clock
 from qtctl.errors import WireError
-from qtctl.settings import Settings
+from qtctl.settings import SERVICES, Settings
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Server, Store, server_of
 from qtctl.wire.control import kill_switch
@@ -28,12 +28,10 @@ from qtctl.wire.schema.service import ServiceRecord
 
 T = TypeVar("T")
 
-SERVICES = ("allocation", "governor")
 RATE_SEC = 300.0
 """Plans per minute are the average of so long."""
 MOST_EVENTS = 10_000
 """Of each stream so many entries are looked at, the newest."""
-STUCK_MS = 60_000
 REST_TIMES = 20
 """New service records are looked for again after so many times what the last SCAN took."""
 
@@ -152,7 +150,7 @@ class Watch:
         )
 
     def _group(self) -> Group | None:
-        found = groups.groups(self._store, self._store.keys.plans, STUCK_MS)
+        found = groups.groups(self._store, self._store.keys.plans)
         return next((each for each in found if each.name == GROUP), None)
 
     def _plans_per_minute(self, now: float) -> float:
