@@ -115,7 +115,7 @@ def root() -> Any:
                 callback=_print_version,
                 is_eager=True,
                 show_default=False,
-                help="Print the version and end.",
+                help="Print the version and exit.",
             ),
         ],
     )
@@ -124,7 +124,7 @@ def root() -> Any:
 
 
 def run(args: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
-    """Run one command line and give its exit code; errors are told on stderr.
+    """Run one command line and give its exit code; errors are reported on stderr.
 
     `environ` is the process's own unless given (tests).
     """

@@ -213,7 +213,7 @@ def _names(given: Mapping[str, Sequence[str]], look: str, head: str, ctx: Contex
         config=given.get("config", (ctx.config,))[-1],
         sets=(*ctx.sets, *given.get("sets", ()), *WAIT),
         environ=ctx.environ,
-        tell_warnings=False,
+        print_warnings=False,
     )
 
     def ask() -> None:

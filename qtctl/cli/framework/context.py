@@ -54,12 +54,12 @@ class Context:
     service: str | None = None
     """`allocation`, `governor` or `all` in `serve`, which is set before `loaded` is used: the
     METRICS_PORT of an EnvironmentFile counts for that service only."""
-    tell_warnings: bool = True
-    """Print what is odd about the settings; doctor has it in its report."""
+    print_warnings: bool = True
+    """Print the warnings about the settings; doctor has them in its report."""
     notice: HaltNotice = field(default=lambda rows, utc: "", repr=False)
     root: Any = field(default=None, repr=False)
     """The whole command line, for completion."""
-    _halt_told: str = field(default="", init=False, repr=False)
+    _halt_reported: str = field(default="", init=False, repr=False)
     _halt_asked_at: float = field(default=float("-inf"), init=False, repr=False)
 
     @cached_property
@@ -77,7 +77,7 @@ class Context:
             sets=self.sets,
             service=self.service,
         )
-        for warning in loaded.warnings if self.tell_warnings else ():
+        for warning in loaded.warnings if self.print_warnings else ():
             self.warn(warning)
         return loaded
 
@@ -104,8 +104,8 @@ class Context:
     def store(self, *, notice: bool = True) -> "Iterator[Store]":
         """A connection by the settings in force, closed at the end.
 
-        While something is stopped by the kill switch, that is told on stderr before it is closed
-        (`notice`; see tell_halt), also where the command ends in an error.
+        While something is stopped by the kill switch, stderr says so before it is closed
+        (`notice`; see report_halt), also where the command ends in an error.
         Errors: RedisUnreachable from the first command on; for `embedded:` at once where no
         server runs there.
         """
@@ -116,18 +116,18 @@ class Context:
             except Exception:
                 # Not at Ctrl-C: a reply may be half read then.
                 if notice:
-                    self.tell_halt(store)
+                    self.report_halt(store)
                 raise
             if notice:
-                self.tell_halt(store)
+                self.report_halt(store)
         finally:
             store.close()
 
-    def tell_halt(self, store: "Store", every_sec: float = 0.0) -> None:
+    def report_halt(self, store: "Store", every_sec: float = 0.0) -> None:
         """One line on stderr about what is stopped, and by whom; again only when that has changed.
 
         One small batch on a connection that stands, not more often than every_sec; where it can't
-        be read nothing is said, for that is the command's own trouble to tell.
+        be read, nothing is said: the command itself reports that.
         """
         now = clock.monotonic()
         if not store.connected or now - self._halt_asked_at < every_sec:
@@ -140,9 +140,9 @@ class Context:
         except QtctlError:
             return
         line = self.notice(rows, self.utc)
-        if line != self._halt_told:
+        if line != self._halt_reported:
             self.say(f"qtctl: {line or 'nothing is halted any more'}")
-        self._halt_told = line
+        self._halt_reported = line
 
     def keys(self) -> "Keys":
         """The names of keys and streams by the settings."""

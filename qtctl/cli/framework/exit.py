@@ -1,4 +1,4 @@
-"""The border of the command line: whatever is raised inside ends as one line and an exit code."""
+"""How a command line ends: whatever is raised becomes one line and an exit code."""
 
 import contextlib
 import errno
@@ -22,7 +22,7 @@ _CANNOT_WRITE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, e
 
 
 def guarded(action: Callable[[], None], *, debug: bool) -> int:
-    """Run `action`, flush stdout, and give the exit code. Errors are told on stderr.
+    """Run `action`, flush stdout, and give the exit code. Errors are reported on stderr.
 
     With `debug` an error's traceback goes before its line. SystemExit goes through.
     """
@@ -41,18 +41,18 @@ def guarded(action: Callable[[], None], *, debug: bool) -> int:
     except Exception as error:  # noqa: BLE001 - the border: whatever it is ends as one line
         if debug:
             _stderr(traceback.format_exc())
-        return _told(error)
+        return _report(error)
     finally:
         _settle_stdout()
 
 
-def _told(error: Exception) -> int:
-    """Tell an error in one line (a usage error in two), and give its exit code."""
+def _report(error: Exception) -> int:
+    """Report an error in one line (a usage error in two), and return its exit code."""
     if isinstance(error, QtctlError):
         _complain(str(error))
         return error.exit_code
     if isinstance(error, ParserError):
-        return _told_usage(error)
+        return _report_usage(error)
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE and error.filename is None:
         _complain(f"cannot write the output: {error.strerror}")
         return 1
@@ -60,7 +60,7 @@ def _told(error: Exception) -> int:
     return 1
 
 
-def _told_usage(error: Exception) -> int:
+def _report_usage(error: Exception) -> int:
     """Typer's errors come with line breaks, capitals and a context that knows the command."""
     shown = error.format_message() if hasattr(error, "format_message") else str(error)
     message = " ".join(shown.split()).removesuffix(".")

@@ -28,11 +28,11 @@ def follow(
     out = Stream(ctx, view.COLUMNS[stream])
     follower = Follower(store, name)
     try:
-        # The place first: what comes between it and the last entries is told once, by id.
+        # The place first: what comes between it and the last entries is printed once, by id.
         follower.to_end()
         before = last(store, name, count, lambda e: is_wanted(e) and follower.is_behind(e))
         out.write(view.rows_of(ctx, store, stream, before))
-        ctx.tell_halt(store)
+        ctx.report_halt(store)
         while True:
             entries, lost = _next(ctx, store, follower)
             if lost:
@@ -45,7 +45,7 @@ def follow(
 
 
 def _next(ctx: Context, store: Store, follower: Follower) -> tuple[Sequence[StreamEntry], int]:
-    """What is new; a lost connection is told once and waited out."""
+    """What is new; a lost connection is reported once and waited out."""
     away = False
     while True:
         try:
@@ -55,7 +55,7 @@ def _next(ctx: Context, store: Store, follower: Follower) -> tuple[Sequence[Stre
                 away = False
             if entries or lost:
                 return entries, lost
-            ctx.tell_halt(store, HALT_EVERY_SEC)
+            ctx.report_halt(store, HALT_EVERY_SEC)
             follower.wait()
         except RedisUnreachable as problem:
             if not away:

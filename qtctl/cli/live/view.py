@@ -220,9 +220,9 @@ def summary(seen: TopSnapshot, now: float, utc: bool) -> str:
 
 def permit_line(row: Row) -> str:
     """A permit in one line."""
-    told = (row["plan_id"], row.get("symbol"), f"expires in {format.ttl(row['ttl_s'])}",
+    parts = (row["plan_id"], row.get("symbol"), f"expires in {format.ttl(row['ttl_s'])}",
             format.size_hint(row.get("eff_action")), row.get("eff_factor"))  # fmt: skip
-    return " ".join(escape(str(part)) for part in told if part)
+    return " ".join(escape(str(part)) for part in parts if part)
 
 
 def _title(view: View, seen: TopSnapshot, now: float, utc: bool) -> Line:
@@ -246,21 +246,21 @@ def _head(found: Overall, height: int) -> list[Line]:
     if len(found.services) > MOST_SERVICES:
         left = _worst_first(found.services)[MOST_SERVICES:]
         well = sum(it.well for it in left)
-        lines.append(_told("", f"and {len(left)} more, {well} of them well"))
+        lines.append(_labelled("", f"and {len(left)} more, {well} of them well"))
     evicts, role = found.redis.may_evict, found.redis.role
     odd = evicts or role not in ("master", None)
     if height >= 30 or odd or found.redis.primary is not None:
         # The URL stands in the first line.
-        lines.append(_told("redis", page.server(found.redis), "bold red" if odd else ""))
+        lines.append(_labelled("redis", page.server(found.redis), "bold red" if odd else ""))
     blocks = ", ".join(f"{count:,} {reason}" for reason, count in found.plans.blocks.items())
     return [
         *lines,
-        _told("kill switch", page.kill_switch(found),
+        _labelled("kill switch", page.kill_switch(found),
               "" if found.kill_switch.mode == "normal" else "bold red"),
-        _told("plans", page.plans(found)),
-        _told("group", page.group(found), "bold red" if _bad_group(found) else ""),
-        *([_told("permits", page.permits(found), "bold red")] if _bad_permits(found) else []),
-        *([_told("blocked", blocks)] if blocks else []),
+        _labelled("plans", page.plans(found)),
+        _labelled("group", page.group(found), "bold red" if _bad_group(found) else ""),
+        *([_labelled("permits", page.permits(found), "bold red")] if _bad_permits(found) else []),
+        *([_labelled("blocked", blocks)] if blocks else []),
     ]  # fmt: skip
 
 
@@ -280,18 +280,18 @@ def _service(it: Service) -> Line:
     passed = (
         "" if it.last_pass_age_s is None else f"last pass {format.span(it.last_pass_age_s)} ago"
     )
-    told = page.state(it)
+    state = page.state(it)
     name = [Span(f"{escape(it.name)}  ")] if it.name else []
     return [
         Span(f"{it.service:<13}", "bold"),
         *name,
-        Span(escape(told), "" if it.well else "bold red"),
+        Span(escape(state), "" if it.well else "bold red"),
         Span(f", {passed}" if passed and it.state != "late" else ""),
     ]
 
 
-def _told(title: str, told: str, style: str = "") -> Line:
-    return [Span(f"{title:<13}", "bold"), Span(escape(told), style)]
+def _labelled(title: str, value: str, style: str = "") -> Line:
+    return [Span(f"{title:<13}", "bold"), Span(escape(value), style)]
 
 
 def _footer(view: View) -> str:

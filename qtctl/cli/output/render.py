@@ -58,7 +58,7 @@ def emit(
 ) -> None:
     """Print a list of rows.
 
-    `empty` is told on stderr where there are none and a table was asked for. `as_json` gives the
+    `empty` is printed on stderr where there are none and a table was asked for. `as_json` gives the
     JSON object of a row where that is not the row itself.
     """
     if ctx.output == "table":

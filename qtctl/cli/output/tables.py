@@ -53,7 +53,7 @@ def print_table(ctx: Context, rows: Sequence[Any], columns: Sequence[Column]) ->
     if fitted is not None:
         kept = [columns[i] for i in fitted.kept]
         _print_rich_table(ctx, rows, kept, fitted.widths)
-        tell_left_out(ctx, columns, kept)
+        name_hidden(ctx, columns, kept)
         return
     for index, row in enumerate(rows):
         if index:
@@ -106,7 +106,7 @@ def print_title(ctx: Context, title: str) -> None:
 def room_for(
     ctx: Context, columns: Sequence[Column], natural: Sequence[int]
 ) -> tuple[tuple[Column, ...], tuple[int, ...]]:
-    """The columns of a stream and their widths; what a terminal has no room for is told.
+    """The columns of a stream and their widths; what a terminal has no room for is named.
 
     A stream has no cards: where not even the important columns fit, the terminal wraps them.
     """
@@ -117,11 +117,11 @@ def room_for(
         important, tuple(natural[i] for i in important)
     )
     kept = tuple(columns[i] for i in fitted.kept)
-    tell_left_out(ctx, columns, kept)
+    name_hidden(ctx, columns, kept)
     return kept, fitted.widths
 
 
-def tell_left_out(ctx: Context, columns: Sequence[Column], kept: Sequence[Column]) -> None:
+def name_hidden(ctx: Context, columns: Sequence[Column], kept: Sequence[Column]) -> None:
     """Name the columns that are not shown, so that nobody takes them for absent."""
     left_out = [column.title for column in columns if column not in kept]
     if left_out:

@@ -28,7 +28,7 @@ WIDTH = 7
 
 def report(ctx: Context, root: Path, *, live: bool, scan: int) -> tuple[Report, str]:
     """The report, and what is wrong with the settings of this shell ("" for nothing)."""
-    ctx.tell_warnings = False
+    ctx.print_warnings = False
     away, problem = "", ""
     with ExitStack() as stack:
         store = None
