@@ -13,8 +13,9 @@ _NUMBER = re.compile(
     r"[ \t\r\n]*-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t\r\n]*"
 ).fullmatch
 _FINITE = math.isfinite
-_MS_FROM = 1e11
-"""A time above this is in milliseconds: 1e11 s is the year 5138."""
+_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+"""A time above the first is divided by the second: nanoseconds, microseconds, milliseconds.
+1e11 s is the year 5138, and 1e11 ms was in 1973."""
 
 
 def number(text: str) -> float | None:
@@ -32,13 +33,15 @@ def ratio(text: str) -> float | None:
 
 
 def epoch(text: str) -> float | None:
-    """Seconds since the epoch from seconds, milliseconds (over 1e11) or ISO 8601, or None.
-
-    ISO 8601 without an offset is UTC.
+    """Seconds since the epoch from seconds, ms (over 1e11), µs (over 1e14), ns (over 1e17) or
+    ISO 8601, or None. ISO 8601 without an offset is UTC.
     """
     value = number(text)
     if value is not None:
-        return value / 1000.0 if value > _MS_FROM else value
+        for above, parts in _UNITS:
+            if value > above:
+                return value / parts
+        return value
     text = text.strip(" \t\r\n")
     if not text.isascii() or len(text) > 64:
         return None

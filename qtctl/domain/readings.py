@@ -10,7 +10,9 @@ import msgspec
 from qtctl.domain import numbers
 from qtctl.domain.reasons import EffReason
 
-EFF_FIELDS = ("efficiency_score", "confidence", "ts", "timestamp")
+TIME_FIELDS = ("ts", "timestamp")
+"""Where a score's time may stand; two producers may share one hash."""
+EFF_FIELDS = ("efficiency_score", "confidence", *TIME_FIELDS)
 """The fields of an efficiency hash that decide; a reader asks for no others."""
 TARGET_FIELDS = ("target_usd",)
 MAX_AHEAD_SEC = 60.0
@@ -60,7 +62,7 @@ def assess(
         return Efficiency(EffReason.UNUSABLE, problem=raw.problem)
     score = numbers.ratio(raw.get("efficiency_score", ""))
     confidence = numbers.ratio(raw.get("confidence", ""))
-    at = numbers.epoch(raw.get("ts") or raw.get("timestamp") or "")
+    at = score_time(raw, now)
     if score is None or confidence is None or at is None:
         return Efficiency(EffReason.UNUSABLE, problem=_eff_problem(raw, score, confidence))
     age = now - at
@@ -73,12 +75,32 @@ def assess(
     return Efficiency(reason, score, confidence, reason is EffReason.STALE, age)
 
 
+def score_time(raw: Mapping[str, str], now: float) -> float | None:
+    """The time of a score, epoch seconds: the newest of `ts` and `timestamp` that can be read and
+    is not over 60 s ahead, else the newest that can be read; None where neither can.
+
+    HSET keeps the field of a producer that is gone: an old `ts` must not make a fresh score stale.
+    """
+    one, other = (numbers.epoch(text) if (text := raw.get(name)) else None for name in TIME_FIELDS)
+    if one is None or other is None:
+        return other if one is None else one
+    trusted = [at for at in (one, other) if at - now <= MAX_AHEAD_SEC]
+    return max(trusted or (one, other))
+
+
+def score_time_text(raw: Mapping[str, str], now: float) -> str:
+    """The time that counts, as it was sent; the first that was sent where none can be read."""
+    sent = [text for name in TIME_FIELDS if (text := raw.get(name))]
+    at = score_time(raw, now)
+    return next((text for text in sent if numbers.epoch(text) == at), "".join(sent[:1]))
+
+
 def _eff_problem(raw: Mapping[str, str], score: float | None, confidence: float | None) -> str:
     for field, value in (("efficiency_score", score), ("confidence", confidence)):
         if value is None:
             return _field_problem(raw, field, "a number from 0 to 1")
-    field = "ts" if raw.get("ts") else "timestamp"
-    if not raw.get(field):
+    field = next((name for name in TIME_FIELDS if raw.get(name)), None)
+    if field is None:
         return "has neither ts nor timestamp"
     return _field_problem(raw, field, "a time")
 

@@ -12,7 +12,7 @@ from qtctl.cli.output import format
 from qtctl.cli.output.columns import number, text
 from qtctl.cli.output.render import emit_one
 from qtctl.cli.views.in_force import InForce
-from qtctl.domain import numbers
+from qtctl.domain.readings import score_time
 from qtctl.domain.plans import PlanRules
 from qtctl.errors import NotFoundError, RefusedError
 from qtctl.wire.client.store import Store
@@ -54,7 +54,7 @@ def _in_the_way(found: InTheWay, now: float) -> str:
     """What an operator needs to know before overwriting it: what it is, and how old."""
     if found.type != "hash":
         return f"a {found.type}"
-    at = numbers.epoch(found.fields.get("ts") or found.fields.get("timestamp") or "")
+    at = score_time(found.fields, now)
     age = "of unknown age" if at is None else f"{format.span(now - at)} old"
     shown: dict[str, str] = {
         name: found.fields[name][:MAX_SHOWN_CHARS]

@@ -9,7 +9,7 @@ from qtctl.cli.output.styles import reason_style
 from qtctl.cli.views.in_force import InForce
 from qtctl.domain.allocation import AllocationRules
 from qtctl.domain.downsize import DownsizeRules
-from qtctl.domain.readings import assess
+from qtctl.domain.readings import assess, score_time_text
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import targets
 from qtctl.wire.queries.targets import Found
@@ -48,7 +48,7 @@ def _row(
         "symbol": symbol,
         "efficiency_score": fields.get("efficiency_score", ""),
         "confidence": fields.get("confidence", ""),
-        "ts": fields.get("ts") or fields.get("timestamp", ""),
+        "ts": score_time_text(fields, now),
         "mode": fields.get("mode", ""),
         "version": fields.get("version", ""),
         "age_s": None if seen.age_sec is None else round(seen.age_sec, 3),
