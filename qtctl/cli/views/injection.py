@@ -12,8 +12,8 @@ from qtctl.cli.output import format
 from qtctl.cli.output.columns import number, text
 from qtctl.cli.output.render import emit_one
 from qtctl.cli.views.in_force import InForce
-from qtctl.domain.readings import score_time
 from qtctl.domain.plans import PlanRules
+from qtctl.domain.readings import score_time
 from qtctl.errors import NotFoundError, RefusedError
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import injection
