@@ -1,6 +1,7 @@
 """`qtctl demo`: both loops on a private server, a seeded mix of everything, and what came of it."""
 
 import os
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import number, text
 from qtctl.cli.output.render import emit, to_json
+from qtctl.cli.output.tables import print_title
 from qtctl.errors import QtctlError
 from qtctl.simulate import demo_traffic
 
@@ -156,13 +158,9 @@ def _show(ctx: Context, store: "Store", hosted: "Sequence[Service]") -> None:
         ("metrics", "Metrics, as /metrics shows them", metrics, METRICS),
     )
     if ctx.output != "table":
-        import sys
-
         document = {name: list(rows) for name, _, rows, _ in parts}
         sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
         return
-    from qtctl.cli.output.tables import print_title
-
     for _, title, rows, columns in parts:
         print_title(ctx, f"\n{title}")
         emit(ctx, rows, columns)

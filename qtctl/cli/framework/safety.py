@@ -1,5 +1,6 @@
 """What stands before a command that could reach a real order, and the options that answer it."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,8 +60,6 @@ def agreed(ctx: "Context", question: str, *, yes: bool, no_input: bool) -> None:
 
     Errors: RefusedError for a no, and where nobody can be asked.
     """
-    import sys
-
     if yes:
         return
     if no_input or not sys.stdin.isatty():
