@@ -99,10 +99,8 @@ def _eff_problem(raw: Mapping[str, str], score: float | None, confidence: float 
     for field, value in (("efficiency_score", score), ("confidence", confidence)):
         if value is None:
             return _field_problem(raw, field, "a number from 0 to 1")
-    field = next((name for name in TIME_FIELDS if raw.get(name)), None)
-    if field is None:
-        return "has neither ts nor timestamp"
-    return _field_problem(raw, field, "a time")
+    sent = next((name for name in TIME_FIELDS if raw.get(name)), None)
+    return "has neither ts nor timestamp" if sent is None else _field_problem(raw, sent, "a time")
 
 
 def _field_problem(raw: Mapping[str, str], field: str, wanted: str) -> str:
