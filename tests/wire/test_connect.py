@@ -21,7 +21,7 @@ def test_an_option_that_redis_does_not_know_is_a_bad_url_that_names_it(place: st
 
 def test_an_option_with_a_bad_value_is_a_bad_url() -> None:
     with pytest.raises(ConfigError, match="can't be read"):
-        connected("redis://127.0.0.1:1/0?socket_read_size=much")
+        connected("redis://127.0.0.1:1/0?socket_timeout=much")
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "redis://127.0.0.1:1/0?db=1"])
