@@ -4,6 +4,7 @@ Source: docs/rules.md#open-or-close.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -23,32 +24,28 @@ _NOT_FULL = ("REDUCE", "UPDATE_SL")
 _REDUCE_ONLY = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-class PlanRules(msgspec.Struct, frozen=True):
-    """Which actions open, which close, and which fields an open must have."""
+OPEN_ACTIONS = ("OPEN_PROPOSED", "ENTRY_PROPOSED", "OPEN", "ENTRY")
+CLOSE_ACTIONS = (
+    "FULL_CLOSE_PROPOSED", "FULL_CLOSE", "PARTIAL_CLOSE_PROPOSED", "PARTIAL_CLOSE",
+    "PARTIAL_75_PROPOSED", "PARTIAL_75", "PARTIAL_50_PROPOSED", "PARTIAL_50",
+    "PARTIAL_25_PROPOSED", "PARTIAL_25", "MANUAL_CLOSE", "RECONCILE_CLOSE", "CLOSE", "EXIT",
+    "REDUCE", "STOP_LOSS_HIT", "TAKE_PROFIT_HIT", "UPDATE_SL",
+)  # fmt: skip
 
-    open_actions: frozenset[str] = frozenset(
-        ("OPEN_PROPOSED", "ENTRY_PROPOSED", "OPEN", "ENTRY"),
-    )
-    close_actions: frozenset[str] = frozenset(
-        (
-            "FULL_CLOSE_PROPOSED",
-            "PARTIAL_CLOSE_PROPOSED",
-            "PARTIAL_75",
-            "PARTIAL_50",
-            "PARTIAL_25",
-            "MANUAL_CLOSE",
-            "RECONCILE_CLOSE",
-            "CLOSE",
-            "UPDATE_SL",
-        )
-    )
+
+class PlanRules(msgspec.Struct, frozen=True):
+    """Which actions open, which close (in any case), and which fields an open must have."""
+
+    open_actions: frozenset[str] = frozenset(OPEN_ACTIONS)
+    close_actions: frozenset[str] = frozenset(CLOSE_ACTIONS)
     require: frozenset[str] = frozenset()
 
 
 class Plan(msgspec.Struct, frozen=True):
     """A readable plan. price is `price`, or where that is absent or 0 `entry_price`, in USD; at is
-    its own timestamp in seconds; None is absent (for a close also: not a number). full_close: it
-    closes all of the position, as far as it says."""
+    its own timestamp in seconds; None is absent (for a close also: not a number). close_qty: the
+    part of qty that a close closes, where it says so. full_close: it closes all of the position,
+    as far as it says."""
 
     plan_id: str
     symbol: str
@@ -61,7 +58,13 @@ class Plan(msgspec.Struct, frozen=True):
     price: float | None = None
     kill_score: float | None = None
     at: float | None = None
+    close_qty: float | None = None
     full_close: bool = False
+
+    @property
+    def permit_qty(self) -> float:
+        """What a permit is for: of a close that part which it names, else all of qty."""
+        return self.close_qty or self.qty or 0.0
 
     @property
     def execute(self) -> bool:
@@ -115,6 +118,8 @@ def read(fields: Mapping[str, str], rules: PlanRules) -> Plan | Unreadable:
         if kind is Kind.OPEN:
             _check_open(fields, rules)
         lenient = kind is Kind.CLOSE
+        close_qty = _number(fields, "close_qty", lenient=True) if lenient else None
+        close_qty = close_qty if close_qty and close_qty > 0 else None
         # A price of 0 is as good as none: it must not hide the other one from the notional gate.
         price = _number(fields, "price", lenient) or _number(fields, "entry_price", lenient)
         return Plan(
@@ -129,7 +134,8 @@ def read(fields: Mapping[str, str], rules: PlanRules) -> Plan | Unreadable:
             price=price or None,
             kill_score=_kill_score(fields, lenient),
             at=_time(fields, lenient),
-            full_close=kind is Kind.CLOSE and _closes_all(fields, qty),
+            close_qty=close_qty,
+            full_close=kind is Kind.CLOSE and _closes_all(fields, qty, close_qty),
         )
     except _BadField as bad:
         return unreadable(str(bad), fields, rules, kind)
@@ -137,11 +143,22 @@ def read(fields: Mapping[str, str], rules: PlanRules) -> Plan | Unreadable:
 
 def kind_of(action: str, side: str, reduce_only: bool | None, rules: PlanRules) -> Kind:
     """Open or close. reduceOnly decides where it is there; only an opening action outweighs it."""
+    action = _upper(action)
     if reduce_only is None:
-        closes = action in rules.close_actions or side == "CLOSE"
+        closes = action in _all_upper(rules.close_actions) or _upper(side) == "CLOSE"
     else:
-        closes = reduce_only and action not in rules.open_actions
+        closes = reduce_only and action not in _all_upper(rules.open_actions)
     return Kind.CLOSE if closes else Kind.OPEN
+
+
+def _upper(word: str) -> str:
+    """ASCII only: another script's letters are not another case of ours."""
+    return word.upper() if word.isascii() else word
+
+
+@lru_cache(maxsize=8)
+def _all_upper(words: frozenset[str]) -> frozenset[str]:
+    return frozenset(_upper(word) for word in words)
 
 
 def unreadable(
@@ -222,13 +239,12 @@ def _number(fields: Mapping[str, str], name: str, lenient: bool = False) -> floa
     return value
 
 
-def _closes_all(fields: Mapping[str, str], qty: float | None) -> bool:
+def _closes_all(fields: Mapping[str, str], qty: float | None, close_qty: float | None) -> bool:
     """True for a close unless its action or its close_qty says that a part stays open."""
-    action = fields.get("action", "").upper().removesuffix("_PROPOSED")
+    action = _upper(fields.get("action", "")).removesuffix("_PROPOSED")
     if action.startswith("PARTIAL") or action in _NOT_FULL:
         return False
-    closed = _number(fields, "close_qty", lenient=True)
-    return not (closed and qty and 0 < closed < abs(qty))
+    return not (close_qty and qty and close_qty < abs(qty))
 
 
 def _kill_score(fields: Mapping[str, str], lenient: bool) -> float | None:

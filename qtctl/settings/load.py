@@ -180,7 +180,11 @@ def _conflicts(
         yield f"{described('redis.tls_key_file')} needs redis.tls_cert_file as well"
     if allocation.min_mult > allocation.max_mult:
         yield f"{described('allocation.min_mult')} is over {described('allocation.max_mult')}"
-    both = set(governor.open_actions) & set(governor.close_actions)
+    opening, closing = (
+        {action.upper() for action in actions}
+        for actions in (governor.open_actions, governor.close_actions)
+    )
+    both = opening & closing
     if both:
         yield (
             f"an action can't open and close: {', '.join(sorted(both))} is in "

@@ -217,21 +217,34 @@ class Governor(Struct, frozen=True, kw_only=True):
         Meta(min_length=1, max_length=16),
         _about("Names of the kill switch, without the prefix; the strictest wins."),
     ] = ("kill", "governor:halt", "global:kill_switch")
-    open_actions: Annotated[Items, _about("Actions that open, also where reduceOnly is true.")] = (
+    open_actions: Annotated[
+        Items, _about("Actions, in any case, that open, also where reduceOnly is true.")
+    ] = (
         "OPEN_PROPOSED",
         "ENTRY_PROPOSED",
         "OPEN",
         "ENTRY",
     )
-    close_actions: Annotated[Items, _about("Actions that close where reduceOnly is absent.")] = (
+    close_actions: Annotated[
+        Items, _about("Actions, in any case, that close where reduceOnly is absent.")
+    ] = (
         "FULL_CLOSE_PROPOSED",
+        "FULL_CLOSE",
         "PARTIAL_CLOSE_PROPOSED",
+        "PARTIAL_CLOSE",
+        "PARTIAL_75_PROPOSED",
         "PARTIAL_75",
+        "PARTIAL_50_PROPOSED",
         "PARTIAL_50",
+        "PARTIAL_25_PROPOSED",
         "PARTIAL_25",
         "MANUAL_CLOSE",
         "RECONCILE_CLOSE",
         "CLOSE",
+        "EXIT",
+        "REDUCE",
+        "STOP_LOSS_HIT",
+        "TAKE_PROFIT_HIT",
         "UPDATE_SL",
     )
     require: Annotated[

@@ -1,10 +1,13 @@
 """Reading a plan: what an open must not get past, and what must not trap a close."""
 
+import msgspec
 import pytest
 
 from qtctl.domain.gates import Facts, Limits, judge
-from qtctl.domain.plans import GIVEN_TWICE, Plan, PlanRules, Unreadable, read
+from qtctl.domain.plans import GIVEN_TWICE, Plan, PlanRules, Unreadable, kind_of, read
 from qtctl.domain.reasons import Kind, Reason
+from qtctl.settings import Governor
+from qtctl.wire.schema.permit import permit_json
 
 OPEN = {"plan_id": "p", "symbol": "S", "decision": "EXECUTE", "action": "OPEN", "qty": "1"}
 CLOSE = OPEN | {"action": "CLOSE"}
@@ -66,3 +69,55 @@ def test_an_open_whose_id_is_ahead_of_the_clock_is_blocked_and_a_close_is_not(
     for kind, reason in ((Kind.OPEN, Reason.FUTURE_PLAN), (Kind.CLOSE, Reason.OK)):
         assert judge(Facts("S", kind, -ahead_sec), Limits()).reason is reason
     assert judge(Facts("S", Kind.OPEN, -59.0), Limits()).reason is Reason.OK
+
+
+@pytest.mark.parametrize("action", ["trim", "TRIM", "Trim"])
+def test_actions_of_the_settings_count_in_any_case(action: str) -> None:
+    for word in ("trim", "TRIM"):
+        closing = PlanRules(close_actions=frozenset([word]))
+        opening = PlanRules(open_actions=frozenset([word]))
+        assert kind_of(action, "", None, closing) is Kind.CLOSE
+        assert kind_of(action, "", True, opening) is Kind.OPEN
+
+
+def test_another_script_is_not_another_case() -> None:
+    assert kind_of("ex\u0131t", "", None, PlanRules()) is Kind.OPEN, "dotless i"
+
+
+@pytest.mark.parametrize(
+    ("fields", "qty"),
+    [
+        ({"qty": "17889", "close_qty": "4472.25"}, 4472.25),
+        ({"close_qty": "4472.25"}, 4472.25),
+        ({"qty": "17889"}, 17889.0),
+        ({"qty": "-17889", "close_qty": "4472.25"}, 4472.25),
+        ({"qty": "17889", "close_qty": "0.0"}, 17889.0),
+        ({"qty": "17889", "close_qty": "-1"}, 17889.0),
+        ({"qty": "17889", "close_qty": "much"}, 17889.0),
+        ({"qty": "17889", "close_qty": GIVEN_TWICE}, 17889.0),
+        ({}, 0.0),
+    ],
+)
+def test_the_permit_of_a_close_is_for_what_it_closes(fields: dict[str, str], qty: float) -> None:
+    found = plan({"plan_id": "p", "symbol": "S", "decision": "EXECUTE", "action": "CLOSE"} | fields)
+    head, _ = permit_json(found, [])
+    written = msgspec.json.decode(head.partition(b',"created_at"')[0] + b"}")
+    assert written["computed_qty"] == qty
+
+
+def test_the_notional_of_a_permit_is_that_of_its_qty() -> None:
+    found = plan(CLOSE | {"qty": "100", "close_qty": "25", "price": "2"})
+    head, _ = permit_json(found, [])
+    assert b'"computed_qty":25.0,"computed_notional":50.0' in head
+    assert found.notional_usd == 200.0, "the record keeps that of the plan"
+
+
+def test_the_close_qty_of_an_open_is_nothing() -> None:
+    head, _ = permit_json(plan(OPEN | {"qty": "2", "close_qty": "1"}), [])
+    assert b'"computed_qty":2.0' in head
+
+
+def test_the_settings_have_the_actions_of_the_rules() -> None:
+    settings, rules = Governor(), PlanRules()
+    assert frozenset(settings.open_actions) == rules.open_actions
+    assert frozenset(settings.close_actions) == rules.close_actions

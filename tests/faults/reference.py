@@ -22,8 +22,10 @@ Parser = Callable[[bytes], float | None]
 
 OPENING = {"OPEN_PROPOSED", "ENTRY_PROPOSED", "OPEN", "ENTRY"}
 CLOSING = {
-    "FULL_CLOSE_PROPOSED", "PARTIAL_CLOSE_PROPOSED", "PARTIAL_75", "PARTIAL_50", "PARTIAL_25",
-    "MANUAL_CLOSE", "RECONCILE_CLOSE", "CLOSE", "UPDATE_SL",
+    "FULL_CLOSE_PROPOSED", "FULL_CLOSE", "PARTIAL_CLOSE_PROPOSED", "PARTIAL_CLOSE", "PARTIAL_75",
+    "PARTIAL_50", "PARTIAL_25", "PARTIAL_75_PROPOSED", "PARTIAL_50_PROPOSED",
+    "PARTIAL_25_PROPOSED", "MANUAL_CLOSE", "RECONCILE_CLOSE", "CLOSE", "EXIT", "REDUCE",
+    "STOP_LOSS_HIT", "TAKE_PROFIT_HIT", "UPDATE_SL",
 }  # fmt: skip
 NEEDED = {b"plan_id", b"symbol", b"decision", b"reduceOnly", b"qty", b"action", b"side"}
 """What a close is read by."""
@@ -82,7 +84,7 @@ def plan(raw: Raw) -> Read | None:
 
 
 def _kind(entry: dict[bytes, bytes], flag: str) -> str:
-    action, side = _text(entry, b"action") or "", _text(entry, b"side")
+    action, side = _upper(entry, b"action"), _upper(entry, b"side")
     if flag in TRUE:
         return "open" if action in OPENING else "close"
     if flag in FALSE:
@@ -121,6 +123,10 @@ def _decoded(raw: bytes) -> str | None:
 def _text(entry: dict[bytes, bytes], name: bytes) -> str | None:
     """None where it is not UTF-8; empty where it is absent."""
     return _decoded(entry.get(name, b""))
+
+
+def _upper(entry: dict[bytes, bytes], name: bytes) -> str:
+    return "".join(char.upper() if char.isascii() else char for char in _text(entry, name) or "")
 
 
 def _absent_or(kind: Parser, entry: dict[bytes, bytes], name: bytes) -> bool:

@@ -35,6 +35,12 @@ def test_an_action_that_opens_and_closes_is_named() -> None:
     assert "governor.open_actions = ['OPEN', 'CLOSE', 'UPDATE_SL'] (--set)" in text
 
 
+def test_an_action_that_opens_and_closes_is_named_in_any_case() -> None:
+    text = told("governor.open_actions=close")
+    assert text is not None
+    assert text.startswith("an action can't open and close: CLOSE is in ")
+
+
 def test_a_kill_key_with_the_prefix_would_never_be_found() -> None:
     text = told("governor.kill_keys=quantum:kill")
     assert text is not None

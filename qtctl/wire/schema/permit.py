@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from qtctl.domain import numbers
-from qtctl.domain.plans import Plan
+from qtctl.domain.plans import Plan, notional
 from qtctl.wire.schema.records import Flat, flag, pairs
 
 PermitField = tuple[str, str, Callable[[Plan], Any]]
@@ -19,8 +19,16 @@ PERMIT_HEAD: tuple[PermitField, ...] = (
     ("granted", "true", lambda p: True),
     ("symbol", "the symbol", lambda p: p.symbol),
     ("decision", "EXECUTE", lambda p: p.decision),
-    ("computed_qty", "number, the plan's qty, else 0", lambda p: p.qty or 0.0),
-    ("computed_notional", "number, USD, else 0", lambda p: _finite(p.notional_usd)),
+    (
+        "computed_qty",
+        "number, the plan's qty; for a close its close_qty where that is over 0; else 0",
+        lambda p: p.permit_qty,
+    ),
+    (
+        "computed_notional",
+        "number, abs(computed_qty) × price, USD, else 0",
+        lambda p: _finite(notional(p.permit_qty, p.price)),
+    ),
 )
 PERMIT_CREATED = ("created_at", "epoch seconds with milliseconds, the server's clock")
 _CREATED = b',"created_at":'
