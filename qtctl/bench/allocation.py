@@ -116,14 +116,14 @@ def _commands(on: Stage) -> list[bytes]:
 
 def _loop(url: str) -> AllocationLoop:
     loop = AllocationLoop(connect(url), Allocation(name="bench"))
-    loop.open(clock.now())
+    loop.open()
     _pass(loop)
     return loop
 
 
 def _pass(loop: AllocationLoop) -> float:
     begun = clock.monotonic()
-    loop.step(clock.now())
+    loop.step()
     return clock.monotonic() - begun
 
 

@@ -62,9 +62,9 @@ def _serve(url: str) -> float:
         max_opens_per_5min_total=NO_LIMIT,
     )  # fmt: skip
     governor = Governor(connect(url), settings, allow_eviction=False)
-    governor.open(clock.now())
+    governor.open()
     begun = clock.monotonic()
-    governor.once(clock.now())
+    governor.once()
     took = clock.monotonic() - begun
     governor.close()
     return took

@@ -112,8 +112,9 @@ def metrics(environment: Environment, before: Samples, applied: Mapping[str, str
     return checks
 
 
-def health(environment: Environment, step: str, before: Samples, now: float) -> list[Check]:
-    """Ready, alive, with a fresh last pass, and no errors meanwhile; now in epoch seconds."""
+def health(environment: Environment, step: str, before: Samples) -> list[Check]:
+    """Ready, alive, with a fresh last pass, and no errors meanwhile."""
+    now = environment.store.now_ms() / 1000
     name, service = SERVICE_OF[step], environment.service(step)
     if service is None:
         seen = environment.trouble(step) or "no record of it"

@@ -144,7 +144,7 @@ class Run:
         before = self._before[scenario.step]
         try:
             if scenario.what == "health":
-                return judging.health(self._environment, scenario.step, before, clock.now())
+                return judging.health(self._environment, scenario.step, before)
             return judging.metrics(self._environment, before, self._applied)
         except QtctlError as problem:
             return [Check("Redis", "answers", str(problem), False)]

@@ -49,20 +49,20 @@ class AllocationLoop:
         self._symbols = Symbols(store)
         self._due: float = 0.0
 
-    def open(self, now: float) -> None:
+    def open(self) -> None:
         """Checks that the server answers."""
         self._store.run("PING")
         self._symbols.forget()
 
-    def step(self, now: float) -> int:
+    def step(self) -> int:
         """One pass over all symbols; the number of proposals."""
         started = clock.monotonic()
         self._due = started + self._settings.interval_sec
         self._store.confirm()
         symbols, bad_keys = self._symbols.look()
         keep = self.metrics.shows(len(symbols))
-        found = _Found(now, self._rules, self._store.keys, bad_keys, keep)
-        bad_writes = passes.run(
+        found = _Found(self._rules, self._store.keys, bad_keys, keep)
+        now, bad_writes = passes.run(
             self._store,
             symbols,
             found.decide,
@@ -82,9 +82,9 @@ class AllocationLoop:
         log.debug("pass", extra={"fields": {"symbols": count}})
         return count
 
-    def once(self, now: float) -> bool:
+    def once(self) -> bool:
         """One pass; always True, since nothing is left to do."""
-        self.step(now)
+        self.step()
         return True
 
     def wait(self, stop: threading.Event) -> None:
@@ -110,13 +110,12 @@ class _Found:
 
     def __init__(
         self,
-        now: float,
         rules: AllocationRules,
         keys: Keys,
         bad_keys: Mapping[str, str],
         keep: bool,
     ) -> None:
-        self._now, self._rules, self._keep, self._at = now, rules, keep, keys.at
+        self._rules, self._keep, self._at = rules, keep, keys.at
         self.reasons: Counter[EffReason] = Counter()
         self.kept: list[Proposal] = []
         self.bad_scores: dict[str, str] = {}
@@ -124,12 +123,14 @@ class _Found:
 
     def decide(
         self,
+        now: float,
         symbols: Sequence[Symbol],
         targets: Sequence[Reading],
         efficiencies: Sequence[Reading],
     ) -> list[Proposal]:
-        """The proposals for these symbols; unreadable scores and targets are collected."""
-        now, rules = self._now, self._rules
+        """The proposals for these symbols; unreadable scores and targets are collected. now: epoch
+        seconds on the server's clock."""
+        rules = self._rules
         made: list[Proposal] = []
         for symbol, target, raw in zip(symbols, targets, efficiencies, strict=True):
             if target is None:

@@ -1,5 +1,6 @@
 """What a service is: prepared once per connection, then pass after pass of `step`.
 
+The time by which a service decides is the Redis server's; it reads no wall clock of its own host.
 A step never sleeps; between steps the supervisor calls `wait`, which returns when there may be
 something to do. A service connects in `open`, never in its constructor: building one has no
 effect, and closing and opening it again recovers from a lost connection.
@@ -30,13 +31,13 @@ class Service(Protocol):
     """0 takes a free port; once the health server listens, this is the port in use."""
     registry: CollectorRegistry
 
-    def open(self, now: float) -> None:
+    def open(self) -> None:
         """Connect and prepare (scripts, consumer group, checks of the server)."""
 
-    def step(self, now: float) -> int:
-        """One pass; the number of symbols or plans served. `now` is seconds since the epoch."""
+    def step(self) -> int:
+        """One pass; the number of symbols or plans served."""
 
-    def once(self, now: float) -> bool:
+    def once(self) -> bool:
         """Serves all that is there now, and no more; False if something stays undone."""
 
     def wait(self, stop: threading.Event) -> None:

@@ -68,7 +68,7 @@ class Governor:
 
     # The service protocol --------------------------------------------------------------------
 
-    def open(self, now: float) -> None:
+    def open(self) -> None:
         """Looks at the server, creates a missing group, and goes back to what this consumer was
         given before and never finished."""
         self._intake.restart()
@@ -76,17 +76,18 @@ class Governor:
         self._look()
         self._redelivery.forgive_interrupted()
 
-    def step(self, now: float) -> int:
+    def step(self) -> int:
         """Serves what is there now; how many entries that were."""
         if self._look_is_due():
             self._look()
+        now = self._watch.now_ms / 1000
         self._heartbeat.beat(now, f"{self.metrics_addr}:{self.metrics_port}")
         if self.not_ready() is not None:
             return 0
         if self._housekeeping_is_due():
             self._housekeep()  # First: every decision names limits that are stored.
         batch = self._intake.take(self._watch.now_ms)
-        self._serve(batch, now)
+        self._serve(batch)
         if self._skipped and not batch:
             self._report_skipped()
         self.metrics.last_success.set(now)
@@ -99,9 +100,9 @@ class Governor:
         else:
             self._intake.wait()
 
-    def once(self, now: float) -> bool:
+    def once(self) -> bool:
         """Serves up to the last entry that is there now; False if something stays pending."""
-        self.step(now)
+        self.step()
         last = self._queue.last_id()
         while self.not_ready() is None:
             if self._intake.idle:
@@ -111,7 +112,7 @@ class Governor:
                 elif ids.order(group.last_id) >= ids.order(last):
                     break
             self._intake.poll()
-            self.step(clock.now())
+            self.step()
         if self._skipped:
             self._report_skipped()
         return self.not_ready() is None and self._queue.pending_count() == 0
@@ -165,12 +166,12 @@ class Governor:
         if skipped:
             self._report_backlog(skipped if skipped > 0 else None)
 
-    def _serve(self, batch: Batch, now: float) -> None:
+    def _serve(self, batch: Batch) -> None:
         self._skipped += batch.skipped
         refused = []
         for entry in batch.redelivered:
-            refused += self._redelivery.serve(entry, now, self._watch.since_ms)
-        refused += self._judge.serve(batch.fresh, now, self._watch.since_ms)
+            refused += self._redelivery.serve(entry, self._watch.since_ms)
+        refused += self._judge.serve(batch.fresh, self._watch.since_ms)
         if refused:
             self._intake.retry_later()
         elif self._intake.settled:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from qtctl import __version__
+from qtctl import __version__, clock
 from qtctl.errors import QtctlError, WireError
 from qtctl.services.problem_log import ProblemLog
 from qtctl.wire.client.connect import is_error, reply_error
@@ -53,14 +53,16 @@ class Heartbeat:
         self._problems = ProblemLog(log, "service record")
 
     def beat(self, now: float, metrics: str) -> None:
-        """Records a finished pass; now in epoch seconds, metrics: the address of its health port.
+        """Records a finished pass; now: epoch seconds on the server's clock, by which everybody
+        reckons whether a service is late; metrics: the address of its health port.
 
         A refusal by Redis is only logged: no permit or proposal waits for a record.
         Errors: RedisUnreachable.
         """
         if self._started_at is None:
             self._started_at = int(now)
-        if self._last is not None and 0 <= now - self._last < 1.0:
+        at = clock.monotonic()
+        if self._last is not None and at - self._last < 1.0:
             return
         fields = self._fixed | {
             "started_at": str(self._started_at),
@@ -70,7 +72,7 @@ class Heartbeat:
         flat = [part for pair in fields.items() for part in pair]
         problem = self._write(flat)
         self._problems.update({} if problem is None else {self._key: str(problem)})
-        self._last = now
+        self._last = at
 
     def _write(self, flat: list[str]) -> WireError | None:
         try:

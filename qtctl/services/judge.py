@@ -57,9 +57,7 @@ class Judge:
         self._bad_closes = ProblemLog(log, "last close of a symbol")
         self._refusals: set[str] = set()
 
-    def serve(
-        self, entries: Sequence[Entry], now: float, server_since_ms: int, attempt: int = 1
-    ) -> list[str]:
+    def serve(self, entries: Sequence[Entry], server_since_ms: int, attempt: int = 1) -> list[str]:
         """Serves one batch in its order; the ids of what stays pending.
 
         attempt: 1 for the first try at these entries. server_since_ms: see ServerWatch.
@@ -77,7 +75,7 @@ class Judge:
             else:
                 readable.append((entry, plan))
         self._drop_trimmed(trimmed)
-        return self._reject(unreadable) + self._judge(readable, now, server_since_ms, attempt)
+        return self._reject(unreadable) + self._judge(readable, server_since_ms, attempt)
 
     def reject(self, entry: Entry, problem: str) -> list[str]:
         """Rejects an entry unread; its id where it stays pending."""
@@ -119,7 +117,6 @@ class Judge:
     def _judge(
         self,
         readable: Sequence[tuple[Entry, Plan]],
-        now: float,
         server_since_ms: int,
         attempt: int,
     ) -> list[str]:
@@ -127,7 +124,7 @@ class Judge:
         if not readable:
             return []
         rules = self._rules
-        efficiencies = self._efficiencies([plan for _, plan in readable if plan.execute], now)
+        efficiencies = self._efficiencies([plan for _, plan in readable if plan.execute])
         requests = [
             CommitRequest(
                 plan=plan,
@@ -158,15 +155,14 @@ class Judge:
         log_batch(decisions_log, logging.INFO, lines)
         return failed
 
-    def _efficiencies(self, wanted: Sequence[Plan], now: float) -> dict[str, Efficiency]:
-        """The efficiency of each symbol; a score that can't be read never blocks."""
+    def _efficiencies(self, wanted: Sequence[Plan]) -> dict[str, Efficiency]:
+        """The efficiency of each symbol, as old as it is by the server's clock; a score that can't
+        be read never blocks."""
         rules = self._rules.downsize
         symbols = sorted({plan.symbol for plan in wanted})
         keys = [self._store.keys.at(EFFICIENCY, symbol) for symbol in symbols]
-        found = [
-            assess(reading, now, rules.eff_ttl_sec, rules.min_conf)
-            for reading in scores.efficiencies(self._store, keys)
-        ]
+        now, read = scores.efficiencies(self._store, keys)
+        found = [assess(each, now, rules.eff_ttl_sec, rules.min_conf) for each in read]
         bad = {
             key: efficiency.problem
             for key, efficiency in zip(keys, found, strict=True)

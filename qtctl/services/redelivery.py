@@ -23,7 +23,7 @@ class Redelivery:
         self._bad_counts = ProblemLog(log, "count of tries")
         self._interrupted: str | None = None
 
-    def serve(self, entry: Entry, now: float, server_since_ms: int) -> list[str]:
+    def serve(self, entry: Entry, server_since_ms: int) -> list[str]:
         """Its id where Redis refused it and it stays pending. Errors: RedisUnreachable."""
         try:
             tries = self._queue.begin_try(entry.id)
@@ -34,13 +34,13 @@ class Redelivery:
             # An uncounted try is better than a plan, and all behind it, that is never judged.
             self._metrics.errors.labels("tries").inc()
             self._bad_counts.update({"governor:tries:*": str(refused)})
-            return self._judge.serve([entry], now, server_since_ms)
+            return self._judge.serve([entry], server_since_ms)
         try:
             if tries > MAX_TRIES:
                 problem = f"{tries - 1} tries ended in an exception or in the governor's death"
                 failed = self._judge.reject(entry, problem)
             else:
-                failed = self._judge.serve([entry], now, server_since_ms, tries)
+                failed = self._judge.serve([entry], server_since_ms, tries)
         except RedisUnreachable:
             self._interrupted = entry.id
             raise

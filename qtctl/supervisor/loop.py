@@ -65,9 +65,9 @@ class Loop:
     def _passes(self) -> None:
         service, opened = self._service, clock.monotonic()
         try:
-            service.open(clock.now())
+            service.open()
             while not self._stop.is_set():
-                service.step(clock.now())
+                service.step()
                 self._finished(clock.monotonic(), opened)
                 service.wait(self._stop)
         finally:

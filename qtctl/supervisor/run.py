@@ -173,8 +173,8 @@ def once(services: Sequence[Service]) -> bool:
     done = []
     for service in services:
         try:
-            service.open(clock.now())
-            done.append(service.once(clock.now()))
+            service.open()
+            done.append(service.once())
         finally:
             service.close()
     return all(done)

@@ -5,7 +5,6 @@ import re
 
 import pytest
 
-from qtctl import clock
 from qtctl.bench import allocation, governor, governors, latency, naive, running, startup
 from qtctl.bench.figures import Figure, percentile, ratio, spread
 from qtctl.bench.recording import Floor, recording
@@ -65,8 +64,8 @@ def test_the_floor_sends_what_the_loop_sends_and_the_server_does_it_again(
     put_targets(store, symbols(30))
     with recording(on.directory, on.url) as recorder:
         loop = AllocationLoop(Store(recorder.url, Keys()), Allocation(name="bench"))
-        loop.open(clock.now())
-        loop.step(clock.now())
+        loop.open()
+        loop.step()
         loop.close()
     stream = store.keys.proposed_stream
     assert store.run("XLEN", stream) == 30
@@ -82,8 +81,8 @@ def test_the_naive_loop_does_the_same_work(on: Stage, store: Store) -> None:
     naive.allocation(on.url, names)
     theirs = {key: store.run("HGETALL", key) for key in store.scan_keys("*:proposed:*")}
     loop = AllocationLoop(Store(on.url, Keys()), Allocation(name="bench"))
-    loop.open(clock.now())
-    loop.step(clock.now())
+    loop.open()
+    loop.step()
     loop.close()
     for key, fields in theirs.items():
         assert fields[2:10] == store.run("HGETALL", key)[2:10]

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import redis.connection
 
-from qtctl import clock
 from qtctl.bench.governor import NO_LIMIT, queue
 from qtctl.bench.stage import Stage, put_targets, symbols
 from qtctl.services.allocation import AllocationLoop
@@ -69,9 +68,9 @@ def test_a_pass_of_the_allocation_loop(
 ) -> None:
     put_targets(store, symbols(COUNT))
     loop = AllocationLoop(Store(redis_url, Keys()), Allocation(name="guard"))
-    loop.open(clock.now())
-    assert loop.step(clock.now()) == COUNT
-    cost = Cost(lambda: loop.step(clock.now()), store, monkeypatch)
+    loop.open()
+    assert loop.step() == COUNT
+    cost = Cost(lambda: loop.step(), store, monkeypatch)
     loop.close()
     assert cost.calls < 132, "Python per symbol"
     assert cost.commands < 5.8, "two reads, three writes, a fifth of a MULTI"
@@ -87,8 +86,8 @@ def test_a_plan_of_the_governor(
         max_opens_per_5min_total=NO_LIMIT,
     )  # fmt: skip
     governor = Governor(Store(redis_url, Keys()), settings, allow_eviction=False)
-    governor.open(clock.now())
-    cost = Cost(lambda: governor.once(clock.now()), store, monkeypatch)
+    governor.open()
+    cost = Cost(lambda: governor.once(), store, monkeypatch)
     governor.close()
     assert store.run("ZCARD", store.keys.permits) == COUNT
     assert cost.calls < 540, "Python per plan"

@@ -216,8 +216,8 @@ def settled(store: Store) -> bool:
 def one_try(service: Service) -> None:
     """Opened, one pass, and closed whatever comes."""
     try:
-        service.open(clock.now())
-        service.step(clock.now())
+        service.open()
+        service.step()
     except RedisUnreachable:
         pass
     finally:

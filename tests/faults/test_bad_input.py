@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from qtctl import clock
 from qtctl.services.governor import Governor
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.plan_queue import group_state
@@ -65,8 +64,8 @@ def serve_and_check(store: Store, service: Governor, entries: list[Raw]) -> int:
     """Puts these entries on an empty stream and serves them; how many could be read."""
     store.run("FLUSHALL")
     ids = put(store, entries)
-    service.open(clock.now())
-    assert service.once(clock.now()), "something stayed pending"
+    service.open()
+    assert service.once(), "something stayed pending"
     rejected = store.run("XRANGE", store.keys.rejected, "-", "+")
     told: dict[str, Any] = {}
     for _, row in rejected:
@@ -171,8 +170,8 @@ def test_an_entry_with_an_odd_id_is_settled_and_what_follows_too(
     if follows:
         store.run("XADD", store.keys.plans, "*", *bad)
         store.run("XADD", store.keys.plans, "*", *("plan_id", "o3"), *good[2:])
-    service.open(clock.now())
-    assert service.once(clock.now())
+    service.open()
+    assert service.once()
     if follows:
         assert store.run("EXISTS", store.keys.at(DECISION, "o3")) == 1
         assert store.run("XLEN", store.keys.rejected) == 1
@@ -196,7 +195,7 @@ def test_whatever_lies_under_scores_and_targets_a_pass_makes_the_proposals_that_
 
 
 def _one_pass(store: Store, loop: Any, fuzzer: hostile.Fuzzer, count: int) -> int:
-    now = clock.now()
+    now = store.now_ms() / 1000
     scores: dict[str, Any] = {}
     targets: dict[str, Any] = {}
     for number in range(count):
@@ -209,8 +208,8 @@ def _one_pass(store: Store, loop: Any, fuzzer: hostile.Fuzzer, count: int) -> in
     _write(store, EFFICIENCY, scores)
     _write(store, TARGET, targets)
     before = scenes.live(store)
-    loop.open(now)
-    loop.step(now)
+    loop.open()
+    loop.step()
     assert scenes.live(store) == before
     wanted = {}
     for symbol, target in targets.items():
@@ -281,14 +280,14 @@ def test_a_key_of_a_wrong_type_costs_at_most_its_own_plan_and_only_while_it_is_t
     good = {"decision": "EXECUTE", "kill_score": "0.1"}
     for plan_id, symbol in (("p1", "S1"), ("p2", "S2"), ("bad", "")):
         send(store, good | {"plan_id": plan_id, "symbol": symbol})
-    service.open(clock.now())
-    service.once(clock.now())
+    service.open()
+    service.once()
     assert store.run("EXISTS", store.keys.at(PERMIT, "p2")) == 1, "another plan must not suffer"
     assert store.run("TYPE", store.keys.at(PERMIT, "p2")) == b"string"
     store.run("DEL", key)
     service.close()
-    service.open(clock.now())
-    assert service.once(clock.now())
+    service.open()
+    assert service.once()
     if (name, other) != ("decision", OTHER_TYPES.index(_a_hash)) and name != "permit":
         assert pairs(store.run("HGETALL", store.keys.at(DECISION, "p1"))).get("verdict")
     state = group_state(store)

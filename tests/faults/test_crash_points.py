@@ -17,7 +17,6 @@ import hiredis
 import pytest
 import redis.connection
 
-from qtctl import clock
 from qtctl.services.base import Service
 from qtctl.supervisor.run import once
 from qtctl.wire.client import scripts
@@ -120,9 +119,9 @@ def _clients(store: Store) -> int:
 
 def a_few_passes(service: Service) -> None:
     """As the supervisor makes them."""
-    service.open(clock.now())
+    service.open()
     for _ in range(PASSES):
-        service.step(clock.now())
+        service.step()
         service.wait(threading.Event())
     service.close()
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from qtctl import clock
 from qtctl.errors import RedisUnreachable
 from qtctl.services import intake, judge
 from qtctl.services.redelivery import MAX_TRIES
@@ -144,6 +143,6 @@ def test_a_count_of_tries_that_the_server_forgot_does_not_come_back_for_ever(
             patched.setattr(judge, "commit", away)
             scenes.one_try(service)
         store.run("FLUSHALL")
-        service.open(clock.now())
+        service.open()
         service.close()
         assert scenes.without_lifetime(store) == []

@@ -101,8 +101,8 @@ def test_the_allocation_loop_proposes_under_its_user(redis: Redis) -> None:
     publish(redis)
     loop = allocation_loop(redis)
     with nothing_refused(redis), all_of_it_used(redis, "allocation"):
-        loop.open(clock.now())
-        assert loop.step(clock.now()) == 2
+        loop.open()
+        assert loop.step() == 2
         with redis.store() as admin:
             assert admin.run("HGET", f"{Q}allocation:target:proposed:BTCUSDT", "reason") == b"ok"
             assert admin.run("EXISTS", f"{Q}qtctl:service:allocation:a1") == 1
@@ -121,7 +121,7 @@ def test_an_allocation_loop_whose_code_is_wrong_writes_no_live_target_and_no_per
         spec = KeySpec(template, "hash", "", "")
         monkeypatch.setattr("qtctl.wire.allocation.proposals.PROPOSED", spec)
         loop = allocation_loop(redis)
-        loop.step(clock.now())
+        loop.step()
         assert loop.metrics.errors.labels("write")._value.get() == 2
         loop.close()
     with redis.store() as admin:
@@ -137,17 +137,17 @@ def test_the_governor_does_all_of_its_work_under_its_user(
     publish(redis)
     with nothing_refused(redis), all_of_it_used(redis, "governor"):
         gov = governor(redis, *NO_RATES)
-        gov.open(clock.now())
+        gov.open()
         abandoned(redis)
         send(redis, plan_id="opens", qty=1, price=10)
         send(redis, plan_id="opens", symbol="ETHUSDT")  # A conflict: the permit is withdrawn.
         send(redis, plan_id="bad", decision=None)
-        assert gov.once(clock.now())
+        assert gov.once()
         halted(redis, gov)
         refused(redis, gov)
         send(redis, plan_id="waited")
         gov.wait(threading.Event())
-        assert gov.once(clock.now())
+        assert gov.once()
         gov.close()
     assert decided(redis, "opens")["withdrawn_at"]
     for plan_id in ("claimed", "closes", "refused", "waited"):
@@ -161,7 +161,7 @@ def halted(redis: Redis, gov: Governor) -> None:
         admin.run("SET", f"{Q}global:kill_switch", "reduce_only")
         send(redis, plan_id="closes", symbol="SOLUSDT", reduceOnly="true", action="CLOSE")
         send(redis, plan_id="halted")
-        assert gov.once(clock.now())
+        assert gov.once()
         admin.run("DEL", f"{Q}global:kill_switch")
 
 
@@ -172,14 +172,14 @@ def refused(redis: Redis, gov: Governor) -> None:
         admin.run("RENAME", events, "aside")
         admin.run("SET", events, "no stream")
         send(redis, plan_id="refused")
-        assert not gov.once(clock.now())
+        assert not gov.once()
         gov.close()
-        gov.open(clock.now())
-        assert not gov.once(clock.now())
+        gov.open()
+        assert not gov.once()
         admin.run("RENAME", "aside", events)
         gov.close()
-        gov.open(clock.now())
-        assert gov.once(clock.now())
+        gov.open()
+        assert gov.once()
 
 
 def abandoned(redis: Redis) -> None:
@@ -196,9 +196,9 @@ def abandoned(redis: Redis) -> None:
 def test_a_permit_goes_from_the_governor_to_the_apply_layer(redis: Redis, encoding: str) -> None:
     publish(redis)
     gov = governor(redis, f"governor.permit_encoding={encoding}")
-    gov.open(clock.now())
+    gov.open()
     send(redis, plan_id="p1")
-    assert gov.once(clock.now())
+    assert gov.once()
     with nothing_refused(redis), redis.store("apply") as store:
         keys = (f"{Q}permit:p1", f"{Q}governor:permits")
         assert b"granted" in store.script("take_permit", keys, ("p1",))
@@ -209,10 +209,10 @@ def test_a_permit_goes_from_the_governor_to_the_apply_layer(redis: Redis, encodi
 def test_a_consumer_of_its_own_takes_permits_and_reads_as_the_apply_layer(redis: Redis) -> None:
     publish(redis)
     loop, gov = allocation_loop(redis), governor(redis)
-    loop.step(clock.now())
-    gov.open(clock.now())
+    loop.step()
+    gov.open()
     send(redis, plan_id="p1")
-    assert gov.once(clock.now())
+    assert gov.once()
     plan_stream = f"{Q}stream:apply.plan"
     with nothing_refused(redis), redis.store("apply") as store:
         assert store.run("HGETALL", f"{Q}governor:decision:p1")
@@ -245,12 +245,12 @@ def worked(redis: Redis) -> None:
     """Both loops have done something of everything."""
     publish(redis)
     loop, gov = allocation_loop(redis), governor(redis, *NO_RATES)
-    loop.step(clock.now())
-    gov.open(clock.now())
+    loop.step()
+    gov.open()
     send(redis, plan_id="p1", kill_score=0.9)
     send(redis, plan_id="p2")
     send(redis, plan_id="bad", decision=None)
-    assert gov.once(clock.now())
+    assert gov.once()
     loop.close()
     gov.close()
     send(redis, plan_id="pending", symbol="ETHUSDT")
@@ -381,21 +381,21 @@ def test_the_operator_halts_and_resumes(
     redis: Redis, encoding: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gov = governor(redis, *NO_RATES, f"governor.permit_encoding={encoding}")
-    gov.open(clock.now())
+    gov.open()
     run = As(redis, "operator", capsys)
     with nothing_refused(redis):
         for plan_id in ("p1", "p2"):
             send(redis, plan_id=plan_id)
-        assert gov.once(clock.now())
+        assert gov.once()
         assert "2 permits withdrawn" in run.ok("halt --reason down").out
         run.ok("halt BTCUSDT --all")
         send(redis, plan_id="p3")
-        assert gov.once(clock.now())
+        assert gov.once()
         assert "HALTED" in As(redis, "viewer", capsys).ok("permit list").err
         run.ok("resume --reason up --yes")
         run.ok("resume BTCUSDT --reason up --yes")
         send(redis, plan_id="p4")
-        assert gov.once(clock.now())
+        assert gov.once()
     gov.close()
     verdicts = [decided(redis, plan_id)["verdict"] for plan_id in ("p1", "p3", "p4")]
     assert verdicts == ["permitted", "blocked", "permitted"]

@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-from qtctl import clock
 from qtctl.services.allocation import AllocationLoop
 from qtctl.services.governor import Governor
 from qtctl.settings import Allocation
@@ -37,7 +36,7 @@ def send(store: Store, entry: dict[str, Any], entry_id: str = "*") -> str:
 
 def serve_all(service: Governor) -> None:
     """One open governor up to the last entry that is there."""
-    assert service.once(clock.now()), "something stayed pending"
+    assert service.once(), "something stayed pending"
 
 
 def target(store: Store, symbol: str, usd: object = "1000.0") -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from qtctl import clock
 from qtctl.services.allocation import AllocationLoop
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import PROPOSED, TARGET
@@ -19,7 +18,7 @@ from tests.support.plans import dump
 @pytest.fixture
 def loop(store: Store) -> Any:
     service = allocation(store)
-    service.open(clock.now())
+    service.open()
     yield service
     service.close()
 
@@ -34,16 +33,16 @@ def test_each_symbol_gets_one_entry_a_pass_and_the_latest_as_a_hash(
     for symbol, value in (("BTCUSDT", "0.9"), ("ETHUSDT", "0.3"), ("币安人生USDT", "0.5")):
         target(store, symbol)
         score(store, symbol, value)
-    now = clock.now()
-    assert loop.step(now) == 3
-    assert loop.step(now) == 3
+    before = store.now_ms() // 1000
+    assert loop.step() == 3
+    assert loop.step() == 3
     entries = [pairs(raw) for _, raw in store.run("XRANGE", store.keys.proposed_stream, "-", "+")]
     assert len(entries) == 6
     assert {e["symbol"]: e["proposed_target"] for e in entries} == {
         "BTCUSDT": "1400.00", "ETHUSDT": "800.00", "币安人生USDT": "1000.00",
     }  # fmt: skip
     assert proposal(store, "BTCUSDT")["multiplier"] == "1.4000"
-    assert entries[0]["ts_epoch"] == str(int(now))
+    assert before <= int(entries[0]["ts_epoch"]) <= store.now_ms() // 1000
     assert 595 <= store.run("TTL", store.keys.at(PROPOSED, "BTCUSDT")) <= 600
 
 
@@ -52,7 +51,7 @@ def test_live_targets_stay_to_the_byte(store: Store, loop: AllocationLoop) -> No
     score(store, "BTCUSDT", "0.9")
     keys = [store.keys.at(TARGET, "BTCUSDT"), "quantum:capital:efficiency:BTCUSDT"]
     before = dump(store, keys)
-    loop.step(clock.now())
+    loop.step()
     assert dump(store, keys) == before
 
 
@@ -60,8 +59,8 @@ def test_a_proposal_is_not_taken_for_a_target(store: Store, loop: AllocationLoop
     target(store, "BTCUSDT")
     store.run("HSET", "quantum:allocation:target:proposed:ETHUSDT", "target_usd", "5")
     store.run("HSET", "quantum:allocation:target:A B", "target_usd", "5")
-    assert loop.step(clock.now()) == 1
-    assert loop.step(clock.now()) == 1
+    assert loop.step() == 1
+    assert loop.step() == 1
 
 
 def test_a_key_that_can_be_no_target_is_counted_and_named(
@@ -70,7 +69,7 @@ def test_a_key_that_can_be_no_target_is_counted_and_named(
     target(store, "BTCUSDT")
     store.run("HSET", "quantum:allocation:target:A B", "target_usd", "5")
     store.run("HSET", "quantum:allocation:target:proposed:X", "target_usd", "5")
-    assert loop.step(clock.now()) == 1
+    assert loop.step() == 1
     assert metric(loop, "p29_shadow_errors_total", kind="target") == 1
     (record,) = [r for r in caplog.records if "can't be used" in r.getMessage()]
     assert record.__dict__["fields"]["key"] == "quantum:allocation:target:A B"
@@ -92,7 +91,7 @@ def test_troubles_cost_no_other_symbol_its_proposal_and_are_counted(
     store.run("SET", "quantum:capital:efficiency:WRONGTYPE", "0.9")
     store.run("HSET", "quantum:capital:efficiency:RENAMED", "score", "0.9")
     store.run("SET", "quantum:allocation:target:proposed:BLOCKEDKEY", "in the way")
-    assert loop.step(clock.now()) == 5
+    assert loop.step() == 5
     reasons = {s: proposal(store, s)["reason"] for s in ("GOOD", "WRONGTYPE", "RENAMED", "NAN")}
     assert reasons == {
         "GOOD": "ok", "WRONGTYPE": "redis_error", "RENAMED": "redis_error", "NAN": "redis_error",
@@ -102,7 +101,7 @@ def test_troubles_cost_no_other_symbol_its_proposal_and_are_counted(
     assert metric(loop, "p29_shadow_errors_total", kind="efficiency") == 3
     assert metric(loop, "p29_shadow_errors_total", kind="target") == 5
     assert metric(loop, "p29_shadow_errors_total", kind="write") == 1
-    loop.step(clock.now())
+    loop.step()
     assert metric(loop, "p29_shadow_errors_total", kind="efficiency") == 6, "counted every time"
 
 
@@ -113,16 +112,16 @@ def test_a_trouble_is_logged_when_it_comes_changes_and_goes(
     target(store, "BTCUSDT")
     score(store, "BTCUSDT", "high")
     for _ in range(3):
-        loop.step(clock.now())
+        loop.step()
     assert len(messages(caplog, "can't be used")) == 1
     fields = next(r.fields for r in caplog.records if hasattr(r, "fields"))
     assert fields["key"] == "quantum:capital:efficiency:BTCUSDT"
     assert "'high'" in fields["problem"]
     score(store, "BTCUSDT", "nan")
-    loop.step(clock.now())
+    loop.step()
     assert len(messages(caplog, "can't be used")) == 2
     score(store, "BTCUSDT", "0.5")
-    loop.step(clock.now())
+    loop.step()
     assert len(messages(caplog, "can be used again")) == 1
 
 
@@ -138,8 +137,8 @@ def test_without_permission_for_a_score_or_a_proposal_the_others_go_on(store: St
     )  # fmt: skip
     limited = Store(store.url.replace("unix://", "unix://alloc:pw@"), store.keys)
     loop = allocation(limited)
-    loop.open(clock.now())
-    assert loop.step(clock.now()) == 3
+    loop.open()
+    assert loop.step() == 3
     assert proposal(store, "AAA")["reason"] == "ok"
     assert proposal(store, "BBB")["reason"] == "redis_error"
     assert proposal(store, "CCC") == {}
@@ -170,11 +169,11 @@ def test_series_go_with_their_symbol_and_their_score(store: Store, loop: Allocat
     target(store, "BTCUSDT")
     target(store, "ETHUSDT")
     score(store, "BTCUSDT", "0.9")
-    loop.step(clock.now())
+    loop.step()
     assert metric(loop, "p29_shadow_eff_score", symbol="BTCUSDT") == 0.9
     assert metric(loop, "p29_shadow_eff_score", symbol="ETHUSDT") is None
     store.run("DEL", "quantum:capital:efficiency:BTCUSDT", store.keys.at(TARGET, "ETHUSDT"))
-    loop.step(clock.now())
+    loop.step()
     assert metric(loop, "p29_shadow_eff_score", symbol="BTCUSDT") is None
     assert metric(loop, "p29_shadow_multiplier", symbol="BTCUSDT") == 1.0
     assert metric(loop, "p29_shadow_multiplier", symbol="ETHUSDT") is None
@@ -185,7 +184,7 @@ def test_too_many_symbols_are_left_out_and_one_gauge_says_so(store: Store) -> No
     loop = allocation(store, metrics_max_symbols=2)
     for symbol in "ABC":
         target(store, symbol)
-    loop.step(clock.now())
+    loop.step()
     assert metric(loop, "p29_shadow_multiplier", symbol="A") is None
     assert metric(loop, "p29_shadow_symbol_series_left_out") == 3
     loop.close()
@@ -196,7 +195,7 @@ def test_the_stream_is_bounded_by_three_passes_or_its_limit(store: Store) -> Non
     for number in range(300):
         target(store, f"S{number}")
     for _ in range(6):
-        loop.step(clock.now())
+        loop.step()
     length = store.run("XLEN", store.keys.proposed_stream)
     assert 900 <= length <= 1100
     loop.close()
@@ -207,7 +206,7 @@ def test_round_trips_go_by_the_batch_and_not_by_the_symbol(
 ) -> None:
     store.batch([("HSET", store.keys.at(TARGET, f"S{n}"), "target_usd", "5") for n in range(2000)])
     before = _reads(store)
-    assert loop.step(clock.now()) == 2000
+    assert loop.step() == 2000
     assert _reads(store) - before < 400
 
 
@@ -217,7 +216,7 @@ def _reads(store: Store) -> int:
 
 
 def test_its_record_says_what_runs(store: Store, loop: AllocationLoop) -> None:
-    loop.step(clock.now())
+    loop.step()
     record = pairs(store.run("HGETALL", store.keys.service("allocation", "a1")))
     assert json.loads(record["settings"])["min_conf"] == 0.65
     assert len(record["digest"]) == 16

@@ -25,7 +25,7 @@ from tests.support.plans import decision, events, fields, pending, permit
 @pytest.fixture
 def gov(store: Store) -> Iterator[Governor]:
     service = governor(store)
-    service.open(clock.now())
+    service.open()
     yield service
     service.close()
 
@@ -168,14 +168,14 @@ def test_gates_without_their_input_are_counted(store: Store, gov: Governor) -> N
 
 def test_a_plan_read_and_not_served_before_a_crash_is_served_after_it(store: Store) -> None:
     first = governor(store)
-    first.open(clock.now())
-    first.step(clock.now())
+    first.open()
+    first.step()
     entry_id = send(store, fields())
     first.wait(threading.Event())
     assert pending(store) == [entry_id], "read, but nothing done with it"
     first.close()  # As good as killed: what it held in memory is gone.
     second = governor(store)
-    second.open(clock.now())
+    second.open()
     serve_all(second)
     assert permit(store) is not None
     assert decision(store)["deliveries"] == "2"
@@ -184,18 +184,18 @@ def test_a_plan_read_and_not_served_before_a_crash_is_served_after_it(store: Sto
 
 def test_what_another_consumer_left_lying_is_claimed(store: Store) -> None:
     dead = governor(store, "dead")
-    dead.open(clock.now())
+    dead.open()
     send(store, fields())
-    dead.step(clock.now())
+    dead.step()
     dead.wait(threading.Event())
     dead.close()
     alive = governor(store, "alive")
-    alive.open(clock.now())
-    assert alive.once(clock.now()) is False, "it is not idle for long enough yet"
+    alive.open()
+    assert alive.once() is False, "it is not idle for long enough yet"
     entry = pending(store)[0]
     store.run("XCLAIM", store.keys.plans, GROUP, "dead", 0, entry, "IDLE", 6_000, "JUSTID")
     alive.close()
-    alive.open(clock.now())
+    alive.open()
     serve_all(alive)
     assert permit(store) is not None
     assert decision(store)["instance"] == "alive"
@@ -212,7 +212,7 @@ def test_a_group_that_vanished_is_made_again_and_no_plan_gets_two_permits(
     with pytest.raises(QtctlError, match="NOGROUP"):
         gov.wait(threading.Event())
     gov.close()
-    gov.open(clock.now())
+    gov.open()
     send(store, fields(plan_id="p2"))
     serve_all(gov)
     assert permit(store, "p2") is not None
@@ -223,7 +223,7 @@ def test_a_stream_of_the_wrong_type_is_an_error_that_names_it(store: Store) -> N
     store.run("SET", store.keys.plans, "x")
     service = governor(store)
     with pytest.raises(QtctlError, match="WRONGTYPE"):
-        service.open(clock.now())
+        service.open()
     service.close()
 
 
@@ -232,7 +232,7 @@ def test_the_group_begins_an_hour_ago_and_tells_once_what_lies_before(store: Sto
     for number in range(50):
         send(store, fields(plan_id=f"old{number}"), f"{now - 7_200_000}-{number}")
     service = governor(store)
-    service.open(clock.now())
+    service.open()
     send(store, fields(plan_id="new"))
     serve_all(service)
     assert permit(store, "new") is not None
@@ -260,7 +260,7 @@ def test_a_backlog_of_an_hour_is_passed_in_bulk_with_one_event(store: Store) -> 
     send(store, fields(plan_id="new"))
     service = governor(store)
     began = clock.monotonic()
-    service.open(clock.now())
+    service.open()
     serve_all(service)
     took = clock.monotonic() - began
     assert took < 3.0, "a million must be passed in under a minute"
@@ -284,7 +284,7 @@ def test_a_backlog_is_one_event_though_claims_come_in_between(
         [("XADD", store.keys.plans, f"{now - 5_000_000 + n}-0", "plan_id", n) for n in range(count)]
     )
     service = governor(store)
-    service.open(clock.now())
+    service.open()
     serve_all(service)
     assert [e["count"] for e in events(store)] == [str(count)]
     service.close()
@@ -296,11 +296,11 @@ def test_no_permit_while_redis_may_evict(
     monkeypatch.setattr(governor_module, "LOOK_SEC", 0)
     store.run("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
     send(store, fields())
-    gov.step(clock.now())
+    gov.step()
     assert permit(store) is None
     assert "allkeys-lru" in (gov.not_ready() or "")
     allowed = governor(store, allow_eviction=True)
-    allowed.open(clock.now())
+    allowed.open()
     serve_all(allowed)
     assert permit(store) is not None
     allowed.close()
@@ -310,8 +310,8 @@ def test_a_governor_that_may_not_issue_permits_waits_and_does_not_spin(store: St
     """Also right after its start, when its own pending entries have yet to be read."""
     store.run("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
     service = governor(store)
-    service.open(clock.now())
-    service.step(clock.now())
+    service.open()
+    service.step()
     begun = clock.monotonic()
     service.wait(threading.Event())
     assert clock.monotonic() - begun > 0.5
@@ -324,9 +324,9 @@ def test_redis_refusing_leaves_the_plan_pending_until_it_does_not(
     store.run("SADD", "quantum:governor:ledger:BTCUSDT", "in the way")
     send(store, fields())
     send(store, fields(plan_id="p2", symbol="ETHUSDT"))
-    gov.step(clock.now())
+    gov.step()
     gov.wait(threading.Event())
-    gov.step(clock.now())
+    gov.step()
     assert permit(store) is None
     assert permit(store, "p2") is not None, "one plan's trouble is not another's"
     assert len(pending(store)) == 1
@@ -335,7 +335,7 @@ def test_redis_refusing_leaves_the_plan_pending_until_it_does_not(
     deadline = clock.monotonic() + 5
     while permit(store) is None and clock.monotonic() < deadline:
         gov.wait(threading.Event())
-        gov.step(clock.now())
+        gov.step()
     assert permit(store) is not None
     assert int(decision(store)["deliveries"]) >= 2
     assert store.run("KEYS", "*tries*") == []
@@ -344,11 +344,11 @@ def test_redis_refusing_leaves_the_plan_pending_until_it_does_not(
 
 def test_a_trimmed_pending_entry_is_let_go(store: Store, gov: Governor) -> None:
     send(store, fields())
-    gov.step(clock.now())
+    gov.step()
     gov.wait(threading.Event())
     store.run("XTRIM", store.keys.plans, "MAXLEN", 0)
     gov.close()
-    gov.open(clock.now())
+    gov.open()
     serve_all(gov)
     assert pending(store) == []
     assert metric(gov, "p32_errors_total", kind="trimmed") == 1
@@ -356,7 +356,7 @@ def test_a_trimmed_pending_entry_is_let_go(store: Store, gov: Governor) -> None:
 
 def test_rates_count_permitted_opens_only(store: Store) -> None:
     service = governor(store, max_exec_per_5min=2)
-    service.open(clock.now())
+    service.open()
     for number in range(4):
         send(store, fields(plan_id=f"o{number}"))
     send(store, fields(plan_id="c", action="CLOSE"))
@@ -385,7 +385,7 @@ def test_its_record_and_its_limits_are_there(store: Store, gov: Governor) -> Non
 
 def test_symbols_that_plans_merely_claim_are_capped_in_the_metrics(store: Store) -> None:
     service = governor(store, metrics_max_symbols=3)
-    service.open(clock.now())
+    service.open()
     for number in range(6):
         send(store, fields(plan_id=f"p{number}", symbol=f"S{number}"))
     serve_all(service)
@@ -400,7 +400,7 @@ def test_a_batch_costs_round_trips_by_the_batch_and_not_by_the_plan(
 ) -> None:
     for number in range(400):
         send(store, fields(plan_id=f"p{number}", symbol=f"S{number}"))
-    gov.step(clock.now())
+    gov.step()
     before = _reads(store)
     serve_all(gov)
     assert metric(gov, "quantum_govern_allow_total", symbol="S399") == 1
@@ -417,14 +417,14 @@ def test_opens_queued_under_another_server_are_quarantined(tmp_path: Path) -> No
     with Embedded.start(tmp_path / "s", appendonly=True) as server:
         store = Store(server.url, Keys())
         service = governor(store)
-        service.open(clock.now())
+        service.open()
         serve_all(service)
         store.run("XADD", store.keys.plans, store.now_ms() - 2_500, *_flat(fields()))
         store.run("XADD", store.keys.plans, "*", *_flat(fields(plan_id="c", action="CLOSE")))
         service.close()
         store.close()
     with Embedded.start(tmp_path / "s", appendonly=True) as server:
-        service.open(clock.now())
+        service.open()
         serve_all(service)
         assert decision(store)["reason"] == "failover_quarantine"
         assert decision(store, "c")["verdict"] == "permitted"

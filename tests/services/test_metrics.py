@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from qtctl import clock
 from qtctl.domain.gates import CLOSE_REASONS, Facts, Limits, judge
 from qtctl.domain.reasons import Kind, Reason
 from qtctl.services.governor import Governor
@@ -20,7 +19,7 @@ CLOSE = {"action": "FULL_CLOSE_PROPOSED", "side": "CLOSE", "reduceOnly": "true"}
 @pytest.fixture
 def gov(store: Store) -> Iterator[Governor]:
     service = governor(store)
-    service.open(clock.now())
+    service.open()
     yield service
     service.close()
 
@@ -80,10 +79,10 @@ def test_a_close_under_the_id_of_an_open_is_refused_and_a_hold_is_not(
 def test_the_kill_switch_shows_without_a_plan(store: Store, gov: Governor) -> None:
     for value, level in (("reduce_only", 1), ("on", 2), ("off", 0)):
         store.run("SET", "quantum:governor:halt", value)
-        gov.open(clock.now())
+        gov.open()
         assert metric(gov, "p32_kill_switch_level") == level
     store.run("RPUSH", "quantum:kill", "x")
-    gov.open(clock.now())
+    gov.open()
     assert metric(gov, "p32_kill_switch_level") == 2, "a wrong type stops everything"
 
 

@@ -42,12 +42,12 @@ def passes(service: Governor, count: int) -> int:
     errors = 0
     for _ in range(count):
         try:
-            service.step(clock.now())
+            service.step()
             service.wait(threading.Event())
         except (PoisonError, RedisUnreachable):
             errors += 1
             service.close()
-            service.open(clock.now())
+            service.open()
     return errors
 
 
@@ -64,7 +64,7 @@ def test_a_plan_that_brings_out_a_bug_of_ours_is_rejected_after_five_tries(
 ) -> None:
     monkeypatch.setattr(judge.Judge, "_read", poisoned(judge.Judge._read))
     service = governor(store)
-    service.open(clock.now())
+    service.open()
     send(store, fields(plan_id="before"))
     poison = send(store, fields(plan_id="poison"))
     send(store, fields(plan_id="after"))
@@ -91,8 +91,8 @@ def test_a_plan_that_kills_the_process_is_rejected_after_five_deaths(
     for _ in range(MAX_TRIES + 3):
         service = governor(store)
         try:
-            service.open(clock.now())
-            service.once(clock.now())
+            service.open()
+            service.once()
         except PoisonError:
             deaths += 1
         service.close()
@@ -113,7 +113,7 @@ def test_redis_refusing_or_going_away_never_counts_against_a_plan(
 
     monkeypatch.setattr("qtctl.services.judge.commit", unsteady)
     service = governor(store)
-    service.open(clock.now())
+    service.open()
     send(store, fields())
     away["now"] = True
     assert passes(service, 4 * MAX_TRIES) >= 3 * MAX_TRIES
@@ -122,7 +122,7 @@ def test_redis_refusing_or_going_away_never_counts_against_a_plan(
     monkeypatch.setattr(intake, "RETRY_SEC", 0)
     refused = metric(service, "p32_errors_total", kind="commit") or 0
     for _ in range(6 * MAX_TRIES):
-        service.step(clock.now())
+        service.step()
     assert (metric(service, "p32_errors_total", kind="commit") or 0) >= refused + 2 * MAX_TRIES
     assert len(pending(store)) == 1
     store.run("DEL", "quantum:governor:ledger:BTCUSDT")
@@ -147,12 +147,12 @@ def test_the_cursor_over_abandoned_entries_is_carried_on(
     ids = [text(id_) for id_, _ in found]
     store.run("XCLAIM", store.keys.plans, GROUP, "dead", 0, *ids, "IDLE", 60_000, "JUSTID")
     service = governor(store)
-    service.open(clock.now())
-    sizes = [service.step(clock.now())]
+    service.open()
+    sizes = [service.step()]
     send(store, fields(plan_id="new"))
     for _ in range(3):
         service.wait(threading.Event())
-        sizes.append(service.step(clock.now()))
+        sizes.append(service.step())
         if len(sizes) == 2:
             assert permit(store, "new") is not None
     assert max(sizes) <= 101, "bounded per pass"
@@ -166,13 +166,13 @@ def test_a_dead_consumer_goes_once_it_holds_nothing(
 ) -> None:
     monkeypatch.setattr(plan_queue, "DEAD_AFTER_MS", 20)
     service = governor(store, "alive")
-    service.open(clock.now())
+    service.open()
     send(store, fields())
     store.run("XREADGROUP", "GROUP", GROUP, "holds", "STREAMS", store.keys.plans, ">")
     store.run("XGROUP", "CREATECONSUMER", store.keys.plans, GROUP, "empty")
     threading.Event().wait(0.05)
     monkeypatch.setattr(governor_module, "HOUSEKEEP_SEC", 0)
-    service.step(clock.now())
+    service.step()
     rows = store.run("XINFO", "CONSUMERS", store.keys.plans, GROUP)
     names = {pairs(row[:2])["name"] for row in rows}
     assert "empty" not in names
@@ -186,9 +186,9 @@ def test_several_governors_share_a_group_and_no_plan_gets_two_permits(store: Sto
     plans = 600
 
     def work(service: Governor) -> None:
-        service.open(clock.now())
+        service.open()
         while not stop.is_set():
-            service.step(clock.now())
+            service.step()
             service.wait(stop)
         service.close()
 
@@ -229,7 +229,7 @@ def test_what_was_trimmed_while_a_dead_consumer_held_it_is_counted(store: Store)
         store.run("XCLAIM", store.keys.plans, GROUP, "dead", 0, row[0], "IDLE", 60_000, "JUSTID")
     store.run("XTRIM", store.keys.plans, "MAXLEN", "1")
     gov = governor(store)
-    gov.open(clock.now())
+    gov.open()
     assert passes(gov, 3) == 0
     assert permit(store, "there") is not None
     assert pending(store) == []

@@ -24,13 +24,17 @@ CLOSE = fields(plan_id="close", action="FULL_CLOSE_PROPOSED", reduceOnly="true")
 SERVER = Server("redis", "7", "run", "repl", False, "master", 50_000, 10_000, 0, "noeviction")
 
 
-def test_a_step_of_our_own_clock_makes_no_plan_look_an_hour_old(store: Store) -> None:
+def test_a_step_of_our_own_clock_makes_no_plan_look_an_hour_old(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gov = governor(store)
-    gov.open(clock.now())
-    gov.step(clock.now())
+    gov.open()
+    gov.step()
     send(store, CLOSE)
     gov.wait(threading.Event())
-    gov.step(clock.now() + 7200)
+    ahead = clock.now() + 7200
+    monkeypatch.setattr(clock, "now", lambda: ahead)
+    gov.step()
     assert permit(store, "close") is not None
     assert not [event for event in events(store) if event["event"] == "backlog_skipped"]
     gov.close()
@@ -43,7 +47,7 @@ def test_a_close_that_can_not_be_noted_gets_its_permit_is_counted_and_logged_onc
               "(+set ~quantum:permit:* ~quantum:governor:limits:*)")  # fmt: skip
     url = store.url.replace("unix://", "unix://nonote:secret@")
     gov = Governor(Store(url, store.keys), GovernorSettings(name="g1"), allow_eviction=False)
-    gov.open(clock.now())
+    gov.open()
     for number in range(2):
         send(store, CLOSE | {"plan_id": f"c{number}"})
         serve_all(gov)
@@ -69,7 +73,7 @@ def test_a_record_that_can_not_be_written_stops_no_permit(store: Store) -> None:
     url = store.url.replace("unix://", "unix://norecord:secret@")
     settings = GovernorSettings(name="g1")
     gov = Governor(Store(url, store.keys), settings, allow_eviction=False)
-    gov.open(clock.now())
+    gov.open()
     send(store, CLOSE)
     serve_all(gov)
     assert permit(store, "close") is not None
@@ -81,7 +85,7 @@ def test_a_broken_count_of_tries_stops_no_permit(store: Store) -> None:
     entry_id = queue(store, CLOSE, consumer="g1")
     store.run("SADD", store.keys.at(TRIES, entry_id), "in the way")
     gov = governor(store)
-    gov.open(clock.now())
+    gov.open()
     serve_all(gov)
     assert permit(store, "close") is not None
     assert metric(gov, "p32_errors_total", kind="tries") == 1
@@ -98,14 +102,14 @@ def test_new_plans_do_not_wait_behind_many_that_redis_refuses(
         store.run("SET", store.keys.at(DECISION, f"bad{n}"), "in the way")
         queue(store, fields(plan_id=f"bad{n}", symbol=f"S{n}"), consumer="g1")
     gov = governor(store, batch=50)
-    gov.open(clock.now())
+    gov.open()
     stop = threading.Event()
     for _ in range(0 if restart else 30):
-        gov.step(clock.now())
+        gov.step()
         gov.wait(stop)
     send(store, CLOSE)
     for _ in range(12):
-        gov.step(clock.now())
+        gov.step()
         gov.wait(stop)
     assert permit(store, "close") is not None
     assert len(pending(store)) == 300
@@ -115,18 +119,18 @@ def test_new_plans_do_not_wait_behind_many_that_redis_refuses(
 
 def test_what_another_governor_rejected_meanwhile_is_not_counted_again(store: Store) -> None:
     first, second = governor(store, "g1"), governor(store, "g2")
-    first.open(clock.now())
-    second.open(clock.now())
-    first.step(clock.now())
-    second.step(clock.now())
+    first.open()
+    second.open()
+    first.step()
+    second.step()
     send(store, fields(symbol="A B"))
     first.wait(threading.Event())
     (held,) = pending(store)
     store.run("XCLAIM", store.keys.plans, GROUP, "g2", 0, held)
     second.close()
-    second.open(clock.now())
-    second.step(clock.now())
-    first.step(clock.now())
+    second.open()
+    second.step()
+    first.step()
     assert metric(second, "p32_rejected_total", reason="invalid_plan") == 1
     assert metric(first, "p32_rejected_total", reason="invalid_plan") == 0
     assert store.run("XLEN", store.keys.rejected) == 1
@@ -136,7 +140,7 @@ def test_what_another_governor_rejected_meanwhile_is_not_counted_again(store: St
 
 def test_a_megabyte_of_digits_is_read_at_once(store: Store) -> None:
     gov = governor(store)
-    gov.open(clock.now())
+    gov.open()
     digits = "1" * 1_000_000 + "x"
     store.run("HSET", store.keys.at(EFFICIENCY, "BTCUSDT"), "efficiency_score", digits,
               "confidence", "0.9", "ts", "1e308")  # fmt: skip
@@ -151,7 +155,7 @@ def test_a_megabyte_of_digits_is_read_at_once(store: Store) -> None:
 
 def test_no_value_of_a_decision_outgrows_the_compact_encoding(store: Store) -> None:
     gov = governor(store)
-    gov.open(clock.now())
+    gov.open()
     store.run("HSET", store.keys.at(EFFICIENCY, "BTCUSDT"), "efficiency_score", "0.5",
               "confidence", "0.9", "ts", "-1e308")  # fmt: skip
     send(store, fields(plan_id="huge", qty="1e200", price="1"))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from qtctl import clock
 from qtctl.wire.client.scripts import source
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import SOCKET, Embedded
@@ -28,8 +27,8 @@ def issue(store: Store, count: int, encoding: str = "json") -> None:
     flat = [[part for pair in plan.items() for part in pair] for plan in plans]
     store.batch([("XADD", store.keys.plans, "*", *each) for each in flat])
     service = governor(store, permit_ttl_sec=3_600, permit_encoding=encoding)
-    service.open(clock.now())
-    assert service.once(clock.now())
+    service.open()
+    assert service.once()
     service.close()
     assert store.run("ZCARD", store.keys.permits) == count
 
@@ -121,7 +120,7 @@ def test_a_plan_whose_permit_was_taken_gets_no_other(store: Store, tmp_path: Pat
         [("XADD", store.keys.plans, "*", *(p for pair in e.items() for p in pair)) for e in again]
     )
     service = governor(store)
-    service.open(clock.now())
-    assert service.once(clock.now())
+    service.open()
+    assert service.once()
     service.close()
     assert [id_ for id_ in range(count) if permit(store, f"single-{id_}") is not None] == []

@@ -41,19 +41,19 @@ class FakeService:
         self._on_step, self._on_open = on_step, on_open
         self._interval_sec = interval_sec
 
-    def open(self, now: float) -> None:
+    def open(self) -> None:
         self.opened += 1
         self._on_open(self.opened)
 
-    def step(self, now: float) -> int:
+    def step(self) -> int:
         self.steps += 1
         self._on_step(self.steps)
         self.finished += 1
         self.passes.inc()
         return 1
 
-    def once(self, now: float) -> bool:
-        self.step(now)
+    def once(self) -> bool:
+        self.step()
         return not self.pending
 
     def wait(self, stop: threading.Event) -> None:

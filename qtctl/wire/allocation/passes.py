@@ -24,26 +24,30 @@ CHUNK = 100
 AHEAD = 4
 """Chunks whose replies may be in flight while one is decided on."""
 
-Decide = Callable[[Sequence[Symbol], Sequence[Reading], Sequence[Reading]], list[Proposal]]
-"""Proposals from symbols, their targets and their efficiency scores, each in the same order."""
+Decide = Callable[[float, Sequence[Symbol], Sequence[Reading], Sequence[Reading]], list[Proposal]]
+"""Proposals from the server's clock at the start of the pass, and from symbols, their targets and
+their efficiency scores, each in the same order."""
 
 
 def run(
     store: Store, symbols: Sequence[Symbol], decide: Decide, *, maxlen: int, ttl_sec: int
-) -> dict[str, str]:
-    """One pass; returns what could not be written: key to problem.
+) -> tuple[float, dict[str, str]]:
+    """One pass; returns the server's clock at its start, epoch seconds, and what could not be
+    written: key to problem.
 
-    A problem with one symbol never costs another its proposal. Errors: RedisUnreachable.
+    A problem with one symbol never costs another its proposal. Errors: RedisUnreachable, and
+    WireError where the server does not give its time.
     """
     with store.pipe(decoded=True) as pipe:
         chunks = _Pass(store, pipe, decide, maxlen, ttl_sec)
+        chunks.ask_time(more=bool(symbols))
         for start in range(0, len(symbols), CHUNK):
             chunks.read(symbols[start : start + CHUNK])
             chunks.catch_up(AHEAD)
         chunks.catch_up(0)
     for made in chunks.refused:
         chunks.problems |= proposals.write(store, made, maxlen=maxlen, ttl_sec=ttl_sec)
-    return chunks.problems
+    return chunks.now, chunks.problems
 
 
 class _Pass:
@@ -53,6 +57,7 @@ class _Pass:
         self._store, self._pipe, self._decide = store, pipe, decide
         self._maxlen, self._ttl_sec = maxlen, ttl_sec
         self._due: deque[Callable[[], None]] = deque()
+        self.now = 0.0
         self.problems: dict[str, str] = {}
         self.refused: list[Sequence[Proposal]] = []
 
@@ -60,6 +65,15 @@ class _Pass:
         """Receives replies until at most `left` requests are in flight."""
         while len(self._due) > left:
             self._due.popleft()()
+
+    def ask_time(self, *, more: bool) -> None:
+        """By this time the whole pass decides. more: other commands follow."""
+        self._pipe.send([scores.ASK_TIME], hold=more)
+        self._due.append(self._have_time)
+
+    def _have_time(self) -> None:
+        (reply,) = self._pipe.receive()
+        self.now = scores.time_of(reply)
 
     def read(self, symbols: Sequence[Symbol]) -> None:
         self._pipe.send(
@@ -75,7 +89,7 @@ class _Pass:
         unsure_targets = [i for i, found in enumerate(targets) if found == {}]
         unsure = [i for i, found in enumerate(efficiencies) if found == {}]
         if not unsure and not unsure_targets:
-            self._write(self._decide(symbols, targets, efficiencies))
+            self._write(self._decide(self.now, symbols, targets, efficiencies))
             return
         at = self._store.keys.at
         keys = [at(TARGET, symbols[i].name) for i in unsure_targets]
@@ -86,7 +100,7 @@ class _Pass:
             there = self._pipe.receive()
             scores.settle(targets, unsure_targets, there[: len(unsure_targets)])
             scores.settle(efficiencies, unsure, there[len(unsure_targets) :])
-            self._write(self._decide(symbols, targets, efficiencies))
+            self._write(self._decide(self.now, symbols, targets, efficiencies))
 
         self._due.append(settled)
 

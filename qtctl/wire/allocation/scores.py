@@ -13,14 +13,29 @@ Reading = dict[str, str] | Unusable | None
 """The fields of a hash, why they can't be read, or None where there is no hash."""
 
 
-def efficiencies(store: Store, keys: Sequence[str]) -> list[Reading]:
-    """The efficiency hashes at these keys, in their order; other fields are not read."""
-    replies = store.batch([ask_efficiency(key) for key in keys], decoded=True)
+ASK_TIME: Command = ("TIME",)
+
+
+def efficiencies(store: Store, keys: Sequence[str]) -> tuple[float, list[Reading]]:
+    """The server's clock, epoch seconds, and the efficiency hashes at these keys, in their order;
+    other fields are not read. Without keys nothing is asked. Errors: RedisUnreachable, WireError.
+    """
+    if not keys:
+        return 0.0, []
+    now, *replies = store.batch([ASK_TIME, *map(ask_efficiency, keys)], decoded=True)
     found = readings(replies, EFF_FIELDS)
     unsure = [place for place, reading in enumerate(found) if reading == {}]
     there = store.batch(ask_existence([keys[place] for place in unsure]))
     settle(found, unsure, there)
-    return found
+    return time_of(now), found
+
+
+def time_of(reply: Any) -> float:
+    """Epoch seconds from the reply to TIME. Errors: WireError where it was refused."""
+    if is_error(reply):
+        raise reply_error(reply)
+    seconds, micros = reply
+    return int(seconds) + int(micros) / 1e6
 
 
 def ask_target(key: str) -> bytes:
