@@ -2,18 +2,17 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from qtctl.doctor.findings import Finding, ok, unknown, warning, wrong
+from qtctl.doctor.findings import Findings, ok, unknown, warning, wrong
 from qtctl.doctor.hosts import EnvFile, Installed
 from qtctl.doctor.inspection import Inspection
 from qtctl.domain.gates import GATES, OFF, Limits
-from qtctl.settings import environment
+from qtctl.settings import SERVICES, environment
 from qtctl.settings.catalog import by_variable
 from qtctl.settings.environment import METRICS, REDIS_PARTS, Variables
 
-Findings = Iterator[Finding]
 _TOML = "/etc/quantum/qtctl.toml"
 """Where the packaged units look."""
 _VARIABLE = re.compile(r"environment ([A-Z][A-Z0-9_]*)")
@@ -24,13 +23,12 @@ def shell(inspection: Inspection) -> Findings:
     """What is odd about the settings of this shell."""
     if inspection.problem:
         yield wrong(inspection.problem, "no command of this shell works",
-                    inspection.words.qtctl("config", "check"))  # fmt: skip
+                    inspection.qtctl("config", "check"))  # fmt: skip
         return
     for what in inspection.warnings:
         found = _VARIABLE.match(what)
-        command = (
-            _in_shell(inspection, found[1]) if found else inspection.words.qtctl("config", "show")
-        )
+        show = inspection.qtctl("config", "show")
+        command = _in_shell(inspection, found[1]) if found else show
         yield warning(what, "the value in force is not what it looks like", command)
     if not inspection.warnings:
         yield ok("the settings of this shell are plain")
@@ -41,24 +39,22 @@ def units(inspection: Inspection) -> Findings:
     if not inspection.installed:
         yield ok("no unit of qtctl is installed on this host")
     for each in inspection.installed:
-        found = list(_unit(each))
-        yield from found
-        if not found:
-            yield ok(f"{each.unit} would start")
+        yield from list(_unit(each)) or [ok(f"{each.unit} would start")]
 
 
 def env_files(inspection: Inspection) -> Findings:
     """EnvironmentFiles: no trailing comments, no GOV_ or P31_ variable that nothing reads."""
-    seen = False
-    for each in inspection.installed:
-        for file in each.files:
-            if file.text is not None:
-                seen = True
-                found = [*_comments(file), *_unread(file, each)]
-                yield from found
-                if not found:
-                    yield ok(f"{file.path}: {len(file.variables)} variables, all of them read")
-    if not seen:
+    there = [
+        (each, file)
+        for each in inspection.installed
+        for file in each.files
+        if file.text is not None
+    ]
+    for each, file in there:
+        found = [*_comments(file), *_unread(file, each)]
+        fine = f"{file.path}: {len(file.variables)} variables, all of them read"
+        yield from found or [ok(fine)]
+    if not there:
         yield ok("no EnvironmentFile is installed on this host")
 
 
@@ -70,26 +66,19 @@ def sanity(inspection: Inspection) -> Findings:
         *_allocation_sane(inspection, allocation, its),
         *_governor_sane(inspection, governor, whose),
     ]
-    if allocation["min_conf"] != governor["min_conf"]:
-        found.append(
-            warning(
-                f"min_conf is {allocation['min_conf']:g} of {its}, and {governor['min_conf']:g} of "
-                f"{whose}",
-                "a score counts in one loop and not in the other",
-                _change(inspection, "governor", "min_conf"),
-            )
-        )
+    one, other = allocation["min_conf"], governor["min_conf"]
+    if one != other:
+        what = f"min_conf is {one:g} of {its}, and {other:g} of {whose}"
+        why = "a score counts in one loop and not in the other"
+        found.append(warning(what, why, _change(inspection, "governor", "min_conf")))
     yield from found or [ok("the settings of both services are sane")]
 
 
 def _in_shell(inspection: Inspection, name: str) -> str:
     """A value without its comment, or no variable where nothing reads it."""
     about = by_variable().get(name, ())
-    if (
-        not about
-        or any(field.path == "redis.url" for field in about)
-        or name not in inspection.environ
-    ):
+    in_url = any(field.path == "redis.url" for field in about)
+    if not about or in_url or name not in inspection.environ:
         return f"unset {name}"
     return f"export {name}={shlex.quote(Variables(inspection.environ).text(name))}"
 
@@ -112,12 +101,9 @@ def _comments(file: EnvFile) -> Findings:
             continue
         variables = Variables({name: raw}, f"file {file.path}")
         variables.text(name)
+        why = "systemd keeps it as a part of the value; other programs take it for one"
         for what in variables.warnings:
-            yield warning(
-                what,
-                "systemd keeps it as a part of the value; other programs take it for one",
-                _edit(file, name, "s/[[:space:]]+#.*$//"),
-            )
+            yield warning(what, why, _edit(file, name, "s/[[:space:]]+#.*$//"))
 
 
 def _unread(file: EnvFile, unit: Installed) -> Findings:
@@ -131,12 +117,9 @@ def _unread(file: EnvFile, unit: Installed) -> Findings:
         others = about - set(unit.services)
         if name in METRICS or name in REDIS_PARTS or not others or others != about:
             continue
-        if others <= {"allocation", "governor"}:
-            what = (
-                f"file {file.path} {name} is a setting of {' and '.join(sorted(others))}, which "
-                f"{unit.unit} does not run"
-            )
-            yield warning(what, why, _edit(file, name, "s/^/# /"))
+        if others <= set(SERVICES):
+            what = f"file {file.path} {name} is a setting of {' and '.join(sorted(others))}, which "
+            yield warning(f"{what}{unit.unit} does not run", why, _edit(file, name, "s/^/# /"))
 
 
 def _edit(file: EnvFile, name: str, change: str) -> str:
@@ -152,7 +135,7 @@ def _change(inspection: Inspection, service: str, key: str) -> str:
     """How to change a setting of an installed service; where none is installed, how to see it."""
     unit = next((each for each in inspection.installed if service in each.settings), None)
     if unit is None:
-        return inspection.words.qtctl("config", "show", f"{service}.{key}")
+        return inspection.show(f"{service}.{key}")
     loaded = unit.settings[service]
     origin = loaded.origins[f"{service}.{key}"]
     names = [file.path for file in unit.files if any(name in origin for name in file.variables)]
@@ -163,18 +146,14 @@ def _change(inspection: Inspection, service: str, key: str) -> str:
 def _allocation_sane(inspection: Inspection, settings: Mapping[str, Any], whose: str) -> Findings:
     interval, ttl = settings["interval_sec"], settings["propose_key_ttl_sec"]
     if ttl <= interval:
-        yield wrong(
-            f"proposals live {ttl:g} s and are made every {interval:g} s ({whose})",
-            "between two passes there are none",
-            _change(inspection, "allocation", "propose_key_ttl_sec"),
-        )
-    if settings["min_mult"] == settings["max_mult"] or settings["scale"] == 0:
-        yield warning(
-            f"min_mult {settings['min_mult']:g}, max_mult {settings['max_mult']:g}, scale "
-            f"{settings['scale']:g} ({whose})",
-            "every multiplier is the same: the score changes nothing",
-            _change(inspection, "allocation", "scale"),
-        )
+        what = f"proposals live {ttl:g} s and are made every {interval:g} s ({whose})"
+        fix = _change(inspection, "allocation", "propose_key_ttl_sec")
+        yield wrong(what, "between two passes there are none", fix)
+    least, most, scale = (settings[name] for name in ("min_mult", "max_mult", "scale"))
+    if least == most or scale == 0:
+        what = f"min_mult {least:g}, max_mult {most:g}, scale {scale:g} ({whose})"
+        why = "every multiplier is the same: the score changes nothing"
+        yield warning(what, why, _change(inspection, "allocation", "scale"))
 
 
 def _governor_sane(inspection: Inspection, settings: Mapping[str, Any], whose: str) -> Findings:
@@ -185,22 +164,15 @@ def _governor_sane(inspection: Inspection, settings: Mapping[str, Any], whose: s
                           "opens pass it unseen",
                           _change(inspection, "governor", key))  # fmt: skip
     if settings["permit_ttl_sec"] > 300:
-        yield warning(
-            f"permit_ttl_sec is {settings['permit_ttl_sec']} ({whose})",
-            "the Apply Layer waits 1.2 s: a permit that lies longer is traded on by surprise",
-            _change(inspection, "governor", "permit_ttl_sec"),
-        )
-    if settings["downsize_threshold"] == 0 or settings["min_factor"] == 1:
-        yield warning(
-            f"downsize_threshold {settings['downsize_threshold']:g}, min_factor "
-            f"{settings['min_factor']:g} ({whose})",
-            "no permit is ever downsized",
-            _change(inspection, "governor", "downsize_threshold"),
-        )
+        what = f"permit_ttl_sec is {settings['permit_ttl_sec']} ({whose})"
+        why = "the Apply Layer waits 1.2 s: a permit that is left longer is traded on by surprise"
+        yield warning(what, why, _change(inspection, "governor", "permit_ttl_sec"))
+    threshold, factor = settings["downsize_threshold"], settings["min_factor"]
+    if threshold == 0 or factor == 1:
+        what = f"downsize_threshold {threshold:g}, min_factor {factor:g} ({whose})"
+        fix = _change(inspection, "governor", "downsize_threshold")
+        yield warning(what, "no permit is ever downsized", fix)
     if inspection.settings.safety.allow_eviction:
-        yield warning(
-            "safety.allow_eviction is true (this shell)",
-            "permits go on while Redis may forget decisions, and with them that a plan had its "
-            "permit",
-            inspection.words.qtctl("config", "show", "safety.allow_eviction"),
-        )
+        why = "permits go on while Redis may forget decisions: a plan may get a second permit"
+        fix = inspection.show("safety.allow_eviction")
+        yield warning("safety.allow_eviction is true (this shell)", why, fix)

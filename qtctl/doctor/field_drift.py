@@ -1,4 +1,4 @@
-"""A field that is not there under its name, and the one that it may have become. Pure."""
+"""A field that is missing under its name, and the one that it may have become. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from difflib import SequenceMatcher
@@ -9,7 +9,7 @@ _SAYS_WHO = ("source", "producer", "mode", "version")
 
 
 def renamed(fields: Mapping[str, str], missing: str, known: Collection[str]) -> str | None:
-    """Of the fields that are not `known`, the one most like a missing one; None for none."""
+    """The field not among `known` that is most like a missing one; None for none."""
     rated = [
         (SequenceMatcher(None, _bare(name), _bare(missing)).ratio(), name)
         for name in fields
@@ -20,8 +20,7 @@ def renamed(fields: Mapping[str, str], missing: str, known: Collection[str]) -> 
 
 
 def producer(writer: str, fields: Mapping[str, str]) -> str:
-    """Who wrote it, by the contract and by what the record says of its writer:
-    `P3.1 (mode live, version 2)`."""
+    """The writer, by the contract and by the record: `P3.1 (mode live, version 2)`."""
     name = writer.removeprefix("upstream").strip(" ()") or "upstream"
     shown = [f"{field} {fields[field][:20]}" for field in _SAYS_WHO if fields.get(field)]
     return f"{name} ({', '.join(shown)})" if shown else name

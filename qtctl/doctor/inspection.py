@@ -41,9 +41,9 @@ class Inspection:
     then does so each time: nothing is known by guessing.
 
     settings: of this shell; warnings: what is odd about them; problem: why they can't be used.
-    store: None where Redis is away, and no check that needs it is run. words: how commands are
-    printed. installed: our units on this host; server_unit: that of a Redis here, "" for none.
-    scan: keys to walk over, at most.
+    store: None where Redis is away, and no check that needs it is run. qtctl and redis_cli make
+    command lines for this shell. installed: our units on this host; server_unit: that of a Redis
+    here, "" for none. scan: keys to walk over, at most.
     """
 
     def __init__(
@@ -64,7 +64,8 @@ class Inspection:
         self.settings = settings
         self.warnings = tuple(warnings)
         self.problem = problem
-        self.words = words or CommandLines()
+        words = words or CommandLines()
+        self.qtctl, self.redis_cli = words.qtctl, words.redis
         self.installed = tuple(installed)
         self.server_unit = server_unit
         self.environ = environ or {}
@@ -87,6 +88,15 @@ class Inspection:
     def lose(self) -> None:
         """Redis has gone away in the middle of it."""
         self._store = None
+
+    def show(self, setting: str) -> str:
+        """The command that shows a setting, or a section, of this shell."""
+        return self.qtctl("config", "show", setting)
+
+    def start(self, service: str) -> str:
+        """The command that starts a service: its unit where one is installed here."""
+        unit = self.unit_of(service)
+        return f"sudo systemctl start {unit}" if unit else self.qtctl("serve", service)
 
     @cached_property
     def info(self) -> dict[str, str]:
@@ -117,13 +127,13 @@ class Inspection:
 
     @cached_property
     def targets(self) -> list[Symbol]:
-        """The symbols with a live target, and all known of them; at most the first 5,000."""
+        """The symbols with a live target, and all that is known of them; at most 5,000."""
         names = self.sweep.of_spec(TARGET)[:SYMBOLS_LOOKED_AT]
         return symbols(self.store, names) if names else []
 
     @cached_property
     def permits(self) -> list[PermitKey]:
-        """The permits that are there; at most the first 10,000."""
+        """The permits that are there; at most 10,000."""
         return keyspace.permits(self.store, self.sweep.of_spec(PERMIT)[:PERMITS_LOOKED_AT])
 
     @cached_property

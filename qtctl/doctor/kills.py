@@ -1,15 +1,13 @@
 """The kill switch, under every name that anybody here reads or that a halt has set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from qtctl.doctor.findings import Finding, ok, unknown, warning, wrong
+from qtctl.doctor.findings import Finding, Findings, ok, unknown, warning, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.settings import Governor
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.control import kill_switch
 from qtctl.wire.control.kill_switch import KillKey, Mode
-
-Findings = Iterator[Finding]
 
 
 def switches(inspection: Inspection) -> Findings:
@@ -24,7 +22,7 @@ def switches(inspection: Inspection) -> Findings:
     set_ = [row for row in rows if row.mode is not Mode.NORMAL]
     heard = {inspection.store.keys.prefix + name for name in _read_by_governors(inspection)}
     for row in set_:
-        yield _told(inspection, row, not heard or bool(row.symbol) or row.key in heard)
+        yield _set(inspection, row, not heard or bool(row.symbol) or row.key in heard)
     if not set_ and not unreadable:
         yield ok(f"nothing is halted under any of {len(rows):,} names: {', '.join(names)}")
 
@@ -35,7 +33,8 @@ def names(inspection: Inspection) -> Findings:
         yield ok("no governor runs that could read other kill keys")
         return
     here = inspection.settings.governor.kill_keys
-    deaf = False
+    found = []
+    see = inspection.show("governor.kill_keys")
     for each in inspection.running["governor"]:
         read = each.settings.get("kill_keys")
         if not isinstance(read, list):
@@ -43,23 +42,14 @@ def names(inspection: Inspection) -> Findings:
         unread = [name for name in here if name not in read]
         unknown_here = [str(name) for name in read if name not in here]
         if unread:
-            deaf = True
-            yield wrong(
-                f"the governor {each.name} does not read the kill key {', '.join(unread)} of "
-                "this shell's settings",
-                "a halt from here may stop nothing",
-                inspection.words.qtctl("config", "show", "governor.kill_keys"),
-            )
+            what = f"does not read the kill key {', '.join(unread)} of this shell's settings"
+            why = "a halt from here may stop nothing"
+            found.append(wrong(f"the governor {each.name} {what}", why, see))
         elif unknown_here:
-            deaf = True
-            yield warning(
-                f"the governor {each.name} also reads {', '.join(unknown_here)}, which this "
-                "shell's settings do not name",
-                "a stop by that name is not seen from here",
-                inspection.words.qtctl("config", "show", "governor.kill_keys"),
-            )
-    if not deaf:
-        yield ok("the governors read the kill keys of this shell's settings")
+            what = f"also reads {', '.join(unknown_here)}, which this shell's settings do not name"
+            why = "a stop by that name is not seen from here"
+            found.append(warning(f"the governor {each.name} {what}", why, see))
+    yield from found or [ok("the governors read the kill keys of this shell's settings")]
 
 
 def _unreadable(inspection: Inspection, names: Sequence[str]) -> list[str]:
@@ -79,28 +69,22 @@ def _read_by_governors(inspection: Inspection) -> list[str]:
     return [str(name) for names in found if isinstance(names, list) for name in names]
 
 
-def _told(inspection: Inspection, row: KillKey, heard: bool) -> Finding:
+def _set(inspection: Inspection, row: KillKey, heard: bool) -> Finding:
     by = f", set by {row.who}{': ' if row.why else ''}{row.why}" if row.record else ""
+    opens_only = row.mode is Mode.REDUCE_ONLY
+    closes = "; closes pass" if opens_only else ", closes neither"
+    reason = ("--reason", "why it may go on")
     if row.symbol:
-        fix = inspection.words.qtctl("resume", row.symbol, "--reason", "why it may go on")
         what = f"{row.symbol} is stopped ({row.value!r} in {row.key}{by})"
-        return warning(what, "its plans get no permit" + _closes(row), fix)
-    fix = (
-        inspection.words.qtctl("resume", "--reason", "why it may go on")
-        if row.record
-        else inspection.words.redis("del", row.key)
-    )
-    if not heard:
-        return wrong(
-            f"{row.key} is {row.value!r}{by}, and no running governor reads that key",
-            "somebody takes trading for stopped, and it is not",
-            inspection.words.qtctl("halt"),
-        )
+        fix = inspection.qtctl("resume", row.symbol, *reason)
+        return warning(what, f"its plans get no permit{closes}", fix)
     what = f"{row.key} is {row.value!r}{by}"
-    if row.mode is Mode.REDUCE_ONLY:
-        return warning(what, f"no plan that opens gets a permit{_closes(row)}", fix)
-    return wrong(what, f"nothing gets a permit{_closes(row)}", fix)
-
-
-def _closes(row: KillKey) -> str:
-    return "; closes pass" if row.mode is Mode.REDUCE_ONLY else ", closes neither"
+    if not heard:
+        why = "somebody takes trading for stopped, and it is not"
+        return wrong(f"{what}, and no running governor reads that key", why,
+                     inspection.qtctl("halt"))  # fmt: skip
+    resume = inspection.qtctl("resume", *reason)
+    fix = resume if row.record else inspection.redis_cli("del", row.key)
+    if opens_only:
+        return warning(what, f"no plan that opens gets a permit{closes}", fix)
+    return wrong(what, f"nothing gets a permit{closes}", fix)

@@ -1,11 +1,11 @@
-"""Permits as they lie there: with a lifetime, in the encoding that consumers read, with a hint that
-the formulas give. Found by a walk over all keys: what an index has lost is what matters here.
+"""Permits as they are: with a lifetime, in the encoding that consumers read, with a hint that the
+formulas give. Found by a walk over all keys: what an index has lost is what matters here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qtctl.doctor.findings import Finding, ok, some, unknown, warning, wrong
+from qtctl.doctor.findings import Findings, ok, some, unknown, warning, wrong
 from qtctl.doctor.inspection import PERMITS_LOOKED_AT, Inspection
 from qtctl.domain import numbers
 from qtctl.domain.downsize import DownsizeRules, EffAction, Hint, hint
@@ -15,7 +15,6 @@ from qtctl.wire.queries.keyspace import PermitKey
 from qtctl.wire.schema.keys import PERMIT
 from qtctl.wire.schema.records import HINT
 
-Findings = Iterator[Finding]
 _ROUNDED = 0.00006
 """A score on the wire has four decimals."""
 _DELETED_AT_ONCE = 10
@@ -26,21 +25,18 @@ def lifetimes(inspection: Inspection) -> Findings:
     endless = [it for it in inspection.permits if it.ttl_sec is None]
     most = float(inspection.settings_of("governor")[0]["permit_ttl_sec"])
     long = [it for it in inspection.permits if it.ttl_sec is not None and it.ttl_sec > most + 1]
+    walked = inspection.sweep.walked
     if endless:
-        yield wrong(
-            f"{_many(endless)} without a lifetime: {_named(endless)} ({_walked(inspection)})",
-            "whoever asks for it, days later, may trade on it",
-            _deletes(inspection, endless),
-        )
+        what = f"{_many(endless)} without a lifetime: {_named(endless)} ({walked})"
+        why = "whoever asks for it, days later, may trade on it"
+        yield wrong(what, why, _deletes(inspection, endless))
     if long:
-        yield warning(
-            f"{_many(long)} with more than permit_ttl_sec ({most:.0f} s) to live: {_named(long)}",
-            "somebody else wrote them, or the governor's setting was lowered since",
-            inspection.words.qtctl("permit", "list"),
-        )
+        what = f"{_many(long)} with more than permit_ttl_sec ({most:.0f} s) to live: {_named(long)}"
+        why = "somebody else wrote them, or the governor's setting was lowered since"
+        yield warning(what, why, inspection.qtctl("permit", "list"))
     yield from _not_seen(inspection)
     if not (endless or long):
-        yield ok(f"{_many(inspection.permits)}, each with a lifetime; {_walked(inspection)}")
+        yield ok(f"{_many(inspection.permits)}, each with a lifetime; {walked}")
 
 
 def encodings(inspection: Inspection) -> Findings:
@@ -48,16 +44,13 @@ def encodings(inspection: Inspection) -> Findings:
     settings, source = inspection.settings_of("governor")
     expected = str(settings["permit_encoding"])
     strange = [it for it in inspection.permits if it.encoding != expected or it.fields is None]
-    if strange:
-        seen = sorted({it.encoding if it.fields is not None else "unreadable" for it in strange})
-        yield wrong(
-            f"{_many(strange)} not in the encoding {expected} of {source} but "
-            f"{' or '.join(seen)}: {_named(strange)}",
-            "the consumer's step that takes three permits at once fails on it, and loses all three",
-            _deletes(inspection, strange),
-        )
-    else:
+    if not strange:
         yield ok(f"all permits are {expected}")
+        return
+    seen = sorted({it.encoding if it.fields is not None else "unreadable" for it in strange})
+    what = f"{_many(strange)} not in the encoding {expected} of {source} but {' or '.join(seen)}"
+    why = "the consumer's step that takes three permits at once fails on it, and loses all three"
+    yield wrong(f"{what}: {_named(strange)}", why, _deletes(inspection, strange))
 
 
 def hints(inspection: Inspection) -> Findings:
@@ -68,18 +61,16 @@ def hints(inspection: Inspection) -> Findings:
     looked = 0
     for it in inspection.permits:
         if it.fields is None or _number(it.fields, "created_at") < started:
-            continue  # Judged by settings that nobody knows any more.
+            continue  # Judged by settings that are no longer known.
         looked += 1
         problem = contradiction(it.fields, rules)
         if problem:
             bad.setdefault(problem, []).append(it)
+    why = "it would be traded at a size that the score does not give; another program wrote it, "
+    why += "or another version"
     for problem, found in bad.items():
-        yield wrong(
-            f"{_many(found)}: {problem} ({_named(found)})",
-            "it would be traded at a size that the score does not give; another program wrote it, "
-            "or another version",
-            _deletes(inspection, found),
-        )
+        what = f"{_many(found)}: {problem} ({_named(found)})"
+        yield wrong(what, why, _deletes(inspection, found))
     if not bad:
         yield ok(f"the formulas give what stands in {looked:,} permits")
 
@@ -87,15 +78,12 @@ def hints(inspection: Inspection) -> Findings:
 def decisions(inspection: Inspection) -> Findings:
     """Every permit comes from a decision."""
     orphans = [it for it in inspection.permits if not it.decided and it.fields is not None]
-    if orphans:
-        yield warning(
-            f"{_many(orphans)} without a decision: {_named(orphans)}",
-            "its decision was forgotten, or somebody else wrote it: nothing tells which gates it "
-            "passed",
-            inspection.words.qtctl("permit", "show", orphans[0].plan_id),
-        )
-    else:
+    if not orphans:
         yield ok("each permit has its decision")
+        return
+    why = "its decision was forgotten, or another program wrote it: its gates are unknown"
+    see = inspection.qtctl("permit", "show", orphans[0].plan_id)
+    yield warning(f"{_many(orphans)} without a decision: {_named(orphans)}", why, see)
 
 
 def contradiction(fields: Mapping[str, Any], rules: DownsizeRules) -> str:
@@ -106,7 +94,9 @@ def contradiction(fields: Mapping[str, Any], rules: DownsizeRules) -> str:
     lacking = [field.name for field in HINT if field.name not in fields]
     if lacking:
         return f"lacks {', '.join(lacking)}"
-    score, confidence = (_ratio(fields, name) for name in ("eff_score", "eff_confidence"))
+    score, confidence = (
+        numbers.ratio(str(fields[name])) for name in ("eff_score", "eff_confidence")
+    )
     reason = str(fields["eff_reason"])
     if reason not in set(EffReason):
         return f"eff_reason {reason[:40]!r} is none that there is"
@@ -114,17 +104,13 @@ def contradiction(fields: Mapping[str, Any], rules: DownsizeRules) -> str:
         return f"eff_reason {reason} without a score and its confidence"
     if (str(fields["eff_stale"]) == "1") != (reason == EffReason.STALE):
         return f"eff_stale {str(fields['eff_stale'])[:40]!r} does not go with eff_reason {reason}"
-    if confidence is not None and _confidence_contradicts(reason, confidence, rules):
-        return f"eff_confidence {confidence:g} does not go with eff_reason {reason}"
+    sure = rules.min_conf if confidence is None else confidence
+    too_low, too_high = sure < rules.min_conf - _ROUNDED, sure > rules.min_conf + _ROUNDED
+    if {EffReason.OK: too_low, EffReason.LOW_CONF: too_high}.get(EffReason(reason), False):
+        return f"eff_confidence {sure:g} does not go with eff_reason {reason}"
     if str(fields["downsize_factor"]) != str(fields["eff_factor"]):
         return "downsize_factor is not eff_factor"
     return _hint_contradicts(fields, reason, score, rules)
-
-
-def _confidence_contradicts(reason: str, confidence: float, rules: DownsizeRules) -> bool:
-    if reason == EffReason.OK:
-        return confidence < rules.min_conf - _ROUNDED
-    return reason == EffReason.LOW_CONF and confidence > rules.min_conf + _ROUNDED
 
 
 def _hint_contradicts(
@@ -155,20 +141,12 @@ def _not_seen(inspection: Inspection) -> Findings:
     """Reports what the walk did not get to: no finding is no promise then."""
     sweep, known = inspection.sweep, inspection.sweep.of_spec(PERMIT)
     if not sweep.complete:
-        yield unknown(
-            f"permits among the keys that were not looked at: {_walked(inspection)}",
-            "one without a lifetime may be there",
-            inspection.words.qtctl("doctor", "--scan", str(2 * (sweep.of or sweep.looked_at))),
-        )
+        what = f"permits among the keys that were not looked at: {sweep.walked}"
+        further = inspection.qtctl("doctor", "--scan", str(2 * (sweep.of or sweep.looked_at)))
+        yield unknown(what, "one without a lifetime may be there", further)
     if len(known) > PERMITS_LOOKED_AT:
         yield unknown(f"{len(known) - PERMITS_LOOKED_AT:,} of {len(known):,} permits: only the "
                       f"first {PERMITS_LOOKED_AT:,} were read")  # fmt: skip
-
-
-def _walked(inspection: Inspection) -> str:
-    sweep = inspection.sweep
-    of = "" if sweep.of is None or sweep.complete else f" of {sweep.of:,}"
-    return f"{sweep.looked_at:,}{of} keys looked at"
 
 
 def _many(found: Sequence[PermitKey]) -> str:
@@ -180,12 +158,8 @@ def _named(found: Sequence[PermitKey]) -> str:
 
 
 def _deletes(inspection: Inspection, found: Sequence[PermitKey]) -> str:
-    """Taken back: a permit that is gone can't be traded on, and its plan is not judged again."""
-    return inspection.words.redis("del", *(it.key for it in found[:_DELETED_AT_ONCE]))
-
-
-def _ratio(fields: Mapping[str, Any], name: str) -> float | None:
-    return numbers.ratio(str(fields[name]))
+    """A permit that is gone can't be traded on, and its plan is not judged again."""
+    return inspection.redis_cli("del", *(it.key for it in found[:_DELETED_AT_ONCE]))
 
 
 def _number(fields: Mapping[str, Any], name: str) -> float:

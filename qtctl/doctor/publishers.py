@@ -3,10 +3,10 @@ by, and its times are those of the server.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from qtctl.doctor.field_drift import by_problem, renamed
-from qtctl.doctor.findings import Finding, ok, some, warning, wrong
+from qtctl.doctor.findings import Findings, ok, some, warning, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.domain import plans
 from qtctl.domain.gates import MAX_AHEAD_SEC, Limits, lacking_input
@@ -17,7 +17,6 @@ from qtctl.wire.governor.plan_queue import Entry
 from qtctl.wire.queries.streams import StreamEntry
 from qtctl.wire.schema.ids import time_of
 
-Findings = Iterator[Finding]
 IDLE_SEC = 3_600.0
 """Plans come every few seconds, most of them SKIP: an hour without any is no quiet market."""
 AHEAD_SEC = 2.0
@@ -33,17 +32,17 @@ NO_SOURCE = "a publisher without a source"
 def stream_of_plans(inspection: Inspection) -> Findings:
     """Plans come, and can be read; a producer that has renamed a field is named."""
     entries = inspection.plans
-    see = inspection.words.qtctl("tail", "plans", "-n", "20")
+    see = inspection.qtctl("tail", "plans", "-n", "20")
     if not entries:
         yield wrong(f"no plan in {inspection.store.keys.plans}",
                     "nothing can be permitted: no publisher runs, or it writes elsewhere",
-                    inspection.words.qtctl("config", "show", "governor.stream_plans"))  # fmt: skip
+                    inspection.show("governor.stream_plans"))  # fmt: skip
         return
     age = inspection.now - time_of(entries[-1].id)
     if age > IDLE_SEC:
         yield warning(f"the last plan came {age / 3600:,.1f} h ago",
                       "the publishers have stopped, or write elsewhere", see)  # fmt: skip
-    bad = list(_unreadable(inspection, entries))
+    bad = list(_unreadable(inspection))
     yield from bad
     if age <= IDLE_SEC and not bad:
         yield ok(f"the last of the plans came {max(age, 0):,.0f} s ago; {len(entries):,} readable")
@@ -64,14 +63,12 @@ def gates_have_input(inspection: Inspection) -> Findings:
     for fields, plan in opens:
         for gate in lacking_input(known_facts(plan), limits):
             lacking.setdefault(gate, Counter())[_sender(fields, gate)] += 1
+    why = "such an open passes the gate unseen. The publisher must send it, or [governor] "
+    why += "require must ask for it"
     for gate, senders in lacking.items():
-        yield warning(
-            f"the gate {gate} had nothing to judge in {senders.total():,} of the last "
-            f"{len(opens):,} opens: no {_INPUT[gate]} from {some(senders)}",
-            "such an open passes the gate unseen. The publisher must send it, or [governor] "
-            "require must ask for it",
-            inspection.words.qtctl("config", "show", "governor.require"),
-        )
+        what = f"the gate {gate} had nothing to judge in {senders.total():,} of the last "
+        what += f"{len(opens):,} opens: no {_INPUT[gate]} from {some(senders)}"
+        yield warning(what, why, inspection.show("governor.require"))
     if not lacking:
         yield ok(f"all gates that are on had their input in {len(opens):,} opens")
 
@@ -81,13 +78,12 @@ def plan_clocks(inspection: Inspection) -> Findings:
     ahead: dict[str, float] = {}
     for entry, plan in _read(inspection):
         if isinstance(plan, Plan) and plan.at is not None:
-            by = plan.at - time_of(entry.id)
-            source = plan.source[:40] or NO_SOURCE
+            by, source = plan.at - time_of(entry.id), plan.source[:40] or NO_SOURCE
             ahead[source] = max(ahead.get(source, by), by)
     off = {source: by for source, by in ahead.items() if by > AHEAD_SEC}
+    why = "over 60 s ahead an open is blocked (future_plan). On its host:"
     for source, by in sorted(off.items(), key=lambda it: -it[1]):
         level = wrong if by > MAX_AHEAD_SEC else warning
-        why = "over 60 s ahead an open is blocked (future_plan). On its host:"
         yield level(f"plans of {source} are {by:,.0f} s ahead of the server's clock", why,
                     "sudo timedatectl set-ntp true")  # fmt: skip
     if not off:
@@ -95,8 +91,8 @@ def plan_clocks(inspection: Inspection) -> Findings:
 
 
 def _sender(fields: Mapping[str, str], gate: str) -> str:
-    """Who sent a plan without what a gate needs, and the name that it may have there by now."""
-    source = fields.get("source", "")[:40] or NO_SOURCE
+    """Who sent a plan without what a gate needs, and the name that the field may have now."""
+    source = _source(fields)
     names = {"kill_score": "kill_score", "future": "timestamp", "notional": "price"}
     missing = names[gate] if not fields.get(names[gate]) else "qty"
     became = renamed(fields, missing, _FIELDS)
@@ -109,25 +105,27 @@ def _read(inspection: Inspection) -> Iterator[tuple[StreamEntry, Plan | Unreadab
         yield entry, plans.read(Entry(entry.id, entry.raw).fields(), rules)
 
 
-def _unreadable(inspection: Inspection, entries: Sequence[StreamEntry]) -> Iterator[Finding]:
-    problems = []
+def _source(fields: Mapping[str, str]) -> str:
+    return fields.get("source", "")[:40] or NO_SOURCE
+
+
+def _unreadable(inspection: Inspection) -> Findings:
+    problems, all_plans = [], len(inspection.plans)
     for entry, plan in _read(inspection):
         if isinstance(plan, Unreadable):
             name = entry.fields.get("plan_id", "") or entry.id
             problems.append((name, _plan_problem(entry, plan)))
     for problem, names in by_problem(problems).items():
-        level = wrong if len(names) == len(entries) else warning
-        yield level(
-            f"{len(names):,} of the last {len(entries):,} plans: {problem} ({some(names)})",
-            "such a plan gets no permit, and lies in governor.rejected",
-            inspection.words.qtctl("tail", "rejected"),
-        )
+        level = wrong if len(names) == all_plans else warning
+        what = f"{len(names):,} of the last {all_plans:,} plans: {problem} ({some(names)})"
+        why = "such a plan gets no permit, and is in governor.rejected"
+        yield level(what, why, inspection.qtctl("tail", "rejected"))
 
 
 def _plan_problem(entry: StreamEntry, plan: Unreadable) -> str:
-    who = entry.fields.get("source", "")[:40] or NO_SOURCE
-    missing = plan.problem.partition(" is missing")[0] if " is missing" in plan.problem else ""
-    became = renamed(entry.fields, missing, _FIELDS) if missing else None
+    who = _source(entry.fields)
+    missing, is_missing, _ = plan.problem.partition(" is missing")
+    became = renamed(entry.fields, missing, _FIELDS) if is_missing else None
     if became:
         return f"{plan.problem} but {became!r} is there: {who} has renamed it"
     return f"{plan.problem}, sent by {who}"

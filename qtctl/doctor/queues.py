@@ -1,17 +1,15 @@
 """Streams that do not grow for ever, and groups that do not stand still."""
 
-from collections.abc import Iterator
-
-from qtctl.doctor.findings import Finding, ok, some, unknown, warning, wrong
+from qtctl.doctor.findings import Finding, Findings, ok, some, unknown, warning, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.wire.queries.groups import STUCK_SEC, Group, StreamState
 from qtctl.wire.schema.keys import GROUP
 
-Findings = Iterator[Finding]
 DAY_SEC = 86_400
 PLANS_MANY, PLANS_TOO_MANY = 100_000, 1_000_000
 """Of the plan stream, which its publishers must trim: a day of plans is less than the first."""
 _OTHERS = "Ask the group's owner first: what 'group recover' hands over there is carried out"
+_GROWS = "it grows until memory is out"
 DEAD_SEC = 3_600.0
 
 
@@ -19,11 +17,9 @@ def bounded(inspection: Inspection) -> Findings:
     """Each stream is trimmed by who writes it."""
     for state in inspection.streams:
         if state.wrong_type:
-            yield wrong(
-                f"{state.name} is not a stream",
-                "nothing can be read from it, or written to it, until the key is out of the way",
-                inspection.words.redis("rename", state.name, f"{state.name}.wrong-type"),
-            )
+            why = "nothing can be read from it, or written to it, until the key is out of the way"
+            fix = inspection.redis_cli("rename", state.name, f"{state.name}.wrong-type")
+            yield wrong(f"{state.name} is not a stream", why, fix)
         elif state.problem:
             yield unknown(state.problem)
         elif state.name == inspection.store.keys.plans:
@@ -35,11 +31,9 @@ def bounded(inspection: Inspection) -> Findings:
 def lag(inspection: Inspection) -> Findings:
     """Each group of the plan stream is at its end, or nearly."""
     if GROUP not in {group.name for group in inspection.groups}:
-        yield wrong(
-            f"{inspection.store.keys.plans} has no group {GROUP}",
-            "no plan is judged; a governor makes it when it starts",
-            _to_work(inspection),
-        )
+        why = "no plan is judged; a governor makes it when it starts"
+        what = f"{inspection.store.keys.plans} has no group {GROUP}"
+        yield wrong(what, why, _to_work(inspection))
     for group in inspection.groups:
         yield _lag(inspection, group)
 
@@ -60,9 +54,8 @@ def pending(inspection: Inspection) -> Findings:
             why = "these plans got no verdict; a governor that works takes them over after 5 s"
             yield wrong(what, why, _to_work(inspection))
         else:
-            yield warning(
-                what, f"they were taken and never finished. {_OTHERS}", _listed(inspection)
-            )
+            why = f"they were taken and never finished. {_OTHERS}"
+            yield warning(what, why, _listed(inspection))
 
 
 def consumers(inspection: Inspection) -> Findings:
@@ -88,7 +81,7 @@ def _dead(inspection: Inspection, group: Group, what: str, held: int) -> Finding
     if not held:
         force = [] if group.name == GROUP else [group.name, "--force"]
         why = "they hold nothing, and hide who works"
-        return warning(what, why, inspection.words.qtctl("group", "prune", *force))
+        return warning(what, why, inspection.qtctl("group", "prune", *force))
     why = "what a dead consumer holds nobody else is given unless it is claimed"
     if group.name == GROUP:
         return warning(what, why, _to_work(inspection))
@@ -96,15 +89,14 @@ def _dead(inspection: Inspection, group: Group, what: str, held: int) -> Finding
 
 
 def _to_work(inspection: Inspection) -> str:
-    """A governor to the group: hands over to one that lives, or starts one."""
+    """Hands entries over to a running governor, or starts one."""
     if inspection.running["governor"]:
-        return inspection.words.qtctl("group", "recover")
-    unit = inspection.unit_of("governor")
-    return f"sudo systemctl start {unit}" if unit else inspection.words.qtctl("serve", "governor")
+        return inspection.qtctl("group", "recover")
+    return inspection.start("governor")
 
 
 def _listed(inspection: Inspection) -> str:
-    return inspection.words.qtctl("group", "list", "--stream", "plans")
+    return inspection.qtctl("group", "list", "--stream", "plans")
 
 
 def _plans_bounded(inspection: Inspection, state: StreamState) -> Finding:
@@ -112,15 +104,13 @@ def _plans_bounded(inspection: Inspection, state: StreamState) -> Finding:
     what = f"{state.name} has {state.length:,} entries, the oldest {_span(age)} old"
     if state.length <= PLANS_MANY:
         return ok(what)
-    why = "its publishers do not trim it (XADD … MAXLEN): it grows until memory is out"
-    level = wrong if state.length > PLANS_TOO_MANY else warning
+    keep = ("MAXLEN", "=", str(PLANS_MANY))
     if age > DAY_SEC + 60:
-        # What is older than an hour no governor judges any more.
-        day_ago = f"{int((inspection.now - DAY_SEC) * 1000)}-0"
-        fix = inspection.words.redis("xtrim", state.name, "MINID", "=", day_ago)
-    else:
-        fix = inspection.words.redis("xtrim", state.name, "MAXLEN", "=", str(PLANS_MANY))
-    return level(what, why, fix)
+        # No governor judges what is older than an hour.
+        keep = ("MINID", "=", f"{int((inspection.now - DAY_SEC) * 1000)}-0")
+    level = wrong if state.length > PLANS_TOO_MANY else warning
+    why = f"its publishers do not trim it (XADD … MAXLEN): {_GROWS}"
+    return level(what, why, inspection.redis_cli("xtrim", state.name, *keep))
 
 
 def _ours_bounded(inspection: Inspection, state: StreamState) -> Finding:
@@ -128,11 +118,9 @@ def _ours_bounded(inspection: Inspection, state: StreamState) -> Finding:
     what = f"{state.name} has {state.length:,} entries"
     if state.length <= 2 * most:
         return ok(what)
-    return warning(
-        f"{what}, and should have about {most:,}",
-        "somebody else writes to it and does not trim it: it grows until memory is out",
-        inspection.words.redis("xtrim", state.name, "MAXLEN", "=", str(most)),
-    )
+    why = f"somebody else writes to it and does not trim it: {_GROWS}"
+    fix = inspection.redis_cli("xtrim", state.name, "MAXLEN", "=", str(most))
+    return warning(f"{what}, and should have about {most:,}", why, fix)
 
 
 def _most(inspection: Inspection, name: str) -> int:
@@ -145,10 +133,8 @@ def _most(inspection: Inspection, name: str) -> int:
 
 def _lag(inspection: Inspection, group: Group) -> Finding:
     behind = "over 1,000" if group.behind is None else f"{group.behind:,}"
-    lag = "unknown (NULL)" if group.lag is None else f"{group.lag:,}"
-    what = f"group {group.name}: lag {lag}"
-    if group.lag is None:
-        what += f", {behind} entries counted behind it"
+    unknown_lag = f"unknown (NULL), {behind} entries counted behind it"
+    what = f"group {group.name}: lag {unknown_lag if group.lag is None else f'{group.lag:,}'}"
     if group.oldest_behind_ms is None:
         return ok(what)
     waits = inspection.now - group.oldest_behind_ms / 1000
@@ -159,9 +145,8 @@ def _lag(inspection: Inspection, group: Group) -> Finding:
         return ok(what)
     why = "the group stands still, or falls behind: "
     why += "its plans end as stale_plan" if ours else "its consumer misses the permits"
-    fix = (
-        _to_work(inspection) if ours and not inspection.running["governor"] else _listed(inspection)
-    )
+    stopped = ours and not inspection.running["governor"]
+    fix = _to_work(inspection) if stopped else _listed(inspection)
     return (wrong if ours else warning)(what, why, fix)
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from qtctl.doctor.checklist import CHECKS, Check
 from qtctl.doctor.command_lines import is_local
-from qtctl.doctor.findings import Finding, Level, unknown, worst_first, wrong
+from qtctl.doctor.findings import Finding, Level, unknown, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.errors import NoPermissionError, QtctlError, RedisUnreachable
 
@@ -32,22 +32,24 @@ def examine(inspection: Inspection, away: str = "", checks: Sequence[Check] = CH
         if check.redis and away:
             continue
         try:
-            found += [_named(check, finding) for finding in check.inspect(inspection)]
+            found += [_named(check.name, finding) for finding in check.inspect(inspection)]
         except RedisUnreachable as gone:
             away = str(gone)
             inspection.lose()
         except QtctlError as problem:
-            found.append(_named(check, _not_carried_out(problem)))
+            found.append(_named(check.name, _not_carried_out(problem)))
         except Exception as bug:  # noqa: BLE001 - the others matter more than this one
             what = unknown(f"could not be carried out: {type(bug).__name__}: {bug}")
-            found.append(_named(check, what))
+            found.append(_named(check.name, what))
     if away:
-        found.append(_away(inspection, away, [check for check in checks if check.redis]))
-    return Report(tuple(worst_first(found)), away)
+        skipped = sum(check.redis for check in checks)
+        found.append(_named("redis.reachable", _away(inspection, away, skipped)))
+    order = list(Level)
+    return Report(tuple(sorted(found, key=lambda it: order.index(it.level))), away)
 
 
-def _named(check: Check, finding: Finding) -> Finding:
-    return msgspec.structs.replace(finding, check=check.name)
+def _named(check: str, finding: Finding) -> Finding:
+    return msgspec.structs.replace(finding, check=check)
 
 
 def _not_carried_out(problem: QtctlError) -> Finding:
@@ -56,26 +58,21 @@ def _not_carried_out(problem: QtctlError) -> Finding:
     return unknown(f"could not be carried out: {problem}")
 
 
-def _away(inspection: Inspection, away: str, skipped: Sequence[Check]) -> Finding:
+def _away(inspection: Inspection, away: str, skipped: int) -> Finding:
     if inspection.problem:
         # Nobody knows where it would be.
-        what = f"not asked: {len(skipped)} checks need Redis, and no setting says where it is"
-        return msgspec.structs.replace(unknown(what), check="redis.reachable")
-    finding = wrong(
-        away,
-        "no plan is judged and nothing is proposed; "
-        f"{len(skipped)} checks need Redis and were left out",
-        _back(inspection, away),
-    )
-    return msgspec.structs.replace(finding, check="redis.reachable")
+        return unknown(f"not asked: {skipped} checks need Redis, and no setting says where it is")
+    why = "no plan is judged and nothing is proposed; "
+    why += f"{skipped} checks need Redis and were left out"
+    return wrong(away, why, _back(inspection, away))
 
 
 def _back(inspection: Inspection, away: str) -> str:
     """What brings it back, or shows what is in the way."""
     if inspection.settings.redis.url == "embedded:":
-        return inspection.words.qtctl("serve", "all", "--embedded")
+        return inspection.qtctl("serve", "all", "--embedded")
     if "refuses the login" in away:
-        return inspection.words.qtctl("config", "show", "redis")
+        return inspection.show("redis")
     if inspection.server_unit and is_local(inspection.settings.redis.url):
         return f"sudo systemctl restart {inspection.server_unit}"
-    return inspection.words.redis("ping")
+    return inspection.redis_cli("ping")

@@ -1,12 +1,12 @@
 """The server: does it answer, is it new enough, may it forget decisions, and whose clock is off."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 
 from qtctl import clock
-from qtctl.doctor.findings import Finding, ok, unknown, warning, wrong
+from qtctl.doctor.findings import Finding, Findings, ok, unknown, warning, wrong
 from qtctl.doctor.inspection import Inspection
 
-Findings = Iterator[Finding]
 NEEDED = (6, 2)
 """XAUTOCLAIM, ZRANGE with REV, ZMSCORE."""
 WANTED = {"redis": (7, 0), "valkey": (7, 2)}
@@ -17,6 +17,7 @@ SKEW_SEC = 2.0
 SKEW_MUCH_SEC = 60.0
 """From here on the readers take a time for one ahead, and trust it no more."""
 FORGETS = "a plan whose decision is forgotten can be permitted, and traded, a second time"
+_ALSO = "Put it into redis.conf as well"
 
 
 def reachable(inspection: Inspection) -> Findings:
@@ -25,14 +26,11 @@ def reachable(inspection: Inspection) -> Findings:
     inspection.store.now_ms()
     took = clock.monotonic() - began
     what = f"{inspection.where} answers within {took * 1000:.1f} ms"
-    if took > SLOW_SEC:
-        yield warning(
-            what,
-            "a permit that comes 1.2 s after its plan is worthless to the Apply Layer",
-            inspection.words.redis("--latency-history"),
-        )
-    else:
+    if took <= SLOW_SEC:
         yield ok(what)
+        return
+    why = "a permit that comes 1.2 s after its plan is worthless to the Apply Layer"
+    yield warning(what, why, inspection.redis_cli("--latency-history"))
 
 
 def version(inspection: Inspection) -> Findings:
@@ -40,11 +38,13 @@ def version(inspection: Inspection) -> Findings:
     info = inspection.info
     name = "valkey" if "valkey_version" in info else "redis"
     version = info.get(f"{name}_version", "")
-    found = _version(version)
-    more = inspection.words.redis("info", "server")
-    if found is None:
-        yield unknown("the server does not tell its version", command=more)
-    elif name == "redis" and found < NEEDED:
+    parts = re.match(r"([0-9]+)\.([0-9]+)(?![^.])", version)
+    more = inspection.redis_cli("info", "server")
+    if parts is None:
+        yield unknown("the server does not report its version", command=more)
+        return
+    found = int(parts[1]), int(parts[2])
+    if name == "redis" and found < NEEDED:
         why = "neither abandoned plans nor the rate gates can be read: the governor does not work"
         yield wrong(f"Redis {version} is older than 6.2", why, more)
     elif found < WANTED[name]:
@@ -60,17 +60,12 @@ def role(inspection: Inspection) -> Findings:
     info = inspection.info
     if info.get("role") == "slave":
         place = f"{info.get('master_host', '?')}:{info.get('master_port', '?')}"
-        yield wrong(
-            f"this server is a replica of {place}",
-            "permits are written on the primary only: the governor is not ready here",
-            inspection.words.qtctl("config", "show", "redis.url"),
-        )
+        why = "permits are written on the primary only: the governor is not ready here"
+        yield wrong(f"this server is a replica of {place}", why, inspection.show("redis.url"))
     elif info.get("loading", "0") != "0":
-        yield wrong(
-            "the server is still loading its data",
-            "until it is done it answers nothing",
-            inspection.words.redis("info", "persistence"),
-        )
+        why = "until it is done it answers nothing"
+        see = inspection.redis_cli("info", "persistence")
+        yield wrong("the server is still loading its data", why, see)
     else:
         yield ok("a primary")
 
@@ -79,27 +74,19 @@ def eviction(inspection: Inspection) -> Findings:
     """Nothing but noeviction: decisions have a lifetime, so that any other policy may take them."""
     info = inspection.info
     policy, limit = info.get("maxmemory_policy", ""), _int(info, "maxmemory")
-    fix = inspection.words.redis("config", "set", "maxmemory-policy", "noeviction")
+    fix = inspection.redis_cli("config", "set", "maxmemory-policy", "noeviction")
     evicted = _int(info, "evicted_keys")
     if not policy:
-        yield unknown("the server does not tell its eviction policy")
+        yield unknown("the server does not report its eviction policy")
     elif policy == "noeviction":
         yield ok("maxmemory-policy noeviction")
     elif limit:
         gone = f", {evicted:,} keys evicted since it started" if evicted else ""
-        yield wrong(
-            f"maxmemory-policy {policy} with maxmemory {_bytes(limit)}{gone}",
-            f"decisions may be evicted: {FORGETS}. There are no permits meanwhile. Put it into "
-            "redis.conf as well",
-            fix,
-        )
+        why = f"decisions may be evicted: {FORGETS}. There are no permits meanwhile. {_ALSO}"
+        yield wrong(f"maxmemory-policy {policy} with maxmemory {_bytes(limit)}{gone}", why, fix)
     else:
-        yield warning(
-            f"maxmemory-policy {policy}, without a maxmemory so far",
-            "as soon as somebody sets maxmemory, decisions may be evicted and permits stop. Put it "
-            "into redis.conf as well",
-            fix,
-        )
+        why = "as soon as somebody sets maxmemory, decisions may be evicted and permits stop. "
+        yield warning(f"maxmemory-policy {policy}, without a maxmemory so far", why + _ALSO, fix)
 
 
 def memory(inspection: Inspection) -> Findings:
@@ -109,27 +96,20 @@ def memory(inspection: Inspection) -> Findings:
     system = _int(info, "total_system_memory")
     room, whose = (limit, "maxmemory") if limit else (system, "the host's memory")
     if not used or not room:
-        yield unknown("the server does not tell how much memory it uses, or may use")
+        yield unknown("the server does not report how much memory it uses, or may use")
         return
     share = used / room
     what = f"{_bytes(used)} used, {share:.0%} of {whose} ({_bytes(room)})"
     if share < MEMORY_TIGHT:
         yield ok(what)
         return
-    why = (
-        "when it is full every write is refused: no decisions, no permits"
-        if limit
-        else "when it is full the kernel may end the server"
-    )
+    refused = "every write is refused: no decisions, no permits"
+    why = f"when it is full {refused if limit else 'the kernel may end the server'}"
+    fix = inspection.redis_cli("--memkeys")
     wider = max(2 * limit, 2 * used)
-    may_grow = limit and wider < 0.75 * system
-    fix = (
-        inspection.words.redis("config", "set", "maxmemory", str(wider))
-        if may_grow
-        else inspection.words.redis("--memkeys")
-    )
-    if may_grow:
-        why += ". Put it into redis.conf as well"
+    if limit and wider < 0.75 * system:
+        fix = inspection.redis_cli("config", "set", "maxmemory", str(wider))
+        why += f". {_ALSO}"
     yield (wrong if share >= MEMORY_FULL else warning)(what, why, fix)
 
 
@@ -143,14 +123,11 @@ def persistence(inspection: Inspection) -> Findings:
     ]
     if failed:
         why = "what was decided since is not on disk, and Redis may refuse every write until it is"
-        yield wrong(
-            f"the last write to disk failed ({', '.join(failed)})",
-            why,
-            inspection.words.redis("bgrewriteaof" if info.get("aof_enabled") == "1" else "bgsave"),
-        )
-        return
-    if "aof_enabled" not in info:
-        yield unknown("the server does not tell whether it keeps its data on disk")
+        fix = "bgrewriteaof" if info.get("aof_enabled") == "1" else "bgsave"
+        yield wrong(f"the last write to disk failed ({', '.join(failed)})", why,
+                    inspection.redis_cli(fix))  # fmt: skip
+    elif "aof_enabled" not in info:
+        yield unknown("the server does not report whether it keeps its data on disk")
     elif info["aof_enabled"] == "1":
         yield ok("append-only file on")
     else:
@@ -158,8 +135,8 @@ def persistence(inspection: Inspection) -> Findings:
 
 
 def _without_aof(inspection: Inspection, info: Mapping[str, str]) -> Finding:
-    fix = inspection.words.redis("config", "set", "appendonly", "yes")
-    also = f"{FORGETS}. Put it into redis.conf as well"
+    fix = inspection.redis_cli("config", "set", "appendonly", "yes")
+    also = f"{FORGETS}. {_ALSO}"
     if _int(info, "rdb_saves"):
         changes = _int(info, "rdb_changes_since_last_save")
         what = f"no append-only file, snapshots only: {changes:,} changes since the last one"
@@ -183,13 +160,6 @@ def clocks(inspection: Inspection) -> Findings:
     )
     level = wrong if ahead >= SKEW_MUCH_SEC else warning
     yield level(what, f"{why}. On the host whose clock is off:", "sudo timedatectl set-ntp true")
-
-
-def _version(version: str) -> tuple[int, int] | None:
-    parts = version.split(".")
-    if len(parts) < 2 or not (parts[0].isdecimal() and parts[1].isdecimal()):
-        return None
-    return int(parts[0]), int(parts[1])
 
 
 def _int(info: Mapping[str, str], name: str) -> int:

@@ -1,14 +1,10 @@
 """Both services: alive, ready, of this version; and their ports, free or ours."""
 
-from collections.abc import Iterator
-
 from qtctl import __version__, probe
-from qtctl.doctor.findings import Finding, ok, unknown, warning, wrong
+from qtctl.doctor.findings import Finding, Findings, ok, unknown, warning, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.settings import SERVICES
 from qtctl.wire.schema.service import ServiceRecord
-
-Findings = Iterator[Finding]
 
 
 def alive(inspection: Inspection) -> Findings:
@@ -16,13 +12,13 @@ def alive(inspection: Inspection) -> Findings:
     for service in SERVICES:
         found = inspection.running[service]
         if not found:
-            yield _none(inspection, service)
-            continue
+            why = "no permit is issued" if service == "governor" else "nothing is proposed"
+            yield wrong(f"no {service} runs on this Redis", why, inspection.start(service))
         for each in found:
             age = each.age_sec(inspection.now)
             if each.is_late(inspection.now):
-                most = f"{each.late_after_sec:.0f} s"
-                why = f"it should be {most} at most: the loop hangs, or its host does"
+                most = each.late_after_sec
+                why = f"it should be {most:.0f} s at most: the loop hangs, or its host does"
                 what = f"{_name(each)} is late: no pass for {age:,.0f} s"
                 yield wrong(what, why, _restart(inspection, each))
             else:
@@ -31,24 +27,20 @@ def alive(inspection: Inspection) -> Findings:
 
 def ready(inspection: Inspection) -> Findings:
     """/readyz of those that run on this host."""
-    asked = False
-    for service in SERVICES:
-        for each in inspection.running[service]:
-            asked = True
-            place = probe.here(each.host, each.metrics)
-            if place is None:
-                yield _unasked(inspection, each)
-            else:
-                yield _readiness(inspection, each, *place)
-    if not asked:
+    found = _running(inspection)
+    for each in found:
+        place = probe.here(each.host, each.metrics)
+        if place is None:
+            yield _unasked(inspection, each)
+        else:
+            yield _readiness(inspection, each, *place)
+    if not found:
         yield ok("no service runs that could be asked")
 
 
 def versions(inspection: Inspection) -> Findings:
     """All of this version."""
-    others = [
-        it for found in inspection.running.values() for it in found if it.version != __version__
-    ]
+    others = [it for it in _running(inspection) if it.version != __version__]
     for each in others:
         why = "what this shell knows of keys, gates and settings may not be what it does"
         yield warning(f"{_name(each)} is {each.version or '?'}, this is {__version__}", why,
@@ -80,18 +72,12 @@ def ports_free(inspection: Inspection) -> Findings:
         else:
             silent = answer.who == "silent"
             speaks = "a process that does not answer" if silent else "another program"
-            yield wrong(
-                f"{what} is taken by {speaks}",
-                f"{service} can't start, and what is scraped there is not {service}",
-                f"sudo ss -ltnp sport = :{port}",
-            )
+            why = f"{service} can't start, and what is scraped there is not {service}"
+            yield wrong(f"{what} is taken by {speaks}", why, f"sudo ss -ltnp sport = :{port}")
 
 
-def _none(inspection: Inspection, service: str) -> Finding:
-    unit = inspection.unit_of(service)
-    start = f"sudo systemctl start {unit}" if unit else inspection.words.qtctl("serve", service)
-    why = "no permit is issued" if service == "governor" else "nothing is proposed"
-    return wrong(f"no {service} runs on this Redis", why, start)
+def _running(inspection: Inspection) -> list[ServiceRecord]:
+    return [each for service in SERVICES for each in inspection.running[service]]
 
 
 def _readiness(inspection: Inspection, each: ServiceRecord, host: str, port: int) -> Finding:
@@ -103,32 +89,31 @@ def _readiness(inspection: Inspection, each: ServiceRecord, host: str, port: int
     if answer.who == "qtctl":
         return wrong(f"{what}: {answer.text}", why, _logs(inspection, each.service))
     words = {"nobody": "nobody listens there", "silent": "no answer in time"}
-    heard = words.get(answer.who, "another program answers")
-    return wrong(
-        f"{what}: {heard}", "it can be neither scraped nor watched", _restart(inspection, each)
-    )
+    what += f": {words.get(answer.who, 'another program answers')}"
+    return wrong(what, "it can be neither scraped nor watched", _restart(inspection, each))
 
 
 def _unasked(inspection: Inspection, each: ServiceRecord) -> Finding:
     """By its record alone: it runs elsewhere, or has no port yet."""
     if probe.address(each.metrics) is None:
-        see = inspection.words.qtctl("config", "show", f"{each.service}.metrics_port")
+        see = inspection.show(f"{each.service}.metrics_port")
         return warning(f"{_name(each)} listens on no port", "it can't be scraped", see)
+    what = f"{_name(each)} runs on {each.host}:"
     if each.is_late(inspection.now):
-        return unknown(f"{_name(each)} runs on {each.host}: not asked there")
-    return ok(f"{_name(each)} runs on {each.host}: by its record, not asked there")
+        return unknown(f"{what} not asked there")
+    return ok(f"{what} by its record, not asked there")
 
 
 def _restart(inspection: Inspection, each: ServiceRecord) -> str:
     unit = inspection.unit_of(each.service) if each.host == inspection.host else None
     if unit:
         return f"sudo systemctl restart {unit}"
-    return inspection.words.qtctl("serve", each.service)
+    return inspection.qtctl("serve", each.service)
 
 
 def _logs(inspection: Inspection, service: str) -> str:
     unit = inspection.unit_of(service)
-    return f"journalctl -u {unit} -n 50" if unit else inspection.words.qtctl("tail", "events")
+    return f"journalctl -u {unit} -n 50" if unit else inspection.qtctl("tail", "events")
 
 
 def _name(each: ServiceRecord) -> str:

@@ -1,9 +1,9 @@
 """What upstream writes: there, fresh, of the right type, with the fields that are read."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from qtctl.doctor.field_drift import by_problem, producer, renamed
-from qtctl.doctor.findings import Finding, ok, some, unknown, warning, wrong
+from qtctl.doctor.findings import Findings, ok, some, unknown, warning, wrong
 from qtctl.doctor.inspection import SYMBOLS_LOOKED_AT, Inspection
 from qtctl.domain import numbers
 from qtctl.domain.readings import MAX_AHEAD_SEC, Efficiency, assess, target_usd
@@ -12,7 +12,6 @@ from qtctl.domain.reasons import EffReason
 from qtctl.wire.queries.targets import Found, Symbol
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET, KeySpec
 
-Findings = Iterator[Finding]
 TARGETS_OLD_SEC = 600.0
 """P2.9 gives a target 300 s to live."""
 _KNOWN = {
@@ -20,37 +19,42 @@ _KNOWN = {
              "timestamp", "mode"),
     EFFICIENCY: ("efficiency_score", "confidence", "ts", "timestamp", "mode", "version"),
 }  # fmt: skip
+_EFFECTS = {
+    TARGET: ("targets", "such a symbol gets no proposal"),
+    EFFICIENCY: (
+        "scores",
+        "such a score counts for nothing: the multiplier stays 1.0, no permit is downsized",
+    ),
+}
+"""What is unusable, and what follows."""
 
 
 def targets(inspection: Inspection) -> Findings:
     """Every symbol's live target."""
     store, found = inspection.store, inspection.targets
     if not found:
-        pattern = store.keys.pattern(TARGET)
-        if not inspection.sweep.complete:
-            yield unknown(f"no target among {_walked(inspection)}")
-            return
         why = "without a target nothing is proposed: P2.9 does not run, or writes elsewhere"
-        yield wrong(f"no key {pattern}", why, inspection.words.qtctl("config", "show", "redis"))
+        if inspection.sweep.complete:
+            yield wrong(f"no key {store.keys.pattern(TARGET)}", why, inspection.show("redis"))
+        else:
+            yield unknown(f"no target among {inspection.sweep.walked}")
         return
     problems = list(_unusable(inspection, TARGET, [(it.symbol, it.target) for it in found]))
     yield from problems
     old = {it.symbol: age for it in found if (age := _target_age(inspection, it)) > TARGETS_OLD_SEC}
-    see = inspection.words.qtctl("target", "list")
-    why = "proposals go on being made from them: P2.9 has stopped"
+    see = inspection.qtctl("target", "list")
+    why = "proposals go on being made from them: P2.9"
     if old and len(old) == len(found):
-        yield wrong(f"all {len(old):,} targets are older than 10 min", why, see)
+        what = f"all {len(old):,} targets are older than 10 min"
+        yield wrong(what, f"{why} has stopped", see)
     elif old:
-        why = "proposals go on being made from them: P2.9 no longer writes these"
-        yield warning(f"{len(old):,} of {len(found):,} targets are older than 10 min: "
-                      f"{some(old)}", why, see)  # fmt: skip
+        what = f"{len(old):,} of {len(found):,} targets are older than 10 min: {some(old)}"
+        yield warning(what, f"{why} no longer writes these", see)
     for_ever = [it.symbol for it in found if it.target.ttl_sec is None and it.target.readable]
     if for_ever:
-        yield warning(
-            f"{len(for_ever):,} of {len(found):,} targets have no lifetime: {some(for_ever)}",
-            "they outlive their producer, and are proposed from for ever",
-            inspection.words.redis("expire", store.keys.at(TARGET, for_ever[0]), "300"),
-        )
+        what = f"{len(for_ever):,} of {len(found):,} targets have no lifetime: {some(for_ever)}"
+        fix = inspection.redis_cli("expire", store.keys.at(TARGET, for_ever[0]), "300")
+        yield warning(what, "they outlive their producer, and are proposed from for ever", fix)
     if not (problems or old or for_ever):
         more = len(inspection.sweep.of_spec(TARGET)) - len(found)
         yield ok(f"{len(found):,} targets, fresh and readable"
@@ -67,7 +71,7 @@ def scores(inspection: Inspection) -> Findings:
         why = "every multiplier is 1.0 and no permit is downsized: P3.1 does not run"
         level = wrong if symbols else warning
         yield level(f"no key {inspection.store.keys.pattern(EFFICIENCY)}", why,
-                    inspection.words.qtctl("config", "show", "redis"))  # fmt: skip
+                    inspection.show("redis"))  # fmt: skip
         return
     bad = list(_unusable(inspection, EFFICIENCY, found))
     yield from bad
@@ -80,22 +84,19 @@ def scores(inspection: Inspection) -> Findings:
 
 def _scores_by_reason(
     inspection: Inspection, symbols: Sequence[str], read: Mapping[str, Efficiency]
-) -> Iterator[Finding]:
-    see = inspection.words.qtctl("eff", "list")
+) -> Findings:
+    see = inspection.qtctl("eff", "list")
     missing = [symbol for symbol in symbols if symbol not in read]
     if missing:
         yield warning(f"{len(missing):,} of {len(symbols):,} symbols have no score: "
                       f"{some(missing)}", "their multiplier stays 1.0", see)  # fmt: skip
-    stale = [
-        symbol
-        for symbol, it in read.items()
-        if it.reason is EffReason.STALE and (it.age_sec or 0) > 0
-    ]
+    ages = {symbol: it.age_sec or 0.0 for symbol, it in read.items()}
+    stale = [name for name, it in read.items() if it.reason is EffReason.STALE and ages[name] > 0]
     if stale:
         level = wrong if len(stale) == len(read) else warning
         why = "they count for nothing: P3.1 has stopped, or falls behind"
         yield level(f"{len(stale):,} of {len(read):,} scores are stale: {some(stale)}", why, see)
-    ahead = {symbol: -age for symbol, it in read.items() if (age := it.age_sec or 0.0) < -2}
+    ahead = {symbol: -age for symbol, age in ages.items() if age < -2}
     if ahead:
         most = max(ahead.values())
         level = wrong if most > MAX_AHEAD_SEC else warning
@@ -111,30 +112,18 @@ def _scores_by_reason(
 
 def _unusable(
     inspection: Inspection, spec: KeySpec, found: Sequence[tuple[str, Found]]
-) -> Iterator[Finding]:
+) -> Findings:
     """Hashes that can't be read, by what is wrong with them."""
-    problems = [
-        (symbol, problem)
-        for symbol, it in found
-        if (problem := _problem(inspection, spec, it)) != ""
-    ]
-    for problem, symbols in by_problem(problems).items():
-        key = inspection.store.keys.at(spec, symbols[0])
-        why = (
-            "such a symbol gets no proposal"
-            if spec is TARGET
-            else "such a score counts for nothing: the multiplier stays 1.0, no permit is downsized"
-        )
+    kind, effect = _EFFECTS[spec]
+    problems = [(symbol, _problem(inspection, spec, it)) for symbol, it in found]
+    for problem, symbols in by_problem(each for each in problems if each[1]).items():
+        keys, why = [inspection.store.keys.at(spec, symbol) for symbol in symbols], effect
+        command = inspection.redis_cli("hgetall", keys[0])
         if problem.startswith("is no hash"):
-            # HSET on another type fails for ever: only when the key is gone can it be written.
-            keys = [inspection.store.keys.at(spec, symbol) for symbol in symbols[:10]]
-            command = inspection.words.redis("del", *keys)
+            # HSET on another type always fails: only when the key is gone can it be written.
+            command = inspection.redis_cli("del", *keys[:10])
             why += "; its producer can't write it either, until the key is gone"
-        else:
-            command = inspection.words.redis("hgetall", key)
-        keys_shown = some(inspection.store.keys.at(spec, symbol) for symbol in symbols)
-        kind = "targets" if spec is TARGET else "scores"
-        what = f"{len(symbols):,} of {len(found):,} {kind}: {problem} ({keys_shown})"
+        what = f"{len(symbols):,} of {len(found):,} {kind}: {problem} ({some(keys)})"
         yield wrong(what, why, command)
     if len(inspection.sweep.of_spec(spec)) > SYMBOLS_LOOKED_AT:
         yield unknown(f"only {SYMBOLS_LOOKED_AT:,} of them were looked at")
@@ -156,10 +145,10 @@ def _problem(inspection: Inspection, spec: KeySpec, it: Found) -> str:
     if not problem:
         return ""
     who = producer(spec.writer, fields)
-    missing = problem.removeprefix("has no ") if problem.startswith("has no ") else ""
+    _, _, missing = problem.partition("has no ")
     if problem == "has neither ts nor timestamp":
         missing = "timestamp"
-    became = renamed(fields, missing, _KNOWN[spec]) if missing else None
+    became = renamed(fields, missing, _KNOWN[spec])
     if became:
         return f"{problem} but {became!r}: {who} has renamed it"
     return f"{problem}, written by {who}"
@@ -174,8 +163,3 @@ def _assessed(inspection: Inspection, it: Found) -> Efficiency:
 def _target_age(inspection: Inspection, it: Symbol) -> float:
     at = numbers.epoch(it.target.readable.get("timestamp", ""))
     return 0.0 if at is None else inspection.now - at
-
-
-def _walked(inspection: Inspection) -> str:
-    sweep = inspection.sweep
-    return f"{sweep.looked_at:,} keys looked at" + (f" of {sweep.of:,}" if sweep.of else "")

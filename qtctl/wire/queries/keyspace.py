@@ -33,6 +33,12 @@ class Sweep(msgspec.Struct, frozen=True):
         """Those of one template."""
         return self.names[spec.template]
 
+    @property
+    def walked(self) -> str:
+        """`1,000 of 5,000 keys looked at`."""
+        of = "" if self.of is None or self.complete else f" of {self.of:,}"
+        return f"{self.looked_at:,}{of} keys looked at"
+
 
 class PermitKey(msgspec.Struct, frozen=True):
     """A permit by its key. encoding: `json`, `hash`, or `other` for what is no permit at all;
