@@ -126,7 +126,7 @@ def test_no_governor_is_told_with_how_long_a_plan_waits(cli: Cli, store: Store) 
     waited(store, 180)
     found = why(cli)
     assert found["cause"] == "no_governor"
-    assert found["sentence"] == "No governor runs on this Redis, and p1 waits since 3 min."
+    assert found["sentence"] == "No governor is running on this Redis, and p1 has been waiting 3 min."
     assert "plan_waiting" in also(found)
     assert found["group"] == {"there": False, "lag": None, "pending": 0}
     assert found["verdicts"][0]["verdict"] == "waiting"
@@ -179,7 +179,7 @@ def test_a_plan_that_redis_refuses_to_settle_is_pending(
         until(lambda: store.run("XPENDING", store.keys.plans, GROUP)[0] == 1)
         found = why(cli)
     assert found["cause"] == "plan_waiting"
-    assert "p1 was delivered and is pending since" in found["sentence"]
+    assert "p1 was delivered and has been pending for" in found["sentence"]
     assert found["command"] in ("qtctl group list", "qtctl tail plans -n 20 BTCUSDT")
 
 
@@ -197,7 +197,7 @@ def test_a_plan_that_nobody_took_yet_waits_with_the_lag(cli: Cli, store: Store, 
     store.run("HSET", record, "last_pass_at", store.now_ms() // 1000, "settings", "{}")
     found = why(cli)
     assert found["cause"] == "plan_waiting"
-    assert found["sentence"].startswith("p1 waits in the stream since ")
+    assert found["sentence"].startswith("p1 has been waiting ")
     assert found["sentence"].endswith(f"the governors' lag is {lag}.")
 
 
@@ -210,7 +210,7 @@ def test_no_target_is_told_where_no_plan_was_seen(cli: Cli, store: Store) -> Non
     found = why(cli)
     assert found["cause"] == "no_target"
     key = "quantum:allocation:target:BTCUSDT"
-    assert found["sentence"] == f"P2.9 writes no target for BTCUSDT: {key} is not there."
+    assert found["sentence"] == f"P2.9 writes no target for BTCUSDT: {key} does not exist."
 
 
 @pytest.mark.usefixtures("governor")
@@ -420,10 +420,10 @@ def test_a_repeated_plan_id_says_what_became_of_its_permit(cli: Cli, store: Stor
     for _ in range(2):
         send(store, fields())
         serve(cli)
-    assert re.search(r"\(issued [\d.]+ s ago, it is still there\)", blocked(cli, "duplicate_plan"))
+    assert re.search(r"\(issued [\d.]+ s ago, still open\)", blocked(cli, "duplicate_plan"))
     send(store, fields(decision="SKIP"))
     serve(cli)
-    assert "it was withdrawn" in blocked(cli, "plan_conflict")
+    assert ", withdrawn)" in blocked(cli, "plan_conflict")
 
 
 # Permits --------------------------------------------------------------------------------------
@@ -438,7 +438,7 @@ def test_a_permit_just_issued_is_open(cli: Cli, store: Store) -> None:
     permitted(cli, store)
     found = why(cli)
     assert found["cause"] == "permit_open"
-    assert found["sentence"].startswith("Nothing blocked it: p1 has just got its permit, with ")
+    assert found["sentence"].startswith("Nothing blocked it: p1 has just got its permit, which expires in ")
     assert found["permits"] == {
         "issued": 1, "open": 1, "withdrawn": 0, "taken": 0, "taken_or_expired": 0, "late": 0
     }  # fmt: skip
@@ -449,7 +449,7 @@ def test_a_permit_that_nobody_takes_is_told(cli: Cli, store: Store) -> None:
     make_older(store, "p1", 180)
     found = why(cli)
     assert found["cause"] == "permit_untaken"
-    assert "the permit of p1 is there since 3 min and nobody has taken it" in found["sentence"]
+    assert "the permit of p1 has been open for 3 min and nobody has taken it" in found["sentence"]
     assert found["command"] == "qtctl permit show p1"
 
 
@@ -477,7 +477,7 @@ def test_a_permit_whose_time_is_over_was_taken_or_ran_out_and_nobody_can_tell(
     found = why(cli)
     assert found["cause"] == "taken_or_expired"
     assert (
-        "p1 got its permit 5 min ago; whether it was taken or ran out can't be told"
+        "p1 got its permit 5 min ago; whether it was taken or expired is unknown"
         in (found["sentence"])
     )
     assert found["permits"]["taken_or_expired"] == 1
@@ -499,7 +499,7 @@ def test_a_withdrawn_permit_is_told_with_its_time(cli: Cli, store: Store) -> Non
     store.run("HSET", store.keys.at(DECISION, "p1"), "withdrawn_at", now)
     found = why(cli)
     assert found["cause"] == "permit_withdrawn"
-    assert "Nothing blocked p1, and its permit was withdrawn " in found["sentence"]
+    assert "Nothing blocked p1, but its permit was withdrawn " in found["sentence"]
 
 
 def test_a_permit_that_came_too_late_is_told(cli: Cli, store: Store) -> None:

@@ -1,4 +1,4 @@
-"""The command that `qtctl why` ends with: what mends a cause, or shows more."""
+"""The command that `qtctl why` ends with: how to fix the cause, or shows more."""
 
 import shlex
 
@@ -9,20 +9,20 @@ from qtctl.domain.names import plan_id_problem
 from qtctl.domain.reasons import Reason
 
 
-def next_command(cause: str, told: Narrator) -> str:
-    """The command line that mends it, or shows more."""
-    facts = told.facts
+def next_command(cause: str, it: Narrator) -> str:
+    """The command that fixes it, or shows more."""
+    facts = it.facts
     command = COMMANDS.get(cause)
     if command is not None:
         return command.format(
             symbol=_word(facts.symbol),
             since=f"{facts.since_sec:.0f}",
-            resume=_resume(told),
+            resume=_resume(it),
         )
     if facts.last is None or plan_id_problem(facts.last.plan_id) is not None:
         return f"qtctl tail plans -n 20 {_word(facts.symbol)}"
     verb = "permit show" if cause in _PERMITS_THERE else "plan show"
-    return f"qtctl {verb} {_what_if(cause, told)}{_word(facts.last.plan_id)}"
+    return f"qtctl {verb} {_what_if(cause, it)}{_word(facts.last.plan_id)}"
 
 
 _RESUME = "qtctl resume {resume}"
@@ -55,17 +55,17 @@ def _word(text: str) -> str:
     return f"-- {shlex.quote(text)}" if text.startswith("-") else shlex.quote(text)
 
 
-def _resume(told: Narrator) -> str:
+def _resume(it: Narrator) -> str:
     """What another system has set is not ours to take back: what is in the way is only shown."""
-    kill = told.facts.kill
+    kill = it.facts.kill
     dry_run = "" if kill.since is not None else "--dry-run "
     symbol = f" {_word(kill.symbol)}" if kill.symbol else ""
     return f"{dry_run}--reason '…'{symbol}"
 
 
-def _what_if(cause: str, told: Narrator) -> str:
+def _what_if(cause: str, it: Narrator) -> str:
     """For a rate: the least limit under which that gate would have let it pass."""
-    check, gate = told.facts.check, _BY_WORD.get(cause)
+    check, gate = it.facts.check, _BY_WORD.get(cause)
     if gate is None or gate.wait is None or check is None:
         return ""
     assert isinstance(check.value, int | float), "it blocked by a number"

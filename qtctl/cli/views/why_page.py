@@ -58,14 +58,14 @@ def record(ctx: Context, store: Store, answer: Answer) -> dict[str, Any]:
     """The answer as JSON has it."""
     facts = answer.facts
     utc = ctx.utc or ctx.output != "table"
-    told = Narrator(facts, store.keys.at(TARGET, facts.symbol), utc)
+    it = Narrator(facts, store.keys.at(TARGET, facts.symbol), utc)
     first, *also = causes(facts)
     return {
         "symbol": facts.symbol,
         "now": round(facts.now, 3),
         "since_s": facts.since_sec,
-        **_said(first, told),
-        "also": [_said(cause, told) for cause in also],
+        **_answer(first, it),
+        "also": [_answer(cause, it) for cause in also],
         **_state(answer),
         "plans": _plans_json(facts),
         "verdicts": _verdicts(facts),
@@ -73,11 +73,11 @@ def record(ctx: Context, store: Store, answer: Answer) -> dict[str, Any]:
     }
 
 
-def _said(cause: str, told: Narrator) -> dict[str, str]:
+def _answer(cause: str, it: Narrator) -> dict[str, str]:
     return {
         "cause": cause,
-        "sentence": sentence(cause, told),
-        "command": next_command(cause, told),
+        "sentence": sentence(cause, it),
+        "command": next_command(cause, it),
     }
 
 
