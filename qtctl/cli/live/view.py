@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rich.text import Text
+
 from qtctl.cli.live import drawing
-from qtctl.cli.live.drawing import Line, Span, line
 from qtctl.cli.live.poller import Row, TopSnapshot
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, age, money, number, percent, size_hint, text, ttl
@@ -121,45 +122,45 @@ class View:
 
 def frame(
     view: View, seen: TopSnapshot, now: float, width: int, height: int, utc: bool
-) -> list[Line]:
+) -> list[Text]:
     """The whole screen, `height` lines; now: monotonic, as in `seen`."""
     lines = [_title(view, seen, now, utc), *_head(seen.overall, height)]
     room = max(0, height - len(lines) - 1)
     if view.helping:
-        body: list[Line] = [line(""), *(line(each) for each in HELP)]
+        body: list[Text] = [Text(), *(Text(each) for each in HELP)]
     elif width >= WIDE:
         body = _wide(view, seen, now, width, room, utc)
     else:
         body = _narrow(view, seen, now, width, room, utc)
     lines = [*lines, *body[:room]][: max(0, height - 1)]
-    lines += [line("")] * (height - 1 - len(lines))
-    return [drawing.fitted(each, width) for each in (*lines, line(_footer(view), "reverse"))]
+    lines += [Text()] * (height - 1 - len(lines))
+    return [drawing.fitted(each, width) for each in (*lines, Text(_footer(view), "reverse"))]
 
 
 def _narrow(
     view: View, seen: TopSnapshot, now: float, width: int, room: int, utc: bool
-) -> list[Line]:
+) -> list[Text]:
     permits = _permits(view, seen, now)
     # Two blank lines and two headers; symbols get what permits leave.
     rows = max(0, room - 4)
     most = max(1, round(rows * 0.4))
     symbols = rows - min(most, max(1, len(permits)))
     return [
-        line(""),
+        Text(),
         *_permit_table(permits, most, width, utc),
-        line(""),
+        Text(),
         *_symbol_table(view, seen, max(symbols, 1), width, utc),
     ]
 
 
 def _wide(
     view: View, seen: TopSnapshot, now: float, width: int, room: int, utc: bool
-) -> list[Line]:
+) -> list[Text]:
     left = width * 11 // 20
     rows = max(1, room - 2)
     symbols = _symbol_table(view, seen, rows, left, utc)
-    permits = _permit_table(_permits(view, seen, now), rows, width - left - 4, utc)
-    return [line(""), *drawing.beside(symbols, left, permits)]
+    permits = _permit_table(_permits(view, seen, now), rows, width - left - drawing.MARGIN, utc)
+    return [Text(), *drawing.beside(symbols, left, permits)]
 
 
 def _permits(view: View, seen: TopSnapshot, now: float) -> list[Row]:
@@ -174,16 +175,16 @@ def _permits(view: View, seen: TopSnapshot, now: float) -> list[Row]:
     return [row for row in rows if row["ttl_s"] == -1 or row["ttl_s"] > 0]
 
 
-def _permit_table(rows: list[Row], most: int, width: int, utc: bool) -> list[Line]:
+def _permit_table(rows: list[Row], most: int, width: int, utc: bool) -> list[Text]:
     if not rows:
-        return [line("no open permits", "bold")]
+        return [Text("no open permits", "bold")]
     return drawing.table(rows[:most], _titled(PERMITS, _counted(rows, most, "permit")), width, utc)
 
 
-def _symbol_table(view: View, seen: TopSnapshot, most: int, width: int, utc: bool) -> list[Line]:
+def _symbol_table(view: View, seen: TopSnapshot, most: int, width: int, utc: bool) -> list[Text]:
     rows = view.listed(seen.symbols)
     if not rows:
-        return [line("no symbols that fit the filter" if seen.symbols else "no targets", "bold")]
+        return [Text("no symbols that fit the filter" if seen.symbols else "no targets", "bold")]
     view.offset = min(view.offset, max(0, len(rows) - most))
     shown = rows[view.offset : view.offset + most]
     title = _counted(rows, most, "symbol")
@@ -225,14 +226,16 @@ def permit_line(row: Row) -> str:
     return " ".join(escape(str(part)) for part in parts if part)
 
 
-def _title(view: View, seen: TopSnapshot, now: float, utc: bool) -> Line:
+def _title(view: View, seen: TopSnapshot, now: float, utc: bool) -> Text:
     """Where and when; while Redis does not answer that stands in its place, so nothing moves."""
     if seen.away_since is not None:
-        return line(escape(_away(seen, now, utc)), "reverse")
+        return Text(escape(_away(seen, now, utc)), "reverse")
     at = format.moment(seen.overall.at, utc)
-    paused = [Span("PAUSED", "reverse"), Span("  ")] if view.paused else []
+    paused = Text.assemble(("PAUSED", "reverse"), "  ") if view.paused else Text()
     # Where it is may be long, and is cut first.
-    return [Span(f"qtctl top  {at}  ", "bold"), *paused, Span(escape(seen.overall.where), "bold")]
+    return Text.assemble(
+        (f"qtctl top  {at}  ", "bold"), paused, (escape(seen.overall.where), "bold")
+    )
 
 
 def _away(seen: TopSnapshot, now: float, utc: bool) -> str:
@@ -241,7 +244,7 @@ def _away(seen: TopSnapshot, now: float, utc: bool) -> str:
     return f"NO ANSWER for {away}, as of {at}: {seen.problem}"
 
 
-def _head(found: Overall, height: int) -> list[Line]:
+def _head(found: Overall, height: int) -> list[Text]:
     lines = [_service(it) for it in _worst_first(found.services)[:MOST_SERVICES]]
     if len(found.services) > MOST_SERVICES:
         left = _worst_first(found.services)[MOST_SERVICES:]
@@ -276,22 +279,21 @@ def _worst_first(services: Sequence[Service]) -> list[Service]:
     return sorted(services, key=lambda it: it.well)
 
 
-def _service(it: Service) -> Line:
+def _service(it: Service) -> Text:
     passed = (
         "" if it.last_pass_age_s is None else f"last pass {format.span(it.last_pass_age_s)} ago"
     )
     state = page.state(it)
-    name = [Span(f"{escape(it.name)}  ")] if it.name else []
-    return [
-        Span(f"{it.service:<13}", "bold"),
-        *name,
-        Span(escape(state), "" if it.well else "bold red"),
-        Span(f", {passed}" if passed and it.state != "late" else ""),
-    ]
+    return Text.assemble(
+        (f"{it.service:<13}", "bold"),
+        f"{escape(it.name)}  " if it.name else "",
+        (escape(state), "" if it.well else "bold red"),
+        f", {passed}" if passed and it.state != "late" else "",
+    )
 
 
-def _labelled(title: str, value: str, style: str = "") -> Line:
-    return [Span(f"{title:<13}", "bold"), Span(escape(value), style)]
+def _labelled(title: str, value: str, style: str = "") -> Text:
+    return Text.assemble((f"{title:<13}", "bold"), (escape(value), style))
 
 
 def _footer(view: View) -> str:

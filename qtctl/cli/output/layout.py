@@ -43,5 +43,11 @@ def fit(columns: Sequence[Column], natural: Sequence[int], limit: int) -> Fit | 
     return Fit(tuple(kept), tuple(widths))
 
 
+def squeeze(columns: Sequence[Column], natural: Sequence[int], limit: int) -> Fit:
+    """Fit columns where rows can't take another form: at worst the important ones overflow."""
+    important = tuple(i for i, column in enumerate(columns) if not column.drop)
+    return fit(columns, natural, limit) or Fit(important, tuple(natural[i] for i in important))
+
+
 def _total(widths: Sequence[int], kept: Sequence[int]) -> int:
     return sum(widths[i] for i in kept) + GAP * max(0, len(kept) - 1)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import Column
-from qtctl.cli.output.layout import GAP, Fit, fit
+from qtctl.cli.output.layout import GAP, fit, squeeze
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 
 LONG = 1000
@@ -112,10 +113,7 @@ def room_for(
     """
     if not on_terminal(ctx):
         return tuple(columns), tuple(natural)
-    important = tuple(i for i, column in enumerate(columns) if not column.drop)
-    fitted = fit(columns, natural, terminal_width()) or Fit(
-        important, tuple(natural[i] for i in important)
-    )
+    fitted = squeeze(columns, natural, terminal_width())
     kept = tuple(columns[i] for i in fitted.kept)
     name_hidden(ctx, columns, kept)
     return kept, fitted.widths
@@ -187,6 +185,13 @@ def print_line(
     if terminal is None:
         sys.stdout.write(f"{plain_line(columns, widths, cells)}\n")
         return
+    terminal.print(styled_line(columns, widths, cells, styles), soft_wrap=True)
+
+
+def styled_line(
+    columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str], styles: Sequence[str]
+) -> "Text":
+    """One line of aligned cells in their styles, without blanks at its end."""
     from rich.text import Text
 
     line = Text()
@@ -194,7 +199,7 @@ def print_line(
         line.append(_pad(cell, width, right=column.right), style)
         line.append(" " * GAP)
     line.rstrip()
-    terminal.print(line, soft_wrap=True)
+    return line
 
 
 def _write_lines(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> None:

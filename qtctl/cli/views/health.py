@@ -1,6 +1,6 @@
-"""What `status` and `top` tell, and the JSON of `qtctl status -o json`.
+"""What `status` and `top` show, and the JSON of `qtctl status -o json`.
 
-Times are epoch seconds, `_s` are seconds; None is "can't be told".
+Times are epoch seconds, `_s` are seconds; None is unknown.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,10 @@ from qtctl.wire.queries.status import Status
 from qtctl.wire.schema.service import ServiceRecord
 
 MOST_DETAIL = 200
-
 READY = "ready"
-"""It passes, and its /readyz says so."""
+"""Its passes end in time, and its /readyz says so."""
 ALIVE = "alive"
-"""It passes; it runs on another host, or has no port, so that /readyz can't be asked."""
+"""Its passes end in time; on another host or without a port /readyz can't be asked."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Service:
 
     @property
     def well(self) -> bool:
-        """Is there nothing to do about it."""
+        """True if there is nothing to do about it."""
         return self.state in (READY, ALIVE)
 
 
@@ -136,36 +135,55 @@ class Overall:
 
 
 def of(ctx: Context, found: Status) -> Overall:
-    """What was read, as it is told; services on this host are asked whether they are ready."""
+    """What was read, as it is shown; services on this host are asked whether they are ready."""
     services: list[Service] = []
     for service in SERVICES:
         rows = [_service(it, found.now) for it in found.services if it.service == service]
-        services += rows or [_missing(service)]
+        services += rows or [Service(service, "", "missing", "", None, None, "", "", "")]
     stopped = [row for row in found.kill if row.mode.level]
-    well = all(row.well for row in services)
+    lately, group = found.lately, found.group
+    lifetimes = [round(it.ttl_sec, 3) for it in found.permits if it.ttl_sec is not None]
     return Overall(
-        ok=well and not stopped and not found.problems,
+        ok=all(row.well for row in services) and not stopped and not found.problems,
         where=ctx.where(),
         at=round(found.now, 3),
         services=services,
         redis=_redis(ctx, found),
         kill_switch=_kill_switch(stopped, ctx.utc),
-        plans=_plans(found),
-        group=_group(found),
-        permits=_permits(found),
+        plans=Plans(
+            per_minute=round(found.plans_per_minute, 2),
+            decided_per_minute=round(lately.per_minute, 2),
+            permitted=lately.permitted,
+            blocked=lately.blocked,
+            since_s=round(found.now - lately.since, 3),
+            cut=lately.cut,
+            blocks=lately.blocks,
+        ),
+        group=None
+        if group is None
+        else Group(
+            lag=group.lag,
+            pending=group.pending,
+            stuck=group.stuck,
+            consumers=None if group.consumers is None else len(group.consumers),
+        ),
+        permits=Permits(
+            open=len(found.permits),
+            next_ttl_s=min(lifetimes, default=None),
+            without_ttl=len(found.permits) - len(lifetimes),
+        ),
         problems=found.problems,
     )
 
 
 def _service(it: ServiceRecord, now: float) -> Service:
-    age = it.age_sec(now)
     state, detail = ("late", lateness(it, now)) if it.is_late(now) else _readiness(it)
     return Service(
         service=it.service,
         name=it.name,
         state=state,
         detail=detail,
-        last_pass_age_s=round(age, 3),
+        last_pass_age_s=round(it.age_sec(now), 3),
         up_s=round(max(0.0, now - it.started_at), 3),
         version=it.version,
         host=it.host,
@@ -185,15 +203,11 @@ def _readiness(it: ServiceRecord) -> tuple[str, str]:
         return ALIVE, ""
     answer = probe.ready(*place)
     if answer.who != "qtctl":
-        said = {"nobody": "nobody listens at", "silent": "no answer in time from"}
-        return "silent", f"{said.get(answer.who, 'another program is at')} {it.metrics}"
+        problem = {"nobody": "nobody listens at", "silent": "no answer in time from"}
+        return "silent", f"{problem.get(answer.who, 'another program is at')} {it.metrics}"
     if answer.ready:
         return READY, ""
     return "not_ready", answer.text.removeprefix("not ready: ")[:MOST_DETAIL]
-
-
-def _missing(service: str) -> Service:
-    return Service(service, "", "missing", "", None, None, "", "", "")
 
 
 def _redis(ctx: Context, found: Status) -> Redis:
@@ -214,37 +228,8 @@ def _kill_switch(stopped: Sequence[KillKey], utc: bool) -> KillSwitch:
     return KillSwitch(
         mode="normal" if strictest is None else strictest.value,
         told=halts.notice(stopped, utc).removeprefix("HALTED ") or "normal",
-        keys=[_key(row) for row in stopped],
+        keys=[
+            KillSwitchKey(it.key, it.value, it.mode.value, it.symbol, it.who, it.why, it.since)
+            for it in stopped
+        ],
     )
-
-
-def _key(row: KillKey) -> KillSwitchKey:
-    mode = row.mode.value
-    return KillSwitchKey(row.key, row.value, mode, row.symbol, row.who, row.why, row.since)
-
-
-def _plans(found: Status) -> Plans:
-    lately = found.lately
-    return Plans(
-        per_minute=round(found.plans_per_minute, 2),
-        decided_per_minute=round(lately.per_minute, 2),
-        permitted=lately.permitted,
-        blocked=lately.blocked,
-        since_s=round(found.now - lately.since, 3),
-        cut=lately.cut,
-        blocks=lately.blocks,
-    )
-
-
-def _group(found: Status) -> Group | None:
-    group = found.group
-    if group is None:
-        return None
-    consumers = None if group.consumers is None else len(group.consumers)
-    return Group(group.lag, group.pending, group.stuck, consumers)
-
-
-def _permits(found: Status) -> Permits:
-    left = [permit.ttl_sec for permit in found.permits]
-    ends = [round(ttl, 3) for ttl in left if ttl is not None]
-    return Permits(len(left), min(ends, default=None), len(left) - len(ends))

@@ -4,7 +4,7 @@ from typing import Any
 
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import age, number, text
-from qtctl.cli.views.health import Overall, Permits, Plans, Redis, Service
+from qtctl.cli.views.health import Overall, Plans, Redis, Service
 
 STATES = {
     "not_ready": "NOT READY",
@@ -16,38 +16,16 @@ STATES = {
 
 def state(service: Service) -> str:
     """What a service does, in words; capitals where it is not what it should."""
-    told = STATES.get(service.state, service.state)
-    return f"{told}: {service.detail}" if service.detail else told
+    word = STATES.get(service.state, service.state)
+    return f"{word}: {service.detail}" if service.detail else word
 
 
 def _style(value: Any) -> str:
     return "bold red" if str(value)[:1].isupper() else ""
 
 
-SERVICES = (
-    text("service", "service"),
-    text("name", "name"),
-    text("state", state, style=_style, fold=True),
-    age("last pass", "last_pass_age_s"),
-    age("up", "up_s", drop=2),
-    text("version", "version", drop=3),
-    text("metrics", "metrics", drop=1),
-)
-PAGE = (
-    text("redis", lambda found: redis(found.redis), fold=True),
-    text("kill switch", lambda found: kill_switch(found), fold=True, style=_style),
-    text("plans", lambda found: plans(found), fold=True),
-    text("group", lambda found: group(found), fold=True, style=_style),
-    text("permits", lambda found: permits(found), fold=True, style=_style),
-)
-BLOCKS = (
-    text("blocked because", "reason"),
-    number("plans", "plans"),
-    number("share %", "share_pct", places=1),
-)
-
-
 def blocks(found: Plans) -> list[dict[str, Any]]:
+    """Rows for BLOCKS."""
     return [
         {"reason": reason, "plans": count, "share_pct": 100 * count / found.blocked}
         for reason, count in found.blocks.items()
@@ -55,13 +33,9 @@ def blocks(found: Plans) -> list[dict[str, Any]]:
 
 
 def blocked_since(found: Plans) -> str:
+    """The title above them."""
     cut = " (the latest events; more are not counted)" if found.cut else ""
     return f"blocked in the last {format.span(found.since_s)}{cut}"
-
-
-def redis(found: Redis) -> str:
-    """Where it is, what it is, and what is wrong with it."""
-    return f"{found.url} {server(found)}"
 
 
 def server(found: Redis) -> str:
@@ -77,8 +51,8 @@ def server(found: Redis) -> str:
 
 def kill_switch(found: Overall) -> str:
     """Normal, or what is stopped, by whom and why."""
-    told = found.kill_switch.told
-    return told if found.kill_switch.mode == "normal" else f"HALTED {told}"
+    halted = "" if found.kill_switch.mode == "normal" else "HALTED "
+    return f"{halted}{found.kill_switch.told}"
 
 
 def plans(found: Overall) -> str:
@@ -106,16 +80,35 @@ def group(found: Overall) -> str:
 
 
 def permits(found: Overall) -> str:
-    """How many are open."""
+    """How many are open, and when the first of them expires."""
     if "permits" in found.problems:
         return f"UNREADABLE: {found.problems['permits']}"
-    return open_permits(found.permits)
-
-
-def open_permits(found: Permits) -> str:
-    """How many are open, and when the first of them runs out."""
-    if not found.open:
+    seen = found.permits
+    if not seen.open:
         return "none open"
-    left = "" if found.next_ttl_s is None else f", the next expires in {found.next_ttl_s:.0f} s"
-    bad = f", {found.without_ttl} WITHOUT A LIFETIME" if found.without_ttl else ""
-    return f"{found.open:,} open{left}{bad}"
+    left = "" if seen.next_ttl_s is None else f", the next expires in {seen.next_ttl_s:.0f} s"
+    bad = f", {seen.without_ttl} WITHOUT A LIFETIME" if seen.without_ttl else ""
+    return f"{seen.open:,} open{left}{bad}"
+
+
+SERVICES = (
+    text("service", "service"),
+    text("name", "name"),
+    text("state", state, style=_style, fold=True),
+    age("last pass", "last_pass_age_s"),
+    age("up", "up_s", drop=2),
+    text("version", "version", drop=3),
+    text("metrics", "metrics", drop=1),
+)
+PAGE = (
+    text("redis", lambda found: f"{found.redis.url} {server(found.redis)}", fold=True),
+    text("kill switch", kill_switch, fold=True, style=_style),
+    text("plans", plans, fold=True),
+    text("group", group, fold=True, style=_style),
+    text("permits", permits, fold=True, style=_style),
+)
+BLOCKS = (
+    text("blocked because", "reason"),
+    number("plans", "plans"),
+    number("share %", "share_pct", places=1),
+)

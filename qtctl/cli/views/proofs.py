@@ -56,7 +56,7 @@ def run(
             names = proof.fixtures.names()
             ctx.announce(f"proving the running services with symbols of our own: {names}")
             ctx.say("Closing plans of quantity 0 for them, marked qtctl-proof; all removed after.")
-            agreed(ctx, "Continue?", yes=yes, no_input=no_input)
+            agreed(ctx, "Go on?", yes=yes, no_input=no_input)
         with _interrupted_by_sigterm():
             found = proof()
         about = {} if directory is None else _about(environment, settings)
