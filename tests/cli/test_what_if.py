@@ -88,7 +88,7 @@ def test_forgotten_limits_are_said_and_nothing_is_guessed(cli: Cli, store: Store
     assert (shown["verdict"], shown["changed"], shown["gates"]) == ("", None, [])
     assert shown["unknown"] == "the limits it was judged by are forgotten"
     page = cli.ok("plan", "show", "p2", *NO_COOLDOWN).out
-    assert "can't be told: the limits it was judged by are forgotten" in page
+    assert "unknown: the limits it was judged by are forgotten" in page
     assert "result if" not in page
 
 
@@ -158,7 +158,7 @@ def test_what_changes_comes_first_then_what_cant_be_told(cli: Cli, store: Store)
     assert list(said.json[0])[-4:] == BESIDE
     assert said.err.splitlines() == [
         "3 of 6 verdicts would change: 2 to permitted (1 kill_score_critical, 1 symbol_cooldown), "
-        "1 to blocked (1 notional_per_trade_exceeded), 1 can't be told (1: the limits it was "
+        "1 to blocked (1 notional_per_trade_exceeded), 1 unknown (1: the limits it was "
         "judged by are forgotten)."
     ]
 

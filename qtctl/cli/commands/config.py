@@ -30,7 +30,12 @@ SETTINGS = (
     text("value", "value", fold=True),
     text("from", "origin", fold=True),
 )
-OVERRULED = text("instead of", lambda row: _told_overruled(row), fold=True, drop=1)
+OVERRULED = text(
+    "instead of",
+    lambda row: [f"{it['value']} ({it['origin']})" for it in row["overruled"]],
+    fold=True,
+    drop=1,
+)
 ABOUT = (
     text("setting", "key"),
     text("value", "value", fold=True),
@@ -88,7 +93,9 @@ def show(
     if ctx.output == "toml":
         sys.stdout.write(_toml(ctx, rows))
     elif ctx.output == "table" and [row["key"] for row in rows] == keys:
-        _explain(ctx, rows[0])
+        overruled = Rows(rows[0]["overruled"][::-1], STRONGER, "Overruled, the strongest first")
+        elsewhere = Lines(ELSEWHERE, "Where it can be set, the strongest first")
+        emit_one(ctx, rows[0], Fields(ABOUT), overruled, elsewhere)
     else:
         any_overruled = any(row["overruled"] for row in rows)
         emit(ctx, rows, (*SETTINGS, OVERRULED) if any_overruled else SETTINGS)
@@ -210,18 +217,6 @@ def _rows(ctx: Context) -> list[dict[str, Any]]:
     ]
 
 
-def _explain(ctx: Context, row: Mapping[str, Any]) -> None:
-    """All about one setting, on a page."""
-    overruled = list(reversed(row["overruled"]))
-    emit_one(
-        ctx,
-        row,
-        Fields(ABOUT),
-        Rows(overruled, STRONGER, "Overruled, the strongest first"),
-        Lines(ELSEWHERE, "Where it can be set, the strongest first"),
-    )
-
-
 def _password_of_url(ctx: Context) -> str | None:
     from qtctl.settings.urls import has_password
 
@@ -251,7 +246,3 @@ def _toml(ctx: Context, rows: Sequence[Mapping[str, Any]]) -> str:
     if sections.get("redis", {}).get("url", url) != url:
         ctx.warn("redis.url has a password, which is not shown: put it in before use")
     return to_toml(sections)
-
-
-def _told_overruled(row: Mapping[str, Any]) -> list[str]:
-    return [f"{each['value']} ({each['origin']})" for each in row["overruled"]]

@@ -48,9 +48,9 @@ def list_plans(
     """Decisions, the latest first.
 
     With --what-if each is judged again on its own stored facts, and only those are listed that
-    would get another verdict, then those with another reason, then those that can't be told (their
-    limits are forgotten, or their record lacks a fact). What follows is not simulated: one permit
-    more would have raised the counts of later plans. Keys are the governor's limits:
+    would get another verdict, then those with another reason, then the unknown (their limits are
+    forgotten, or their record lacks a fact). What follows is not simulated: one permit more would
+    have raised the counts of later plans. Keys are the governor's limits:
     max_exec_per_hour, max_exec_per_5min, max_opens_per_5min_total, symbol_cooldown_sec,
     reopen_cooldown_sec, max_notional_per_trade_usd, kill_score_critical, max_queue_age_sec,
     max_plan_age_sec.

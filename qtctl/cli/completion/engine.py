@@ -1,7 +1,7 @@
 """What may stand at the end of a command line: commands, options, their values, names in Redis."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,8 +44,8 @@ class Place(NamedTuple):
 
 
 def answer(words: Sequence[str], ctx: Context) -> Answer:
-    """What may follow; words: all behind `qtctl`, the last being typed. ctx: source the options are
-    that do not stand among them."""
+    """What may follow; words: all behind `qtctl`, the last being typed. ctx: the options that
+    do not stand among them."""
     *before, current = words
     place = _place(ctx.root, before)
     if place is None:
@@ -58,7 +58,7 @@ def answer(words: Sequence[str], ctx: Context) -> Answer:
 
 
 def _place(command: Any, before: Sequence[str]) -> Place | None:
-    """None where no more is expected, or what stands there is not understood."""
+    """None where nothing more is expected, or where what stands there is not understood."""
     context = typer.Context(command, info_name="qtctl", resilient_parsing=True)
     found: dict[str, list[str]] = {}
     values = 0
@@ -155,7 +155,7 @@ def _value(place: Place, param: Any, current: str, ctx: Context) -> Answer:
     return NOTHING if look is None else _names(place.found, look, current, ctx)
 
 
-def _kept(options: Iterator[Option], current: str) -> Answer:
+def _kept(options: Iterable[Option], current: str) -> Answer:
     kept = ((word, help) for word, help in options if word.startswith(current))
     return Answer("words", [(word, " ".join(help.split())) for word, help in kept])
 
@@ -168,7 +168,7 @@ def _keys(current: str) -> Answer:
 
     options = dict.fromkeys((field.section for field in fields()), "")
     options.update({field.path: field.description for field in fields()})
-    return _kept(iter(options.items()), current)
+    return _kept(options.items(), current)
 
 
 def _assignments(current: str) -> Answer:
@@ -200,12 +200,10 @@ def _deployments(given: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _names(given: Mapping[str, Sequence[str]], look: str, head: str, ctx: Context) -> Answer:
-    """What Redis has, by the options that stand on the line; nothing where it takes too long.
+    """What `look`, a function of `wire.queries.completion`, finds by the options on the line.
 
-    look: a function of `wire.queries.completion`.
-
-    Asked in a thread of its own: to find out that a host is not there can take long, and can't be
-    interrupted.
+    Asked in a thread, and given up after PATIENCE_SEC: waiting for a host that is not there can't
+    be interrupted.
     """
     found: list[str] = []
     asked = Context(
@@ -242,17 +240,10 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("tail", "STREAM"): ("proposed", "plans", "events", "rejected"),
     ("", "STREAM"): ("plans", "proposed", "events", "rejected"),
     ("proof", "STEP"): ("step1", "step2", "all"),
-    ("bench", "SUITE"): (
-        "allocation",
-        "governor",
-        "governors",
-        "latency",
-        "memory",
-        "startup",
-        "all",
-    ),
+    ("bench", "SUITE"): ("allocation", "governor", "governors", "latency", "memory", "startup",
+                         "all"),
     ("inject plan", "SIDE"): ("BUY", "SELL"),
-}
+}  # fmt: skip
 """Fixed words, by the command ("" is any) and the metavar of the argument or option."""
 SETTINGS: dict[str, Callable[[str], Answer]] = {
     "KEY": _keys,

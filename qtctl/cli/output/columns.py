@@ -18,6 +18,7 @@ Piped output and JSON never lose anything.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from qtctl import clock
@@ -61,47 +62,39 @@ class Column:
         return self.style if isinstance(self.style, str) else self.style(self.value(row))
 
 
-def text(title: str, key: Key, **more: Any) -> Column:
-    """Any text or value as it is, escaped."""
-    return Column(title, key, lambda value, utc: format.text(value), **more)
+def _kind(show: Callable[[Any], str], **usual: Any) -> Callable[..., Column]:
+    """A kind of column: what makes one from its title, its key and what is not as usual."""
+
+    def column(title: str, key: Key, **more: Any) -> Column:
+        return Column(title, key, lambda value, utc: show(value), **{**usual, **more})
+
+    return column
 
 
-def size_hint(key: Key, **more: Any) -> Column:
-    """What a score makes of a permit's size."""
-    show = format.size_hint
-    return Column("size hint", key, lambda value, utc: show(value), style=action_style, **more)
+def _sign_style(value: Any) -> str:
+    number = format.as_number(value)
+    return "" if not number else "green" if number > 0 else "red"
+
+
+text = _kind(format.text)
+"""Any text or value as it is, escaped."""
+money = _kind(format.money, right=True)
+"""An amount in USD."""
+change = _kind(format.change, right=True, style=_sign_style)
+"""A change in USD, with its sign."""
+percent = _kind(format.percent, right=True, style=_sign_style)
+"""A change in percent, with its sign."""
+age = _kind(format.span, right=True)
+"""Seconds since something, or until it."""
+ttl = _kind(format.ttl, right=True)
+"""Seconds until a key expires."""
+size_hint = partial(_kind(format.size_hint, style=action_style), "size hint")
+"""What a score makes of a permit's size."""
 
 
 def number(title: str, key: Key, places: int = 0, **more: Any) -> Column:
     """A number with thousands and a fixed count of decimals."""
     return Column(title, key, lambda value, utc: format.fixed(value, places), right=True, **more)
-
-
-def money(title: str, key: Key, **more: Any) -> Column:
-    """An amount in USD."""
-    return number(title, key, places=2, **more)
-
-
-def change(title: str, key: Key, **more: Any) -> Column:
-    """A change in USD, with its sign."""
-    show = format.change
-    return Column(title, key, lambda value, utc: show(value), right=True, **_signed(more))
-
-
-def percent(title: str, key: Key, **more: Any) -> Column:
-    """A change in percent, with its sign."""
-    show = format.percent
-    return Column(title, key, lambda value, utc: show(value), right=True, **_signed(more))
-
-
-def age(title: str, key: Key, **more: Any) -> Column:
-    """Seconds since something, or until it."""
-    return Column(title, key, lambda value, utc: format.span(value), right=True, **more)
-
-
-def ttl(title: str, key: Key, **more: Any) -> Column:
-    """Seconds that a key has left."""
-    return Column(title, key, lambda value, utc: format.ttl(value), right=True, **more)
 
 
 def moment(title: str, key: Key, **more: Any) -> Column:
@@ -112,12 +105,3 @@ def moment(title: str, key: Key, **more: Any) -> Column:
 def recent(title: str, key: Key, **more: Any) -> Column:
     """A time in a list of latest things: today's without the date."""
     return Column(title, key, lambda value, utc: format.recent(value, clock.now(), utc), **more)
-
-
-def _signed(more: dict[str, Any]) -> dict[str, Any]:
-    return {"style": _sign_style, **more}
-
-
-def _sign_style(value: Any) -> str:
-    number = format.as_number(value)
-    return "" if not number else "green" if number > 0 else "red"

@@ -95,7 +95,7 @@ def show(
     if again is not None:
         new = [] if again.judgement is None else _gates(again.judgement)
         json["what_if"] = what_if.shown_again(decision, again, changes) | {"gates": new}
-        head += (text("what if", lambda row: what_if.told(again, changes), style="bold"),)
+        head += (text("what if", lambda row: what_if.describe(again, changes), style="bold"),)
         if new:
             rows, columns = (
                 _side_by_side(rows, [_gate_row(gate, kind) for gate in new]),

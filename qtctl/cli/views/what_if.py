@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtctl.cli.output.columns import age, money, recent, text
-from qtctl.domain.gates import Limits
 from qtctl.domain.what_if import LIMIT_NAMES, Again, Changes, Recorded, again
 from qtctl.errors import ConfigError, UsageError
 from qtctl.settings.catalog import by_path, checked, from_text
@@ -47,30 +46,27 @@ def _limit_name(key: str) -> str:
     )
 
 
-def shown_changes(changes: Changes) -> str:
-    """`max_exec_per_hour=5, kill_score_critical=0.9`."""
-    return ", ".join(f"{name}={value:.10g}" for name, value in changes.items())
-
-
 def judged_again(
     store: Store, decisions: Sequence[Mapping[str, str]], changes: Changes
 ) -> list[Again]:
     """Each of these records judged again, in their order."""
     known = limits_by_digest(store, (row.get("limits", "") for row in decisions))
-    return [again_of(row, known[row.get("limits", "")], changes) for row in decisions]
-
-
-def again_of(decision: Mapping[str, str], limits: Limits | None, changes: Changes) -> Again:
-    """One record judged again; limits are those it was judged by, None where forgotten."""
-    verdict, reason = decision.get("verdict", ""), decision.get("reason", "")
-    return again(
-        Recorded(verdict, reason, facts_of(decision), limits, unrecorded(decision)), changes
+    recorded = (
+        Recorded(
+            row.get("verdict", ""),
+            row.get("reason", ""),
+            facts_of(row),
+            known[row.get("limits", "")],
+            unrecorded(row),
+        )
+        for row in decisions
     )
+    return [again(each, changes) for each in recorded]
 
 
 def fields_of(decision: Mapping[str, str], again: Again) -> dict[str, Any]:
-    """What the JSON of a decision has more: the other verdict and reason ("" where it can't be
-    told), whether the verdict changes (null likewise), and why it can't be told."""
+    """What --what-if adds to the JSON of a decision: the other verdict and reason ("" if unknown),
+    whether the verdict changes (null if unknown), and why it is unknown."""
     new = again.judgement
     return {
         "what_if_verdict": "" if new is None else new.verdict.value,
@@ -82,18 +78,17 @@ def fields_of(decision: Mapping[str, str], again: Again) -> dict[str, Any]:
 
 def shown_again(decision: Mapping[str, str], again: Again, changes: Changes) -> dict[str, Any]:
     """The JSON of one decision judged again: limits as asked, verdict, reason, changed, unknown."""
-    fields = fields_of(decision, again)
-    return {"limits": dict(changes)} | {
-        name.removeprefix("what_if_"): value for name, value in fields.items()
-    }
+    fields = fields_of(decision, again).items()
+    return {"limits": dict(changes), **{name.removeprefix("what_if_"): it for name, it in fields}}
 
 
-def told(again: Again, changes: Changes) -> str:
+def describe(again: Again, changes: Changes) -> str:
     """The other verdict in one line."""
     new = again.judgement
     if new is None:
-        return f"can't be told: {again.unknown}"
-    return f"{new.verdict.value}, {new.reason.value}, under {shown_changes(changes)}"
+        return f"unknown: {again.unknown}"
+    limits = ", ".join(f"{name}={value:.10g}" for name, value in changes.items())
+    return f"{new.verdict.value}, {new.reason.value}, under {limits}"
 
 
 # The list --------------------------------------------------------------------------------------
@@ -103,14 +98,14 @@ def compared(
     store: Store, decisions: Sequence[Mapping[str, str]], changes: Changes
 ) -> list[dict[str, Any]]:
     """The decisions with the other verdict beside their own: those whose verdict changes first,
-    then those whose reason does, then what can't be told, then the rest."""
+    then those whose reason does, then the unknown, then the rest."""
     found = judged_again(store, decisions, changes)
     rows = [{**row, **fields_of(row, again)} for row, again in zip(decisions, found, strict=True)]
     return sorted(rows, key=_rank)
 
 
 def differs(row: Mapping[str, Any]) -> bool:
-    """Is there anything to see: another verdict or reason, or none that can be told."""
+    """True for another verdict or reason, or an unknown one."""
     return _rank(row) < _SAME
 
 
@@ -138,8 +133,8 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
         parts.append(f"{ranks[1]:,} {stay} blocked for another reason")
     if ranks[2]:
         why = Counter(row["what_if_unknown"] for row in rows if _rank(row) == 2)
-        told = "; ".join(f"{count:,}: {text}" for text, count in why.most_common())
-        parts.append(f"{ranks[2]:,} can't be told ({told})")
+        listed = "; ".join(f"{count:,}: {text}" for text, count in why.most_common())
+        parts.append(f"{ranks[2]:,} unknown ({listed})")
     listed = f": {', '.join(parts)}" if parts else ""
     few = "verdict" if len(rows) == 1 else "verdicts"
     return f"{ranks[0]:,} of {len(rows):,} {few} would change{listed}."
@@ -178,7 +173,7 @@ LISTED = (
     text(
         "would be",
         lambda row: (
-            f"can't be told: {row['what_if_unknown']}"
+            f"unknown: {row['what_if_unknown']}"
             if row["what_if_unknown"]
             else _in_words(row["what_if_verdict"], row["what_if_reason"])
         ),
