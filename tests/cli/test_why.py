@@ -126,7 +126,8 @@ def test_no_governor_is_told_with_how_long_a_plan_waits(cli: Cli, store: Store) 
     waited(store, 180)
     found = why(cli)
     assert found["cause"] == "no_governor"
-    assert found["sentence"] == "No governor is running on this Redis, and p1 has been waiting 3 min."
+    sentence = "No governor is running on this Redis, and p1 has been waiting 3 min."
+    assert found["sentence"] == sentence
     assert "plan_waiting" in also(found)
     assert found["group"] == {"there": False, "lag": None, "pending": 0}
     assert found["verdicts"][0]["verdict"] == "waiting"
@@ -438,7 +439,7 @@ def test_a_permit_just_issued_is_open(cli: Cli, store: Store) -> None:
     permitted(cli, store)
     found = why(cli)
     assert found["cause"] == "permit_open"
-    assert found["sentence"].startswith("Nothing blocked it: p1 has just got its permit, which expires in ")
+    assert " p1 has just got its permit, which expires in " in found["sentence"]
     assert found["permits"] == {
         "issued": 1, "open": 1, "withdrawn": 0, "taken": 0, "taken_or_expired": 0, "late": 0
     }  # fmt: skip
