@@ -1,18 +1,4 @@
-"""Every error that qtctl raises on purpose, and the exit code that each ends with.
-
-::
-
-    QtctlError               1   one line that says what is wrong and what to do
-    ├── NotFoundError        1   what was asked for is not there
-    ├── UsageError           2   an argument or option that makes no sense
-    ├── RedisUnreachable     3   no server, or a server that does not answer in time
-    ├── RefusedError         4   refused for safety; the message says how to override it
-    ├── ConfigError          5   a setting that is unknown, of a wrong type, or impossible
-    └── WireError            1   Redis answered, and the answer is an error or makes no sense
-        ├── WrongTypeError       a key holds another type than the contract says
-        ├── NoPermissionError    the ACL user may not do this
-        └── ServerRefusedError   out of memory, read-only replica, loading, script unknown, …
-"""
+"""Every error that qtctl raises on purpose, and the exit code that each ends with."""
 
 
 class QtctlError(Exception):

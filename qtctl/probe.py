@@ -8,6 +8,7 @@ import http.client
 import io
 import re
 import socket
+from types import SimpleNamespace
 
 import msgspec
 
@@ -22,15 +23,15 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}
 
 
 class Page(msgspec.Struct, frozen=True):
-    """An answer: status 0 where there was none, and body then says why."""
+    """An answer; where there was none, status is 0 and body is the reason."""
 
     status: int
     body: str
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """What /readyz says. who: `nobody`, `qtctl`, `other` or `silent` (it takes the connection and
-    does not answer in time); text: its line, where it is ours."""
+    """The answer of /readyz. who: `nobody`, `qtctl`, `other` or `silent` (it accepts a connection
+    and does not answer in time); text: its line, where it is ours."""
 
     who: str
     ready: bool = False
@@ -85,7 +86,7 @@ def get(host: str, metrics: str, path: str) -> Page:
 
 
 def ready(host: str, port: int) -> Readiness:
-    """What /readyz of a port on this host says. Never raises."""
+    """The answer of /readyz on a port of this host. Never raises."""
     if not is_here(host):
         return Readiness("nobody")
     try:
@@ -122,17 +123,8 @@ def _exchange(host: str, port: int, path: str, most: int) -> http.client.HTTPRes
             whole += part
             if len(whole) > most:
                 raise _Endless(f"more than {most:,} bytes")
-    reply = http.client.HTTPResponse(_Read(bytes(whole)))  # type: ignore[arg-type]
+    # All that the parser of http.client asks of a socket is a file to read from.
+    received = SimpleNamespace(makefile=lambda _mode: io.BytesIO(whole))
+    reply = http.client.HTTPResponse(received)  # type: ignore[arg-type]
     reply.begin()
     return reply
-
-
-class _Read:
-    """What was received, as the parser of http.client takes it."""
-
-    def __init__(self, whole: bytes) -> None:
-        self._whole = whole
-
-    def makefile(self, _mode: str) -> io.BytesIO:
-        """The one thing that it asks of a socket."""
-        return io.BytesIO(self._whole)

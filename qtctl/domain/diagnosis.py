@@ -1,12 +1,13 @@
 """Why there was no trade: from what is known of a symbol to the one cause, and what else is wrong.
 
-The way of a plan is target, plan, governor, gates, permit, consumer; the rules stand in that order,
-but for the kill switch and the governor, which stop everything. What is known of the plans is
-summed up by the last of them that was meant to be carried out.
+A plan passes target, plan, governor, gates, permit, consumer. The rules stand in that order, but
+for the kill switch and the governor, which stop everything. The last plan that was meant to be
+carried out stands for all of them.
 """
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,7 +18,7 @@ from qtctl.domain.reasons import Kind, Reason, Verdict
 TARGET_FRESH_SEC = 300.0
 """P2.9 writes its targets with this lifetime."""
 CONSUMER_WAITS_SEC = 1.2
-"""The Apply Layer looks for a permit so long, then gives the plan up."""
+"""How long the Apply Layer looks for a permit before it gives the plan up."""
 
 
 class Cause(StrEnum):
@@ -65,7 +66,7 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def there(self) -> bool:
-        """Is there anything under its key."""
+        """True where its key exists."""
         return self.usd is not None or bool(self.problem)
 
 
@@ -120,7 +121,7 @@ class PlanSeen(msgspec.Struct, frozen=True):
 
     @property
     def meant(self) -> bool:
-        """Was it meant to be carried out: sent to be, or judged, or not readable."""
+        """True for a plan that was sent to be carried out, was judged, or could not be read."""
         return self.decision == EXECUTE or self.verdict in _JUDGED
 
 
@@ -170,9 +171,10 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
 def causes(facts: Diagnosis) -> tuple[str, ...]:
     """The cause, and behind it what else is wrong; words of Cause, or a gate's reason."""
-    chosen = next((cause for cause, explains, _ in _RULES if explains(facts)), None)
+    found = [rule for rule in _RULES if rule.holds(facts)]
+    chosen = next((rule.cause for rule in found if rule.explains(facts)), None)
     first = chosen or _fate(facts)
-    also = (cause for cause, _, is_wrong in _RULES if is_wrong(facts) and cause != first)
+    also = (rule.cause for rule in found if rule.is_wrong and rule.cause != first)
     return (str(first), *map(str, also))
 
 
@@ -204,38 +206,29 @@ def permit_cause(permit: Permit, now: float) -> Cause:
     return Cause.PERMIT_OPEN if fresh else Cause.PERMIT_UNTAKEN
 
 
-Rule = tuple[Cause, Callable[[Diagnosis], bool], Callable[[Diagnosis], bool]]
-"""The cause, does it explain that there was no trade, and is it wrong at all."""
+Holds = Callable[[Diagnosis], bool]
+
+
+def _always(facts: Diagnosis) -> bool:
+    return True
+
+
+def _never(facts: Diagnosis) -> bool:
+    return False
+
+
+class Rule(NamedTuple):
+    """A cause and when it holds. explains: when that is the reason that there was no trade;
+    is_wrong: it is worth reporting beside another cause."""
+
+    cause: Cause
+    holds: Holds
+    explains: Holds = _always
+    is_wrong: bool = True
 
 
 def _nothing_judged(facts: Diagnosis) -> bool:
     return facts.last is None or bool(facts.last.waits)
-
-
-def _when(
-    is_wrong: Callable[[Diagnosis], bool], also: Callable[[Diagnosis], bool]
-) -> Callable[..., bool]:
-    return lambda facts: is_wrong(facts) and also(facts)
-
-
-def _no_governor(facts: Diagnosis) -> bool:
-    return not facts.governors
-
-
-def _stuck(facts: Diagnosis) -> bool:
-    return bool(facts.governors) and all(governor.late for governor in facts.governors)
-
-
-def _not_ready(facts: Diagnosis) -> bool:
-    return bool(facts.not_ready)
-
-
-def _waiting(facts: Diagnosis) -> bool:
-    return facts.last is not None and bool(facts.last.waits)
-
-
-def _reduce_only(facts: Diagnosis) -> bool:
-    return facts.kill.level == 1
 
 
 def _no_open_passed(facts: Diagnosis) -> bool:
@@ -245,12 +238,8 @@ def _no_open_passed(facts: Diagnosis) -> bool:
     return blocked and (last is None or last.kind != Kind.CLOSE)
 
 
-def _no_target(facts: Diagnosis) -> bool:
-    return not facts.target.there
-
-
-def _target_unreadable(facts: Diagnosis) -> bool:
-    return bool(facts.target.problem)
+def _all_late(facts: Diagnosis) -> bool:
+    return bool(facts.governors) and all(governor.late for governor in facts.governors)
 
 
 def _target_stale(facts: Diagnosis) -> bool:
@@ -262,32 +251,24 @@ def _no_plan(facts: Diagnosis) -> bool:
     return not facts.plans
 
 
-def _nameless(facts: Diagnosis) -> bool:
-    return facts.nameless > 0
-
-
 def _others_blocked(facts: Diagnosis) -> bool:
     last = facts.last
     permitted = last is not None and last.verdict == Verdict.PERMITTED
     return permitted and any(plan.verdict == Verdict.BLOCKED for plan in facts.plans)
 
 
-def _never(facts: Diagnosis) -> bool:
-    return False
-
-
-_RULES: tuple[Rule, ...] = (
-    (Cause.HALTED, lambda facts: facts.kill.level == 2, _never),
-    (Cause.NO_GOVERNOR, _when(_no_governor, _nothing_judged), _no_governor),
-    (Cause.GOVERNOR_STUCK, _when(_stuck, _nothing_judged), _stuck),
-    (Cause.GOVERNOR_NOT_READY, _when(_not_ready, _nothing_judged), _not_ready),
-    (Cause.PLAN_WAITING, _waiting, _waiting),
-    (Cause.REDUCE_ONLY, _when(_reduce_only, _no_open_passed), _reduce_only),
-    (Cause.NO_TARGET, _when(_no_target, _no_plan), _no_target),
-    (Cause.TARGET_UNREADABLE, _when(_target_unreadable, _no_plan), _target_unreadable),
-    (Cause.TARGET_STALE, _when(_target_stale, _no_plan), _target_stale),
-    (Cause.UNREADABLE_PLANS, _when(_nameless, _no_plan), _nameless),
-    (Cause.NO_PLAN, _no_plan, _never),
-    (Cause.ALL_SKIPPED, lambda facts: facts.last is None, _never),
-    (Cause.SOME_BLOCKED, _never, _others_blocked),
+_RULES = (
+    Rule(Cause.HALTED, lambda facts: facts.kill.level == 2),
+    Rule(Cause.NO_GOVERNOR, lambda facts: not facts.governors, _nothing_judged),
+    Rule(Cause.GOVERNOR_STUCK, _all_late, _nothing_judged),
+    Rule(Cause.GOVERNOR_NOT_READY, lambda facts: bool(facts.not_ready), _nothing_judged),
+    Rule(Cause.PLAN_WAITING, lambda facts: facts.last is not None and bool(facts.last.waits)),
+    Rule(Cause.REDUCE_ONLY, lambda facts: facts.kill.level == 1, _no_open_passed),
+    Rule(Cause.NO_TARGET, lambda facts: not facts.target.there, _no_plan),
+    Rule(Cause.TARGET_UNREADABLE, lambda facts: bool(facts.target.problem), _no_plan),
+    Rule(Cause.TARGET_STALE, _target_stale, _no_plan),
+    Rule(Cause.UNREADABLE_PLANS, lambda facts: facts.nameless > 0, _no_plan),
+    Rule(Cause.NO_PLAN, _no_plan, is_wrong=False),
+    Rule(Cause.ALL_SKIPPED, lambda facts: facts.last is None, is_wrong=False),
+    Rule(Cause.SOME_BLOCKED, _others_blocked, _never),
 )

@@ -1,9 +1,8 @@
 """The gates, each described once: facts and limits in, a verdict and its worksheet out.
 
-GATES is the readable statement of the rules, in their order. `wire/lua/commit_permit.lua` takes
-the same decision in the atomic step, on the facts that may change under the governor's hands; a
-property test holds the two together. Whatever else is said of a gate (units, sentences, which
-change of a limit raises risk, the tables in docs/) comes from its entry here.
+GATES states the rules, in their order. `wire/lua/commit_permit.lua` takes the same decision in the
+atomic step, on the facts that may change meanwhile; a property test holds the two together. Units,
+sentences, which change of a limit raises risk, and the tables in docs/ come from the entries here.
 
 Source: docs/rules.md#the-gates.
 """
@@ -100,7 +99,7 @@ class Wait(msgspec.Struct, frozen=True):
     window_sec: float | None = None
 
     def marks(self, limit: float) -> int:
-        """The how manieth latest mark must grow old enough."""
+        """Which mark must grow old enough, counted back from the latest (1)."""
         return 1 if self.window_sec is None else int(limit)
 
     def ends(self, at: float, limit: float) -> float:
@@ -112,15 +111,15 @@ Judge = Callable[[Facts, Limits], Line]
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is said of one gate.
+    """One gate.
 
-    blocks: why a plan is blocked, in words that stand behind "was blocked …:"; sentence: the same
-    with {value} and {limit}, and {opens} for the word open in the right number; empty where more
-    than these belong in it. facts, limits: fields of Facts and Limits. unit: stands behind value
-    and limit in a table. riskier: which change of the limit lets more pass. plan_alone: the plan
-    alone decides, so that the atomic step is handed the result. lacks: True while an open lacks
-    what the gate judges by. recorded: the decision record holds what it rests on. keeps_fact: its
-    fact is remembered for as long as the limit says and no longer.
+    blocks: why a plan is blocked, to follow "was blocked …:"; sentence: the same with {value},
+    {limit}, and {opens} for the word open in the right number, empty where these do not suffice.
+    facts, limits: fields of Facts and Limits. unit: of value and limit in a table. riskier: which
+    change of the limit lets more pass. plan_alone: the plan alone decides, so the atomic step is
+    handed the result. lacks: True for an open without what the gate judges by. recorded: the
+    decision record holds what it rests on. keeps_fact: its fact is remembered only for as long as
+    the limit says.
     """
 
     name: str
@@ -154,14 +153,6 @@ def kill_level(value: str) -> int:
     if value in NORMAL_KILL:
         return 0
     return 1 if value == REDUCE_ONLY else 2
-
-
-def _readable(facts: Facts, limits: Limits) -> Line:
-    return Line(passed=True)  # What can't be read never comes so far.
-
-
-def _not_recorded(facts: Facts, limits: Limits) -> Line:
-    return Line()
 
 
 def _kill_switch(facts: Facts, limits: Limits) -> Line:
@@ -252,14 +243,14 @@ GATES: tuple[Gate, ...] = (
     Gate(
         name="readable",
         reason=Reason.INVALID_PLAN,
-        judge=_readable,
+        judge=lambda facts, limits: Line(passed=True),  # What can't be read is rejected before.
         blocks="it could not be read",
         opens_only=False,
     ),
     Gate(
         name="conflict",
         reason=Reason.PLAN_CONFLICT,
-        judge=_not_recorded,
+        judge=lambda facts, limits: Line(),
         blocks="the same plan_id came with another symbol, kind or decision after its permit",
         opens_only=False,
         recorded=False,
@@ -267,7 +258,7 @@ GATES: tuple[Gate, ...] = (
     Gate(
         name="once",
         reason=Reason.DUPLICATE_PLAN,
-        judge=_not_recorded,
+        judge=lambda facts, limits: Line(),
         blocks="its plan_id had its permit already, by another entry",
         opens_only=False,
         recorded=False,

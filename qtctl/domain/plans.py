@@ -3,7 +3,7 @@
 Source: docs/rules.md#open-or-close.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import msgspec
@@ -13,10 +13,10 @@ from qtctl.domain.reasons import Kind
 
 EXECUTE = "EXECUTE"
 MAX_FIELD_CHARS = 65_536
-"""An open with a longer field is unreadable: nothing sane is so long, and it could not be kept."""
+"""An open with a longer field is unreadable: it could not be kept."""
 GIVEN_TWICE = "\udcff given twice"
-"""Stands for the value of a field that an entry has twice with different values: two readers could
-see two plans. It is no text, number or flag that anything could be read from."""
+"""The value of a field that an entry has twice with different values: two readers could see two
+plans. Nothing can be read from it."""
 _NEEDED = ("plan_id", "symbol", "decision", "reduceOnly", "qty", "action", "side")
 """What a close is read by; an open is read by all."""
 _NOT_FULL = ("REDUCE", "UPDATE_SL")
@@ -132,8 +132,10 @@ def read(fields: Mapping[str, str], rules: PlanRules) -> Plan | Unreadable:
             source=fields.get("source", ""),
             qty=qty,
             price=price or None,
-            kill_score=_kill_score(fields, lenient),
-            at=_time(fields, lenient),
+            kill_score=_number(
+                fields, "kill_score", lenient, numbers.ratio, "a number from 0 to 1"
+            ),
+            at=_number(fields, "timestamp", lenient, numbers.epoch, "a time"),
             close_qty=close_qty,
             full_close=kind is Kind.CLOSE and _closes_all(fields, qty, close_qty),
         )
@@ -231,11 +233,17 @@ def _reduce_only(fields: Mapping[str, str]) -> bool | None:
     return flag
 
 
-def _number(fields: Mapping[str, str], name: str, lenient: bool = False) -> float | None:
+def _number(
+    fields: Mapping[str, str],
+    name: str,
+    lenient: bool = False,
+    read: Callable[[str], float | None] = numbers.number,
+    wanted: str = "a number",
+) -> float | None:
     text = fields.get(name, "")
-    value = numbers.number(text) if text else None
+    value = read(text) if text else None
     if text and value is None and not lenient:
-        raise _BadField(f"{name} {text[:40]!r} is not a number")
+        raise _BadField(f"{name} {text[:40]!r} is not {wanted}")
     return value
 
 
@@ -245,19 +253,3 @@ def _closes_all(fields: Mapping[str, str], qty: float | None, close_qty: float |
     if action.startswith("PARTIAL") or action in _NOT_FULL:
         return False
     return not (close_qty and qty and close_qty < abs(qty))
-
-
-def _kill_score(fields: Mapping[str, str], lenient: bool) -> float | None:
-    text = fields.get("kill_score", "")
-    value = numbers.ratio(text) if text else None
-    if text and value is None and not lenient:
-        raise _BadField(f"kill_score {text[:40]!r} is not a number from 0 to 1")
-    return value
-
-
-def _time(fields: Mapping[str, str], lenient: bool) -> float | None:
-    text = fields.get("timestamp", "")
-    value = numbers.epoch(text) if text else None
-    if text and value is None and not lenient:
-        raise _BadField(f"timestamp {text[:40]!r} is not a time")
-    return value

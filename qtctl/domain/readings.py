@@ -41,7 +41,7 @@ class Efficiency(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def ok(self) -> bool:
-        """May it be used."""
+        """True where it may be used."""
         return self.reason is EffReason.OK
 
 

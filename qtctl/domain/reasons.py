@@ -50,7 +50,7 @@ class Verdict(StrEnum):
 
 
 class Kind(StrEnum):
-    """Does a plan add risk or take it away."""
+    """Whether a plan adds risk or reduces it."""
 
     OPEN = "open"
     CLOSE = "close"

@@ -6,15 +6,9 @@ All series: docs/monitoring.md.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -53,8 +47,7 @@ def _preset(counter: Counter, values: Iterable[Sequence[str]]) -> None:
 
 
 def _start_time(name: str, registry: CollectorRegistry) -> None:
-    """Separates what was counted between a start and the first scrape from what was counted long
-    ago."""
+    """Tells apart what was counted since a start from what was counted long before."""
     start = Gauge(name, "When these counters began at 0: a start, or a reload", registry=registry)
     start.set(clock.now())
 
@@ -63,21 +56,17 @@ class AllocationMetrics:
     """The metrics of the allocation loop."""
 
     def __init__(self, max_symbols: int) -> None:
-        self.registry = _registry()
-        own = self.registry
-        self.loops = Counter("p29_shadow_loops", "Finished passes", registry=own)
-        self.proposed = Counter(
-            "p29_shadow_proposed", "Proposals by reason", ["reason"], registry=own
-        )
-        self.errors = Counter("p29_shadow_errors", "Errors by kind", ["kind"], registry=own)
+        self.registry = own = _registry()
+        counter, gauge = partial(Counter, registry=own), partial(Gauge, registry=own)
+        self.loops = counter("p29_shadow_loops", "Finished passes")
+        self.proposed = counter("p29_shadow_proposed", "Proposals by reason", ["reason"])
+        self.errors = counter("p29_shadow_errors", "Errors by kind", ["kind"])
         self.duration = Histogram(
             "p29_shadow_loop_duration_seconds", "Time of one pass", registry=own
         )
-        self.symbols = Gauge(
-            "p29_shadow_symbols", "Symbols proposed in the last pass", registry=own
-        )
-        self.last_success = Gauge(
-            "p29_shadow_last_success_timestamp_seconds", "End of the last pass", registry=own
+        self.symbols = gauge("p29_shadow_symbols", "Symbols proposed in the last pass")
+        self.last_success = gauge(
+            "p29_shadow_last_success_timestamp_seconds", "End of the last pass"
         )
         _start_time("p29_shadow_start_time_seconds", own)
         _preset(self.proposed, [(reason.value,) for reason in EffReason])
@@ -117,15 +106,10 @@ class _PerSymbol(Collector):
         # Read once: the loop may replace it with the next pass at any time.
         last, count = self.last
         left_out = count - len(last)
-        multiplier = GaugeMetricFamily(
-            "p29_shadow_multiplier", "Multiplier of the last pass", labels=["symbol"]
-        )
-        confidence = GaugeMetricFamily(
-            "p29_shadow_eff_confidence", "Confidence of the score", labels=["symbol"]
-        )
-        score = GaugeMetricFamily(
-            "p29_shadow_eff_score", "Capital-efficiency score", labels=["symbol"]
-        )
+        family = partial(GaugeMetricFamily, labels=["symbol"])
+        multiplier = family("p29_shadow_multiplier", "Multiplier of the last pass")
+        confidence = family("p29_shadow_eff_confidence", "Confidence of the score")
+        score = family("p29_shadow_eff_score", "Capital-efficiency score")
         for proposal in last:
             label, efficiency = [proposal.symbol], proposal.efficiency
             multiplier.add_metric(label, proposal.multiplier)
@@ -144,60 +128,44 @@ class GovernorMetrics:
     """The metrics of the governor."""
 
     def __init__(self, max_symbols: int) -> None:
-        self.registry = _registry()
-        own = self.registry
-        self.eff_apply = Counter(
-            "p32_eff_apply",
-            "Permits by downsize action and reason",
-            ["action", "reason"],
-            registry=own,
+        self.registry = own = _registry()
+        counter, gauge = partial(Counter, registry=own), partial(Gauge, registry=own)
+        self.eff_apply = counter(
+            "p32_eff_apply", "Permits by downsize action and reason", ["action", "reason"]
         )
-        self.eff_factor = Gauge("p32_eff_factor", "Last downsize factor", ["symbol"], registry=own)
-        self.allow = Counter("quantum_govern_allow", "Permits by symbol", ["symbol"], registry=own)
-        self.block = Counter(
-            "quantum_govern_block", "Blocked plans by symbol and reason", ["symbol", "reason"],
-            registry=own,
-        )  # fmt: skip
-        self.refused = Counter(
+        self.eff_factor = gauge("p32_eff_factor", "Last downsize factor", ["symbol"])
+        self.allow = counter("quantum_govern_allow", "Permits by symbol", ["symbol"])
+        self.block = counter(
+            "quantum_govern_block", "Blocked plans by symbol and reason", ["symbol", "reason"]
+        )
+        self.refused = counter(
             "p32_refused",
             "Plans that asked for a permit and got none, by kind and reason",
             ["kind", "reason"],
-            registry=own,
         )
         self.plan_to_permit = Histogram(
-            "p32_plan_to_permit_seconds",
-            "From the queue to the permit",
-            buckets=_LATENCY,
+            "p32_plan_to_permit_seconds", "From the queue to the permit", buckets=_LATENCY,
             registry=own,
+        )  # fmt: skip
+        self.rejected = counter("p32_rejected", "Plans that can't be read", ["reason"])
+        self.gate_skipped = counter(
+            "p32_gate_skipped", "Gates that passed for want of input", ["gate"]
         )
-        self.rejected = Counter(
-            "p32_rejected", "Plans that can't be read", ["reason"], registry=own
+        self.skipped = counter("p32_skipped", "Plans acknowledged without a verdict", ["decision"])
+        self.pending = gauge("p32_pending_plans", "Entries the group has not acknowledged")
+        self.lag = gauge("p32_group_lag", "Entries the group has not read; NaN is unknown")
+        self.kill_level = gauge(
+            "p32_kill_switch_level", "0 normal, 1 only closes pass, 2 all is stopped"
         )
-        self.gate_skipped = Counter(
-            "p32_gate_skipped", "Gates that passed for want of input", ["gate"], registry=own
-        )
-        self.skipped = Counter(
-            "p32_skipped", "Plans acknowledged without a verdict", ["decision"], registry=own
-        )
-        self.pending = Gauge(
-            "p32_pending_plans", "Entries the group has not acknowledged", registry=own
-        )
-        self.lag = Gauge(
-            "p32_group_lag", "Entries the group has not read; NaN is unknown", registry=own
-        )
-        self.kill_level = Gauge(
-            "p32_kill_switch_level", "0 normal, 1 only closes pass, 2 all is stopped", registry=own
-        )
-        self.errors = Counter("p32_errors", "Errors by kind", ["kind"], registry=own)
-        self.last_success = Gauge(
-            "p32_last_success_timestamp_seconds", "End of the last pass", registry=own
-        )
+        self.errors = counter("p32_errors", "Errors by kind", ["kind"])
+        self.last_success = gauge("p32_last_success_timestamp_seconds", "End of the last pass")
         _preset(self.eff_apply, [(EffAction.NONE.value, reason.value) for reason in EffReason])
         _preset(self.eff_apply, [(EffAction.DOWNSIZE.value, EffReason.OK.value)])
         _preset(self.rejected, [(Reason.INVALID_PLAN.value,)])
         _preset(self.refused, _refusals())
         _preset(self.skipped, [(decision,) for decision in (*SKIPPED_DECISIONS, OTHER, BACKLOG)])
-        _preset(self.gate_skipped, [(gate,) for gate in _skippable()])
+        bare_open = Facts(symbol="", kind=Kind.OPEN, queue_age_sec=0.0)
+        _preset(self.gate_skipped, [(gate,) for gate in lacking_input(bare_open, Limits())])
         _preset(self.errors, [(kind,) for kind in GOVERNOR_ERRORS])
         _start_time("p32_start_time_seconds", own)
         self._symbols: set[str] = set()
@@ -258,8 +226,3 @@ def _refusals() -> Iterator[tuple[str, str]]:
             yield Kind.OPEN.value, reason.value
         if reason in CLOSE_REASONS:
             yield Kind.CLOSE.value, reason.value
-
-
-def _skippable() -> tuple[str, ...]:
-    """The gates that can lack their input: those that a bare open passes for want of it."""
-    return lacking_input(Facts(symbol="", kind=Kind.OPEN, queue_age_sec=0.0), Limits())

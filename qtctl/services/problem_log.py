@@ -27,7 +27,9 @@ class ProblemLog:
         other keys are kept as they are.
         """
         if looked_at is not None:
-            found = self._unseen(set(looked_at)) | dict(found)
+            seen = set(looked_at)
+            unseen = {key: text for key, text in self._known.items() if key not in seen}
+            found = unseen | dict(found)
         new = {key: text for key, text in found.items() if self._known.get(key) != text}
         solved = self._known.keys() - found.keys()
         for key, problem in list(new.items())[:MAX_LINES]:
@@ -42,9 +44,6 @@ class ProblemLog:
             # Plans may name ever new symbols: the oldest problems are forgotten.
             for key in list(self._known)[:-MAX_KNOWN]:
                 del self._known[key]
-
-    def _unseen(self, looked_at: set[str]) -> dict[str, str]:
-        return {key: text for key, text in self._known.items() if key not in looked_at}
 
     def _write(self, level: int, message: str, **fields: object) -> None:
         self._log.log(level, message, extra={"fields": fields})

@@ -5,7 +5,7 @@ import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +16,7 @@ from prometheus_client.exposition import choose_encoder
 from qtctl import clock
 from qtctl.errors import QtctlError
 from qtctl.services.base import Service
-from qtctl.supervisor.progress import Answer, Progress
+from qtctl.supervisor.progress import Progress
 
 PLAIN = "text/plain; charset=utf-8"
 
@@ -48,14 +48,11 @@ class HealthServer:
         self._thread: threading.Thread | None = None
 
     def start(self) -> int:
-        """Listen; the port in use (a free one if the setting is 0).
-
-        Raises QtctlError if the address or port can't be bound, naming both and the settings.
-        """
+        """Listen; the port in use. Raises QtctlError naming address, port and settings."""
         name, host = self._service.name, self._service.metrics_addr
         port = self._service.metrics_port
         try:
-            self._server = _Server(host, port, self._pages(), self._log)
+            self._server = _Server(host, port, self._page, self._log)
         except (OSError, OverflowError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc)
             raise QtctlError(
@@ -85,30 +82,27 @@ class HealthServer:
         self._thread.join()
         self._server = self._thread = None
 
-    def _pages(self) -> "Mapping[str, Callable[[str], Page]]":
-        return {
-            "/metrics": self._metrics,
-            "/livez": lambda _: _probe(self._progress.live(clock.monotonic())),
-            "/readyz": lambda _: _probe(self._progress.ready(clock.monotonic())),
-        }
-
-    def _metrics(self, accept: str) -> Page:
-        encode, content_type = choose_encoder(accept)
-        return Page(HTTPStatus.OK, content_type, encode(self._service.registry))
+    def _page(self, path: str, accept: str) -> Page:
+        if path == "/metrics":
+            encode, content_type = choose_encoder(accept)
+            return Page(HTTPStatus.OK, content_type, encode(self._service.registry))
+        if path not in ("/livez", "/readyz"):
+            body = b"not found: there are /metrics, /livez and /readyz\n"
+            return Page(HTTPStatus.NOT_FOUND, PLAIN, body)
+        probe = self._progress.live if path == "/livez" else self._progress.ready
+        answer = probe(clock.monotonic())
+        status = HTTPStatus.OK if answer.ok else HTTPStatus.SERVICE_UNAVAILABLE
+        return Page(status, PLAIN, f"{answer.text}\n".encode())
 
 
 class _Server(ThreadingHTTPServer):
     """Bound on construction. Keeps track of open connections, to close those that take too long."""
 
     def __init__(
-        self,
-        host: str,
-        port: int,
-        pages: Mapping[str, Callable[[str], Page]],
-        log: logging.Logger,
+        self, host: str, port: int, page: Callable[[str, str], Page], log: logging.Logger
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.pages = pages
+        self.page = page
         self.log = log
         self._lock = threading.Lock()
         self._deadlines: dict[socket.socket, float] = {}
@@ -154,8 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Respond with the page at that path."""
-        page = self.server.pages.get(self.path.partition("?")[0], _not_found)
-        status, content_type, body = page(self.headers.get("Accept", ""))
+        path = self.path.partition("?")[0]
+        status, content_type, body = self.server.page(path, self.headers.get("Accept", ""))
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -168,16 +162,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """No access log: probes and scrapes come every few seconds."""
-
-
-def _probe(answer: Answer) -> Page:
-    status = HTTPStatus.OK if answer.ok else HTTPStatus.SERVICE_UNAVAILABLE
-    return Page(status, PLAIN, f"{answer.text}\n".encode())
-
-
-def _not_found(_: str) -> Page:
-    body = b"not found: there are /metrics, /livez and /readyz\n"
-    return Page(HTTPStatus.NOT_FOUND, PLAIN, body)
 
 
 def _netloc(host: str, port: int) -> str:

@@ -25,13 +25,13 @@ class HostedService:
 
     def __init__(self, service: Service) -> None:
         self.name = service.name
-        self.progress = _progress_of(service)
+        self.progress = Progress(service.pass_timeout_sec, clock.monotonic())
         self.abandoned: list[threading.Thread] = []
         self._service = service
         self._address = _address(service)
         self._server = HealthServer(service, self.progress)
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         self._next: _Successor | None = None
         self._replaced_at = 0.0
 
@@ -41,11 +41,6 @@ class HostedService:
         return self._service.metrics_port
 
     @property
-    def thread(self) -> threading.Thread | None:
-        """The thread of its loop."""
-        return self._thread
-
-    @property
     def changing(self) -> bool:
         """True while a successor waits for the loop to finish its pass."""
         return self._stop.is_set()
@@ -53,7 +48,7 @@ class HostedService:
     @property
     def gave_up(self) -> bool:
         """True if the loop has ended without a request."""
-        thread = self._thread
+        thread = self.thread
         return thread is not None and not thread.is_alive() and not self._stop.is_set()
 
     def bind(self) -> None:
@@ -66,8 +61,8 @@ class HostedService:
         self.progress.started = clock.monotonic()
         loop = Loop(self._service, self.progress, self._stop)
         # Daemon: a loop that does not end must not keep the process alive.
-        self._thread = threading.Thread(target=loop.run, name=self.name, daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=loop.run, name=self.name, daemon=True)
+        self.thread.start()
 
     def prepare(self, service: Service) -> None:
         """Get ready for a successor; nothing changes yet.
@@ -97,7 +92,7 @@ class HostedService:
 
     def look(self, now: float) -> None:
         """Start the successor once the old loop has ended, or hangs."""
-        successor, thread = self._next, self._thread
+        successor, thread = self._next, self.thread
         if successor is None or thread is None or not self._stop.is_set():
             return
         if thread.is_alive():
@@ -107,26 +102,6 @@ class HostedService:
             fields = {"services": self.name, "limit_sec": self.progress.timeout_sec}
             log.error("replaced a loop that did not end", extra={"fields": fields})
         self._next = None
-        self._take_over(successor)
-
-    def stop(self) -> None:
-        """Request the loop's end; a waiting successor is no longer started."""
-        self.progress.stopping = True
-        self._stop.set()
-
-    def join(self, deadline: float) -> bool:
-        """Wait for the loop until `deadline`; False if it or a predecessor still runs."""
-        threads = [*self.abandoned, *([self._thread] if self._thread is not None else [])]
-        for thread in threads:
-            thread.join(max(0.0, deadline - clock.monotonic()))
-        return not any(thread.is_alive() for thread in threads)
-
-    def free(self) -> None:
-        """Free the ports."""
-        self.discard()
-        self._server.stop()
-
-    def _take_over(self, successor: "_Successor") -> None:
         self._service, self._address = successor.service, successor.address
         self.progress = successor.progress
         if successor.server is None:
@@ -136,6 +111,23 @@ class HostedService:
             self._server = successor.server
         self.start()
 
+    def stop(self) -> None:
+        """Request the loop's end; a waiting successor is no longer started."""
+        self.progress.stopping = True
+        self._stop.set()
+
+    def join(self, deadline: float) -> bool:
+        """Wait for the loop until `deadline`; False if it or a predecessor still runs."""
+        threads = [*self.abandoned, *([self.thread] if self.thread is not None else [])]
+        for thread in threads:
+            thread.join(max(0.0, deadline - clock.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def free(self) -> None:
+        """Free the ports."""
+        self.discard()
+        self._server.stop()
+
 
 class _Successor:
     """A service that waits for its predecessor's end; server: its own, if it needs another port."""
@@ -143,12 +135,8 @@ class _Successor:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.address = _address(service)  # before listening replaces port 0 by the real one
-        self.progress = _progress_of(service)
+        self.progress = Progress(service.pass_timeout_sec, clock.monotonic())
         self.server: HealthServer | None = None
-
-
-def _progress_of(service: Service) -> Progress:
-    return Progress(service.pass_timeout_sec, clock.monotonic())
 
 
 def _address(service: Service) -> tuple[str, int]:

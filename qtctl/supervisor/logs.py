@@ -15,14 +15,11 @@ import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from qtctl.errors import ConfigError
 from qtctl.logs import Fields, Line
 from qtctl.text import escape
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -90,8 +87,14 @@ class _RichFormatter(logging.Formatter):
     """The same with colours. Everything is `Text`, so nothing is interpreted as markup."""
 
     def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+
         super().__init__()
-        self._console = _console(stream)
+        # Rich only formats, it never writes; from the stream it learns which colours there are.
+        file = stream if stream.isatty() else io.StringIO()
+        self._console = Console(
+            file=file, markup=False, highlight=False, emoji=False, soft_wrap=True
+        )
 
     def format(self, record: logging.LogRecord) -> str:
         from rich.text import Text
@@ -158,11 +161,3 @@ def _source(record: logging.LogRecord) -> str:
     """The source of a record: `governor` for `qtctl.services.governor`, other loggers in full."""
     name = record.name
     return name.rpartition(".")[2] if name.startswith("qtctl.") else name
-
-
-def _console(stream: TextIO) -> "Console":
-    from rich.console import Console
-
-    # Rich only formats, it never writes; from the stream it learns which colours there are.
-    file = stream if stream.isatty() else io.StringIO()
-    return Console(file=file, markup=False, highlight=False, emoji=False, soft_wrap=True)

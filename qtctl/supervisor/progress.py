@@ -67,20 +67,21 @@ class Progress:
 
     def ready(self, now: float) -> Answer:
         """Whether the service does its work: a recent good pass, Redis reachable, not blocked."""
+        problem, last_pass, blocked = self.problem, self.last_pass, self.blocked
+        age = 0.0 if last_pass is None else now - last_pass
         if self.stopping:
-            return Answer(False, "not ready: stopping")
-        problem = self.problem
-        if problem is not None:
-            return Answer(False, f"not ready: {escape(problem)}")
-        if self.last_pass is None:
-            return Answer(False, "not ready: no pass finished yet")
-        age = now - self.last_pass
-        if age > self.timeout_sec:
+            why = "stopping"
+        elif problem is not None:
+            why = escape(problem)
+        elif last_pass is None:
+            why = "no pass finished yet"
+        elif age > self.timeout_sec:
             why = f"last pass {_ago(age)}, limit {self.timeout_sec:g} s"
-            return Answer(False, f"not ready: {why}")
-        if self.blocked is not None:
-            return Answer(False, f"not ready: {escape(self.blocked)}")
-        return Answer(True, f"ok: last pass {_ago(age)}")
+        elif blocked is not None:
+            why = escape(blocked)
+        else:
+            return Answer(True, f"ok: last pass {_ago(age)}")
+        return Answer(False, f"not ready: {why}")
 
     def state(self, now: float) -> str:
         """What it does, in words without an age: the same as long as nothing changes."""

@@ -134,11 +134,8 @@ class Reporter:
                 log.info("makes progress again", extra={"fields": {"service": service.name}})
             else:
                 self._hung.add(service.name)
-                fields = {
-                    "service": service.name,
-                    "problem": live.text,
-                    "at": _where(service.thread),
-                }
+                where = _where(service.thread)
+                fields = {"service": service.name, "problem": live.text, "at": where}
                 log.error("a loop makes no progress", extra={"fields": fields})
 
 
