@@ -14,22 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import redis
+from redis import exceptions
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AskError,
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    ClusterCrossSlotError,
-    ClusterDownError,
-    ConnectionError,
-    NoPermissionError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TimeoutError,
-    TryAgainError,
-)
 from redis.retry import Retry
 
 from qtctl import errors
@@ -63,7 +49,13 @@ _TLS_HINTS = {
 """What to do about a failure of TLS, by what OpenSSL calls it; the first that fits counts."""
 
 
-_ELSEWHERE = (AskError, TryAgainError, ClusterDownError, ReadOnlyError, BusyLoadingError)
+_ELSEWHERE = (
+    exceptions.AskError,
+    exceptions.TryAgainError,
+    exceptions.ClusterDownError,
+    exceptions.ReadOnlyError,
+    exceptions.BusyLoadingError,
+)
 """MOVED, ASK, TRYAGAIN, CLUSTERDOWN, MASTERDOWN, READONLY, LOADING."""
 _NOT_IN_A_SCRIPT = ("ACL failure in script", "The user executing the script can't")
 """How Valkey and Redis refuse a command inside a script: they do not say NOPERM there."""
@@ -140,7 +132,7 @@ def connect(
             pool.connection_class = _over(access.tls())
             pool.connection_kwargs["redis_connect_func"] = _greeted
         client = redis.Redis(connection_pool=pool, single_connection_client=True)
-    except RedisError:
+    except exceptions.RedisError:
         with translated(url):
             raise
     except ValueError:
@@ -167,18 +159,18 @@ def translated(url: str) -> Iterator[None]:
     """Turns every error of redis-py into one of ours that names the URL, without its password."""
     try:
         yield
-    except (AuthenticationError, AuthorizationError) as problem:
+    except (exceptions.AuthenticationError, exceptions.AuthorizationError) as problem:
         raise errors.RedisUnreachable(
             f"{display_url(url)} refuses the login: {_short(problem).rstrip('.')}; check user and "
             "password ([redis] username, password_file)"
         ) from problem
-    except (ConnectionError, TimeoutError, OSError) as problem:
+    except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as problem:
         raise errors.RedisUnreachable(
             f"no Redis at {display_url(url)}: {_short(problem)}{_tls_hint(url, str(problem))}"
         ) from problem
-    except ResponseError as problem:
+    except exceptions.ResponseError as problem:
         raise reply_error(problem) from problem
-    except RedisError as problem:
+    except exceptions.RedisError as problem:
         raise errors.WireError(f"{display_url(url)}: {_short(problem)}") from problem
 
 
@@ -186,7 +178,8 @@ def reply_error(problem: Exception, key: str = "") -> errors.WireError:
     """The error for an error reply; it names the key, where one is given."""
     text = _short(problem) + _kind_hint(problem)
     where = f"{key}: " if key else ""
-    if isinstance(problem, NoPermissionError) or any(word in text for word in _NOT_IN_A_SCRIPT):
+    in_a_script = any(word in text for word in _NOT_IN_A_SCRIPT)
+    if in_a_script or isinstance(problem, exceptions.NoPermissionError):
         return errors.NoPermissionError(f"{where}{text}")
     if text.startswith("WRONGTYPE"):
         return errors.WrongTypeError(f"{where}{text}")
@@ -197,12 +190,12 @@ def is_elsewhere(problem: Exception) -> bool:
     """True where the reply says that another server is, or soon will be, primary for these keys."""
     if isinstance(problem, _ELSEWHERE):
         return True
-    return isinstance(problem, ResponseError) and str(problem).startswith("UNBLOCKED")
+    return isinstance(problem, exceptions.ResponseError) and str(problem).startswith("UNBLOCKED")
 
 
 def _kind_hint(problem: Exception) -> str:
     """A hint where the URL is for a plain server and something else answers."""
-    if isinstance(problem, (AskError, ClusterCrossSlotError)):
+    if isinstance(problem, (exceptions.AskError, exceptions.ClusterCrossSlotError)):
         return " (a node of a cluster: use a redis+cluster:// URL)"
     if "unknown command" in str(problem):
         return " (is it a sentinel? Use redis+sentinel://host:port/service)"
@@ -230,7 +223,7 @@ def _greeted(connection: Any) -> None:
     """
     connection.on_connect()
     connection.send_command("PING", check_health=False)
-    with suppress(ResponseError):
+    with suppress(exceptions.ResponseError):
         connection.read_response()
 
 

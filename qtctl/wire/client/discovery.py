@@ -33,13 +33,6 @@ class Place(msgspec.Struct, frozen=True):
     port: int
 
 
-class _Answer(msgspec.Struct, frozen=True):
-    """The primary according to one node; epoch: that of the latest failover it knows of."""
-
-    place: Place
-    epoch: int
-
-
 class Finder:
     """Finds the primary through the nodes of a URL; one per connection, not thread safe."""
 
@@ -57,15 +50,13 @@ class Finder:
 
         Errors: RedisUnreachable with the problem of each node and of each server named.
         """
-        said: dict[str, None] = {}
-        for place in self._named(said):
+        problems: dict[str, None] = {}
+        for place in self._named(problems):
             try:
-                found = connect_to(place)
+                return connect_to(place)
             except (RedisUnreachable, WireError) as problem:
-                said[str(problem)] = None
-            else:
-                return found
-        raise RedisUnreachable(f"no primary by {self._url}: {'; '.join(said)}")
+                problems[str(problem)] = None
+        raise RedisUnreachable(f"no primary by {self._url}: {'; '.join(problems)}")
 
     def url(self, place: Place) -> str:
         """The plain URL of a server."""
@@ -85,7 +76,7 @@ class Finder:
         if asked is None:
             return None
         try:
-            if self._asked(asked).place == place:
+            if self._asked(asked)[0] == place:
                 return None
         except (RedisUnreachable, WireError):
             self._silent_until[asked] = clock.monotonic() + _SILENT_SEC
@@ -104,25 +95,24 @@ class Finder:
 
     def troubles(self, place: Place) -> list[str]:
         """A line for each node that can't be reached or names another primary than this one."""
-        said: list[str] = []
+        lines: list[str] = []
         for node in list(self._ask):
             try:
-                found = self._asked(node).place
-            except (RedisUnreachable, WireError) as problem:
-                said.append(str(problem))
-            else:
+                found, _ = self._asked(node)
                 if found != place:
-                    said.append(f"{node.host}:{node.port} names {found.host}:{found.port}")
-        return said
+                    lines.append(f"{node.host}:{node.port} names {found.host}:{found.port}")
+            except (RedisUnreachable, WireError) as problem:
+                lines.append(str(problem))
+        return lines
 
-    def _named(self, said: dict[str, None]) -> Iterator[Place]:
-        """The servers that the nodes name as primary, each once, the most credible first; adds to
-        `said` what is wrong with nodes.
+    def _named(self, problems: dict[str, None]) -> Iterator[Place]:
+        """The servers that the nodes name as primary, each once, the most credible first; adds what
+        is wrong with nodes to `problems`.
 
         A majority of sentinels is asked, and the latest failover that any of them knows of wins:
         one that is cut off, or has not heard of it yet, names a primary that was replaced.
         """
-        answers: list[_Answer] = []
+        answers: list[tuple[Place, int]] = []
         enough = len(self._ask) // 2 + 1 if self._sentinels else 1
         tried: set[Place] = set()
         nodes = list(self._ask)
@@ -130,17 +120,18 @@ class Finder:
             try:
                 answers.append(self._asked(node))
             except (RedisUnreachable, WireError) as problem:
-                said[str(problem)] = None
+                problems[str(problem)] = None
                 self._ask.remove(node)
                 self._ask.append(node)
             if len(answers) >= enough or asked == len(nodes):
-                for answer in sorted(answers, key=lambda it: -it.epoch):
-                    if answer.place not in tried:
-                        tried.add(answer.place)
-                        yield answer.place
+                for place, _ in sorted(answers, key=lambda it: -it[1]):
+                    if place not in tried:
+                        tried.add(place)
+                        yield place
 
-    def _asked(self, node: Place) -> "_Answer":
-        """The primary according to this node. Errors: RedisUnreachable, WireError."""
+    def _asked(self, node: Place) -> tuple[Place, int]:
+        """The primary according to this node, and the epoch of the latest failover it knows of.
+        Errors: RedisUnreachable, WireError."""
         command = (
             ("SENTINEL", "MASTER", self._nodes.service) if self._sentinels else ("CLUSTER", "SLOTS")
         )
@@ -151,29 +142,27 @@ class Finder:
         if self._sentinels:
             known = pairs(reply)
             place = Place(known["ip"], int(known["port"]))
-            return _Answer(place, int(known.get("config-epoch", 0)))
-        return _Answer(self._owner(node, reply), 0)
+            return place, int(known.get("config-epoch", 0))
+        return self._owner(node, reply), 0
 
     def _owner(self, node: Place, slots: Any) -> Place:
         for first, last, primary, *_ in slots:
-            self._learn(text(primary[0] or b""), int(primary[1]))
+            host, port = text(primary[0] or b""), int(primary[1])
+            place = Place(host, port)
+            if host in ("", "?"):
+                place = Place(node.host, port)  # It does not know its own name: it means itself.
+            elif place not in self._ask and len(self._ask) < 100:
+                self._ask.append(place)
             if first <= self._slot <= last:
-                # A node that does not know its own name means itself.
-                host = text(primary[0] or b"")
-                return Place(node.host if host in ("", "?") else host, int(primary[1]))
+                return place
         raise self._refused(node, f"knows no owner of slot {self._slot}; is the cluster whole?")
 
-    def _learn(self, host: str, port: int) -> None:
-        place = Place(host, port)
-        if host not in ("", "?") and place not in self._ask and len(self._ask) < 100:
-            self._ask.append(place)
-
-    def _refused(self, node: Place, said: str) -> ServerRefusedError:
-        if "unknown command" in said or "cluster support disabled" in said:
-            said = "is no sentinel" if self._sentinels else "is no node of a cluster"
-        elif self._sentinels and "No such master" in said:
-            said = f"knows no service {self._nodes.service!r}"
-        return ServerRefusedError(f"{node.host}:{node.port} {said}")
+    def _refused(self, node: Place, why: str) -> ServerRefusedError:
+        if "unknown command" in why or "cluster support disabled" in why:
+            why = "is no sentinel" if self._sentinels else "is no node of a cluster"
+        elif self._sentinels and "No such master" in why:
+            why = f"knows no service {self._nodes.service!r}"
+        return ServerRefusedError(f"{node.host}:{node.port} {why}")
 
     def _run(self, node: Place, *command: Any) -> Any:
         url = self._nodes.asked(node.host, node.port)

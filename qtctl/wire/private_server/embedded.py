@@ -14,26 +14,14 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Self
 from urllib.parse import quote
 
 from qtctl import clock
 from qtctl.errors import QtctlError, RefusedError
 from qtctl.wire.private_server import process as processes
-from qtctl.wire.private_server.process import LOG, SERVER_LOCK, SOCKET
-
-__all__ = [
-    "LOG",
-    "SERVER_LOCK",
-    "SERVE_LOCK",
-    "SOCKET",
-    "Embedded",
-    "running",
-    "serve_embedded",
-    "state_directory",
-    "temporary",
-]
+from qtctl.wire.private_server.process import SERVER_LOCK, SOCKET
 
 SERVE_LOCK = "serve.lock"
 
@@ -50,15 +38,10 @@ class Embedded:
     """
 
     def __init__(
-        self,
-        directory: Path,
-        pid: int,
-        process: "subprocess.Popen[bytes] | None",
+        self, directory: Path, pid: int, process: "subprocess.Popen[bytes] | None" = None,
         port: int | None = None,
-    ) -> None:
-        self.directory = directory
-        self.pid = pid
-        self.port = port
+    ) -> None:  # fmt: skip
+        self.directory, self.pid, self.port = directory, pid, port
         self.url = _url(directory)
         self._process = process  # None: taken over, not our child
         self._serve_lock: int | None = None
@@ -82,7 +65,7 @@ class Embedded:
         """
         server = cls._spawned(directory, port, appendonly, extra)
         try:
-            server._await_answer()
+            processes.await_ready(server.directory, server._gone)
         except BaseException:
             server.kill()
             raise
@@ -106,12 +89,7 @@ class Embedded:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @classmethod
@@ -126,9 +104,6 @@ class Embedded:
         finally:
             os.close(lock)  # the server's copy keeps it locked
         return cls(directory, process.pid, process, port)
-
-    def _await_answer(self) -> None:
-        processes.await_ready(self.directory, lambda: not self._gone())
 
     def _gone(self) -> bool:
         if self._process is not None:
@@ -166,7 +141,7 @@ def temporary(
         Embedded._spawned(directory, port, appendonly, extra) as server,
     ):
         tell_pid(server.pid)
-        server._await_answer()
+        processes.await_ready(server.directory, server._gone)
         yield server
 
 
@@ -220,9 +195,9 @@ def _started_or_taken_over(directory: Path) -> Embedded:
     while processes.locked(directory / SERVER_LOCK):
         pid = _server_pid(directory)
         if pid is not None:
-            server = Embedded(directory, pid, None)
+            server = Embedded(directory, pid)
             with contextlib.suppress(QtctlError):  # it was shutting down: look again
-                server._await_answer()
+                processes.await_ready(directory, server._gone)
                 return server
         if clock.monotonic() > deadline:
             raise RefusedError(

@@ -127,7 +127,7 @@ def spawn(
     return process
 
 
-def await_ready(directory: Path, alive: Callable[[], bool]) -> None:
+def await_ready(directory: Path, gone: Callable[[], bool]) -> None:
     """Wait until the server answers and has loaded its file.
 
     Raises QtctlError with the last line of its log where it ended or stays silent.
@@ -137,7 +137,7 @@ def await_ready(directory: Path, alive: Callable[[], bool]) -> None:
         answer = ask(directory, b"PING")
         if answer is not None and not answer.startswith(b"-LOADING"):
             return
-        if not alive():
+        if gone():
             raise QtctlError(f"the embedded server ended at its start: {_last_word(directory)}")
         now = clock.monotonic()
         if answer is not None:
@@ -178,17 +178,17 @@ def guarded_directory() -> Iterator[tuple[Path, Callable[[int], None]]]:
         start_new_session=True,
     )
     assert guard.stdin is not None
-    told = guard.stdin
+    pids = guard.stdin
 
-    def tell(line: str) -> None:
+    def register(pid: int | str) -> None:
         with contextlib.suppress(BrokenPipeError):  # the guard was killed; we clear up below
-            told.write(f"{line}\n".encode())
+            pids.write(f"{pid}\n".encode())
 
     try:
-        yield directory, lambda pid: tell(str(pid))
+        yield directory, register
     finally:
-        tell("")
-        told.close()
+        register("")
+        pids.close()
         guard.wait()
         shutil.rmtree(directory, ignore_errors=True)
 

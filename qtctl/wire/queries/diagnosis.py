@@ -1,7 +1,7 @@
-"""All that is known of one symbol's plans recent_plans, for the question why there was no trade.
+"""What is known of one symbol's recent plans, for the question why there was no trade.
 
-Bounded: each stream is read back to the beginning of the time asked for, and no further than a cap;
-what the cap cut off is reported. Nothing is read plan by plan.
+Each stream is read back to the time asked for, up to a cap; what the cap cut off is reported.
+Nothing is read plan by plan.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from qtctl.domain import numbers, plans
+from qtctl.domain import numbers
 from qtctl.domain.diagnosis import Kill, Permit, PermitState, PlanSeen
 from qtctl.domain.gates import GATES, Check, Limits, Wait, judge
 from qtctl.domain.plans import EXECUTE, PlanRules, Unreadable
@@ -20,7 +20,7 @@ from qtctl.wire.client.pipe import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.client.xinfo import GroupInfo
 from qtctl.wire.control import kill_switch
-from qtctl.wire.governor.plan_queue import Entry, group_state
+from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.queries import decisions, permits, streams, verdicts
 from qtctl.wire.queries.decisions import Decision
 from qtctl.wire.queries.streams import StreamEntry
@@ -38,7 +38,7 @@ PENDING_CAP = 1_000
 
 
 class RecentPlans(msgspec.Struct, frozen=True):
-    """The plans of one symbol since a time, the latest first; see domain.why.Facts."""
+    """The plans of one symbol since a time, the latest first; see domain.diagnosis.Diagnosis."""
 
     plans: tuple[PlanSeen, ...]
     permits: dict[str, Permit]
@@ -88,8 +88,7 @@ def _judged(
     found = []
     outcomes = verdicts.of_entries(store, entries, rules) if entries else []
     for entry, outcome in zip(entries, outcomes, strict=True):
-        plan = plans.read(Entry(entry.id, entry.raw).fields(), rules)
-        waits = "queue" if order(entry.id) > order(settled) else ""
+        plan = verdicts.read(entry, rules)
         found.append(
             PlanSeen(
                 at=time_of(entry.id),
@@ -99,7 +98,7 @@ def _judged(
                 verdict=str(outcome.verdict),
                 reason=str(outcome.reason),
                 problem=plan.problem if isinstance(plan, Unreadable) else "",
-                waits=waits,
+                waits="queue" if order(entry.id) > order(settled) else "",
                 kind="" if isinstance(plan, Unreadable) else plan.kind.value,
             )
         )
@@ -125,37 +124,26 @@ def _with_pending(store: Store, found: list[PlanSeen]) -> list[PlanSeen]:
 def _with_rejected(
     found: list[PlanSeen], rejected: Sequence[StreamEntry], symbol: str
 ) -> list[PlanSeen]:
-    """What the governor kept of plans that it could not read says more than the entry itself."""
-    rejections = {
-        entry.fields.get("entry_id", ""): entry.fields
-        for entry in rejected
-        if entry.fields.get("raw:symbol", "").strip() == symbol
-    }
-    out = []
-    for seen in found:
-        fields = rejections.pop(seen.entry_id, None)
-        if fields is not None:
-            seen = msgspec.structs.replace(
-                seen,
-                verdict=Verdict.REJECTED.value,
-                reason=fields.get("reason", ""),
-                problem=fields.get("problem", ""),
-                waits="",
-            )
-        out.append(seen)
-    for entry_id, fields in rejections.items():
-        out.append(
-            PlanSeen(
-                at=time_of(entry_id),
-                plan_id=fields.get("raw:plan_id", ""),
-                entry_id=entry_id,
-                decision=fields.get("raw:decision", ""),
-                verdict=Verdict.REJECTED.value,
-                reason=fields.get("reason", ""),
-                problem=fields.get("problem", ""),
-            )
+    """The same with the governor's own records of the plans that it could not read."""
+    by_entry = {seen.entry_id: seen for seen in found}
+    for fields in (entry.fields for entry in rejected):
+        if fields.get("raw:symbol", "").strip() != symbol:
+            continue
+        entry_id = fields.get("entry_id", "")
+        seen = by_entry.get(entry_id) or PlanSeen(
+            at=time_of(entry_id),
+            plan_id=fields.get("raw:plan_id", ""),
+            entry_id=entry_id,
+            decision=fields.get("raw:decision", ""),
         )
-    return out
+        by_entry[entry_id] = msgspec.structs.replace(
+            seen,
+            verdict=Verdict.REJECTED.value,
+            reason=fields.get("reason", ""),
+            problem=fields.get("problem", ""),
+            waits="",
+        )
+    return list(by_entry.values())
 
 
 def _with_events(
@@ -196,32 +184,21 @@ def _decisions(
 def _permits(
     store: Store, decisions: Mapping[str, Decision], now: float, ttl_sec: float
 ) -> dict[str, Permit]:
-    permitted = {
-        id_: decision
-        for id_, decision in decisions.items()
-        if decision.get("verdict") == Verdict.PERMITTED
-    }
-    if not permitted:
-        return {}
-    left = permits.time_left(store, list(permitted))
-    return {
-        id_: _permit(id_, decision, left.get(id_), now, ttl_sec)
-        for id_, decision in permitted.items()
-    }
+    permitted = [
+        id_ for id_, decision in decisions.items() if decision.get("verdict") == Verdict.PERMITTED
+    ]
+    left = permits.time_left(store, permitted)
+    return {id_: _permit(id_, decisions[id_], left[id_], now, ttl_sec) for id_ in permitted}
 
 
 def _permit(
-    plan_id: str,
-    decision: Decision,
-    left: permits.PermitExpiry | None,
-    now: float,
-    ttl_sec: float,
+    plan_id: str, decision: Decision, left: permits.PermitExpiry, now: float, ttl_sec: float
 ) -> Permit:
     at = numbers.number(decision.get("decided_at", "")) or 0.0
     withdrawn = numbers.number(decision.get("withdrawn_at", ""))
-    # The index has its very end; where it was trimmed or taken with qtctl, the lifetime of now.
-    until = left.until if left is not None and left.until is not None else at + ttl_sec
-    if left is not None and left.there:
+    # Without an end in the index (trimmed, or taken with qtctl), that of a permit issued now.
+    until = at + ttl_sec if left.until is None else left.until
+    if left.there:
         state = PermitState.OPEN
     elif withdrawn is not None:
         state = PermitState.WITHDRAWN
@@ -233,7 +210,7 @@ def _permit(
         at=at,
         queue_age_sec=numbers.number(decision.get("queue_age_sec", "")) or 0.0,
         withdrawn_at=withdrawn,
-        ttl_sec=left.ttl_sec if left is not None and left.there else None,
+        ttl_sec=left.ttl_sec,
     )
 
 

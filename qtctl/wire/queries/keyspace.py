@@ -93,17 +93,10 @@ def permits(store: Store, plan_ids: Sequence[str]) -> list[PermitKey]:
 
     Errors: RedisUnreachable, WireError (no permission).
     """
-    asks = [
-        ask
-        for id_ in plan_ids
-        for key in (store.keys.at(PERMIT, id_),)
-        for ask in (
-            ("PTTL", key),
-            ("GET", key),
-            ("HGETALL", key),
-            ("PTTL", store.keys.at(DECISION, id_)),
-        )
-    ]
+    asks = []
+    for id_ in plan_ids:
+        key, decision_key = store.keys.at(PERMIT, id_), store.keys.at(DECISION, id_)
+        asks += [("PTTL", key), ("GET", key), ("HGETALL", key), ("PTTL", decision_key)]
     replies = store.batch(asks)
     out = []
     for place, id_ in enumerate(plan_ids):

@@ -12,10 +12,7 @@ from qtctl.wire.schema.service import ServiceRecord, record_of
 
 def running(store: Store, service: str) -> list[ServiceRecord]:
     """All services of this kind that are alive, by name."""
-    head = store.keys.service(service, "")
-    glob = store.keys.service(service.replace("*", ""), "*")
-    names = {key[len(head) :] for key in store.scan_keys(glob) if key.startswith(head)}
-    return named(store, service, sorted(names))
+    return named(store, service, [name for _, name in names(store, (service,))])
 
 
 def names(store: Store, services: Sequence[str]) -> list[tuple[str, str]]:

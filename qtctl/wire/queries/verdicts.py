@@ -29,12 +29,13 @@ def of_entries(
     store: Store, entries: Sequence[StreamEntry], rules: PlanRules
 ) -> list[EntryVerdict]:
     """The verdicts on these entries, from the decisions."""
-    read = [_read(entry, rules) for entry in entries]
-    ids = list(dict.fromkeys(plan.plan_id for plan in read if isinstance(plan, Plan)))
+    found = [read(entry, rules) for entry in entries]
+    ids = list(dict.fromkeys(plan.plan_id for plan in found if isinstance(plan, Plan)))
     known = by_id(store, ids)
-    settled = _settled_up_to(store)
+    group = group_state(store)
+    settled = "0-0" if group is None else group.last_id  # The last that the governors have read.
     return [
-        _verdict(entry.id, plan, known, settled) for entry, plan in zip(entries, read, strict=True)
+        _verdict(entry.id, plan, known, settled) for entry, plan in zip(entries, found, strict=True)
     ]
 
 
@@ -48,8 +49,8 @@ def of_entry(
     return seen
 
 
-def _read(entry: StreamEntry, rules: PlanRules) -> Plan | Unreadable:
-    """As the governor reads it: a bad byte, or a name given twice, shows in the raw only."""
+def read(entry: StreamEntry, rules: PlanRules) -> Plan | Unreadable:
+    """A plan as the governor reads it: a bad byte or a repeated name shows in the raw only."""
     fields = Entry(entry.id, entry.raw).fields() if entry.raw else entry.fields
     return plans.read(fields, rules)
 
@@ -74,12 +75,6 @@ def _verdict(
     same = (decision.get("symbol"), decision.get("kind")) == (stored(plan.symbol), plan.kind)
     same = same and plan.execute
     return EntryVerdict(Verdict.BLOCKED, Reason.DUPLICATE_PLAN if same else Reason.PLAN_CONFLICT)
-
-
-def _settled_up_to(store: Store) -> str:
-    """The last entry that the governors have read."""
-    state = group_state(store)
-    return "0-0" if state is None else state.last_id
 
 
 def _is_pending(store: Store, entry_id: str) -> bool:

@@ -35,175 +35,113 @@ class KeySpec(msgspec.Struct, frozen=True):
         return self.template.partition("{")[0]
 
 
+# fmt: off
 TARGET = KeySpec(
-    "allocation:target:{symbol}",
-    "hash",
-    "upstream (P2.9)",
+    "allocation:target:{symbol}", "hash", "upstream (P2.9)",
     "target_usd, confidence, timestamp, mode, and more that readers ignore",
     "upstream's",
 )
 EFFICIENCY = KeySpec(
-    "capital:efficiency:{symbol}",
-    "hash",
-    "upstream (P3.1)",
+    "capital:efficiency:{symbol}", "hash", "upstream (P3.1)",
     "efficiency_score, confidence, ts, mode, version, and more that readers ignore",
     "upstream's",
 )
 PLANS = KeySpec(
-    "stream:apply.plan",
-    "stream",
-    "upstream",
-    "plan_id, symbol, action, decision, kill_score, and optionally side, qty, price, "
-    "entry_price, reduceOnly, timestamp, source, …",
+    "stream:apply.plan", "stream", "upstream",
+    "plan_id, symbol, action, decision, kill_score, and optionally side, qty, price, entry_price, "
+    "reduceOnly, timestamp, source, …",
+)
+PROPOSED_STREAM = KeySpec(
+    "stream:allocation.target.proposed", "stream", "allocation loop",
+    "one proposal per symbol and pass; about the larger of `stream_maxlen` and three passes kept",
 )
 PROPOSED = KeySpec(
-    "allocation:target:proposed:{symbol}",
-    "hash",
-    "allocation loop",
+    "allocation:target:proposed:{symbol}", "hash", "allocation loop",
     "the latest proposal",
     "600 s (`propose_key_ttl_sec`), set in one step with the fields",
 )
-PROPOSED_STREAM = KeySpec(
-    "stream:allocation.target.proposed",
-    "stream",
-    "allocation loop",
-    "one proposal per symbol and pass; about the larger of `stream_maxlen` and three passes kept",
-)
 PERMIT = KeySpec(
-    "permit:{plan_id}",
-    "string (JSON) or hash",
-    "governor",
+    "permit:{plan_id}", "string (JSON) or hash", "governor",
     "a single-use permit; `permit_encoding` chooses, every reader takes both",
     "60 s (`permit_ttl_sec`)",
 )
 DECISION = KeySpec(
-    "governor:decision:{plan_id}",
-    "hash",
-    "governor",
+    "governor:decision:{plan_id}", "hash", "governor",
     "the truth about a plan: verdict, reason and every fact it rests on",
     "24 h",
 )
 LIMITS = KeySpec(
-    "governor:limits:{digest}",
-    "string (JSON)",
-    "governor",
+    "governor:limits:{digest}", "string (JSON)", "governor",
     "the limits that decisions with this digest were judged by",
     "7 days, refreshed",
 )
 BLOCK = KeySpec(
-    "governor:block:{plan_id}",
-    "string (JSON)",
-    "governor",
+    "governor:block:{plan_id}", "string (JSON)", "governor",
     "reason, timestamp, symbol: a projection of the decision",
     "3600 s",
 )
 LEDGER = KeySpec(
-    "governor:ledger:{symbol}",
-    "sorted set",
-    "governor",
+    "governor:ledger:{symbol}", "sorted set", "governor",
     "the opens it permitted: plan_id by time, the last hour",
     "1 h after the last one",
 )
 LEDGER_TOTAL = KeySpec(
-    "governor:ledger_total",
-    "sorted set",
-    "governor",
+    "governor:ledger_total", "sorted set", "governor",
     "the same for all symbols together",
     "1 h after the last one",
 )
 LAST_CLOSE = KeySpec(
-    "governor:last_close:{symbol}",
-    "string",
-    "governor",
+    "governor:last_close:{symbol}", "string", "governor",
     "when it last permitted a full close of the symbol, epoch ms; not written where the cooldown "
     "is 0",
     "60 s (`reopen_cooldown_sec`)",
 )
 PERMITS = KeySpec(
-    "governor:permits",
-    "sorted set",
-    "governor",
+    "governor:permits", "sorted set", "governor",
     "index of permits: plan_id by expiry; trimmed as it is written",
 )
 EVENTS = KeySpec(
-    "stream:governor.events",
-    "stream",
-    "governor, halt, resume",
+    "stream:governor.events", "stream", "governor, halt, resume",
     "what happened to plans and permits; about 10,000 kept",
 )
 REJECTED = KeySpec(
-    "stream:governor.rejected",
-    "stream",
-    "governor",
+    "stream:governor.rejected", "stream", "governor",
     "unreadable plans, byte for byte, cut at 64 KiB; about 10,000 kept",
 )
 TRIES = KeySpec(
-    "governor:tries:{entry_id}",
-    "string",
-    "governor",
+    "governor:tries:{entry_id}", "string", "governor",
     "how often an entry that was delivered again was tried and not finished; deleted when settled",
     "1 h",
 )
 KILL = KeySpec(
-    "kill",
-    "string",
-    "halt, resume, other systems",
+    "kill", "string", "halt, resume, other systems",
     "absent, empty, `0`, `false`, `off`: normal; `reduce_only`: only closes pass; anything else, "
     "or a wrong type: everything stops. So do the other names in `kill_keys`; the strictest wins",
 )
 HALTED_SYMBOLS = KeySpec(
-    "governor:halt:symbols",
-    "hash",
-    "halt, resume",
+    "governor:halt:symbols", "hash", "halt, resume",
     "symbols that are halted individually: the symbol, and a value as in a kill key; a wrong type "
     "stops every symbol",
 )
 HALT_RECORDS = KeySpec(
-    "governor:halt:records",
-    "hash",
-    "halt, resume",
+    "governor:halt:records", "hash", "halt, resume",
     "who halted what: the kill key (without prefix), or `governor:halt:symbols:{symbol}`, and a "
     "JSON object of value, who, why, since, before, before_until_ms",
 )
 SERVICE = KeySpec(
-    "qtctl:service:{service}:{name}",
-    "hash",
-    "each running service",
+    "qtctl:service:{service}:{name}", "hash", "each running service",
     "version, host, pid, started_at, last_pass_at, metrics (host:port), its settings and their "
     "digest",
     "30 s, or three passes if that is longer",
 )
 INJECTED = KeySpec(
-    "qtctl:injected:{key}",
-    "hash",
-    "inject",
+    "qtctl:injected:{key}", "hash", "inject",
     "digest of what was written, and what was there before with its remaining TTL",
     "that of what it covers",
 )
-
-CONTRACT: tuple[KeySpec, ...] = (
-    TARGET,
-    EFFICIENCY,
-    PLANS,
-    PROPOSED_STREAM,
-    PROPOSED,
-    PERMIT,
-    DECISION,
-    LIMITS,
-    BLOCK,
-    LEDGER,
-    LEDGER_TOTAL,
-    LAST_CLOSE,
-    PERMITS,
-    EVENTS,
-    REJECTED,
-    TRIES,
-    KILL,
-    HALTED_SYMBOLS,
-    HALT_RECORDS,
-    SERVICE,
-    INJECTED,
-)
+# fmt: on
+CONTRACT = tuple(each for each in vars().copy().values() if isinstance(each, KeySpec))
+"""All of them, in their order above."""
 
 
 class Keys:

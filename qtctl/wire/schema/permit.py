@@ -50,13 +50,9 @@ def permit_json(plan: Plan, hint: Flat) -> tuple[bytes, bytes]:
 
 def permit_hash(plan: Plan, hint: Flat) -> Flat:
     """The same as flat fields for HSET, created_at empty; flags are 0 and 1."""
-    out: Flat = []
-    for name, _, value in PERMIT_HEAD:
-        out += [name, _hash_text(value(plan))]
-    out += [PERMIT_CREATED[0], ""]
-    for name, _, value in PERMIT_TAIL:
-        out += [name, _hash_text(value(plan))]
-    return out + hint
+    head = [part for name, _, of in PERMIT_HEAD for part in (name, _hash_text(of(plan)))]
+    tail = [part for name, _, of in PERMIT_TAIL for part in (name, _hash_text(of(plan)))]
+    return [*head, PERMIT_CREATED[0], "", *tail, *hint]
 
 
 def _hash_text(value: Any) -> str:
