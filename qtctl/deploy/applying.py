@@ -14,15 +14,13 @@ from qtctl.deploy.systemctl import Systemctl
 from qtctl.errors import QtctlError
 from qtctl.text import escape
 
-Action = Callable[[], str]
-"""Does something; what it returns is added to the step's line."""
-
 
 class Step(NamedTuple):
-    """One step. `what` is an infinitive: `install /etc/quantum/governor.env`."""
+    """One step. what: an infinitive, `install /etc/quantum/governor.env`; what the action returns
+    is added to its line."""
 
     what: str
-    action: Action
+    action: Callable[[], str]
 
 
 class Done(NamedTuple):
@@ -67,7 +65,7 @@ class Applying:
         if self._systemd is not None:
             leaving = {change.path for change in record.changes if change.after == ABSENT}
             stop = [unit for unit in record.extra["stop"] if units.path_of(unit) in leaving]
-            steps += [Step(f"stop {unit}", partial(_stop, self._systemd, unit)) for unit in stop]
+            steps += [Step(f"stop {unit}", partial(self._systemd.stop, unit)) for unit in stop]
         for change in record.changes:
             verb = "install" if change.before == ABSENT else "replace"
             verb = "remove" if change.after == ABSENT else verb
@@ -84,20 +82,15 @@ class Applying:
         if record.changes:
             yield Step("systemctl daemon-reload", systemd.daemon_reload)
         for unit in record.extra["stop"]:
-            yield Step(f"stop {unit}", partial(_stop, systemd, unit))
+            yield Step(f"stop {unit}", partial(systemd.stop, unit))
         for unit in record.extra["restart"]:
             restart = partial(systemd.restart, unit, self._wait_sec)
             yield Step(f"start {unit} and wait until it is ready", restart)
 
     def _made(self, record: Record) -> list[str]:
         """Folders that the undone deployments made, the innermost first."""
-        made = [
-            folder
-            for other in self._records.all()
-            if other.id in record.undoes
-            for folder in other.folders
-        ]
-        return sorted(dict.fromkeys(made), key=len, reverse=True)
+        undone = (other for other in self._records.all() if other.id in record.undoes)
+        return sorted({folder for each in undone for folder in each.folders}, key=len, reverse=True)
 
     def _put(self, change: Change) -> str:
         there = self._host.read(change.path)
@@ -118,25 +111,16 @@ class Applying:
     ) -> QtctlError:
         step = steps[number - 1]
         problem = f"step {number} of {len(steps)}, {step.what}, failed: {escape(why)}"
-        in_files = number <= of_files
         try:
             self._records.update(record, record.state, problem)
         except OSError:
             problem += " (and that could not be recorded)"
-        if in_files:
+        if number <= of_files:
             state = f"steps 1 to {number - 1} are done" if number > 1 else "no file was changed"
-            ways = f"to continue: qtctl {record.kind} --finish; "
-            ways += f"to restore what was there: {record.undo}"
+            ways = f"to continue: qtctl {record.kind} --finish"
         else:
             state = "all files are in place"
             left = [each.what.split()[1] for each in steps[number - 1 :] if "start " in each.what]
             ways = f"once it is fixed: systemctl restart {' '.join(left)}"
-            ways += f"; to restore what was there: {record.undo}" if record.changes else ""
+        ways += f"; to restore what was there: {record.undo}" if record.changes else ""
         return QtctlError(f"{problem}. State: {state}. Next: {ways}")
-
-
-def _stop(systemd: Systemctl, unit: str) -> str:
-    if not systemd.status(unit).running:
-        return "already done"
-    systemd.stop(unit)
-    return ""

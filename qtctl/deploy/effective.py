@@ -1,9 +1,7 @@
 """The settings that the services would have by the files of a host, before and after a change."""
 
-import os
 import posixpath
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from qtctl.deploy import units
@@ -12,8 +10,6 @@ from qtctl.errors import ConfigError
 from qtctl.settings import Loaded, load
 from qtctl.settings.environment import parse, valid
 from qtctl.settings.sources import DEFAULT_FILE
-
-Read = Callable[[str], State]
 
 
 class View:
@@ -92,26 +88,10 @@ def of_unit(view: View, unit: str, packaged: Mapping[str, str]) -> Loaded:
         environ |= valid(parse(view.text(path) or ""))
     config = found.config or environ.pop("QTCTL_CONFIG", "") or str(DEFAULT_FILE)
     try:
-        return _loaded(view.text(config), config, environ, found, units.SERVICE[unit])
+        return load(
+            config=Path(config), content=view.text(config) or "", environ=environ,
+            redis_url=found.redis_url, sets=found.sets, service=units.SERVICE[unit],
+        )  # fmt: skip
     except ConfigError as problem:
         why = str(problem).replace("(environment ", f"({unit}, ")
         raise ConfigError(f"{unit} would not start: {why}") from problem
-
-
-def _loaded(
-    text: str | None, path: str, environ: Mapping[str, str], found: units.Sources, service: str
-) -> Loaded:
-    """Read through a copy, since the new file may not be in place yet. Errors: ConfigError."""
-    with tempfile.TemporaryDirectory(prefix="qtctl-") as folder:
-        copy = Path(folder) / "settings.toml"
-        copy.write_text(text or "", encoding="utf-8")
-        try:
-            return load(
-                config=copy,
-                environ={**environ, "QTCTL_CONFIG": os.devnull},
-                redis_url=found.redis_url,
-                sets=found.sets,
-                service=service,
-            )
-        except ConfigError as problem:
-            raise ConfigError(str(problem).replace(str(copy), path)) from problem

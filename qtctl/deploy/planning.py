@@ -26,8 +26,8 @@ Owner = tuple[int, int] | None
 
 @dataclass(frozen=True)
 class Choices:
-    """What the operator asked for. layout: a key of units.LAYOUTS, or None for the one in use.
-    settings: a folder whose files replace those of /etc/quantum, or None to keep them."""
+    """What the operator asked for. layout: a key of units.LAYOUTS, None for the one in use.
+    settings: a folder whose files replace those of /etc/quantum, None to keep them."""
 
     layout: str | None = None
     settings: Path | None = None
@@ -36,12 +36,9 @@ class Choices:
 
 @dataclass
 class Plan:
-    """What would be done.
-
-    running_before and running: units, None in a staging folder. settings: those that a service
-    would have otherwise, a line each. edited: paths that somebody has changed since. limits: all
-    that there will be, by the paths of settings.
-    """
+    """What would be done. running_before and running: units, None in a staging folder. settings:
+    those that change for a service, a line each. edited: paths that somebody has changed since.
+    limits: all that there will be, by the paths of settings."""
 
     kind: str
     changes: list[Change]
@@ -80,8 +77,8 @@ def deploy(
     layout = choices.layout or ("together" if now.enabled() == [units.SINGLE] else "separate")
     wanted, kept = _wanted(host, now, choices)
     wanted |= _links(now, units.LAYOUTS[layout], _owner(host, "root", "root"))
-    plan = Plan("deploy", _changes(host, wanted), kept)
-    plan.folders = _folders(host, plan.changes)
+    plan = _planned("deploy", host, wanted)
+    plan.kept = kept
     if systemd is not None:
         _plan_services(plan, systemd, units.LAYOUTS[layout], _why(plan, choices, records))
     _compare(host, plan, records)
@@ -104,10 +101,10 @@ def rollback(
         for change in record.changes:
             wanted.setdefault(change.path, change.before)
             left[change.path] = change.after
-    plan = Plan("rollback", _changes(host, wanted), undoes=tuple(each.id for each in later))
+    plan = _planned("rollback", host, wanted)
+    plan.undoes = tuple(each.id for each in later)
     if all(record.state != APPLYING for record in later):
         plan.edited = [each.path for each in plan.changes if not each.before.fits(left[each.path])]
-    plan.folders = _folders(host, plan.changes)
     if systemd is not None:
         running = [unit for unit in units.UNITS if unit in (target.running_before or ())]
         _plan_services(plan, systemd, running, "its files change" if plan.changes else "")
@@ -117,24 +114,12 @@ def rollback(
 
 def record_of(plan: Plan, id: str, began_at: float, by: str) -> Record:
     """The plan as the record that is kept of it."""
+    extra = {"by": by, "risks": [str(risk) for risk in plan.risks], "stop": plan.stop,
+             "restart": plan.restart, "limits": plan.limits}  # fmt: skip
     return Record(
-        id=id,
-        kind=plan.kind,
-        version=__version__,
-        began_at=began_at,
-        changes=tuple(plan.changes),
-        folders=tuple(plan.folders),
-        undoes=plan.undoes,
-        running_before=None if plan.running_before is None else tuple(plan.running_before),
-        running=None if plan.running is None else tuple(plan.running),
-        extra={
-            "by": by,
-            "risks": [str(risk) for risk in plan.risks],
-            "stop": plan.stop,
-            "restart": plan.restart,
-            "limits": plan.limits,
-        },
-    )
+        id, plan.kind, __version__, began_at, tuple(plan.changes), folders=plan.folders,
+        undoes=plan.undoes, running_before=plan.running_before, running=plan.running, extra=extra,
+    )  # fmt: skip
 
 
 def _wanted(host: Host, now: View, choices: Choices) -> tuple[dict[str, State], list[str]]:
@@ -194,32 +179,28 @@ def _links(now: View, enabled: Sequence[str], owner: Owner) -> dict[str, State]:
     return wanted
 
 
-def _changes(host: Host, wanted: Mapping[str, State]) -> list[Change]:
-    found = ((path, host.read(path), state) for path, state in wanted.items())
-    return [Change(path, is_, to_be) for path, is_, to_be in found if not is_.fits(to_be)]
-
-
-def _folders(host: Host, changes: Iterable[Change]) -> list[str]:
-    """The folders to be made, the outermost first."""
+def _planned(kind: str, host: Host, wanted: Mapping[str, State]) -> Plan:
+    """The changes that lead to what is wanted, and the folders to be made, the outermost first."""
+    found = [Change(path, host.read(path), state) for path, state in wanted.items()]
+    changes = [change for change in found if not change.before.fits(change.after)]
     paths = [change.path for change in changes if change.after != ABSENT]
-    return list(dict.fromkeys(each for path in paths for each in host.missing_folders(path)))
+    folders = dict.fromkeys(each for path in paths for each in host.missing_folders(path))
+    return Plan(kind, changes, folders=list(folders))
 
 
 def _compare(host: Host, plan: Plan, records: Sequence[Record]) -> None:
-    """What changes for the services, and which of it raises risk.
+    """What changes for the services, and which of it raises risk: against the files as they are,
+    and against the last deployment, since a running service may not have read later edits.
 
-    Limits are compared with the files as they are, and with those of the last deployment: a running
-    service may not have read later edits.
-    Errors: ConfigError for settings with which a service would not start. In a rollback they
-    are a risk instead: the previous files need not have been qtctl's.
+    Errors: ConfigError for settings with which a service would not start. In a rollback they are
+    a risk instead: the previous files need not have been qtctl's.
     """
     if plan.empty:
         return
     ours = packaged.unit_texts()
+    new = View(host, {change.path: change.after for change in plan.changes})
     try:
-        after = effective.effective(
-            View(host, {change.path: change.after for change in plan.changes}), ours
-        )
+        after = effective.effective(new, ours)
     except ConfigError as problem:
         if plan.kind == "deploy":
             raise
@@ -232,11 +213,11 @@ def _compare(host: Host, plan: Plan, records: Sequence[Record]) -> None:
         plan.risks = [Risk("limits", f"unknown ({problem})", "new")]
         return
     plan.settings = list(changed(before, after))
-    last = [record.extra["limits"] for record in records if record.extra.get("limits")]
     plan.risks = list(risks(limits_of(before), plan.limits))
-    if last:
-        found = {risk.limit for risk in plan.risks}
-        plan.risks += [risk for risk in risks(last[-1], plan.limits) if risk.limit not in found]
+    known = {risk.limit for risk in plan.risks}
+    limits = [record.extra["limits"] for record in records if record.extra.get("limits")]
+    last = limits[-1] if limits else {}
+    plan.risks += [risk for risk in risks(last, plan.limits) if risk.limit not in known]
 
 
 def _plan_services(plan: Plan, systemd: Systemctl, running: Sequence[str], why: str) -> None:

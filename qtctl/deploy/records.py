@@ -9,7 +9,7 @@
         objects/SHA256                     the contents of both
 
 A record is complete before anything else is touched: it is built under another name first. It is
-not in the services' own state directory, since systemd gives that to their user.
+not in the services' own state directory, which systemd gives to their user.
 """
 
 import contextlib
@@ -19,12 +19,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from qtctl.deploy.host import ABSENT, Host, State, sync
+import msgspec
+
+from qtctl.deploy.host import Host, State, sync
 from qtctl.errors import QtctlError, RefusedError
 
 FOLDER = "/var/lib/qtctl-deployments"
@@ -45,22 +47,19 @@ class Change:
 
 @dataclass(frozen=True)
 class Record:
-    """One deployment or rollback.
-
-    kind: `deploy` or `rollback`. undoes: the ids that a rollback undoes. folders: those that
-    were made. running_before and running: the units before and after; None in a staging folder.
-    state: its progress; failure: what stopped it.
-    """
+    """One deployment or rollback (kind). undoes: the ids that a rollback undoes. folders: those
+    that were made. running_before and running: the units before and after, None in a staging
+    folder. state: its progress; failure: what stopped it."""
 
     id: str
     kind: str
     version: str
     began_at: float
     changes: tuple[Change, ...]
-    folders: tuple[str, ...] = ()
-    undoes: tuple[str, ...] = ()
-    running_before: tuple[str, ...] | None = None
-    running: tuple[str, ...] | None = None
+    folders: Sequence[str] = ()
+    undoes: Sequence[str] = ()
+    running_before: Sequence[str] | None = None
+    running: Sequence[str] | None = None
     state: str = APPLYING
     failure: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -157,35 +156,15 @@ class Records:
             content = json.loads((folder / "manifest.json").read_bytes())
             if content["format"] != _FORMAT:
                 raise QtctlError(f"{folder} was made by another version of qtctl")
-            changes = tuple(
-                Change(
-                    each["path"],
-                    self._state(folder, each["before"]),
-                    self._state(folder, each["after"]),
-                )
-                for each in content.pop("changes")
-            )
-            lists = ("folders", "undoes", "running_before", "running")
-            for name in lists:
-                content[name] = None if content[name] is None else tuple(content[name])
-            del content["format"]
-            return Record(changes=changes, **content)
-        except (OSError, ValueError, KeyError, TypeError) as problem:
+            for change in content["changes"]:
+                for side in ("before", "after"):
+                    change[side] = _restored(folder, change[side])
+            return msgspec.convert(content, Record)
+        except (OSError, ValueError, KeyError, TypeError, msgspec.MsgspecError) as problem:
             raise QtctlError(
                 f"{folder} can't be read ({type(problem).__name__}: {problem}); the saved files "
                 "are in its objects/"
             ) from problem
-
-    def _state(self, folder: Path, kept: Mapping[str, Any]) -> State:
-        if kept["kind"] == "absent":
-            return ABSENT
-        owner = None if kept["owner"] is None else (int(kept["owner"][0]), int(kept["owner"][1]))
-        if kept["kind"] == "link":
-            return State("link", target=kept["target"], owner=owner)
-        content = (folder / "objects" / kept["sha256"]).read_bytes()
-        if _digest(content) != kept["sha256"]:
-            raise QtctlError(f"{folder}/objects/{kept['sha256']} has been changed")
-        return State("file", content, mode=kept["mode"], owner=owner, mtime_ns=kept["mtime_ns"])
 
 
 def unfinished(records: Sequence[Record]) -> Record | None:
@@ -199,34 +178,22 @@ def undone(records: Sequence[Record]) -> set[str]:
 
 
 def _manifest(record: Record) -> bytes:
-    content = {
-        "format": _FORMAT,
-        **{
-            name: getattr(record, name)
-            for name in record.__dataclass_fields__
-            if name not in ("changes", "extra")
-        },
-        "extra": dict(record.extra),
-        "changes": [
-            {"path": each.path, "before": _kept(each.before), "after": _kept(each.after)}
-            for each in record.changes
-        ],
-    }
+    content = {"format": _FORMAT, **asdict(record)}
+    for change in content["changes"]:
+        for side in ("before", "after"):
+            change[side]["sha256"] = _digest(change[side].pop("content"))
     return json.dumps(content, indent=1).encode() + b"\n"
 
 
-def _kept(state: State) -> dict[str, Any]:
-    if state.kind == "absent":
-        return {"kind": "absent"}
-    kept = {"kind": state.kind, "owner": state.owner}
-    if state.kind == "link":
-        return {**kept, "target": state.target}
-    return {
-        **kept,
-        "mode": state.mode,
-        "mtime_ns": state.mtime_ns,
-        "sha256": _digest(state.content),
-    }
+def _restored(folder: Path, kept: Mapping[str, Any]) -> State:
+    """A state of a manifest with its content, which must be the one that was saved."""
+    state = msgspec.convert(kept, State)
+    if state.kind != "file":
+        return state
+    content = (folder / "objects" / kept["sha256"]).read_bytes()
+    if _digest(content) != kept["sha256"]:
+        raise QtctlError(f"{folder}/objects/{kept['sha256']} has been changed")
+    return replace(state, content=content)
 
 
 def _digest(content: bytes) -> str:

@@ -17,23 +17,21 @@ _CALL_SEC = 60.0
 _POLL_SEC = 0.1
 _FLAPPING = 3
 """After this many automatic restarts while waiting for a good start, give up."""
-_ASKED = (
-    "LoadState", "ActiveState", "SubState", "Result", "StatusText", "NRestarts", "InvocationID",
-)  # fmt: skip
+_TEXTS = ("LoadState", "ActiveState", "SubState", "Result", "StatusText", "InvocationID")
+"""The properties behind the fields of Status, but for its first."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a unit by systemd."""
+    """The state of a unit by systemd; the invocation changes with each start."""
 
+    restarts: int
     load: str
     active: str
     sub: str
     result: str
     text: str
-    restarts: int
     invocation: str
-    """Another one after each start."""
 
     @property
     def running(self) -> bool:
@@ -46,7 +44,7 @@ class Status:
             shown += f", {self.result}"
         if self.restarts:
             shown += f", restarted {self.restarts} times"
-        return shown + (f"; it reports: {self.text}" if self.text else "")
+        return shown + (f"; it reports: {escape(self.text)}" if self.text else "")
 
 
 class Systemctl:
@@ -57,25 +55,20 @@ class Systemctl:
 
     def status(self, unit: str) -> Status:
         """The state of a unit."""
-        out = self._run("show", f"--property={','.join(_ASKED)}", unit)
+        out = self._run("show", f"--property={','.join((*_TEXTS, 'NRestarts'))}", unit)
         found = dict(line.partition("=")[::2] for line in out.splitlines())
-        return Status(
-            load=found.get("LoadState", ""),
-            active=found.get("ActiveState", ""),
-            sub=found.get("SubState", ""),
-            result=found.get("Result", ""),
-            text=escape(found.get("StatusText", "")),
-            restarts=int(found.get("NRestarts") or 0),
-            invocation=found.get("InvocationID", ""),
-        )
+        texts = (found.get(name, "") for name in _TEXTS)
+        return Status(int(found.get("NRestarts") or 0), *texts)
 
     def daemon_reload(self) -> str:
         """Read all units again; what systemctl printed, which is nothing."""
         return self._run("daemon-reload")
 
-    def stop(self, unit: str) -> None:
-        """Stop it, and wait until it has."""
-        self._run("stop", unit)
+    def stop(self, unit: str) -> str:
+        """Stop a unit and wait until it has stopped; `already done` where it was not running."""
+        if not self.status(unit).running:
+            return "already done"
+        return self._run("stop", unit)
 
     def restart(self, unit: str, wait_sec: float) -> str:
         """Start it again and wait this long until it is ready; its status then, for people.
@@ -93,13 +86,10 @@ class Systemctl:
             # Right after the call the old process may still be there.
             if status.active == "active" and status.invocation != before.invocation:
                 return str(status)
-            if status.active == "failed" or status.restarts - before.restarts >= _FLAPPING:
-                raise QtctlError(f"{unit} is {status}; see: journalctl -u {unit} -n 50")
-            if clock.monotonic() >= deadline:
-                raise QtctlError(
-                    f"{unit} is not ready after {wait_sec:g} s: {status}; "
-                    f"see: journalctl -u {unit} -n 50"
-                )
+            failed = status.active == "failed" or status.restarts - before.restarts >= _FLAPPING
+            if failed or clock.monotonic() >= deadline:
+                late = "" if failed else f"not ready after {wait_sec:g} s: "
+                raise QtctlError(f"{unit} is {late}{status}; see: journalctl -u {unit} -n 50")
             clock.sleep(_POLL_SEC)
 
     def _run(self, *words: str, may_fail: bool = False) -> str:
@@ -127,9 +117,7 @@ def here(environ: Mapping[str, str]) -> Systemctl:
     """systemd of this host. Errors: RefusedError where none runs."""
     program = shutil.which("systemctl", path=environ.get("PATH"))
     if program is None or not BOOTED.is_dir():
-        why = f"{BOOTED} is not there" if program else "systemctl is not installed"
-        raise RefusedError(
-            f"no systemd runs here ({why}), so nothing was done; --root DIR stages the files in a "
-            "folder"
-        )
+        why = f"{BOOTED} does not exist" if program else "systemctl is not installed"
+        stage = "--root DIR stages the files in a folder"
+        raise RefusedError(f"no systemd runs here ({why}), so nothing was done; {stage}")
     return Systemctl(program)

@@ -15,7 +15,7 @@ from qtctl.settings.catalog import by_path, checked, fields, plain, shown
 from qtctl.settings.environment import Variables
 from qtctl.settings.model import SECTIONS, STREAMS, Governor, Settings
 from qtctl.settings.secrets import Secret
-from qtctl.settings.sources import Claim, read_toml, set_claims, toml_claims
+from qtctl.settings.sources import Claim, parsed, read_text, set_claims, toml_claims
 from qtctl.settings.urls import CLUSTER, hash_tag, scheme_of
 
 SERVICES = ("allocation", "governor")
@@ -45,20 +45,22 @@ def load(
     *,
     config: Path | None,
     environ: Mapping[str, str],
+    content: str | None = None,
     redis_url: str | None = None,
     sets: Sequence[str] = (),
     service: str | None = None,
 ) -> Loaded:
     """The settings: defaults < TOML < environment < --set and --redis-url.
 
-    config: the file of `--config`. service: `allocation`, `governor` or `all` in `serve`, which
-    decides what METRICS_PORT and METRICS_ADDR mean; None elsewhere, where they mean nothing.
+    config: the file of `--config`; content: its text, where it may not be in place yet. service:
+    `allocation`, `governor` or `all` in `serve`, which decides what METRICS_PORT and METRICS_ADDR
+    mean; None elsewhere, where they mean nothing.
     Errors: ConfigError, one line with the setting, where its value comes from, and the value.
     """
     variables = Variables(environ)
     environment.unknown_ours(variables)
-    file, content = _file(config, variables)
-    claims = list(toml_claims(content, f"file {file}"))
+    file, toml = _file(config, variables) if content is None else (config, content)
+    claims = list(toml_claims(parsed(toml, file), f"file {file}"))
     flags = _flag_claims(sets, redis_url)
     explicit_url = any(claim.field.path == "redis.url" for claim in flags)
     claims += _environment_claims(variables, service, sources.url_of(claims), explicit_url)
@@ -110,18 +112,18 @@ def resolve(
     return Settings(**changed), origins, overruled
 
 
-def _file(config: Path | None, variables: Variables) -> tuple[Path | None, dict[str, Any]]:
-    """The TOML file to use and its content; None where there is none."""
+def _file(config: Path | None, variables: Variables) -> tuple[Path | None, str]:
+    """The TOML file to use and its text; None where there is none."""
     named = config
     if named is None and environment.CONFIG in variables.values:
         text = variables.text(environment.CONFIG)
         named = Path(text) if text else None
     path = named or sources.DEFAULT_FILE
     try:
-        return path, read_toml(path)
+        return path, read_text(path)
     except FileNotFoundError as problem:
         if named is None:
-            return None, {}
+            return None, ""
         by = "--config" if config is not None else environment.CONFIG
         raise ConfigError(f"file {path} ({by}) does not exist") from problem
 

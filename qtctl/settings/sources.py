@@ -45,13 +45,14 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"file {path} is not UTF-8 (at line {line})") from problem
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file. Errors: ConfigError naming the file, and the line where it is not TOML;
-    FileNotFoundError."""
+def parsed(text: str, path: Path | None) -> dict[str, Any]:
+    """The text of a TOML file. Errors: ConfigError naming the file, and the line."""
+    if not text:
+        return {}
     import tomllib
 
     try:
-        return tomllib.loads(read_text(path))
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as problem:
         why = " ".join(str(problem).split())
         raise ConfigError(f"file {path} is not TOML: {why}") from problem
