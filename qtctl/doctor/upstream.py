@@ -6,18 +6,21 @@ from qtctl.doctor.field_drift import by_problem, producer, renamed
 from qtctl.doctor.findings import Findings, ok, some, unknown, warning, wrong
 from qtctl.doctor.inspection import SYMBOLS_LOOKED_AT, Inspection
 from qtctl.domain import numbers
-from qtctl.domain.readings import MAX_AHEAD_SEC, Efficiency, assess, target_usd
+from qtctl.domain.readings import MAX_AHEAD_SEC, Efficiency, assess, producer_flags, target_usd
 from qtctl.domain.readings import Unusable as UnusableReading
 from qtctl.domain.reasons import EffReason
+from qtctl.wire.queries import upstream
 from qtctl.wire.queries.targets import Found, Symbol
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET, KeySpec
 
 TARGETS_OLD_SEC = 600.0
 """P2.9 gives a target 300 s to live."""
+FLAGS_SHOWN = 5
 _KNOWN = {
     TARGET: ("target_usd", "weight", "cluster_id", "regime", "drawdown_zone", "confidence",
              "timestamp", "mode"),
-    EFFICIENCY: ("efficiency_score", "confidence", "ts", "timestamp", "mode", "version"),
+    EFFICIENCY: ("efficiency_score", "confidence", "ts", "timestamp", "mode", "version",
+                 "stale_flags", "inputs_ok"),
 }  # fmt: skip
 _EFFECTS = {
     TARGET: ("targets", "such a symbol gets no proposal"),
@@ -32,12 +35,17 @@ _EFFECTS = {
 def targets(inspection: Inspection) -> Findings:
     """Every symbol's live target."""
     store, found = inspection.store, inspection.targets
+    misnamed = list(_misnamed(inspection, TARGET))
+    yield from misnamed
     if not found:
-        why = "without a target nothing is proposed: P2.9 does not run, or writes elsewhere"
-        if inspection.sweep.complete:
-            yield wrong(f"no key {store.keys.pattern(TARGET)}", why, inspection.show("redis"))
-        else:
+        why = "without a target nothing is proposed: "
+        why += _shadow(inspection, TARGET) or "P2.9 does not run, or writes elsewhere"
+        if not inspection.sweep.complete:
             yield unknown(f"no target among {inspection.sweep.walked}")
+        elif misnamed:
+            yield wrong("no target has a symbol that can be used", why, misnamed[0].command)
+        else:
+            yield wrong(f"no key {store.keys.pattern(TARGET)}", why, inspection.show("redis"))
         return
     problems = list(_unusable(inspection, TARGET, [(it.symbol, it.target) for it in found]))
     yield from problems
@@ -46,7 +54,8 @@ def targets(inspection: Inspection) -> Findings:
     why = "proposals go on being made from them: P2.9"
     if old and len(old) == len(found):
         what = f"all {len(old):,} targets are older than 10 min"
-        yield wrong(what, f"{why} has stopped", see)
+        shadow = _shadow(inspection, TARGET)
+        yield wrong(what, f"{why} has stopped" + (f". {shadow}" if shadow else ""), see)
     elif old:
         what = f"{len(old):,} of {len(found):,} targets are older than 10 min: {some(old)}"
         yield warning(what, f"{why} no longer writes these", see)
@@ -55,7 +64,7 @@ def targets(inspection: Inspection) -> Findings:
         what = f"{len(for_ever):,} of {len(found):,} targets have no lifetime: {some(for_ever)}"
         fix = inspection.redis_cli("expire", store.keys.at(TARGET, for_ever[0]), "300")
         yield warning(what, "they outlive their producer, and are proposed from for ever", fix)
-    if not (problems or old or for_ever):
+    if not (misnamed or problems or old or for_ever):
         more = len(inspection.sweep.of_spec(TARGET)) - len(found)
         yield ok(f"{len(found):,} targets, fresh and readable"
                  + (f" ({more:,} more not looked at)" if more > 0 else ""))  # fmt: skip
@@ -67,8 +76,11 @@ def scores(inspection: Inspection) -> Findings:
     found = [
         (it.symbol, it.efficiency) for it in inspection.targets if it.efficiency.fields is not None
     ]
+    misnamed = list(_misnamed(inspection, EFFICIENCY))
+    yield from misnamed
     if not found and not inspection.sweep.of_spec(EFFICIENCY):
-        why = "every multiplier is 1.0 and no permit is downsized: P3.1 does not run"
+        why = "every multiplier is 1.0 and no permit is downsized: "
+        why += _shadow(inspection, EFFICIENCY) or "P3.1 does not run, or writes elsewhere"
         level = wrong if symbols else warning
         yield level(f"no key {inspection.store.keys.pattern(EFFICIENCY)}", why,
                     inspection.show("redis"))  # fmt: skip
@@ -76,14 +88,48 @@ def scores(inspection: Inspection) -> Findings:
     bad = list(_unusable(inspection, EFFICIENCY, found))
     yield from bad
     read = {symbol: _assessed(inspection, it) for symbol, it in found}
-    by_reason = list(_scores_by_reason(inspection, symbols, read))
+    flagged = {symbol: said for symbol, it in found if (said := producer_flags(it.readable))}
+    by_reason = list(_scores_by_reason(inspection, symbols, read, flagged))
     yield from by_reason
-    if not (bad or by_reason):
+    if not (misnamed or bad or by_reason):
         yield ok(f"{len(found):,} scores of {len(symbols):,} symbols, fresh and readable")
 
 
+def _flagged(flagged: Mapping[str, str], of: int, low: Sequence[str], see: str) -> Findings:
+    """What P3.1 says against its own scores: the cause of nearly every low_conf."""
+    said = by_problem(flagged.items())
+    for flags, names in list(said.items())[:FLAGS_SHOWN]:
+        hit = len(set(names) & set(low))
+        why = f"so P3.1 lowers their confidence: {hit:,} of them count as low_conf"
+        if "P29_STALE" in flags:
+            why += ". P29_STALE: it looks for ts in targets, where P2.9 writes timestamp"
+        yield warning(f"{len(names):,} of {of:,} scores have {flags}: {some(names)}", why, see)
+    if len(said) > FLAGS_SHOWN:
+        yield warning(f"{len(said) - FLAGS_SHOWN:,} more kinds of flags in scores", "likewise", see)
+
+
+def _misnamed(inspection: Inspection, spec: KeySpec) -> Findings:
+    """Keys that are there and belong to no symbol."""
+    kind, effect = _EFFECTS[spec]
+    for problem, keys in by_problem(inspection.sweep.misnamed_of(spec).items()).items():
+        yield wrong(
+            f"{len(keys):,} keys of {kind} whose symbol {problem}: {some(map(repr, keys))}",
+            f"{effect}: a symbol is 1 to 64 characters without whitespace, ':' and globs (write "
+            "BTCUSDT, not BTC/USDT:USDT)",
+            inspection.redis_cli("hgetall", keys[0]),
+        )
+
+
+def _shadow(inspection: Inspection, spec: KeySpec) -> str:
+    found = upstream.shadow(inspection.store, spec, inspection.now)
+    return "" if found is None else found.sentence
+
+
 def _scores_by_reason(
-    inspection: Inspection, symbols: Sequence[str], read: Mapping[str, Efficiency]
+    inspection: Inspection,
+    symbols: Sequence[str],
+    read: Mapping[str, Efficiency],
+    flagged: Mapping[str, str],
 ) -> Findings:
     see = inspection.qtctl("eff", "list")
     missing = [symbol for symbol in symbols if symbol not in read]
@@ -95,6 +141,8 @@ def _scores_by_reason(
     if stale:
         level = wrong if len(stale) == len(read) else warning
         why = "they count for nothing: P3.1 has stopped, or falls behind"
+        if level is wrong and (shadow := _shadow(inspection, EFFICIENCY)):
+            why += f". {shadow}"
         yield level(f"{len(stale):,} of {len(read):,} scores are stale: {some(stale)}", why, see)
     ahead = {symbol: -age for symbol, age in ages.items() if age < -2}
     if ahead:
@@ -104,7 +152,8 @@ def _scores_by_reason(
         yield level(f"{len(ahead):,} scores are from the future, by up to {most:,.0f} s: "
                     f"{some(ahead)}", why, "sudo timedatectl set-ntp true")  # fmt: skip
     low = [symbol for symbol, it in read.items() if it.reason is EffReason.LOW_CONF]
-    if low and len(low) == len(read):
+    yield from _flagged(flagged, len(read), low, see)
+    if low and len(low) == len(read) and not flagged:
         min_conf = inspection.settings_of("governor")[0].get("min_conf")
         why = "none has any effect: the producer's confidence and this limit do not fit together"
         yield warning(f"all {len(low):,} scores are less confident than {min_conf}", why, see)

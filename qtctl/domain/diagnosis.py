@@ -57,12 +57,14 @@ class PermitState(StrEnum):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The live target: USD, or what is wrong with it; neither where there is none."""
+    """The live target: USD, or what is wrong with it; neither where there is none, and shadow then
+    says that P2.9 runs without writing any, if it does."""
 
     usd: float | None = None
     problem: str = ""
     age_sec: float | None = None
     ttl_sec: float | None = None
+    shadow: str = ""
 
     @property
     def there(self) -> bool:

@@ -14,7 +14,10 @@ TIME_FIELDS = ("ts", "timestamp")
 """Where a score's time may stand; two producers may share one hash."""
 EFF_FIELDS = ("efficiency_score", "confidence", *TIME_FIELDS)
 """The fields of an efficiency hash that decide; a reader asks for no others."""
+FLAG_FIELDS = ("stale_flags", "inputs_ok")
+"""What a score's producer says against it; it decides nothing here."""
 TARGET_FIELDS = ("target_usd",)
+_INPUTS_OK = ("1", "true", "yes")
 MAX_AHEAD_SEC = 60.0
 """A time further ahead of now than this is not trusted."""
 
@@ -93,6 +96,15 @@ def score_time_text(raw: Mapping[str, str], now: float) -> str:
     sent = [text for name in TIME_FIELDS if (text := raw.get(name))]
     at = score_time(raw, now)
     return next((text for text in sent if numbers.epoch(text) == at), "".join(sent[:1]))
+
+
+def producer_flags(raw: Mapping[str, str]) -> str:
+    """What a score's producer says against its inputs, cut: `stale_flags=P29_STALE, inputs_ok=0`;
+    empty where it says nothing."""
+    said = {name: raw.get(name, "").strip() for name in FLAG_FIELDS}
+    if said["inputs_ok"].lower() in _INPUTS_OK:
+        del said["inputs_ok"]
+    return ", ".join(f"{name}={value[:60]}" for name, value in said.items() if value)
 
 
 def _eff_problem(raw: Mapping[str, str], score: float | None, confidence: float | None) -> str:

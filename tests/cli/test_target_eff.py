@@ -30,6 +30,8 @@ SCORE_ROW = [
     "ts",
     "mode",
     "version",
+    "stale_flags",
+    "inputs_ok",
     "age_s",
     "counts_as",
     "governor_counts_as",
@@ -265,3 +267,54 @@ def test_of_several_records_the_one_that_passed_last_counts(cli: Cli, store: Sto
         store.run("HSET", store.keys.service("allocation", name), "settings", settings,
                   "last_pass_at", last)  # fmt: skip
     assert scores(cli)["BTCUSDT"]["counts_as"] == "ok"
+
+
+def test_what_the_producer_says_against_its_score_is_shown(cli: Cli, store: Store) -> None:
+    score(store, "GOOD", "0.5")
+    store.run("HSET", store.keys.at(EFFICIENCY, "GOOD"), "stale_flags", "", "inputs_ok", "1")
+    score(store, "LATE", "0.5", confidence="0.45")
+    store.run("HSET", store.keys.at(EFFICIENCY, "LATE"), "stale_flags", "P29_STALE",
+              "inputs_ok", "0")  # fmt: skip
+    score(store, "ODD", "0.5", confidence="0.45")
+    store.run("HSET", store.keys.at(EFFICIENCY, "ODD"), "stale_flags", "\x1b[31m" + "x" * 5000)
+    found = scores(cli)
+    assert (found["LATE"]["stale_flags"], found["LATE"]["inputs_ok"]) == ("P29_STALE", "0")
+    lines = {line.split()[0]: line for line in cli.ok("eff", "list").out.splitlines()}
+    assert "stale_flags=P29_STALE, inputs_ok=0" in lines["LATE"]
+    assert "stale" not in lines["GOOD"]
+    assert "\x1b" not in lines["ODD"]
+    assert len(lines["ODD"]) < 400
+
+
+@pytest.mark.parametrize(
+    ("noun", "stream", "producer"),
+    [
+        ("target", "stream:allocation.decision", "P2.9"),
+        ("eff", "stream:capital.efficiency.decision", "P3.1"),
+    ],
+)
+def test_a_producer_in_shadow_is_told_from_one_that_is_off(
+    cli: Cli, store: Store, noun: str, stream: str, producer: str
+) -> None:
+    assert "shadow" not in cli.ok(noun).err
+    store.run("XADD", store.keys.prefix + stream, "*", "symbol", "BTCUSDT")
+    said = cli.ok(noun).err
+    assert f"{producer} runs in shadow: it writes the stream quantum:{stream}, no keys" in said
+    assert "Set its mode to enforce" in said
+    store.run("DEL", store.keys.prefix + stream)
+    store.run("XADD", store.keys.prefix + stream, f"{store.now_ms() - 7_200_000}-0", "a", "b")
+    assert f"{producer} ran in shadow and stopped 120 min ago" in cli.ok(noun).err
+    store.run("DEL", store.keys.prefix + stream)
+    store.run("SET", store.keys.prefix + stream, "no stream")
+    assert "shadow" not in cli.ok(noun).err
+
+
+def test_targets_whose_keys_hold_no_symbol_are_named(cli: Cli, store: Store) -> None:
+    target(store, "BTCUSDT")
+    target(store, "BTC/USDT:USDT")
+    target(store, "proposed:BTCUSDT")
+    said = cli.ok("target")
+    assert "Not listed, since their names hold no symbol: " in said.err
+    assert "'quantum:allocation:target:BTC/USDT:USDT'" in said.err
+    assert "proposed:" not in said.err
+    assert "BTC/USDT" not in said.out

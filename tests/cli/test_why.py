@@ -606,7 +606,32 @@ def test_json_and_ndjson_hold_the_same(cli: Cli, store: Store) -> None:
     assert list(found["verdicts"][0]) == [
         "verdict", "reason", "count", "last_age_s", "last_plan_id"
     ]  # fmt: skip
-    assert list(found["target"]) == ["target_usd", "age_s", "ttl_s", "problem"]
+    assert list(found["target"]) == ["target_usd", "age_s", "ttl_s", "problem", "shadow"]
+
+
+def test_a_score_of_low_confidence_has_its_producers_reason(cli: Cli, store: Store) -> None:
+    score(store, "BTCUSDT", "0.2", confidence="0.3")
+    store.run("HSET", store.keys.at(EFFICIENCY, "BTCUSDT"), "stale_flags", "P29_STALE",
+              "inputs_ok", "0")  # fmt: skip
+    found = why(cli)
+    assert (found["score"]["stale_flags"], found["score"]["inputs_ok"]) == ("P29_STALE", "0")
+    page = cli.ok("why", "BTCUSDT").out
+    assert "low_conf, full size; its producer says stale_flags=P29_STALE, inputs_ok=0" in page
+
+
+def test_upstream_in_shadow_is_the_reason_for_no_target_and_no_score(
+    cli: Cli, store: Store
+) -> None:
+    for stream in ("stream:allocation.decision", "stream:capital.efficiency.decision"):
+        store.run("XADD", store.keys.prefix + stream, "*", "symbol", "BTCUSDT")
+    said = cli("why", "BTCUSDT")
+    assert said.code == 1
+    assert "P2.9 runs in shadow" in said.err
+    assert "P3.1 runs in shadow" in said.err
+    score(store, "BTCUSDT", "0.2")
+    found = why(cli)
+    assert "P2.9 runs in shadow" in found["target"]["shadow"]
+    assert found["score"]["shadow"] == ""
 
 
 def test_a_score_that_cant_be_read_is_told(cli: Cli, store: Store) -> None:

@@ -16,7 +16,14 @@ import pytest
 from qtctl import clock
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import temporary
-from qtctl.wire.schema.keys import EFFICIENCY, PERMIT, TARGET, Keys
+from qtctl.wire.schema.keys import (
+    EFFICIENCY,
+    PERMIT,
+    SCORE_DECISIONS,
+    TARGET,
+    TARGET_DECISIONS,
+    Keys,
+)
 from tests.support.cli import NO_FILE, Cli, Said
 from tests.support.debian import needed
 from tests.support.processes import qtctl, until
@@ -120,6 +127,8 @@ def system(running: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
         run("DEL", key)
     run("DEL", *keys.kills(KILLS), keys.halted_symbols, "other:stream")
     run("XTRIM", keys.plans, "MAXLEN", 0)
+    run("DEL", *(keys.at(spec, "") for spec in (TARGET_DECISIONS, SCORE_DECISIONS)),
+        keys.at(TARGET, "BTC/USDT:USDT"), keys.at(EFFICIENCY, "A B"))  # fmt: skip
     system.upstream()
     yield system
     system.store.close()

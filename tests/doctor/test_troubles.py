@@ -142,6 +142,28 @@ def service(service: str, **changes: Any) -> Callable[[System], Any]:
     return make
 
 
+def shadow(spec: Any, stream: str) -> Callable[[System], Any]:
+    """Its stream instead of its keys."""
+
+    def make(system: System) -> None:
+        system.run("DEL", *(system.store.keys.at(spec, each) for each in BOTH))
+        system.run("XADD", system.store.keys.prefix + stream, "*", "symbol", "BTCUSDT")
+
+    return make
+
+
+def test_a_producer_in_shadow_is_named_with_what_to_set(system: System) -> None:
+    for spec, stream, check in (
+        (EFFICIENCY, "stream:capital.efficiency.decision", "upstream.scores"),
+        (TARGET, "stream:allocation.decision", "upstream.targets"),
+    ):
+        shadow(spec, stream)(system)
+        why = system.one(check)["why"]
+        assert f"runs in shadow: it writes the stream quantum:{stream}, no keys" in why
+        assert "Set its mode to enforce" in why
+        system.upstream()
+
+
 def exists(system: System, command: str) -> bool:
     """Is it a command that there is: qtctl's own are asked for their help."""
     words = [word for word in shlex.split(command) if word != "sudo"]
@@ -198,6 +220,21 @@ TROUBLES = (
             "upstream.scores", "wrong", "from the future", False),
     Trouble("old targets", aged(TARGET, "timestamp", 700, BOTH),
             "upstream.targets", "wrong", "older than 10 min", False),
+    Trouble("target whose key holds no symbol",
+            lambda it: it.run("HSET", it.store.keys.at(TARGET, "BTC/USDT:USDT"), "target_usd", 5),
+            "upstream.targets", "wrong",
+            "1 keys of targets whose symbol has a colon: 'quantum:allocation:target:BTC/USDT:USDT'",
+            False),
+    Trouble("score whose key holds no symbol",
+            lambda it: it.run("HSET", it.store.keys.at(EFFICIENCY, "A B"), "efficiency_score", 5),
+            "upstream.scores", "wrong", "'quantum:capital:efficiency:A B'", False),
+    Trouble("scores with flags",
+            lambda it: [it.run("HSET", it.store.keys.at(EFFICIENCY, each), "confidence", "0.45",
+                               "stale_flags", "P29_STALE", "inputs_ok", "0") for each in BOTH],
+            "upstream.scores", "warning",
+            "2 of 2 scores have stale_flags=P29_STALE, inputs_ok=0: BTCUSDT, ETHUSDT", False),
+    Trouble("P3.1 in shadow", shadow(EFFICIENCY, "stream:capital.efficiency.decision"),
+            "upstream.scores", "wrong", "no key quantum:capital:efficiency:*", False),
     Trouble("target for ever", lambda it: it.run("PERSIST", it.store.keys.at(TARGET, "BTCUSDT")),
             "upstream.targets", "warning", "no lifetime: BTCUSDT"),
     Trouble("plan renamed",

@@ -75,6 +75,30 @@ def test_a_key_that_can_be_no_target_is_counted_and_named(
     assert record.__dict__["fields"]["key"] == "quantum:allocation:target:A B"
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("BTC/USDT:USDT", "has a colon"),
+        ("old:BTCUSDT", "has a colon"),
+        ("B*", "has '*' in it"),
+        ("", "is empty"),
+        ("X" * 70_000, "is longer than 64 characters"),
+    ],
+)
+def test_only_our_own_proposals_are_silent_under_the_template(
+    store: Store, loop: AllocationLoop, caplog: pytest.LogCaptureFixture, name: str, problem: str
+) -> None:
+    target(store, "BTCUSDT")
+    target(store, name)
+    target(store, "proposed:ETH/USDT:USDT")
+    assert loop.step() == 1
+    assert metric(loop, "p29_shadow_errors_total", kind="target") == 1
+    (record,) = [r for r in caplog.records if "can't be used" in r.getMessage()]
+    assert record.__dict__["fields"]["problem"] == f"its symbol {problem}"
+    assert record.__dict__["fields"]["key"].startswith(f"quantum:allocation:target:{name[:80]}")
+    assert len(record.__dict__["fields"]["key"]) < 130
+
+
 def test_troubles_cost_no_other_symbol_its_proposal_and_are_counted(
     store: Store, loop: AllocationLoop
 ) -> None:

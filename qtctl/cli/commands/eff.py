@@ -34,13 +34,17 @@ def list_scores(
     from qtctl.cli.views.in_force import InForce
     from qtctl.domain.allocation import AllocationRules
     from qtctl.domain.downsize import DownsizeRules
+    from qtctl.wire.queries import upstream
     from qtctl.wire.schema.keys import EFFICIENCY
 
     wanted = arguments.symbols(symbols)
     with ctx.store() as store:
         found = view.rows(ctx, store, wanted)
-        upstream = f"No scores: is P3.1 writing {store.keys.pattern(EFFICIENCY)} ?"
-        emit(ctx, found, view.LISTED, empty="No scores of these symbols." if wanted else upstream)
+        empty = f"No scores: is P3.1 writing {store.keys.pattern(EFFICIENCY)} ?"
+        shadow = None if found else upstream.shadow(store, EFFICIENCY, store.now_ms() / 1000)
+        if shadow is not None:
+            empty = f"No scores: {shadow.sentence}."
+        emit(ctx, found, view.LISTED, empty="No scores of these symbols." if wanted else empty)
         if ctx.output == "table" and found:
             in_force = InForce(ctx, store)
             rules, source = in_force.of("allocation", AllocationRules)

@@ -34,13 +34,19 @@ def list_targets(
     from qtctl.cli.views import targets as view
     from qtctl.cli.views.in_force import InForce
     from qtctl.domain.allocation import AllocationRules
+    from qtctl.wire.queries import upstream
     from qtctl.wire.schema.keys import TARGET
 
     wanted = arguments.symbols(symbols)
     with ctx.store() as store:
         found = view.rows(store, wanted)
-        upstream = f"No targets: is P2.9 writing {store.keys.pattern(TARGET)} ?"
-        emit(ctx, found, view.LISTED, empty="Nothing of these symbols." if wanted else upstream)
+        empty = f"No targets: is P2.9 writing {store.keys.pattern(TARGET)} ?"
+        shadow = None if found else upstream.shadow(store, TARGET, store.now_ms() / 1000)
+        if shadow is not None:
+            empty = f"No targets: {shadow.sentence}."
+        emit(ctx, found, view.LISTED, empty="Nothing of these symbols." if wanted else empty)
+        if not wanted and (note := view.misnamed(store)):
+            ctx.say(note)
         if ctx.output == "table" and found:
             rules, source = InForce(ctx, store).of("allocation", AllocationRules)
             ctx.say(f"Multiplier {rules.min_mult:g} to {rules.max_mult:g}, limits of {source}.")

@@ -9,7 +9,7 @@ from qtctl.cli.output.styles import reason_style
 from qtctl.cli.views.in_force import InForce
 from qtctl.domain.allocation import AllocationRules
 from qtctl.domain.downsize import DownsizeRules
-from qtctl.domain.readings import assess, score_time_text
+from qtctl.domain.readings import assess, producer_flags, score_time_text
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import targets
 from qtctl.wire.queries.targets import Found
@@ -23,6 +23,7 @@ LISTED = (
     text("governor", "governor_counts_as", drop=1, style=reason_style),
     text("problem", "problem", drop=2, fold=True),
     ttl("expires in", "ttl_s", drop=3),
+    text("its producer says", producer_flags, drop=4),
 )
 
 
@@ -51,6 +52,8 @@ def _row(
         "ts": score_time_text(fields, now),
         "mode": fields.get("mode", ""),
         "version": fields.get("version", ""),
+        "stale_flags": fields.get("stale_flags", ""),
+        "inputs_ok": fields.get("inputs_ok", ""),
         "age_s": None if seen.age_sec is None else round(seen.age_sec, 3),
         "counts_as": seen.reason.value,
         "governor_counts_as": governor.reason.value,

@@ -32,6 +32,16 @@ def rows(store: Store, wanted: Sequence[str]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: (-abs(row["change_pct"] or 0.0), row["symbol"]))
 
 
+def misnamed(store: Store) -> str:
+    """One line about the keys of targets that can have no symbol, "" where there are none."""
+    keys = targets.misnamed(store)
+    if not keys:
+        return ""
+    shown = ", ".join(repr(key) for key in keys[:3])
+    more = f" and {len(keys) - 3:,} more" if len(keys) > 3 else ""
+    return f"Not listed, since their names hold no symbol: {shown}{more}; see 'qtctl doctor'."
+
+
 def _row(found: Symbol, now: float) -> dict[str, Any]:
     """The JSON of a symbol: the proposal's wire fields, with the live target as base_target."""
     target, proposal = found.target.readable, found.proposal.readable

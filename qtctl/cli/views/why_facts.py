@@ -1,6 +1,6 @@
 """What `qtctl why` asks: Redis, and a governor's own port where that is on this host."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -15,9 +15,10 @@ from qtctl.domain.plans import PlanRules
 from qtctl.domain.readings import MISSING, Unusable, assess, target_usd
 from qtctl.errors import WireError
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import decisions, diagnosis, targets
+from qtctl.wire.queries import decisions, diagnosis, targets, upstream
 from qtctl.wire.queries.diagnosis import RecentPlans
 from qtctl.wire.queries.targets import Found
+from qtctl.wire.schema.keys import EFFICIENCY, TARGET, KeySpec
 from qtctl.wire.schema.service import ServiceRecord
 
 LATELY_SEC = 60.0
@@ -27,10 +28,15 @@ MAX_ANSWER_CHARS = 300
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The facts, and what the score counts as for the governor, which no gate goes by."""
+    """The facts, and what the score counts as for the governor, which no gate goes by.
+
+    score: its fields as sent; score_shadow: where there is none, what P3.1 does instead.
+    """
 
     facts: Diagnosis
     hint: Hint
+    score: Mapping[str, str] = {}
+    score_shadow: str = ""
 
 
 class _Own(msgspec.Struct, frozen=True):
@@ -63,7 +69,7 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
         symbol=symbol,
         now=now,
         since_sec=since_sec,
-        target=Target() if known is None else _target(known.target, now),
+        target=_target(store, None if known is None else known.target, now),
         kill=diagnosis.kill(store, own.kill_keys, symbol),
         governors=tuple(
             Alive(it.name, it.version, it.host, it.age_sec(now), it.is_late(now)) for it in alive
@@ -85,12 +91,22 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
     reading = (
         MISSING if known is None else assess(score, now, downsize.eff_ttl_sec, downsize.min_conf)
     )
-    return Answer(facts, hint(reading, downsize))
+    return Answer(
+        facts,
+        hint(reading, downsize),
+        {} if known is None else known.efficiency.readable,
+        _shadow(store, EFFICIENCY, now) if score is None else "",
+    )
 
 
-def _target(found: Found, now: float) -> Target:
-    if found.fields is None:
-        return Target()
+def _shadow(store: Store, spec: KeySpec, now: float) -> str:
+    found = upstream.shadow(store, spec, now)
+    return "" if found is None else found.sentence
+
+
+def _target(store: Store, found: Found | None, now: float) -> Target:
+    if found is None or found.fields is None:
+        return Target(shadow=_shadow(store, TARGET, now))
     read = target_usd(found.fields)
     at = numbers.epoch(found.readable.get("timestamp", ""))
     return Target(

@@ -12,8 +12,10 @@ from qtctl.cli.views.why_commands import next_command
 from qtctl.cli.views.why_facts import Answer
 from qtctl.cli.views.why_sentences import Narrator, sentence
 from qtctl.domain.diagnosis import CONSUMER_WAITS_SEC, Diagnosis, PermitState, causes
+from qtctl.domain.readings import producer_flags
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.keys import TARGET
+from qtctl.wire.queries import upstream
+from qtctl.wire.schema.keys import EFFICIENCY, TARGET
 
 VERDICTS = (
     text("verdict", "verdict", style=verdict_style),
@@ -45,9 +47,14 @@ def unknown(store: Store, symbol: str, since_sec: float) -> str:
     known = {name.upper(): name for name in store.scan(TARGET)}
     near = difflib.get_close_matches(symbol.upper(), known, n=1, cutoff=0.7)
     did = f": did you mean {known[near[0]]}?" if near else "; see 'qtctl target list'"
+    now = store.now_ms() / 1000
+    shadows = (
+        [upstream.shadow(store, spec, now) for spec in (TARGET, EFFICIENCY)] if not near else []
+    )
+    modes = "".join(f". {each.sentence}" for each in shadows if each is not None)
     return (
         f"nothing is known of {symbol}: no target, no score, no proposal, and no plan in the last "
-        f"{format.span(since_sec)}{did}"
+        f"{format.span(since_sec)}{did}{modes}"
     )
 
 
@@ -91,6 +98,7 @@ def _state(answer: Answer) -> dict[str, Any]:
             "age_s": _round(target.age_sec),
             "ttl_s": _round(target.ttl_sec),
             "problem": target.problem,
+            "shadow": target.shadow,
         },
         "score": {
             "efficiency_score": seen.score,
@@ -101,6 +109,9 @@ def _state(answer: Answer) -> dict[str, Any]:
             "eff_action": answer.hint.action.value,
             "eff_factor": round(answer.hint.factor, 4),
             "extra_cooldown_sec": answer.hint.extra_cooldown_sec,
+            "stale_flags": answer.score.get("stale_flags", ""),
+            "inputs_ok": answer.score.get("inputs_ok", ""),
+            "shadow": answer.score_shadow,
         },
         "kill_switch": {
             "mode": ("normal", "reduce_only", "halted")[kill.level],
@@ -190,7 +201,7 @@ def _target(target: dict[str, Any]) -> str:
     if target["problem"]:
         return f"unreadable: {target['problem']}"
     if target["target_usd"] is None:
-        return "none"
+        return f"none{': ' * bool(target['shadow'])}{target['shadow']}"
     left = "never expires" if target["ttl_s"] is None else f"{format.span(target['ttl_s'])} left"
     old = "of unknown age" if target["age_s"] is None else f"{format.span(target['age_s'])} old"
     return f"{format.money(target['target_usd'])} USD, {old}, {left}"
@@ -198,13 +209,16 @@ def _target(target: dict[str, Any]) -> str:
 
 def _score(score: dict[str, Any]) -> str:
     if score["efficiency_score"] is None:
-        return f"{score['counts_as']}{': ' * bool(score['problem'])}{score['problem']}"
+        why = score["problem"] or score["shadow"]
+        return f"{score['counts_as']}{': ' * bool(why)}{why}"
     hint = format.size_hint(score["eff_action"])
     if score["eff_action"] != "NONE":
         hint = f"{hint} × {score['eff_factor']:.4f}, {score['extra_cooldown_sec']} s more cooldown"
+    flags = producer_flags(score)
     return (
         f"{score['efficiency_score']:.4f}, confidence {score['confidence']:g}, "
         f"{format.span(score['age_s'])} old: {score['counts_as']}, {hint}"
+        f"{f'; its producer says {flags}' if flags else ''}"
     )
 
 

@@ -129,6 +129,14 @@ def _target_stale(it: Narrator) -> str:
     return f"P2.9 has not renewed the target of {it.facts.symbol} for {age}."
 
 
+def _no_target(it: Narrator) -> str:
+    why = it.facts.target.shadow
+    return (
+        f"P2.9 writes no target for {it.facts.symbol}: {it.target_key} does not exist."
+        f"{f' {why}.' if why else ''}"
+    )
+
+
 def _nameless(it: Narrator) -> str:
     few = "plan names" if it.facts.nameless == 1 else "plans name"
     return (
@@ -253,7 +261,7 @@ SENTENCES: dict[str, str | Callable[[Narrator], str]] = {
     Cause.GOVERNOR_NOT_READY: _not_ready,
     Cause.PLAN_WAITING: _waiting,
     Cause.REDUCE_ONLY: _reduce_only,
-    Cause.NO_TARGET: "P2.9 writes no target for {facts.symbol}: {it.target_key} does not exist.",
+    Cause.NO_TARGET: _no_target,
     Cause.TARGET_UNREADABLE: "The target of {facts.symbol} can't be read: {facts.target.problem}.",
     Cause.TARGET_STALE: _target_stale,
     Cause.UNREADABLE_PLANS: _nameless,

@@ -2,11 +2,10 @@
 
 import msgspec
 
-from qtctl.domain.names import symbol_problem
 from qtctl.wire.allocation import scores
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET
-from qtctl.wire.schema.records import text
+from qtctl.wire.schema.records import shortened, text
 
 SMALL_KEYSPACE = 100_000
 """Up to this many keys, each pass scans all of them."""
@@ -32,7 +31,6 @@ class Symbols:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._head = store.keys.at(TARGET, "")
         self._known: dict[bytes, Symbol | str | None] = {}
         self._cursor = b"0"
         self._seen: set[bytes] = set()
@@ -42,8 +40,8 @@ class Symbols:
     def look(self) -> tuple[list[Symbol], dict[str, str]]:
         """The symbols in order, and the keys whose symbol is invalid: key to problem.
 
-        A key of another template (`allocation:target:proposed:X`) is neither. Errors:
-        RedisUnreachable, WireError.
+        Our own proposals (`allocation:target:proposed:X`) are neither. Errors: RedisUnreachable,
+        WireError.
         """
         if self._scan():
             found = self._seen
@@ -93,7 +91,7 @@ class Symbols:
             if isinstance(entry, Symbol):
                 symbols.append(entry)
             elif entry is not None:
-                bad[text(raw)] = entry
+                bad[shortened(text(raw))] = entry
         return symbols, bad
 
     def _read(self, raw: bytes) -> Symbol | str | None:
@@ -103,5 +101,5 @@ class Symbols:
         if name is not None:
             ask_efficiency = scores.ask_efficiency(keys.at(EFFICIENCY, name))
             return Symbol(name, scores.ask_target(key), ask_efficiency)
-        rest = key[len(self._head) :]
-        return None if ":" in rest else f"its symbol {symbol_problem(rest)}"
+        problem = keys.misnamed(TARGET, key)
+        return problem and f"its symbol {problem}"

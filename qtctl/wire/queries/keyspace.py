@@ -14,17 +14,22 @@ from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import SCAN_COUNT, Store
 from qtctl.wire.schema.keys import DECISION, PERMIT, KeySpec
 from qtctl.wire.schema.permit import permit_fields
-from qtctl.wire.schema.records import text
+from qtctl.wire.schema.records import shortened, text
+
+MISNAMED_KEPT = 1_000
 
 
 class Sweep(msgspec.Struct, frozen=True):
     """The names (symbols, plan_ids) that a walk over all keys found, by template, sorted.
+
+    misnamed: keys under the templates of symbols that can have none, and why; so many of each.
 
     looked_at: how many keys were walked over, about; of: how many there are, None where that may
     not be asked; complete: it came to the end.
     """
 
     names: Mapping[str, tuple[str, ...]]
+    misnamed: Mapping[str, Mapping[str, str]]
     looked_at: int
     of: int | None
     complete: bool
@@ -38,6 +43,10 @@ class Sweep(msgspec.Struct, frozen=True):
         """`1,000 of 5,000 keys looked at`."""
         of = "" if self.of is None or self.complete else f" of {self.of:,}"
         return f"{self.looked_at:,}{of} keys looked at"
+
+    def misnamed_of(self, spec: KeySpec) -> Mapping[str, str]:
+        """Those of one template: key to problem."""
+        return self.misnamed[spec.template]
 
 
 class PermitKey(msgspec.Struct, frozen=True):
@@ -68,6 +77,7 @@ def sweep(store: Store, specs: Sequence[KeySpec], most: int) -> Sweep:
     heads = [(spec, (store.keys.prefix + spec.head).encode()) for spec in specs]
     others = tuple((store.keys.prefix + PERMIT.head + each).encode() for each in FOREIGN_PLAN_IDS)
     found: dict[str, set[str]] = {spec.template: set() for spec in specs}
+    misnamed: dict[str, dict[str, str]] = {spec.template: {} for spec in specs}
     pattern = store.keys.pattern(KeySpec("", "", "", ""))
     walked, complete = 0, False
     for page, cursor in store.scan_pages(pattern):
@@ -78,14 +88,19 @@ def sweep(store: Store, specs: Sequence[KeySpec], most: int) -> Sweep:
                 continue
             for spec, head in heads:
                 if raw.startswith(head):
-                    name = store.keys.name(spec, text(raw))
+                    key = text(raw)
+                    name = store.keys.name(spec, key)
                     if name is not None:
                         found[spec.template].add(name)
+                    elif len(odd := misnamed[spec.template]) < MISNAMED_KEPT:
+                        problem = store.keys.misnamed(spec, key)
+                        if problem:
+                            odd[shortened(key)] = problem
         if walked >= most:
             break
     looked_at = of if complete and of is not None else min(walked, walked if of is None else of)
     names = {template: tuple(sorted(each)) for template, each in found.items()}
-    return Sweep(names, looked_at, of, complete)
+    return Sweep(names, misnamed, looked_at, of, complete)
 
 
 def permits(store: Store, plan_ids: Sequence[str]) -> list[PermitKey]:

@@ -8,7 +8,7 @@ from qtctl.domain.readings import Unusable
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import EFFICIENCY, PROPOSED, TARGET, KeySpec
-from qtctl.wire.schema.records import pairs
+from qtctl.wire.schema.records import pairs, shortened
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -53,6 +53,12 @@ def targets(store: Store) -> list[Symbol]:
         for name, target, proposal in zip(names, *columns, strict=True)
         if target.fields is not None
     ]
+
+
+def misnamed(store: Store) -> list[str]:
+    """The keys under the template of targets that can have no symbol, cut; in order."""
+    keys = set(store.scan_keys(store.keys.pattern(TARGET)))
+    return sorted(shortened(key) for key in keys if store.keys.misnamed(TARGET, key))
 
 
 def scores(store: Store, wanted: Sequence[str] = ()) -> list[tuple[str, Found]]:

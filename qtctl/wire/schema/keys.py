@@ -43,8 +43,18 @@ TARGET = KeySpec(
 )
 EFFICIENCY = KeySpec(
     "capital:efficiency:{symbol}", "hash", "upstream (P3.1)",
-    "efficiency_score, confidence, ts, mode, version, and more that readers ignore",
+    "efficiency_score, confidence, ts, mode, version, and more that decides nothing (stale_flags "
+    "and inputs_ok are shown)",
     "upstream's",
+)
+TARGET_DECISIONS = KeySpec(
+    "stream:allocation.decision", "stream", "upstream (P2.9)",
+    "what P2.9 would write; in its shadow mode this instead of targets. Read by doctor, why and "
+    "the lists, to say so",
+)
+SCORE_DECISIONS = KeySpec(
+    "stream:capital.efficiency.decision", "stream", "upstream (P3.1)",
+    "what P3.1 would write; in its shadow mode this instead of scores. Read likewise",
 )
 PLANS = KeySpec(
     "stream:apply.plan", "stream", "upstream",
@@ -142,6 +152,8 @@ INJECTED = KeySpec(
 # fmt: on
 CONTRACT = tuple(each for each in vars().copy().values() if isinstance(each, KeySpec))
 """All of them, in their order above."""
+_OURS = PROPOSED.head.removeprefix(TARGET.head)
+"""The one name under the template of targets that is not a symbol of upstream's."""
 
 
 class Keys:
@@ -184,6 +196,15 @@ class Keys:
         for char in "*?[]":
             literal = literal.replace(char, "\\" + char)
         return literal + "*"
+
+    def misnamed(self, spec: KeySpec, key: str) -> str | None:
+        """Why a key under a symbol's template has no symbol, or None: it has one, or is ours."""
+        name = key.removeprefix(self.prefix + spec.head)
+        if not spec.template.endswith("{symbol}"):
+            return None
+        if spec is TARGET and name.startswith(_OURS):
+            return None
+        return symbol_problem(name)
 
     def name(self, spec: KeySpec, key: str) -> str | None:
         """The symbol or plan_id in a key, or None where the key is not of this template.

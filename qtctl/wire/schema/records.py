@@ -74,6 +74,11 @@ def text(raw: Any) -> str:
     return raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else str(raw)
 
 
+def shortened(name: str, most: int = 120) -> str:
+    """A name that others chose, cut so that a line of a log or a page can have it."""
+    return name if len(name) <= most else f"{name[:most]}…"
+
+
 def pairs(raw: Sequence[Any]) -> dict[str, str]:
     """A flat reply (HGETALL, the body of a stream entry) as a mapping."""
     return {text(raw[i]): text(raw[i + 1]) for i in range(0, len(raw), 2)}
