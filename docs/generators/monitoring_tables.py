@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from qtctl.services.metrics import AllocationMetrics, GovernorMetrics
+from qtctl.services.metrics import AllocationMetrics, GovernorMetrics, ProcessLosses
 
 BEGIN, END = "<!-- generated: {} -->", "<!-- end: {} -->"
 RULES = Path(__file__).parents[2] / "etc" / "prometheus" / "qtctl.rules.yml"
@@ -48,6 +48,8 @@ def exported() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
     """Every metric of both services: name as scraped, type, labels, what it says."""
     for made in (AllocationMetrics(1), GovernorMetrics(1)):
         for collector in list(made.registry._collector_to_names):
+            if isinstance(made, GovernorMetrics) and isinstance(collector, ProcessLosses):
+                continue  # the same in both
             for family in collector.collect():
                 labels: Any = getattr(family, "_labelnames", None)
                 if labels is None:

@@ -72,7 +72,8 @@ class Hosted:
 
         Errors: ConfigError; the settings in force stay as they are.
         """
-        ctx, before = replace(self._ctx), self._ctx
+        # Warnings go to the log, which never waits for a reader; stderr might.
+        ctx, before = replace(self._ctx, print_warnings=False), self._ctx
         file = before.loaded.file
         if file is not None and ctx.loaded.file is None:
             # Halfway through a deployment, rather than meant: all would fall to its default.
@@ -83,6 +84,8 @@ class Hosted:
                 "to or from embedded: takes a restart"
             )
         made = self._services(ctx)
+        for warning in ctx.loaded.warnings:
+            log.warning("%s", warning)
         self._next = ctx
         return made
 

@@ -10,9 +10,17 @@ from functools import cache, partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from qtctl import clock
+from qtctl import clock, logs
 from qtctl.domain.allocation import Proposal
 from qtctl.domain.downsize import EffAction
 from qtctl.domain.gates import CLOSE_REASONS, Facts, Limits, lacking_input
@@ -37,7 +45,20 @@ _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 def _registry() -> CollectorRegistry:
     # The `_created` series are of no use and would double the length of the page.
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    return CollectorRegistry()
+    registry = CollectorRegistry()
+    registry.register(ProcessLosses())
+    return registry
+
+
+class ProcessLosses(Collector):
+    """What the whole process has lost; all of its ports show the same."""
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily(
+            "qtctl_log_lines_dropped",
+            "Lines that the process lost because nobody read its log",
+            value=logs.dropped(),
+        )
 
 
 def _preset(counter: Counter, values: Iterable[Sequence[str]]) -> None:

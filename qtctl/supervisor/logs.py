@@ -1,4 +1,4 @@
-"""Log lines on stderr: coloured on a terminal, plain otherwise.
+"""Log lines on stderr: coloured on a terminal, plain otherwise. Nobody waits for them to be read.
 
 ::
 
@@ -19,6 +19,7 @@ from typing import TextIO
 
 from qtctl.errors import ConfigError
 from qtctl.logs import Fields, Line
+from qtctl.supervisor.log_writer import LogWriter
 from qtctl.text import escape
 
 LEVELS = {
@@ -52,9 +53,10 @@ def configure(
         raise ConfigError(f"[logging] format: {fmt!r} must be one of {', '.join(FORMATS)}")
     stream = sys.stderr if stream is None else stream
     root = logging.getLogger()
+    handler = _Handler(stream)
     for old in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
         root.removeHandler(old)
-    handler = _Handler(stream)
+        handler.follow(old)
     if fmt == "rich" or (fmt == "auto" and stream.isatty()):
         handler.setFormatter(_RichFormatter(stream))
     else:
@@ -65,10 +67,60 @@ def configure(
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Never raises into a loop: a closed stream costs the line, not the pass."""
+    """Never raises into a loop, nor keeps it waiting: a stream that is closed, or that nobody
+    reads, costs lines, not passes. A stream without a file behind it (tests) is written directly.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        try:
+            self._writer: LogWriter | None = LogWriter(stream.fileno(), self._notice)
+        except (OSError, ValueError, AttributeError):
+            self._writer = None
+
+    def follow(self, before: "_Handler") -> None:
+        """Take over where another left off, with the lines that it has not written yet."""
+        mine, theirs = self._writer, before._writer
+        if mine is not None and theirs is not None and mine.descriptor == theirs.descriptor:
+            self._writer = theirs
+            theirs.notice = self._notice
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand a record's lines to the writer."""
+        if self._writer is None:
+            super().emit(record)
+            return
+        try:
+            lines = self._encoded(record)
+        except Exception:  # noqa: BLE001 - as logging's own handlers
+            self.handleError(record)
+        else:
+            self._writer.write(lines)
+
+    def flush(self) -> None:
+        """Wait, within a bound, until what was logged is written; called when the process ends."""
+        if self._writer is None:
+            super().flush()
+        else:
+            self._writer.flush()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         pass
+
+    def _encoded(self, record: logging.LogRecord) -> bytes:
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        return f"{self.format(record)}\n".encode(encoding, "backslashreplace")
+
+    def _notice(self, lost: int) -> bytes:
+        record = logging.makeLogRecord(
+            {
+                "name": "qtctl.supervisor.logs",
+                "levelname": "WARNING",
+                "msg": "lines of this log were dropped here, since nobody read it",
+                "fields": {"lines": lost},
+            }
+        )
+        return self._encoded(record)
 
 
 class _PlainFormatter(logging.Formatter):

@@ -3,6 +3,7 @@
 import contextlib
 import enum
 import os
+import select
 import signal
 import sys
 import threading
@@ -31,8 +32,8 @@ Request = int | Reload
 def handling(put: Callable[[Request], None], *, reload: bool) -> Iterator[None]:
     """SIGTERM and SIGINT request the end, a second one forces it; SIGHUP requests a reload.
 
-    The handlers before are restored afterwards. In the main thread only; elsewhere this does
-    nothing. `put` must be safe in a signal handler.
+    A signal that is ignored stays ignored. The handlers before are restored afterwards. In the
+    main thread only; elsewhere this does nothing. `put` must be safe in a signal handler.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -52,7 +53,12 @@ def handling(put: Callable[[Request], None], *, reload: bool) -> Iterator[None]:
         put(EXIT_HANGUP if on_terminal and not _on_terminal() else Reload.REQUESTED)
 
     handlers = dict.fromkeys(EXIT_CODES, end) | ({signal.SIGHUP: hangup} if reload else {})
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    # What was ignored from the start (nohup, a shell's background job) stays ignored.
+    before = {
+        number: signal.signal(number, handler)
+        for number, handler in handlers.items()
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield
     finally:
@@ -68,7 +74,8 @@ def _on_terminal() -> bool:
 
 
 def _force(code: int) -> NoReturn:
-    # Not through the log: the interrupted thread may hold its lock.
-    with contextlib.suppress(OSError):
-        os.write(2, b"qtctl: second request to end: ending at once\n")
+    # Not through the log: the interrupted thread may hold its lock. Nor into a pipe that is full.
+    with contextlib.suppress(OSError, ValueError):
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, b"qtctl: second request to end: ending at once\n")
     os._exit(code)

@@ -165,3 +165,18 @@ def test_a_hangup_by_a_terminal_that_is_gone_ends_the_process_instead() -> None:
         for descriptor in (ours, theirs):
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_was_ignored_from_the_start_stays_ignored(ignored: int) -> None:
+    """As nohup and a shell's background jobs have it."""
+    start = f"import signal; signal.signal({int(ignored)}, signal.SIG_IGN)\n"
+    with process([sys.executable, "-c", start + SERVE, "0"]) as child:
+        child.wait_for_line("bound")
+        child.signal(ignored)
+        time.sleep(0.5)
+        assert child.code is None
+        assert "reloaded" not in child.stderr
+        other = signal.SIGINT if ignored == signal.SIGTERM else signal.SIGTERM
+        child.signal(other)
+        assert child.wait(5) in (0, 130)

@@ -5,8 +5,10 @@ import logging
 import os
 import re
 import shlex
+import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
@@ -14,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtctl.errors import ConfigError
-from qtctl.logs import log_batch
+from qtctl.logs import dropped, log_batch
 from qtctl.supervisor import logs
+from qtctl.supervisor.log_writer import LogWriter
 from qtctl.text import escape
 
 log = logging.getLogger("qtctl.services.governor")
@@ -201,14 +204,70 @@ def test_a_closed_pipe_never_raises_into_a_loop(
     reader, writer = os.pipe()
     os.close(reader)
     stream: TextIO = os.fdopen(writer, "w", buffering=1)
-    configure(stream=stream)
+    handler = configure(stream=stream)
+    before = dropped()
     for _ in range(3):
         log.error("to nobody")
-    # What is left in its buffer can't be written either.
-    with pytest.raises(BrokenPipeError):
-        stream.close()
+    handler.flush()
+    stream.close()
     log.error("to a closed file")
+    handler.flush()
     assert capfd.readouterr().err == ""
+    assert dropped() - before == 4
+
+
+def test_a_log_that_nobody_reads_costs_lines_and_never_time() -> None:
+    reader, descriptor = os.pipe()
+    lines = [b"%06d %s\n" % (number, b"x" * 92) for number in range(10_000)]
+    writer = LogWriter(descriptor, lambda lost: b"lost %d\n" % lost, limit=200_000)
+    before, begun = dropped(), time.monotonic()
+    for line in lines:
+        writer.write(line)
+    assert time.monotonic() - begun < 2
+    begun = time.monotonic()
+    writer.flush()
+    assert time.monotonic() - begun < 1
+    lost = dropped() - before
+    assert lost > 5_000
+    # As soon as somebody reads, the lines stand in their order, and the gap in its place.
+    read = b""
+    with os.fdopen(reader, "rb", buffering=0) as pipe:
+        while b"lost" not in read:
+            read += pipe.read(65_536)
+        writer.write(b"after\n")
+        while not read.endswith(b"after\n"):
+            read += pipe.read(65_536)
+    kept = len(lines) - lost
+    expected = [*lines[:kept], b"lost %d\n" % lost, b"after\n"]
+    assert read.splitlines(keepends=True) == expected
+    os.close(descriptor)
+
+
+def test_a_full_disk_is_tried_again_and_the_gap_is_named(tmp_path: Path) -> None:
+    file = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT)
+    full = os.open("/dev/full", os.O_WRONLY)
+    writer = LogWriter(full, lambda lost: b"lost %d\n" % lost)
+    for _ in range(3):
+        writer.write(b"one\ntwo\n")
+        writer.flush()
+    writer.descriptor = file
+    writer.write(b"three\n")
+    writer.flush()
+    assert (tmp_path / "log").read_bytes() == b"lost 6\nthree\n"
+    os.close(file)
+    os.close(full)
+
+
+def test_new_settings_of_the_log_keep_its_order(
+    configure: Callable[..., logging.Handler], tmp_path: Path
+) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        for number in range(200):
+            handler = configure("info" if number % 2 else "debug", stream=stream)
+            log.info("line %d", number)
+        handler.flush()
+    read = (tmp_path / "log").read_text().splitlines()
+    assert [line.rpartition(" ")[2] for line in read] == [str(each) for each in range(200)]
 
 
 def test_arguments_that_do_not_fit_cost_no_line() -> None:
