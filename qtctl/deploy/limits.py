@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtctl.domain.gates import GATES
-from qtctl.settings import Loaded, Settings
-from qtctl.settings.catalog import FieldInfo, by_path, fields, plain
+from qtctl.settings import Loaded
+from qtctl.settings.catalog import by_path, fields, plain
 from qtctl.settings.urls import has_password
 
 UP, DOWN, MORE, FEWER = "up", "down", "more", "fewer"
@@ -26,11 +26,6 @@ class Limit:
         """`max_exec_per_hour`; with its section where two sections have the key."""
         key = self.path.partition(".")[2]
         return key if sum(path.endswith(f".{key}") for path in by_path()) == 1 else self.path
-
-    def value(self, settings: Settings) -> Any:
-        """What it is in these settings."""
-        section, _, key = self.path.partition(".")
-        return getattr(getattr(settings, section), key)
 
     def loosened(self, before: Any, after: Any) -> bool:
         """Would the change raise risk?"""
@@ -106,7 +101,7 @@ def limits_of(loaded: ByService) -> dict[str, Any]:
     found = {}
     for limit in LIMITS:
         service = "allocation" if limit.path.startswith("allocation.") else "governor"
-        value = limit.value(loaded[service].settings)
+        value = by_path()[limit.path].of(loaded[service].settings)
         found[limit.path] = list(value) if isinstance(value, tuple) else value
     return found
 
@@ -128,7 +123,7 @@ def changed(before: ByService, after: ByService) -> Iterator[str]:
         for field in fields():
             if field.section in ("allocation", "governor") and field.section != service:
                 continue
-            was, will_be = _of(before[service].settings, field), _of(after[service].settings, field)
+            was, will_be = (field.of(each[service].settings) for each in (before, after))
             if was != will_be:
                 line = f"{field.path} {plain(was) or 'empty'} → {plain(will_be) or 'empty'}"
                 found.setdefault(line, []).append(service)
@@ -145,7 +140,3 @@ def _password(loaded: Loaded) -> str:
     if has_password(loaded.settings.redis.url):
         return "in redis.url"
     return "none" if loaded.password is None else loaded.password.origin
-
-
-def _of(settings: Settings, field: FieldInfo) -> Any:
-    return getattr(getattr(settings, field.section), field.key)

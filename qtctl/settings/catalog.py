@@ -13,10 +13,10 @@ import msgspec
 from msgspec import Meta
 
 from qtctl.errors import ConfigError
-from qtctl.settings.model import SECTIONS
+from qtctl.settings.model import SECTIONS, Settings
 from qtctl.settings.urls import mask_url, url_problem
 
-_WORDS = {float: "number", int: "integer", bool: "boolean", str: "text"}
+_WORDS = {float: "number", int: "integer", bool: "boolean"}
 _NUMBER = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _BOOLEANS = {
@@ -49,13 +49,17 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
         """`governor.min_conf`."""
         return f"{self.section}.{self.key}"
 
+    def of(self, settings: Settings) -> Any:
+        """Its value in these settings."""
+        return getattr(getattr(settings, self.section), self.key)
+
     @property
     def expected(self) -> str:
         """What a value must be, for an error: `a number, 0 to 1`."""
         if self.type == "boolean" or (self.type == "text" and self.range):
             return self.range
-        named = {"integer": "a whole number", "list": "a list of text"}
-        what = named.get(self.type, f"a {self.type}" if self.type != "text" else "text")
+        named = {"integer": "a whole number", "list": "a list of text", "text": "text"}
+        what = named.get(self.type, f"a {self.type}")
         return f"{what}, {self.range}" if self.range else what
 
 
@@ -87,15 +91,13 @@ def by_variable() -> dict[str, tuple[FieldInfo, ...]]:
 
 def _field(section: str, field: msgspec.structs.FieldInfo) -> FieldInfo:
     base, metas = _unwrapped(field.type)
-    about = next(meta for meta in metas if meta.description is not None)
-    assert about.extra is not None
-    assert about.description is not None
+    about: Any = next(meta for meta in metas if meta.description is not None)
     return FieldInfo(
         section=section,
         key=field.name,
-        type=_type(base),
+        type="list" if get_origin(base) is tuple else _WORDS.get(base, "text"),
         default=field.default,
-        range=_range(base, metas),
+        range="; ".join(_limits(base, metas)),
         description=about.description,
         variable=f"QTCTL_{section}_{field.name}".upper(),
         env=about.extra["env"],
@@ -109,41 +111,25 @@ def _unwrapped(annotation: Any) -> tuple[Any, tuple[Meta, ...]]:
     return (annotation.__origin__ if metas else annotation), metas
 
 
-def _type(base: Any) -> str:
-    if get_origin(base) is tuple:
-        return "list"
-    if get_origin(base) is Literal:
-        return "text"
-    return _WORDS[base]
-
-
-def _range(base: Any, metas: tuple[Meta, ...]) -> str:
-    return "; ".join(_limits(base, metas))
-
-
 def _limits(base: Any, metas: tuple[Meta, ...]) -> Iterator[str]:
     if base is bool:
         yield "true or false"
     elif get_origin(base) is Literal:
-        yield _either(get_args(base))
+        *others, last = get_args(base)
+        yield f"{', '.join(others)} or {last}"
     for meta in metas:
         if meta.extra and "expected" in meta.extra:
             yield meta.extra["expected"]
         if meta.ge is not None or meta.gt is not None:
             least = f"{meta.ge}" if meta.gt is None else f"over {meta.gt}"
-            no_most = least if meta.gt is not None else f"{least} or more"
-            yield no_most if meta.le is None else f"{least} to {meta.le}"
+            more = " or more" if meta.gt is None else ""
+            yield f"{least}{more if meta.le is None else f' to {meta.le}'}"
         if meta.max_length is not None:
             yield f"{meta.min_length} to {meta.max_length} of them"
     if get_origin(base) is tuple:
-        item, item_metas = _unwrapped(get_args(base)[0])
-        text = _range(item, item_metas)
+        text = "; ".join(_limits(*_unwrapped(get_args(base)[0])))
         if text:
             yield f"each: {text}"
-
-
-def _either(choices: tuple[str, ...]) -> str:
-    return f"{', '.join(choices[:-1])} or {choices[-1]}"
 
 
 def from_text(field: FieldInfo, text: str) -> Any:

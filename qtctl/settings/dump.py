@@ -39,7 +39,7 @@ def to_toml(settings: Settings | Mapping[str, Mapping[str, Any]]) -> str:
     unchanged. It contains a password in the URL: mask it with `public` before showing it."""
     import tomli_w
 
-    content = _plain(settings)
+    content = msgspec.to_builtins(settings)
     ordered = sorted(content, key=list(SECTIONS).index)
     return tomli_w.dumps({section: content[section] for section in ordered})
 
@@ -56,7 +56,7 @@ def template() -> str:
 
 def public(section: Struct) -> dict[str, Any]:
     """A section without passwords, in types that JSON and TOML have."""
-    content: dict[str, Any] = _plain(section)
+    content: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(section))
     if isinstance(section, Redis):
         content["url"] = mask_url(section.url)
     return content
@@ -92,12 +92,3 @@ def _assignment(key: str, value: Any) -> str:
 
 def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
-def _plain(value: Any) -> Any:
-    """Structs as dicts, tuples as lists."""
-    if isinstance(value, Struct):
-        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    return list(value) if isinstance(value, tuple) else value

@@ -46,6 +46,23 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BREAKS = "\n\r"
 _BLANKS = " \t\n\r"
 _ESCAPED_IN_QUOTES = '"\\`$'
+_ESCAPE = re.compile(r"\\([\s\S]?)")
+_LINE = re.compile(
+    r"""[ \t\n\r]* (?:
+        [#;] (?: \\[\s\S]? | [^\\\n\r] )*  # a comment
+        | (?P<name> [^=\n\r]* ) =
+        | [^=\n\r]+                         # a line without =, which is ignored
+    )""",
+    re.VERBOSE,
+)
+_PIECE = re.compile(
+    r"""[ \t]*+ (?:
+        ' (?P<single> [^']* ) '?
+        | " (?P<double> (?: \\[\s\S]? | [^\\"] )* ) "?
+        | (?P<plain> (?: [ \t]*+ (?: \\[\s\S]? | [^\\ \t\n\r] ) )+ )
+    )""",
+    re.VERBOSE,
+)
 
 
 class Variables:
@@ -200,91 +217,32 @@ def valid(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 def parse(text: str) -> list[tuple[str, str]]:
     """All (name, value) of the text of an EnvironmentFile."""
     # systemd stops at a NUL, as C does.
-    return _Scanner(text.partition("\0")[0]).scan()
+    text, at, found = text.partition("\0")[0], 0, []
+    while (line := _LINE.match(text, at)) is not None:
+        at = line.end()
+        if line["name"] is not None:
+            value, at = _value(text, at)
+            found.append((line["name"].rstrip(_BLANKS), value))
+    return found
 
 
-class _Scanner:
-    """Goes through a text once; `at` is the next character to look at."""
+def _value(text: str, at: int) -> tuple[str, int]:
+    """The value that begins here, and where it ends."""
+    value, kind = "", None
+    while kind != "plain" and (piece := _PIECE.match(text, at)) is not None:
+        at, kind = piece.end(), piece.lastgroup
+        if kind == "single":
+            value += piece["single"]
+        elif kind == "double":
+            value += _ESCAPE.sub(_in_double_quotes, piece["double"])
+        else:
+            value += _ESCAPE.sub(_outside_quotes, piece["plain"])
+    return value, at
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.at = 0
 
-    def scan(self) -> list[tuple[str, str]]:
-        found = []
-        while self._skip(_BLANKS):
-            if self.text[self.at] in "#;":
-                self._comment()
-            elif (name := self._name()) is not None:
-                found.append((name, self._value()))
-        return found
+def _in_double_quotes(escape: re.Match[str]) -> str:
+    return escape[1] if escape[1] in _ESCAPED_IN_QUOTES else escape[0] if escape[1] != "\n" else ""
 
-    def _skip(self, chars: str) -> bool:
-        """Past these characters; False at the end of the text."""
-        while self.at < len(self.text) and self.text[self.at] in chars:
-            self.at += 1
-        return self.at < len(self.text)
 
-    def _next(self) -> str:
-        """The next character, taken; empty at the end."""
-        char = self.text[self.at : self.at + 1]
-        self.at += 1
-        return char
-
-    def _comment(self) -> None:
-        while (char := self._next()) and char not in _BREAKS:
-            if char == "\\":
-                self._next()
-
-    def _name(self) -> str | None:
-        """A name, past its `=`; None for a line without one, which is ignored."""
-        start = self.at
-        while (char := self._next()) and char not in _BREAKS:
-            if char == "=":
-                return self.text[start : self.at - 1].rstrip(_BLANKS)
-        return None
-
-    def _value(self) -> str:
-        pieces: list[str] = []
-        while self._skip(" \t") and (char := self._next()) not in _BREAKS:
-            if char == "'":
-                pieces.append(self._single_quoted())
-            elif char == '"':
-                pieces.append(self._double_quoted())
-            else:
-                self.at -= 1
-                pieces.append(self._unquoted())
-                break
-        return "".join(pieces)
-
-    def _single_quoted(self) -> str:
-        end = self.text.find("'", self.at)
-        end = len(self.text) if end < 0 else end
-        piece, self.at = self.text[self.at : end], end + 1
-        return piece
-
-    def _double_quoted(self) -> str:
-        piece = ""
-        while (char := self._next()) not in ("", '"'):
-            if char != "\\":
-                piece += char
-                continue
-            escaped = self._next()
-            if escaped in _ESCAPED_IN_QUOTES:
-                piece += escaped
-            elif escaped != "\n":
-                piece += char + escaped
-        return piece
-
-    def _unquoted(self) -> str:
-        """Up to the end of the line: quotes have no meaning any more, trailing blanks go unless
-        escaped."""
-        piece, keep = "", 0
-        while (char := self._next()) and char not in _BREAKS:
-            if char == "\\":
-                escaped = self._next()
-                piece += "" if escaped in _BREAKS else escaped
-                keep = len(piece)
-            else:
-                piece += char
-        return piece[:keep] + piece[keep:].rstrip(_BLANKS)
+def _outside_quotes(escape: re.Match[str]) -> str:
+    return escape[1] if escape[1] not in _BREAKS else ""

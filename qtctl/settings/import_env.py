@@ -36,12 +36,11 @@ def import_env(files: Sequence[Path]) -> tuple[str, list[str]]:
     content: dict[str, dict[str, Any]] = {}
     for field in fields():
         if origins[field.path] != DEFAULT:
-            value = getattr(getattr(settings, field.section), field.key)
+            value = field.of(settings)
             if field.path == "redis.url" and has_password(value):
                 value = without_password(value)
-                warnings.append(
-                    f"redis.url ({origins[field.path]}): its password is skipped: {_PUT}"
-                )
+                where = f"redis.url ({origins[field.path]})"
+                warnings.append(f"{where}: its password is skipped: {_PUT}")
             content.setdefault(field.section, {})[field.key] = value
     return to_toml(content), warnings
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from qtctl.errors import ConfigError
 from qtctl.settings import environment, secrets, sources
@@ -105,11 +105,8 @@ def resolve(
         for path, all_claims in by_setting.items()
         if len(all_claims) > 1
     }
-    changed = {
-        section: structs.replace(getattr(Settings(), section), **values[section])
-        for section in SECTIONS
-    }
-    return Settings(**changed), origins, overruled
+    sections: dict[str, Any] = {name: SECTIONS[name](**given) for name, given in values.items()}
+    return Settings(**sections), origins, overruled
 
 
 def _file(config: Path | None, variables: Variables) -> tuple[Path | None, str]:
@@ -166,9 +163,7 @@ def check(settings: Settings, origins: Mapping[str, str], service: str | None) -
     """The settings against each other. Errors: ConfigError with their values and origins."""
 
     def described(path: str) -> str:
-        section, _, key = path.partition(".")
-        value = getattr(getattr(settings, section), key)
-        return f"{path} = {shown(value)} ({origins[path]})"
+        return f"{path} = {shown(by_path()[path].of(settings))} ({origins[path]})"
 
     for problem in _conflicts(settings, service, described):
         raise ConfigError(problem)
@@ -200,9 +195,7 @@ def _conflicts(
                 f"{described('governor.kill_keys')}: {name} begins with redis.prefix, which is "
                 "added anyway; leave it out"
             )
-    streams = {
-        f"{section}.{key}": getattr(getattr(settings, section), key) for section, key in STREAMS
-    }
+    streams = {path: by_path()[path].of(settings) for path in map(".".join, STREAMS)}
     seen: dict[str, str] = {}
     for path, name in streams.items():
         # A service that wrote where it reads would feed on its own output.
@@ -218,13 +211,9 @@ def _conflicts(
         return
     tag = hash_tag(redis.prefix)
     if not tag:
-        yield (
-            f"{described('redis.prefix')} has no hash tag: on a cluster all keys must share a "
-            "slot, as under {quantum}:"
-        )
+        why = "on a cluster all keys must share a slot, as under {quantum}:"
+        yield f"{described('redis.prefix')} has no hash tag: {why}"
     for path, name in streams.items():
         if hash_tag(name) != tag:
-            yield (
-                f"{described(path)} must carry the hash tag {{{tag}}} of "
-                f"{described('redis.prefix')} on a cluster"
-            )
+            of_prefix = f"hash tag {{{tag}}} of {described('redis.prefix')}"
+            yield f"{described(path)} must carry the {of_prefix} on a cluster"
