@@ -69,9 +69,7 @@ class Hosted:
 
     def _again(self) -> list[Service]:
         """New services by the file as it is now; flags and environment are the process's own.
-
-        Errors: ConfigError; the settings in force stay as they are.
-        """
+        Errors: ConfigError; the settings in force stay as they are."""
         # Warnings go to the log, which never waits for a reader; stderr might.
         ctx, before = replace(self._ctx, print_warnings=False), self._ctx
         file = before.loaded.file

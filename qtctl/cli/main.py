@@ -1,8 +1,7 @@
 """The root of the command line. `main` is what the `qtctl` binary runs.
 
-A command lives in a module of `commands/` that has an `app` (see `framework/command.py`); a line
-in COMMANDS is all it takes to add one. Modules are imported when their command is named, so that
-help pages and one command never pay for the others.
+A command lives in a module of `commands/` that has an `app` (see `framework/command.py`), and in a
+line of COMMANDS; it is imported only when it is named.
 """
 
 import inspect
@@ -124,10 +123,7 @@ def root() -> Any:
 
 
 def run(args: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
-    """Run one command line and give its exit code; errors are reported on stderr.
-
-    `environ` is the process's own unless given (tests).
-    """
+    """Run one command line and return its exit code. `environ`: the process's own unless given."""
 
     def action() -> None:
         start = Start(os.environ if environ is None else environ, _halt_notice)

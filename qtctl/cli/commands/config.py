@@ -187,11 +187,8 @@ def import_env(
 
 
 def _rows(ctx: Context) -> list[dict[str, Any]]:
-    """Every setting, in the order of the template, with passwords masked.
-
-    key, value, origin; overruled: the values of weaker sources, weakest first; default, allowed,
-    description; variables: its names in the environment, the strongest first.
-    """
+    """Every setting in the order of the template, passwords masked; overruled: the values of
+    weaker sources, weakest first; variables: its names in the environment, strongest first."""
     from qtctl.settings import fields, public
 
     loaded = ctx.loaded

@@ -55,12 +55,8 @@ def typed(line: str, breaks: str) -> Typed:
 
 
 def put(value: str, into: Typed) -> str | None:
-    """What stands for a value, from where bash replaces; None where it can't be put there.
-
-    Whatever is no letter, digit or plain sign gets a backslash, so that the shell takes the value
-    for one word and carries nothing out. Within quotes that would be another value: only plain
-    ones can go there.
-    """
+    """What stands for a value, from where bash replaces, with a backslash before whatever means
+    something to a shell; None where that can't be put there, as within quotes."""
     if into.mixed or not value.startswith(into.words[-1]):
         return None
     rest = value[into.replaced :]

@@ -200,11 +200,8 @@ def _deployments(given: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _names(given: Mapping[str, Sequence[str]], look: str, head: str, ctx: Context) -> Answer:
-    """What `look`, a function of `wire.queries.completion`, finds by the options on the line.
-
-    Asked in a thread, and given up after PATIENCE_SEC: waiting for a host that is not there can't
-    be interrupted.
-    """
+    """What `look`, a function of `wire.queries.completion`, finds by the options on the line;
+    asked in a thread, since the wait for a host that is gone can't be interrupted."""
     found: list[str] = []
     asked = Context(
         redis_url=given.get("redis_url", (ctx.redis_url,))[-1],

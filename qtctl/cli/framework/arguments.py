@@ -1,8 +1,5 @@
-"""Numbers, durations and names from the command line.
-
-Every function returns the value or raises `UsageError` with one line that names the argument, what
-was given and what is allowed. `name` is the argument as the user knows it: `SCORE`, `--ttl`.
-"""
+"""Numbers, durations and names from the command line: each function returns the value, or raises
+a `UsageError` that names the argument, what was given and what is allowed."""
 
 import re
 from collections.abc import Iterable

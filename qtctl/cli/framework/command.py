@@ -42,11 +42,8 @@ def command(
     hidden: bool = False,
     outputs: tuple[str, ...] = (),
 ) -> Callable[[F], F]:
-    """Register a function as a command of `app`; its first parameter is the `Context`.
-
-    `name` is the function's own with dashes where it is None. `outputs` are further words that
-    `-o` takes here. The function itself is returned unchanged, to be called in tests.
-    """
+    """Register a function, which stays callable as it is, as a command of `app`. `outputs` are
+    further words that `-o` takes here."""
 
     def register(function: F) -> F:
         own = list(inspect.signature(function).parameters.values())[1:]
@@ -86,10 +83,8 @@ def group(name: str, *, help: str, examples: str, default: str | None = None) ->
 
 
 def new_app(name: str, **more: Any) -> typer.Typer:
-    """A Typer of qtctl's making: plain help, errors left to `exit.py`.
-
-    As it is for a module with one command (`qtctl demo`); nouns take `group`.
-    """
+    """A Typer with plain help that leaves errors to `exit.py`, for a module with one command;
+    nouns take `group`."""
     return typer.Typer(
         name=name,
         add_completion=False,

@@ -37,10 +37,8 @@ class Start:
 
 @dataclass
 class Context:
-    """One run of one command: its common options, and what follows from them.
-
-    Building one does nothing; files are read at the first use of `loaded`.
-    """
+    """One run of one command: its common options, and what follows from them; files are read at
+    the first use of `loaded`."""
 
     output: str = "table"
     """`table`, `json` or `ndjson`; a command may allow more."""
@@ -64,10 +62,7 @@ class Context:
 
     @cached_property
     def loaded(self) -> "Loaded":
-        """The settings and where they come from; warnings are printed once.
-
-        Errors: ConfigError for a bad file, variable or value.
-        """
+        """The settings and where they come from; warnings are printed once. Errors: ConfigError."""
         from qtctl import settings
 
         loaded = settings.load(
@@ -102,13 +97,9 @@ class Context:
 
     @contextmanager
     def store(self, *, notice: bool = True) -> "Iterator[Store]":
-        """A connection by the settings in force, closed at the end.
-
-        While something is stopped by the kill switch, stderr says so before it is closed
-        (`notice`; see report_halt), also where the command ends in an error.
-        Errors: RedisUnreachable from the first command on; for `embedded:` at once where no
-        server runs there.
-        """
+        """A connection by the settings in force, closed at the end; before that stderr says what
+        the kill switch stops (`notice`), also where the command ends in an error. Errors:
+        RedisUnreachable from the first command on; for `embedded:` at once where no server runs."""
         store = self.connection(self.url())
         try:
             try:
@@ -124,11 +115,9 @@ class Context:
             store.close()
 
     def report_halt(self, store: "Store", every_sec: float = 0.0) -> None:
-        """One line on stderr about what is stopped, and by whom; again only when that has changed.
-
-        One small batch on a connection that stands, not more often than every_sec; where it can't
-        be read, nothing is said: the command itself reports that.
-        """
+        """One line on stderr about what is stopped, and by whom, whenever that has changed;
+        asked on a connection that stands, not more often than every_sec. What can't be read is
+        not reported."""
         now = clock.monotonic()
         if not store.connected or now - self._halt_asked_at < every_sec:
             return
@@ -158,10 +147,8 @@ class Context:
         )
 
     def connection(self, url: str) -> "Store":
-        """A store for a URL with the names of the settings; nothing is sent yet.
-
-        Errors: ConfigError where a file with the password or a certificate can't be read.
-        """
+        """A store for a URL with the names of the settings; nothing is sent yet. Errors:
+        ConfigError where a file with the password or a certificate can't be read."""
         from qtctl.wire.client.connect import NO_ACCESS
         from qtctl.wire.client.store import Store
 
@@ -192,10 +179,8 @@ class Context:
         )
 
     def url(self) -> str:
-        """The URL to connect to: that of the private server where the settings say `embedded:`.
-
-        Errors: RedisUnreachable where it does not run.
-        """
+        """The URL to connect to; for `embedded:` that of the private server. Errors:
+        RedisUnreachable where it does not run."""
         url = self.settings.redis.url
         if url != EMBEDDED:
             return url

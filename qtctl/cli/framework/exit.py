@@ -22,10 +22,8 @@ _CANNOT_WRITE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, e
 
 
 def guarded(action: Callable[[], None], *, debug: bool) -> int:
-    """Run `action`, flush stdout, and give the exit code. Errors are reported on stderr.
-
-    With `debug` an error's traceback goes before its line. SystemExit goes through.
-    """
+    """Run `action`, flush stdout, and return the exit code; errors are reported on stderr, with
+    `debug` behind their traceback. SystemExit goes through."""
     try:
         code = 0
         try:

@@ -1,7 +1,5 @@
-"""How a command line is parsed and a help page is laid out: two subclasses of Typer's own.
-
-Help pages are plain text: rich would double the time that `--help` takes.
-"""
+"""How a command line is parsed and a help page is laid out: two subclasses of Typer's own. Help
+is plain text: rich would double the time that `--help` takes."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,11 +40,8 @@ def takes_next(token: str, options: Mapping[str, bool]) -> bool | None:
 
 
 def shield_numbers(args: Sequence[str], options: Mapping[str, bool]) -> list[str]:
-    """`-0.1` in the place of an argument is a value, so that the error can name its range.
-
-    Then all options are put first (also one that is not known, which the parser complains about),
-    and the arguments behind `--`. Where there is no such number, all stays as it is.
-    """
+    """`-0.1` in the place of an argument is a value, so that the error can name its range:
+    options go first, then the arguments behind `--`. Without such a number all stays as it is."""
     ahead: list[str] = []
     values: list[str] = []
     rest = iter(args)
@@ -67,11 +62,8 @@ def shield_numbers(args: Sequence[str], options: Mapping[str, bool]) -> list[str
 def with_default(
     args: Sequence[str], options: Mapping[str, bool], default: str, names: Iterable[str]
 ) -> list[str]:
-    """The arguments of a noun, with its default command put in where none is named.
-
-    `permit -o json` is `permit -o json list`, and `plan --blocked` is `plan list --blocked`.
-    `plan --blocked list` stays as it is: the option is on the wrong side, and the error says so.
-    """
+    """The arguments of a noun with its default command put in: `plan --blocked` is `plan list
+    --blocked`. `plan --blocked list` stays as it is, and the error says what is wrong."""
     at = 0
     while at < len(args) and args[at].startswith("-"):
         valued = takes_next(args[at], options)

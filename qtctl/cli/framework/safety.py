@@ -41,9 +41,7 @@ Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept
 
 def refuse_other_groups(store: "Store", what: str, force: bool) -> None:
     """A plan that another group reads could become an order; a permit, what it waits for.
-
-    Errors: RefusedError naming the groups, unless forced.
-    """
+    Errors: RefusedError naming the groups, unless forced."""
     from qtctl.wire.client import xinfo
     from qtctl.wire.schema.keys import GROUP
 
@@ -56,10 +54,7 @@ def refuse_other_groups(store: "Store", what: str, force: bool) -> None:
 
 
 def agreed(ctx: "Context", question: str, *, yes: bool, no_input: bool) -> None:
-    """Ask, and go on only with a yes.
-
-    Errors: RefusedError for a no, and where nobody can be asked.
-    """
+    """Ask, and return only for a yes. Errors: RefusedError for a no, and without a terminal."""
     if yes:
         return
     if no_input or not sys.stdin.isatty():

@@ -37,10 +37,8 @@ class TopSnapshot:
 
 
 class Poller:
-    """Looks again and again; the first look tells whether there is anything to look at.
-
-    Errors of the first: RedisUnreachable, WireError. Later ones stand in what it gives.
-    """
+    """Looks again and again. Errors of the first look: RedisUnreachable, WireError; later ones
+    stand in the snapshot."""
 
     def __init__(self, ctx: Context, store: Store, *, symbols: bool = True) -> None:
 

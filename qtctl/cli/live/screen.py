@@ -1,9 +1,6 @@
-"""A whole terminal for a live view: drawn without flicker, and given back as it was.
-
-Only lines that changed are sent, each written over the old one; nothing is cleared first. However
-it ends (a key, Ctrl-C, SIGTERM, an error), the terminal's modes, its cursor and its screen come
-back; while it is stopped by Ctrl-Z they do, too.
-"""
+"""A whole terminal for a live view: only lines that changed are sent, each written over the old
+one. However it ends (a key, Ctrl-C, SIGTERM, an error) and while it is stopped by Ctrl-Z, the
+terminal's modes, its cursor and its screen are as before."""
 
 import contextlib
 import os

@@ -1,19 +1,9 @@
 """Columns as data: what a table shows, and what it may leave out where there is no room.
 
-A command module has a tuple of them::
-
-    COLUMNS = (
-        text("plan", "plan_id"),
-        text("symbol", "symbol"),
-        money("target USD", "base_target"),
-        age("score age", "eff_age_sec", drop=1),
-        text("reason", "reason", fold=True, style=REASON_STYLE),
-    )
-
-`key` is a field's name (of a mapping or an object) or a function of the row. Units stand in the
-title. `drop` is the order in which columns go where a terminal is narrow: 0 stays always, the
-highest goes first. Where not even the rest fits, each row becomes a card, a line for each column.
-Piped output and JSON never lose anything.
+`key` is a field's name (of a mapping or an object) or a function of the row. `drop` is the order in
+which columns go where a terminal is narrow: 0 stays always, the highest goes first. Where not even
+the rest fits, each row becomes a card, a line for each column. Piped output and JSON never lose
+anything.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,8 +1,7 @@
 """Values as people read them: money, changes, ages, times.
 
-Each function takes what the wire or a record has (a number, or a text that stands for one) and
-returns one line without control characters. What is absent (None or empty) is `-`; what is not of
-the kind expected is shown as it is, escaped, so that nothing is hidden by its presentation.
+Each function takes a number, or a text that stands for one, and returns one line without control
+characters: `-` for None and empty, and what is not of the kind expected as it is, escaped.
 """
 
 from datetime import UTC, datetime

@@ -20,11 +20,8 @@ class Fit:
 
 
 def fit(columns: Sequence[Column], natural: Sequence[int], limit: int) -> Fit | None:
-    """Fit columns of `natural` widths into `limit` cells.
-
-    The columns that may fold give way, then the least important are left out. None where that is
-    not enough: numbers and ids are never broken, so the rows then need another form.
-    """
+    """Fit columns of `natural` widths into `limit` cells: those that may fold give way, then the
+    least important are left out. None where that is not enough: the rest is never broken."""
     floor = [
         min(width, max(_FOLDED, column.width)) if column.fold else width
         for column, width in zip(columns, natural, strict=True)

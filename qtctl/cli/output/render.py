@@ -1,8 +1,6 @@
 """All output of data: a command hands over rows or a record, and knows no formats.
 
-`json` prints one document (rows as a list, a row a line), `ndjson` a line for each row, `table`
-what `tables.py` makes of the columns. JSON has the rows as they are: mappings, dataclasses or
-structs with the field names of the wire.
+JSON has the rows as they are: mappings, dataclasses or structs with the field names of the wire.
 """
 
 import re
@@ -56,11 +54,8 @@ def emit(
     empty: str = "",
     as_json: Callable[[Any], Any] | None = None,
 ) -> None:
-    """Print a list of rows.
-
-    `empty` is printed on stderr where there are none and a table was asked for. `as_json` gives the
-    JSON object of a row where that is not the row itself.
-    """
+    """Print a list of rows; `empty` is for stderr where a table has none, and `as_json` gives
+    the JSON object of a row where that is not the row itself."""
     if ctx.output == "table":
         listed = list(rows)
         if len(listed) > tables.LONG:
@@ -105,10 +100,8 @@ def emit_one(ctx: Context, record: Any, *parts: Fields | Lines | Rows, as_json: 
 
 
 def to_json(value: Any, *, indent: bool = False) -> str:
-    """JSON of one value: non-ASCII as it is, all that could steer a terminal as `\\u…`.
-
-    NaN and infinities, which JSON lacks, are null.
-    """
+    """JSON of one value: non-ASCII as it is, all that could steer a terminal as `\\u…`; NaN and
+    infinities, which JSON lacks, are null."""
     import msgspec
 
     try:
@@ -123,12 +116,8 @@ def to_json(value: Any, *, indent: bool = False) -> str:
 
 
 class Stream:
-    """Rows as they come (`tail -f`): one header, then line by line, each batch flushed.
-
-    The first batch (and the columns' `width`) sets the widths, and which columns a terminal has
-    room for. A longer value later pushes its line; nothing is cut. There is no JSON list that
-    does not end, so that output is refused.
-    """
+    """Rows as they come (`tail -f`): one header, then line by line, each batch flushed. The
+    first batch sets the widths; a longer value later pushes its line, and nothing is cut."""
 
     def __init__(self, ctx: Context, columns: Sequence[Column]) -> None:
         if ctx.output == "json":

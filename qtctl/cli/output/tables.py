@@ -107,10 +107,8 @@ def print_title(ctx: Context, title: str) -> None:
 def room_for(
     ctx: Context, columns: Sequence[Column], natural: Sequence[int]
 ) -> tuple[tuple[Column, ...], tuple[int, ...]]:
-    """The columns of a stream and their widths; what a terminal has no room for is named.
-
-    A stream has no cards: where not even the important columns fit, the terminal wraps them.
-    """
+    """The columns of a stream and their widths; hidden ones are named. A stream has no cards:
+    where not even the important columns fit, the terminal wraps them."""
     if not on_terminal(ctx):
         return tuple(columns), tuple(natural)
     fitted = squeeze(columns, natural, terminal_width())

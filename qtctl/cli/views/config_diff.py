@@ -26,11 +26,8 @@ class Compared(NamedTuple):
 
 
 def compared(ctx: Context, service: str | None) -> Compared:
-    """This shell beside one kind of service, or both kinds.
-
-    With one named the shell's METRICS_PORT counts as that service would count it.
-    Errors: UsageError for no such service; RedisUnreachable, WireError, ConfigError.
-    """
+    """This shell beside one kind of service (whose METRICS_PORT then counts), or both kinds.
+    Errors: UsageError for no such service; RedisUnreachable, WireError, ConfigError."""
     if service is not None:
         ctx.service = choice(service, "SERVICE", SERVICES)
     wanted = (service,) if service else SERVICES

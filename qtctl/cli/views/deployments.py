@@ -112,11 +112,8 @@ def list_all(ctx: Context, root: str | None) -> None:
 
 
 def _target(ctx: Context, root: str | None) -> tuple[Host, Systemctl | None]:
-    """The host to work on, and its systemd (none in a staging folder).
-
-    Errors: RefusedError without root or systemd; UsageError for a bad folder, and for options that
-    do not apply.
-    """
+    """The host to work on, and its systemd (none in a staging folder). Errors: RefusedError
+    without root or systemd; UsageError for a bad folder, and options that do not apply."""
     for given, option in ((ctx.config, "--config"), (ctx.redis_url, "--redis-url")):
         if given is not None:
             raise UsageError(f"{option} does not apply here: the services read /etc/quantum")

@@ -112,9 +112,7 @@ def target(
     store: Store, name: str | None, stream: str | None, *, or_governors: bool = False
 ) -> tuple[str, str]:
     """The stream and the group that are meant. or_governors: theirs, also where it is gone.
-
-    Errors: NotFoundError for a group that is not there.
-    """
+    Errors: NotFoundError for a group that is not there."""
     (key,) = _keys(store, stream or "plans")
     wanted = name or GROUP
     there = [each.name for each in xinfo.groups(store, key)]
@@ -158,11 +156,7 @@ class Recovered(NamedTuple):
 
 def recover(store: Store, stream: str, group: str, *, dry_run: bool) -> Recovered:
     """Create the governors' group where it is gone; hand what dead consumers hold to a live one.
-
-    Nothing is acknowledged, so nothing is lost.
-
-    Errors: RedisUnreachable, WireError.
-    """
+    Nothing is acknowledged, so nothing is lost. Errors: RedisUnreachable, WireError."""
     if group not in {each.name for each in xinfo.groups(store, stream)}:
         if not dry_run:
             PlanQueue(store, store, "").ensure_group()

@@ -29,10 +29,8 @@ class InForce:
         return self._running[service]
 
     def of(self, service: str, shape: type[T]) -> tuple[T, str]:
-        """Settings of a service by the fields of `shape`, and their source in words.
-
-        Errors: RedisUnreachable, WireError.
-        """
+        """Settings of a service by the fields of `shape`, and their source in words. Errors:
+        RedisUnreachable, WireError."""
         found = self.running(service)
         units = () if found else _units(service)
         return in_force(found, service, self._ctx.settings, shape, units)

@@ -100,10 +100,8 @@ def _interrupted_by_sigterm() -> Iterator[None]:
 
 
 def _settings(ctx: Context, environment: Environment, steps: Sequence[str]) -> Settings:
-    """Every setting in force with its origin, so that a failure can name the one behind it.
-
-    Live they are those that the running service reports of itself: a shell lacks its environment.
-    """
+    """Every setting in force with its origin, so that a failure can name the one behind it; live
+    those that the running service reports, since a shell lacks its environment."""
     found: Settings = {}
     for step in steps:
         name = SERVICE_OF[step]

@@ -17,10 +17,8 @@ NOT_SIMULATED = "Each on its own facts: what one permit more does to later count
 
 
 def changes_asked(given: Sequence[str] | None) -> dict[str, float | int]:
-    """The limits of `--what-if`, by name; the last of a name wins. Empty where none was given.
-
-    Errors: UsageError naming what is wrong, the range, and the nearest name.
-    """
+    """The limits of `--what-if` by name; the last of a name wins. Errors: UsageError naming what
+    is wrong, the range, and the nearest name."""
     asked: dict[str, float | int] = {}
     for each in given or ():
         name, equals, value = each.partition("=")

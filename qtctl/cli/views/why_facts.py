@@ -120,10 +120,8 @@ def _target(store: Store, found: Found | None, now: float) -> Target:
 def _not_ready(
     store: Store, alive: Sequence[ServiceRecord], recent_plans: RecentPlans, now: float
 ) -> str:
-    """Why no governor issues permits, "" where one does or nothing can tell.
-
-    Asked only where no plan was judged just now: then a governor was ready.
-    """
+    """Why no governor issues permits, "" where one does or nothing shows it. Asked only where no
+    plan was judged just now: then a governor was ready."""
     latest = recent_plans.plans[0] if recent_plans.plans else None
     if not alive or (latest is not None and latest.verdict and now - latest.at < LATELY_SEC):
         return ""
