@@ -21,39 +21,31 @@ from qtctl.cli.framework.command import common_callback, new_app
 from qtctl.cli.framework.context import Start
 from qtctl.cli.framework.parsing import Group
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("qtctl.cli.commands.demo", "Both loops on a private server with synthetic traffic."),
-    "serve": ("qtctl.cli.commands.serve", "Run the allocation loop, the governor, or both."),
-    "inject": ("qtctl.cli.commands.inject", "Synthetic scores, targets and plans."),
-    "tail": (
-        "qtctl.cli.commands.tail",
-        "Last entries: proposed, plans, events, rejected.",
-    ),
-    "status": ("qtctl.cli.commands.status", "How everything stands, on one screen."),
-    "top": ("qtctl.cli.commands.top", "The same, live, with permits and symbols."),
-    "permit": ("qtctl.cli.commands.permit", "Permits with the time they have left; take one."),
-    "halt": ("qtctl.cli.commands.halt", "Stop opens at once, or everything; never asks."),
-    "resume": ("qtctl.cli.commands.resume", "Take a halt back; asks, and needs a reason."),
-    "plan": ("qtctl.cli.commands.plan", "Decisions, explained gate by gate."),
-    "why": ("qtctl.cli.commands.why", "Why there was no trade in a symbol, on one screen."),
-    "doctor": (
-        "qtctl.cli.commands.doctor",
-        "What is wrong, and how to fix it: the checklist.",
-    ),
-    "group": (
-        "qtctl.cli.commands.group",
-        "Consumer groups: lag, pending; recover and prune.",
-    ),
-    "stream": ("qtctl.cli.commands.stream", "Streams: length, ages, minutes kept, growth."),
-    "proof": ("qtctl.cli.commands.proof", "The twelve scenarios, proven from outside."),
-    "bench": ("qtctl.cli.commands.bench", "The loops beside the bare Redis floor, measured."),
-    "target": ("qtctl.cli.commands.target", "Live targets beside their proposals."),
-    "eff": ("qtctl.cli.commands.eff", "Efficiency scores, and what they count as."),
-    "config": ("qtctl.cli.commands.config", "Settings in force, and where each comes from."),
-    "completion": ("qtctl.cli.commands.completion", "Completion for bash, zsh and fish."),
-    "deploy": ("qtctl.cli.commands.deploy", "Install the services on this host and start them."),
-    "rollback": ("qtctl.cli.commands.rollback", "Put back what was there before a deployment."),
+_LINES = {
+    "demo": "Both loops on a private server with synthetic traffic.",
+    "serve": "Run the allocation loop, the governor, or both.",
+    "inject": "Synthetic scores, targets and plans.",
+    "tail": "Last entries: proposed, plans, events, rejected.",
+    "status": "How everything stands, on one screen.",
+    "top": "The same, live, with permits and symbols.",
+    "permit": "Permits with the time they have left; take one.",
+    "halt": "Stop opens at once, or everything; never asks.",
+    "resume": "Take a halt back; asks, and needs a reason.",
+    "plan": "Decisions, explained gate by gate.",
+    "why": "Why there was no trade in a symbol, on one screen.",
+    "doctor": "What is wrong, and how to fix it: the checklist.",
+    "group": "Consumer groups: lag, pending; recover and prune.",
+    "stream": "Streams: length, ages, minutes kept, growth.",
+    "proof": "The twelve scenarios, proven from outside.",
+    "bench": "The loops beside the bare Redis floor, measured.",
+    "target": "Live targets beside their proposals.",
+    "eff": "Efficiency scores, and what they count as.",
+    "config": "Settings in force, and where each comes from.",
+    "completion": "Completion for bash, zsh and fish.",
+    "deploy": "Install the services on this host and start them.",
+    "rollback": "Put back what was there before a deployment.",
 }
+COMMANDS = {name: (f"qtctl.cli.commands.{name}", line) for name, line in _LINES.items()}
 """Name on the command line: module, and its line in `qtctl --help` (which imports no module)."""
 
 EXAMPLES = """\

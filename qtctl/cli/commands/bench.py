@@ -1,6 +1,6 @@
 """`qtctl bench`: what the loops cost, beside what Redis itself costs."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -9,30 +9,23 @@ from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import text
 from qtctl.cli.output.render import emit
-
-if TYPE_CHECKING:
-    from qtctl.bench.figures import Figure
+from qtctl.cli.output.styles import verdict_style
 
 app = new_app("bench")
 
 ALL = ("allocation", "governor", "governors", "latency", "memory", "startup")
 
 
-def _style(value: Any) -> str:
-    return {"PASS": "green", "FAIL": "bold red"}.get(str(value), "")
-
-
 FIGURES = (
-    text("", "result", style=_style),
+    text("", lambda it: "PASS" if it.ok else "FAIL", style=verdict_style),
     text("what", "what", fold=True),
-    text("figure", "figure", right=True),
-    text("target", "asked", right=True),
-    text("ours", "ours", right=True, drop=1),
-    text("beside", "theirs", right=True, drop=1),
-    text("spread", "spread", right=True, drop=2),
+    text("figure", lambda it: _amount(it.value, it.unit), right=True),
+    text("target", lambda it: _target(it), right=True),
+    text("ours", lambda it: _median(it.measured, it), right=True, drop=1),
+    text("beside", lambda it: _median(it.beside, it), right=True, drop=1),
+    text("spread", lambda it: _range(it.measured), right=True, drop=2),
     text("note", "note", fold=True, drop=3),
-)
-
+)  # fmt: skip
 JSON = ("suite", "what", "value", "unit", "target", "at_least", "ok", "measured", "beside",
         "measured_unit", "note")  # fmt: skip
 
@@ -59,30 +52,26 @@ def bench(
     from qtctl.bench import running
 
     url = ctx.settings.redis.url if ctx.loaded.explicit_url else None
-    rows = []
+    found = []
     for figure in running.figures(ALL if suite == "all" else (suite,), url, rounds):
         ctx.say(f"{figure.suite}: {figure.what}: {figure.value:.2f} {figure.unit}")
-        rows.append(_row(figure))
-    emit(ctx, rows, FIGURES, as_json=lambda row: {name: row[name] for name in JSON})
-    if any(row["result"] == "FAIL" for row in rows):
+        found.append(figure)
+    emit(ctx, found, FIGURES, as_json=lambda it: {name: getattr(it, name) for name in JSON})
+    if not all(figure.ok for figure in found):
         raise typer.Exit(1)
 
 
-def _row(figure: "Figure") -> dict[str, Any]:
-    import msgspec
-
-    measured, beside, unit = figure.measured, figure.beside, figure.measured_unit
-    row: dict[str, Any] = msgspec.to_builtins(figure)
-    return row | {
-        "ok": figure.ok,
-        "result": "PASS" if figure.ok else "FAIL",
-        "figure": _with_unit(figure.value, figure.unit),
-        "asked": f"{'≥' if figure.at_least else '≤'} {_with_unit(figure.target, figure.unit)}",
-        "ours": None if measured is None else f"{measured.median:,.2f} {unit}",
-        "theirs": None if beside is None else f"{beside.median:,.2f} {unit}",
-        "spread": None if measured is None else f"{measured.least:,.2f} to {measured.most:,.2f}",
-    }
-
-
-def _with_unit(value: float, unit: str) -> str:
+def _amount(value: float, unit: str) -> str:
     return f"{value:,.2f} ×" if unit == "x" else f"{value:,.1f} {unit}"
+
+
+def _target(figure: Any) -> str:
+    return f"{'≥' if figure.at_least else '≤'} {_amount(figure.target, figure.unit)}"
+
+
+def _range(spread: Any) -> str:
+    return "" if spread is None else f"{spread.least:,.2f} to {spread.most:,.2f}"
+
+
+def _median(spread: Any, figure: Any) -> str:
+    return "" if spread is None else f"{spread.median:,.2f} {figure.measured_unit}"

@@ -10,7 +10,7 @@ import typer
 from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import text
-from qtctl.cli.output.render import Fields, Lines, Rows, emit, emit_one
+from qtctl.cli.output.render import Fields, Rows, emit, emit_one
 from qtctl.errors import UsageError
 
 app = group(
@@ -94,7 +94,7 @@ def show(
         sys.stdout.write(_toml(ctx, rows))
     elif ctx.output == "table" and [row["key"] for row in rows] == keys:
         overruled = Rows(rows[0]["overruled"][::-1], STRONGER, "Overruled, the strongest first")
-        elsewhere = Lines(ELSEWHERE, "Where it can be set, the strongest first")
+        elsewhere = Fields(ELSEWHERE, "Where it can be set, the strongest first", unbroken=True)
         emit_one(ctx, rows[0], Fields(ABOUT), overruled, elsewhere)
     else:
         any_overruled = any(row["overruled"] for row in rows)

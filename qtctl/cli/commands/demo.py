@@ -72,7 +72,10 @@ def demo(ctx: Context) -> None:
             demo_traffic.scores_and_targets(store)
             hosted = compose.services(own, SERVICES, server.url)
             with _running(hosted):
-                _until(lambda: _proposed(store), "the allocation loop proposed nothing")
+                _until(
+                    lambda: store.run("XLEN", store.keys.proposed_stream) >= demo_traffic.PROPOSALS,
+                    "the allocation loop proposed nothing",
+                )
                 for send in demo_traffic.PLANS:
                     send(store)
                     _until(lambda: _settled(store), "the governor settled no plan")
@@ -113,13 +116,8 @@ def _until(done: Any, problem: str) -> None:
         clock.sleep(0.01)
 
 
-def _proposed(store: "Store") -> bool:
-    length = store.run("XLEN", store.keys.proposed_stream)
-    return bool(length >= demo_traffic.PROPOSALS)
-
-
 def _settled(store: "Store") -> bool:
-    """Has the group read and acknowledged all that was sent."""
+    """True if the group has read and acknowledged all that was sent."""
     from qtctl.wire.governor.plan_queue import group_state
     from qtctl.wire.schema.records import text as decoded
 
@@ -135,9 +133,9 @@ def _settled(store: "Store") -> bool:
 
 def _show(ctx: Context, store: "Store", hosted: "Sequence[Service]") -> None:
     from qtctl.cli.views import permits, plans, scores, streams, targets
+    from qtctl.wire.queries import decisions
 
-    decisions = plans.rows(store)
-    blocked = [row for row in decisions if row["verdict"] == "blocked"]
+    blocked = [row for row in decisions.every(store) if row["verdict"] == "blocked"]
     live, columns = targets.rows(store, ()), streams.COLUMNS
     seen = streams.last(ctx, store, "plans", 100)
     repeated = [row for row in seen if row["verdict_reason"] in demo_traffic.ABOUT_ANOTHER]
@@ -148,12 +146,7 @@ def _show(ctx: Context, store: "Store", hosted: "Sequence[Service]") -> None:
         ("scores", "Scores, and what they count as", scores.rows(ctx, store, ()), scores.LISTED),
         ("permits", "Permits: single use, 60 s", permits.rows(store), permits.LISTED),
         ("blocked", "Blocked plans, and the gate that did it", blocked, plans.LISTED),
-        (
-            "repeated",
-            "Plans that repeat or contradict a permit",
-            repeated,
-            columns["plans"],
-        ),
+        ("repeated", "Plans that repeat or contradict a permit", repeated, columns["plans"]),
         ("rejected", "Rejected: plans that can't be read", rejected, columns["rejected"]),
         ("metrics", "Metrics, as /metrics shows them", metrics, METRICS),
     )

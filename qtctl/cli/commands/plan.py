@@ -62,6 +62,7 @@ def list_plans(
     """
     from qtctl.cli.views import plans as view
     from qtctl.cli.views import what_if
+    from qtctl.wire.queries import decisions
 
     wanted = set(arguments.symbols(symbols))
     changes = what_if.changes_asked(given)
@@ -72,7 +73,7 @@ def list_plans(
         after = 0.0 if since_sec is None else store.now_ms() / 1000 - since_sec
         found = [
             row
-            for row in view.rows(store)
+            for row in decisions.every(store)
             if (not wanted or row.get("symbol") in wanted)
             and (not blocked or row.get("verdict") == "blocked")
             and (format.as_number(row.get("decided_at")) or 0.0) >= after

@@ -64,14 +64,8 @@ def with_default(
 ) -> list[str]:
     """The arguments of a noun with its default command put in: `plan --blocked` is `plan list
     --blocked`. `plan --blocked list` stays as it is, and the error says what is wrong."""
-    at = 0
-    while at < len(args) and args[at].startswith("-"):
-        valued = takes_next(args[at], options)
-        if valued is None:
-            break
-        at += 2 if valued else 1
-    named = at < len(args) and not args[at].startswith("-")
-    if named or not set(args[at:]).isdisjoint(names):
+    at = _behind_options(args, options)
+    if _names_command(args, options) or not set(args[at:]).isdisjoint(names):
         return list(args)
     return [*args[:at], default, *args[at:]]
 
@@ -127,14 +121,20 @@ class Group(TyperGroup):
         _write_examples(self.epilog, formatter)
 
 
+def _behind_options(args: Sequence[str], options: Mapping[str, bool]) -> int:
+    """The place of the first argument that is neither a known option nor the value of one."""
+    at = 0
+    while at < len(args) and args[at].startswith("-"):
+        valued = takes_next(args[at], options)
+        if valued is None:
+            break
+        at += 2 if valued else 1
+    return at
+
+
 def _names_command(args: Sequence[str], options: Mapping[str, bool]) -> bool:
-    rest = iter(args)
-    for token in rest:
-        if not token.startswith("-"):
-            return True
-        if takes_next(token, options):
-            next(rest, None)
-    return False
+    at = _behind_options(args, options)
+    return at < len(args) and not args[at].startswith("-")
 
 
 def _name(argument: TyperArgument) -> str:

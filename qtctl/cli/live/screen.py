@@ -31,16 +31,16 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def usable(environ: Mapping[str, str]) -> bool:
-    """Is there a terminal to draw on and to take keys from, and is it large enough."""
+    """True if there is a terminal to draw on and to take keys from, and it is large enough."""
     if environ.get("TERM", "") in ("", "dumb", "unknown"):
         return False
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    columns, lines = _size()
+    columns, lines = size()
     return columns >= LEAST_COLUMNS and lines >= LEAST_LINES
 
 
-def _size() -> tuple[int, int]:
+def size() -> tuple[int, int]:
     """Columns and lines as the terminal has them; what COLUMNS says does not change with it."""
     try:
         found = os.get_terminal_size(sys.stdout.fileno())
@@ -63,16 +63,11 @@ class Screen:
         for end in (self._woken, self._waker):
             os.set_blocking(end, False)
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Columns and lines, as they are now."""
-        return _size()
-
     def draw(self, lines: Sequence[str]) -> None:
         """These lines from the top, as many as there is room for, in one write. Each takes the
         whole width: what was there before is written over."""
-        if self.size != self._drawn_size:
-            self._drawn, self._drawn_size = [], self.size
+        if size() != self._drawn_size:
+            self._drawn, self._drawn_size = [], size()
         shown = list(lines[: self._drawn_size[1]])
         old = self._drawn + [""] * (len(shown) - len(self._drawn))
         out = [

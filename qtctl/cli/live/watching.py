@@ -38,7 +38,7 @@ def _live(ctx: Context, watcher: Watcher, taken: Screen, count: int | None) -> N
     colour = not ctx.environ.get("NO_COLOR")
     while True:
         seen = watcher.seen
-        shown = frame(view, seen, clock.monotonic(), *taken.size, ctx.utc)
+        shown = frame(view, seen, clock.monotonic(), *screen.size(), ctx.utc)
         taken.draw([drawing.ansi(each, colour) for each in shown])
         if count is not None and seen.looks >= count:
             return

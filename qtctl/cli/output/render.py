@@ -21,10 +21,13 @@ _UNSAFE = re.compile(r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u20
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """A part of an object's page: one line for each column."""
+    """A part of an object's page: a line for each column. unbroken: long lines are left to the
+    terminal to wrap, so that they can be copied; joined: without a blank line before them."""
 
     columns: Sequence[Column]
     title: str = ""
+    unbroken: bool = False
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +37,6 @@ class Rows:
     rows: Sequence[Any]
     columns: Sequence[Column]
     title: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """A part of an object's page: as Fields, but a long line is left to the terminal to wrap, so
-    that what stands in it can be copied. joined: without a blank line before it."""
-
-    columns: Sequence[Column]
-    title: str = ""
-    joined: bool = False
 
 
 def emit(
@@ -76,7 +69,7 @@ def emit(
     sys.stdout.write("[]\n" if lead == "[" else "\n]\n")
 
 
-def emit_one(ctx: Context, record: Any, *parts: Fields | Lines | Rows, as_json: Any = None) -> None:
+def emit_one(ctx: Context, record: Any, *parts: Fields | Rows, as_json: Any = None) -> None:
     """Print one object: JSON has `record` (or `as_json`), a page has the parts below each other."""
     if ctx.output != "table":
         line = to_json(record if as_json is None else as_json, indent=ctx.output == "json")
@@ -86,17 +79,15 @@ def emit_one(ctx: Context, record: Any, *parts: Fields | Lines | Rows, as_json: 
     for part in parts:
         if isinstance(part, Rows) and not part.rows:
             continue
-        if not first and not (isinstance(part, Lines) and part.joined):
+        if not first and not (isinstance(part, Fields) and part.joined):
             sys.stdout.write("\n")
         first = False
         if part.title:
             tables.print_title(ctx, part.title)
         if isinstance(part, Rows):
             tables.print_table(ctx, part.rows, part.columns)
-        elif isinstance(part, Lines):
-            tables.print_unbroken(ctx, record, part.columns)
         else:
-            tables.print_fields(ctx, record, part.columns)
+            tables.print_fields(ctx, record, part.columns, part.unbroken)
 
 
 def to_json(value: Any, *, indent: bool = False) -> str:

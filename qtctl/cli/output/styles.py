@@ -8,12 +8,13 @@ _VERDICTS = {
     "rejected": "red",
     "withdrawn": "yellow",
     "pass": "green",
+    "PASS": "green",
     "FAIL": "bold red",
 }
 
 
 def verdict_style(value: Any) -> str:
-    """The colour of a verdict, of what became of a permit, or of a gate's result."""
+    """The colour of a verdict, of what became of a permit, or the result of a check."""
     return _VERDICTS.get(str(value), "")
 
 

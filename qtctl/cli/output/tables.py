@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output.columns import Column
+from qtctl.cli.output.columns import Column, text
 from qtctl.cli.output.layout import GAP, fit, squeeze
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+_PLAIN = text("", "")
 LONG = 1000
 """Rows above this are printed as a stream is: rich takes 1.5 ms to lay out a row of a table."""
 
@@ -48,7 +49,10 @@ def print_table(ctx: Context, rows: Sequence[Any], columns: Sequence[Column]) ->
     """Rows below a header line; on a terminal too narrow for that, a card for each row."""
     cells = [[column.cell(row, ctx.utc) for column in columns] for row in rows]
     if not on_terminal(ctx):
-        _write_lines(columns, [[column.title for column in columns], *cells])
+        lines = [[column.title for column in columns], *cells]
+        widths = line_widths(columns, lines)
+        for line in lines:
+            print_line(None, columns, widths, line, ())
         return
     fitted = fit(columns, _natural_widths(columns, cells), terminal_width())
     if fitted is not None:
@@ -62,16 +66,18 @@ def print_table(ctx: Context, rows: Sequence[Any], columns: Sequence[Column]) ->
         print_fields(ctx, row, columns)
 
 
-def print_fields(ctx: Context, record: Any, columns: Sequence[Column]) -> None:
+def print_fields(
+    ctx: Context, record: Any, columns: Sequence[Column], unbroken: bool = False
+) -> None:
     """One object, a line for each column: its title, then its value."""
+    titles = [column.title for column in columns]
     cells = [column.cell(record, ctx.utc) for column in columns]
-    if not on_terminal(ctx):
-        width = max((cells_of(column.title) for column in columns), default=0)
-        lines = (
-            f"{_pad(column.title, width)}{' ' * GAP}{cell}\n"
-            for column, cell in zip(columns, cells, strict=True)
-        )
-        sys.stdout.write("".join(lines))
+    styles = [column.style_of(record) for column in columns]
+    terminal = console(ctx) if on_terminal(ctx) else None
+    if terminal is None or unbroken:
+        widths = (max(map(cells_of, titles), default=0), 0)
+        for title, cell, style in zip(titles, cells, styles, strict=True):
+            print_line(terminal, (_PLAIN, _PLAIN), widths, (title, cell), ("bold", style))
         return
     from rich.table import Table
     from rich.text import Text
@@ -79,19 +85,9 @@ def print_fields(ctx: Context, record: Any, columns: Sequence[Column]) -> None:
     grid = Table.grid(padding=(0, GAP, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    for column, cell in zip(columns, cells, strict=True):
-        grid.add_row(Text(column.title, "bold"), Text(cell, column.style_of(record)))
-    console(ctx).print(grid)
-
-
-def print_unbroken(ctx: Context, record: Any, columns: Sequence[Column]) -> None:
-    """One object, a line for each column, none of them broken: the terminal wraps it."""
-    terminal = console(ctx) if on_terminal(ctx) else None
-    title = Column("", "", lambda value, utc: "")
-    width = max((cells_of(column.title) for column in columns), default=0)
-    for column in columns:
-        cells = [column.title, column.cell(record, ctx.utc)]
-        print_line(terminal, [title, column], [width, 0], cells, ["bold", column.style_of(record)])
+    for title, cell, style in zip(titles, cells, styles, strict=True):
+        grid.add_row(Text(title, "bold"), Text(cell, style))
+    terminal.print(grid)
 
 
 def print_title(ctx: Context, title: str) -> None:
@@ -163,15 +159,6 @@ def line_widths(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> li
     ]
 
 
-def plain_line(columns: Sequence[Column], widths: Sequence[int], line: Sequence[str]) -> str:
-    """One line of aligned cells, without blanks at its end."""
-    padded = (
-        _pad(cell, width, right=column.right)
-        for column, width, cell in zip(columns, widths, line, strict=True)
-    )
-    return (" " * GAP).join(padded).rstrip(" ")
-
-
 def print_line(
     terminal: "Console | None",
     columns: Sequence[Column],
@@ -181,7 +168,11 @@ def print_line(
 ) -> None:
     """One line of a stream; where it is longer than the terminal, the terminal wraps it."""
     if terminal is None:
-        sys.stdout.write(f"{plain_line(columns, widths, cells)}\n")
+        padded = (
+            _pad(cell, width, right=column.right)
+            for column, width, cell in zip(columns, widths, cells, strict=True)
+        )
+        sys.stdout.write((" " * GAP).join(padded).rstrip(" ") + "\n")
         return
     terminal.print(styled_line(columns, widths, cells, styles), soft_wrap=True)
 
@@ -200,20 +191,15 @@ def styled_line(
     return line
 
 
-def _write_lines(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> None:
-    widths = line_widths(columns, lines)
-    sys.stdout.write("".join(f"{plain_line(columns, widths, line)}\n" for line in lines))
-
-
-def cells_of(text: str) -> int:
-    """Cells of a terminal that a text takes; wide characters take two."""
-    if text.isascii():
-        return len(text)
+def cells_of(shown: str) -> int:
+    """Cells of a terminal that something shown takes; wide characters take two."""
+    if shown.isascii():
+        return len(shown)
     from rich.cells import cell_len
 
-    return cell_len(text)
+    return cell_len(shown)
 
 
-def _pad(text: str, width: int, right: bool = False) -> str:
-    blanks = " " * (width - cells_of(text))
-    return blanks + text if right else text + blanks
+def _pad(cell: str, width: int, right: bool = False) -> str:
+    blanks = " " * (width - cells_of(cell))
+    return blanks + cell if right else cell + blanks

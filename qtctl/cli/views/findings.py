@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import Column, text
-from qtctl.cli.output.render import Fields, Lines, Rows
+from qtctl.cli.output.render import Fields, Rows
 from qtctl.deploy.host import Host
 from qtctl.doctor.command_lines import CommandLines, own_words, words_of
 from qtctl.doctor.findings import Finding, Level
@@ -86,7 +86,7 @@ def exit_code(report: Report, strict: bool, config_problem: str) -> int:
 # The page ---------------------------------------------------------------------------------------
 
 
-def page(report: Report, verbose: bool, where: str) -> Iterator[Fields | Lines | Rows]:
+def page(report: Report, verbose: bool, where: str) -> Iterator[Fields | Rows]:
     """The findings, the worst first; where: "" with settings that are not valid."""
     passed = [it for it in report.findings if it.level is Level.OK]
     for finding in _merged(report.findings):
@@ -111,19 +111,19 @@ def _merged(findings: Sequence[Finding]) -> list[Finding]:
     return list(merged.values())
 
 
-def _lines(finding: Finding) -> Iterator[Fields | Lines]:
+def _lines(finding: Finding) -> Iterator[Fields]:
     level = finding.level.value
     columns = [_line(level.upper(), f"{finding.check}: {finding.what}", style=STYLES[level])]
     if finding.why:
         columns.append(_line("why", finding.why))
     yield Fields(columns)
     if finding.command:
-        yield Lines((_line("run", finding.command),), joined=True)
+        yield Fields((_line("run", finding.command),), unbroken=True, joined=True)
 
 
-def _line(title: str, said: str, style: str = "") -> Column:
+def _line(title: str, words: str, style: str = "") -> Column:
     """A line of the page, all of them with their text at the same place."""
-    return text(title.ljust(WIDTH), lambda _: said, style=style)
+    return text(title.ljust(WIDTH), lambda _: words, style=style)
 
 
 def _summary(report: Report, where: str) -> str:

@@ -64,11 +64,6 @@ GATES_AGAIN = (
 )
 
 
-def rows(store: Store) -> list[dict[str, str]]:
-    """One row a decision, the latest first."""
-    return decisions.every(store)
-
-
 def show_again(ctx: Context, rows: list[dict[str, Any]], all_: bool) -> None:
     """Print decisions judged again."""
     listed = rows if all_ else [row for row in rows if what_if.differs(row)]

@@ -6,7 +6,7 @@ from typing import Any
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, age, number, text
-from qtctl.cli.output.render import Fields, Lines, Rows, emit_one
+from qtctl.cli.output.render import Fields, Rows, emit_one
 from qtctl.cli.output.styles import verdict_style
 from qtctl.cli.views.why_commands import next_command
 from qtctl.cli.views.why_facts import Answer
@@ -38,7 +38,7 @@ def show(ctx: Context, record: dict[str, Any], facts: Diagnosis) -> None:
         Rows(record["verdicts"], VERDICTS),
         Rows(record["also"], ALSO),
         Fields(ANSWER),
-        Lines(NEXT),
+        Fields(NEXT, unbroken=True),
     )
 
 
