@@ -8,7 +8,32 @@ from qtctl.domain.gates import GATES
 from qtctl.wire.schema.decision import DECISION_FIELDS
 from qtctl.wire.schema.keys import CONTRACT
 from qtctl.wire.schema.permit import PERMIT_CREATED, PERMIT_HEAD, PERMIT_TAIL
-from qtctl.wire.schema.records import BLOCK_FIELDS, EVENT_FIELDS, HINT, PROPOSAL, REJECTED_FIELDS
+from qtctl.wire.schema.records import HINT, PROPOSAL
+
+# What the atomic steps write, beside decisions and permits.
+EVENT_FIELDS: tuple[tuple[str, str], ...] = (
+    ("event", "permitted, blocked, withdrawn, backlog_skipped, halted, resumed, …"),
+    ("plan_id", "empty where it concerns no single plan"),
+    ("symbol", "likewise"),
+    ("reason", "the gate's word, or ok; of halted and resumed the operator's own words"),
+    ("ts", "epoch seconds, the server's clock"),
+    ("actor", "who did it: governor:{name}, operator:{user}@{host}, …"),
+    ("key", "halted and resumed: the kill key, or `governor:halt:symbols:{symbol}`"),
+    ("value", "likewise: its value from now on, empty for none"),
+    ("before", "likewise: its value before"),
+)
+BLOCK_FIELDS: tuple[tuple[str, str], ...] = (
+    ("reason", "the gate's word"),
+    ("timestamp", "epoch seconds, number"),
+    ("symbol", "the symbol"),
+)
+REJECTED_FIELDS: tuple[tuple[str, str], ...] = (
+    ("reason", "invalid_plan"),
+    ("entry_id", "of the entry in the plan stream"),
+    ("sha256", "of the whole entry: each name and value as a netstring, in their order"),
+    ("problem", "what is wrong with it, in words"),
+    ("raw:*", "the entry's fields to the byte, cut at 64 KiB in all"),
+)
 
 BEGIN, END = "<!-- generated: {} -->", "<!-- end: {} -->"
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import socket
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from qtctl import clock
 from qtctl.domain.allocation import AllocationRules, Proposal, propose
 from qtctl.domain.readings import Unusable, assess, target_usd
 from qtctl.domain.reasons import EffReason
-from qtctl.services.heartbeat import Heartbeat, host_name
+from qtctl.services.heartbeat import Heartbeat
 from qtctl.services.metrics import AllocationMetrics
 from qtctl.services.problem_log import ProblemLog
 from qtctl.settings import Allocation, digest, public
@@ -32,7 +33,7 @@ class AllocationLoop:
     def __init__(self, store: Store, settings: Allocation) -> None:
         self._store = store
         self._settings = settings
-        self.instance = settings.name or host_name()
+        self.instance = settings.name or socket.gethostname()
         self.pass_timeout_sec = 3 * settings.interval_sec + 10.0
         self.metrics_addr = settings.metrics_addr
         self.metrics_port = settings.metrics_port
@@ -109,11 +110,7 @@ class _Found:
     """What one pass reads and decides, chunk by chunk."""
 
     def __init__(
-        self,
-        rules: AllocationRules,
-        keys: Keys,
-        bad_keys: Mapping[str, str],
-        keep: bool,
+        self, rules: AllocationRules, keys: Keys, bad_keys: Mapping[str, str], keep: bool
     ) -> None:
         self._rules, self._keep, self._at = rules, keep, keys.at
         self.reasons: Counter[EffReason] = Counter()

@@ -5,13 +5,14 @@ that can't be judged gets no permit. See docs/guarantees.md.
 """
 
 import logging
+import socket
 import threading
 
 from qtctl import clock
 from qtctl.domain.reasons import Reason
 from qtctl.errors import WireError
 from qtctl.services import intake
-from qtctl.services.heartbeat import Heartbeat, host_name
+from qtctl.services.heartbeat import Heartbeat
 from qtctl.services.intake import Batch, Intake
 from qtctl.services.judge import Judge
 from qtctl.services.metrics import BACKLOG, GovernorMetrics
@@ -45,7 +46,7 @@ class Governor:
     def __init__(self, store: Store, settings: GovernorSettings, *, allow_eviction: bool) -> None:
         self._store = store
         self._settings = settings
-        self.instance = settings.name or host_name()
+        self.instance = settings.name or socket.gethostname()
         self.metrics_addr = settings.metrics_addr
         self.metrics_port = settings.metrics_port
         self.metrics = GovernorMetrics(settings.metrics_max_symbols)

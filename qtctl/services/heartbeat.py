@@ -19,11 +19,6 @@ from qtctl.wire.schema.keys import SERVICE_TTL_SEC
 log = logging.getLogger("qtctl.presence")
 
 
-def host_name() -> str:
-    """The host's name, which is the instance's name unless the settings give one."""
-    return socket.gethostname()
-
-
 class Heartbeat:
     """Writes the record after each pass, at most once a second; always all of it, so that it is
     complete again after it expired."""
@@ -43,7 +38,7 @@ class Heartbeat:
         self._ttl_sec = max(SERVICE_TTL_SEC, int(3 * pass_sec))
         self._fixed = {
             "version": __version__,
-            "host": host_name(),
+            "host": socket.gethostname(),
             "pid": str(os.getpid()),
             "settings": msgspec.json.encode(settings).decode(),
             "digest": digest,

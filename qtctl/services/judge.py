@@ -69,12 +69,14 @@ class Judge:
             if entry.raw is None:
                 trimmed.append(entry.id)
                 continue
-            plan = self._read(entry)
+            plan = plans.read(entry.fields(), self._rules.plans)
             if isinstance(plan, Unreadable):
                 unreadable.append((entry, plan))
             else:
                 readable.append((entry, plan))
-        self._drop_trimmed(trimmed)
+        if trimmed:  # From the stream, while they were pending: there is nothing left to judge.
+            self._queue.acknowledge(trimmed)
+            self._metrics.errors.labels("trimmed").inc(len(trimmed))
         return self._reject(unreadable) + self._judge(readable, server_since_ms, attempt)
 
     def reject(self, entry: Entry, problem: str) -> list[str]:
@@ -84,15 +86,6 @@ class Judge:
     def forget_refusals(self) -> None:
         """Nothing that Redis refused is left: a refusal from now on is logged again."""
         self._refusals.clear()
-
-    def _read(self, entry: Entry) -> Plan | Unreadable:
-        return plans.read(entry.fields(), self._rules.plans)
-
-    def _drop_trimmed(self, ids: Sequence[str]) -> None:
-        """Trimmed from the stream while they were pending: there is nothing left to judge."""
-        if ids:
-            self._queue.acknowledge(ids)
-            self._metrics.errors.labels("trimmed").inc(len(ids))
 
     def _reject(self, unreadable: Sequence[tuple[Entry, Unreadable]]) -> list[str]:
         """Keeps these in `governor.rejected`; the ids of what stays pending."""
@@ -115,10 +108,7 @@ class Judge:
         return failed
 
     def _judge(
-        self,
-        readable: Sequence[tuple[Entry, Plan]],
-        server_since_ms: int,
-        attempt: int,
+        self, readable: Sequence[tuple[Entry, Plan]], server_since_ms: int, attempt: int
     ) -> list[str]:
         """The verdict on each plan; the ids of what stays pending."""
         if not readable:

@@ -175,7 +175,9 @@ class GovernorMetrics:
         _preset(self.eff_apply, [(EffAction.NONE.value, reason.value) for reason in EffReason])
         _preset(self.eff_apply, [(EffAction.DOWNSIZE.value, EffReason.OK.value)])
         _preset(self.rejected, [(Reason.INVALID_PLAN.value,)])
-        _preset(self.refused, _refusals())
+        reasons = [reason for reason in Reason if reason is not Reason.OK]
+        _preset(self.refused, [(Kind.OPEN.value, reason.value) for reason in reasons])
+        _preset(self.refused, [(Kind.CLOSE.value, reason.value) for reason in CLOSE_REASONS])
         _preset(self.skipped, [(decision,) for decision in (*SKIPPED_DECISIONS, OTHER, BACKLOG)])
         bare_open = Facts(symbol="", kind=Kind.OPEN, queue_age_sec=0.0)
         _preset(self.gate_skipped, [(gate,) for gate in lacking_input(bare_open, Limits())])
@@ -230,12 +232,3 @@ class GovernorMetrics:
         """The state of the consumer group; lag None is unknown."""
         self.pending.set(pending)
         self.lag.set(math.nan if lag is None else lag)
-
-
-def _refusals() -> Iterator[tuple[str, str]]:
-    """Every possible (kind, reason)."""
-    for reason in Reason:
-        if reason is not Reason.OK:
-            yield Kind.OPEN.value, reason.value
-        if reason in CLOSE_REASONS:
-            yield Kind.CLOSE.value, reason.value

@@ -22,12 +22,7 @@ from qtctl.logs import Fields, Line
 from qtctl.supervisor.log_writer import LogWriter
 from qtctl.text import escape
 
-LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
+LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("auto", "plain", "rich")
 
 # Five letters at most, so that what follows stands in one column.
@@ -43,7 +38,7 @@ def configure(
 ) -> logging.Handler:
     """Send every logger's lines to `stream` (stderr); a second call replaces the first.
 
-    `level` (a key of `LEVELS`) is for qtctl; other libraries log from warning on. `fmt` is `plain`,
+    `level` (one of `LEVELS`) is for qtctl; other libraries log from warning on. `fmt` is `plain`,
     `rich`, or `auto`, which is rich if the stream is a terminal. Returns the handler. Raises
     ConfigError for an unknown level or format.
     """
@@ -62,7 +57,7 @@ def configure(
     else:
         handler.setFormatter(_PlainFormatter())
     root.addHandler(handler)
-    logging.getLogger("qtctl").setLevel(LEVELS[level])
+    logging.getLogger("qtctl").setLevel(level.upper())
     return handler
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from qtctl import clock
+from qtctl.domain import plans
 from qtctl.errors import RedisUnreachable
 from qtctl.services import governor as governor_module
-from qtctl.services import intake, judge
+from qtctl.services import intake
 from qtctl.services.governor import Governor
 from qtctl.services.redelivery import MAX_TRIES
 from qtctl.wire.client.store import Store
@@ -28,8 +29,8 @@ class PoisonError(Exception):
 
 
 def poisoned(original: Wrapped) -> Wrapped:
-    def reading(self: Any, entry: Any) -> Any:
-        plan = original(self, entry)
+    def reading(*args: Any) -> Any:
+        plan = original(*args)
         if getattr(plan, "plan_id", "") == "poison":
             raise PoisonError
         return plan
@@ -62,7 +63,7 @@ def tries_left(store: Store) -> list[str]:
 def test_a_plan_that_brings_out_a_bug_of_ours_is_rejected_after_five_tries(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judge.Judge, "_read", poisoned(judge.Judge._read))
+    monkeypatch.setattr(plans, "read", poisoned(plans.read))
     service = governor(store)
     service.open()
     send(store, fields(plan_id="before"))
@@ -85,7 +86,7 @@ def test_a_plan_that_kills_the_process_is_rejected_after_five_deaths(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each governor here dies with the plan in its hands: nothing of it remains in memory."""
-    monkeypatch.setattr(judge.Judge, "_read", poisoned(judge.Judge._read))
+    monkeypatch.setattr(plans, "read", poisoned(plans.read))
     send(store, fields(plan_id="poison"))
     deaths = 0
     for _ in range(MAX_TRIES + 3):

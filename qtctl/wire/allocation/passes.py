@@ -84,25 +84,27 @@ class _Pass:
 
     def _have_read(self, symbols: Sequence[Symbol]) -> None:
         replies, count = self._pipe.receive(), len(symbols)
-        targets = scores.readings(replies[:count], TARGET_FIELDS)
-        efficiencies = scores.readings(replies[count:], EFF_FIELDS)
-        unsure_targets = [i for i, found in enumerate(targets) if found == {}]
-        unsure = [i for i, found in enumerate(efficiencies) if found == {}]
-        if not unsure and not unsure_targets:
-            self._write(self._decide(self.now, symbols, targets, efficiencies))
+        found = scores.readings(replies[:count], TARGET_FIELDS)
+        found += scores.readings(replies[count:], EFF_FIELDS)
+        unsure = [place for place, reading in enumerate(found) if reading == {}]
+        if not unsure:
+            self._propose(symbols, found)
             return
         at = self._store.keys.at
-        keys = [at(TARGET, symbols[i].name) for i in unsure_targets]
-        keys += [at(EFFICIENCY, symbols[i].name) for i in unsure]
+        specs = (TARGET, EFFICIENCY)
+        keys = [at(specs[place // count], symbols[place % count].name) for place in unsure]
         self._pipe.send(scores.ask_existence(keys))
 
         def settled() -> None:
-            there = self._pipe.receive()
-            scores.settle(targets, unsure_targets, there[: len(unsure_targets)])
-            scores.settle(efficiencies, unsure, there[len(unsure_targets) :])
-            self._write(self._decide(self.now, symbols, targets, efficiencies))
+            scores.settle(found, unsure, self._pipe.receive())
+            self._propose(symbols, found)
 
         self._due.append(settled)
+
+    def _propose(self, symbols: Sequence[Symbol], found: Sequence[Reading]) -> None:
+        """found: the targets of these symbols, then their efficiency scores."""
+        count = len(symbols)
+        self._write(self._decide(self.now, symbols, found[:count], found[count:]))
 
     def _write(self, made: list[Proposal]) -> None:
         multis = proposals.multis(self._store, made, maxlen=self._maxlen, ttl_sec=self._ttl_sec)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from qtctl.domain.readings import EFF_FIELDS, TARGET_FIELDS, Unusable
+from qtctl.domain.readings import EFF_FIELDS, Unusable
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.pipe import Command
 from qtctl.wire.client.store import Store
@@ -11,8 +11,6 @@ from qtctl.wire.schema.records import packed
 
 Reading = dict[str, str] | Unusable | None
 """The fields of a hash, why they can't be read, or None where there is no hash."""
-
-
 ASK_TIME: Command = ("TIME",)
 
 
@@ -22,7 +20,7 @@ def efficiencies(store: Store, keys: Sequence[str]) -> tuple[float, list[Reading
     """
     if not keys:
         return 0.0, []
-    now, *replies = store.batch([ASK_TIME, *map(ask_efficiency, keys)], decoded=True)
+    now, *replies = store.batch([ASK_TIME, *(ask(key, EFF_FIELDS) for key in keys)], decoded=True)
     found = readings(replies, EFF_FIELDS)
     unsure = [place for place, reading in enumerate(found) if reading == {}]
     there = store.batch(ask_existence([keys[place] for place in unsure]))
@@ -38,14 +36,9 @@ def time_of(reply: Any) -> float:
     return int(seconds) + int(micros) / 1e6
 
 
-def ask_target(key: str) -> bytes:
-    """The command that reads a target hash, packed for the wire."""
-    return packed(("HMGET", key, *TARGET_FIELDS))
-
-
-def ask_efficiency(key: str) -> bytes:
-    """The command that reads an efficiency hash, packed for the wire."""
-    return packed(("HMGET", key, *EFF_FIELDS))
+def ask(key: str, fields: Sequence[str]) -> bytes:
+    """The command that reads these fields of a hash, packed for the wire."""
+    return packed(("HMGET", key, *fields))
 
 
 def ask_existence(keys: Sequence[str]) -> list[Command]:
@@ -59,14 +52,9 @@ def readings(replies: Sequence[Any], fields: Sequence[str]) -> list[Reading]:
     for reply in replies:
         if is_error(reply):
             out.append(Unusable(str(reply_error(reply))))
-        else:
-            out.append(
-                {
-                    name: value
-                    for name, value in zip(fields, reply, strict=True)
-                    if value is not None
-                }
-            )
+            continue
+        named = zip(fields, reply, strict=True)
+        out.append({name: value for name, value in named if value is not None})
     return out
 
 

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from qtctl.domain.readings import EFF_FIELDS, TARGET_FIELDS
 from qtctl.wire.allocation import scores
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET
@@ -99,7 +100,7 @@ class Symbols:
         keys, key = self._store.keys, text(raw)
         name = keys.name(TARGET, key)
         if name is not None:
-            ask_efficiency = scores.ask_efficiency(keys.at(EFFICIENCY, name))
-            return Symbol(name, scores.ask_target(key), ask_efficiency)
+            ask_efficiency = scores.ask(keys.at(EFFICIENCY, name), EFF_FIELDS)
+            return Symbol(name, scores.ask(key, TARGET_FIELDS), ask_efficiency)
         problem = keys.misnamed(TARGET, key)
         return problem and f"its symbol {problem}"

@@ -91,21 +91,16 @@ class PlanQueue:
 
     def new(self, count: int, block_ms: int | None = None) -> list[Entry]:
         """Entries never delivered before; waits up to block_ms for the first."""
-        wait = () if block_ms is None else ("BLOCK", block_ms)
-        source = self.store if block_ms is None else self._reader
-        reply = source.run(
-            "XREADGROUP", "GROUP", GROUP, self._consumer,
-            "COUNT", count, *wait, "STREAMS", self._stream, ">",
-        )  # fmt: skip
-        return [Entry(text(id_), raw) for id_, raw in (reply[0][1] if reply else ())]
+        found = (
+            self._read_group(self.store, ">", count)
+            if block_ms is None
+            else self._read_group(self._reader, ">", count, "BLOCK", block_ms)
+        )
+        return [Entry(text(id_), raw) for id_, raw in found]
 
     def own_pending(self, after: str, count: int) -> list[Entry]:
         """Entries delivered to this consumer and not acknowledged, after an id ("0" for all)."""
-        reply = self.store.run(
-            "XREADGROUP", "GROUP", GROUP, self._consumer,
-            "COUNT", count, "STREAMS", self._stream, after,
-        )  # fmt: skip
-        return self._with_deliveries(reply[0][1] if reply else ())
+        return self._with_deliveries(self._read_group(self.store, after, count))
 
     def claim(self, cursor: str, idle_ms: int, count: int) -> tuple[str, list[Entry]]:
         """Takes over what other consumers have held for that long: the next cursor (CLAIM_START
@@ -120,6 +115,11 @@ class PlanQueue:
         claimed = self._with_deliveries([entry for entry in reply[1] if entry is not None])
         claimed += [Entry(text(id_), None) for gone in reply[2:] for id_ in gone]
         return text(reply[0]), claimed
+
+    def _read_group(self, store: Store, after: str, count: int, *wait: Any) -> Sequence[Any]:
+        group = ("GROUP", GROUP, self._consumer, "COUNT", count, *wait)
+        reply = store.run("XREADGROUP", *group, "STREAMS", self._stream, after)
+        return reply[0][1] if reply else ()
 
     def _with_deliveries(self, found: Sequence[Any]) -> list[Entry]:
         if not found:

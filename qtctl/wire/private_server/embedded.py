@@ -126,10 +126,7 @@ class Embedded:
 
 @contextlib.contextmanager
 def temporary(
-    *,
-    port: int | None = None,
-    appendonly: bool = False,
-    extra: Mapping[str, str] = NO_OPTIONS,
+    *, port: int | None = None, appendonly: bool = False, extra: Mapping[str, str] = NO_OPTIONS
 ) -> Iterator[Embedded]:
     """A server in a directory of its own under the temporary folder, for demo, proofs and tests.
 

@@ -6,7 +6,7 @@ large; streams are read back over a bounded window.
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -21,12 +21,13 @@ from qtctl.wire.queries import groups, permits, services, streams
 from qtctl.wire.queries.groups import Group
 from qtctl.wire.queries.permits import StoredPermit
 from qtctl.wire.queries.rules_in_force import in_force
-from qtctl.wire.queries.streams import StreamEntry
 from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.keys import GROUP
 from qtctl.wire.schema.service import ServiceRecord
 
 T = TypeVar("T")
+_Event = tuple[float, str, str]
+"""Of an entry of a stream: its time (epoch seconds), its event and reason ("" for none)."""
 
 RATE_SEC = 300.0
 """Plans per minute are the average of so long."""
@@ -95,7 +96,7 @@ class Watch:
         governors = [each for each in services if each.service == "governor"]
         own, _ = in_force(governors, "governor", self._settings, KillKeys)
         self._problems.clear()
-        no_events: tuple[list[tuple[float, str, str]], float | None] = ([], None)
+        no_events: tuple[list[_Event], float | None] = ([], None)
         return Status(
             now=now,
             server_url=self._store.server_url(),
@@ -118,8 +119,8 @@ class Watch:
         self._names_due = 0.0
         self._problems: dict[str, str] = {}
         keys = self._store.keys
-        self._plans = _Recent(keys.plans, RATE_SEC, lambda entry: time_of(entry.id))
-        self._events = _Recent(keys.events, self._since_sec, _event)
+        self._plans = _Recent(keys.plans, RATE_SEC)
+        self._events = _Recent(keys.events, self._since_sec)
 
     def _part(self, name: str, read: Callable[[], T], otherwise: T) -> T:
         """One part of it; what can't be read is a problem of its own and costs no other part."""
@@ -158,19 +159,17 @@ class Watch:
         return _per_minute(len(times), now, back_to, RATE_SEC)
 
 
-class _Recent(Generic[T]):
-    """What a stream got over the last so many seconds, the newest MOST_EVENTS of it; of each entry
-    what `pick` makes of it."""
+class _Recent:
+    """What a stream got over the last keep_sec seconds, the newest MOST_EVENTS of it."""
 
-    def __init__(self, stream: str, keep_sec: float, pick: Callable[[StreamEntry], T]) -> None:
+    def __init__(self, stream: str, keep_sec: float) -> None:
         self._stream = stream
         self._keep_sec = keep_sec
-        self._pick = pick
-        self._kept: deque[tuple[float, T]] = deque()
+        self._kept: deque[_Event] = deque()
         self._last = ""
         self._back_to: float | None = None
 
-    def read(self, store: Store, now: float) -> tuple[list[T], float | None]:
+    def read(self, store: Store, now: float) -> tuple[list[_Event], float | None]:
         """Oldest first; and the time where a cap cut it off, None where it goes back all the way.
 
         Errors: RedisUnreachable, WireError.
@@ -181,7 +180,8 @@ class _Recent(Generic[T]):
             self._kept.clear()
             self._back_to = new.back_to
         for entry in reversed(new.entries):
-            self._kept.append((time_of(entry.id), self._pick(entry)))
+            event, reason = entry.fields.get("event", ""), entry.fields.get("reason", "")
+            self._kept.append((time_of(entry.id), event, reason[:64]))
         if new.entries:
             self._last = new.entries[0].id
         while len(self._kept) > MOST_EVENTS:
@@ -191,17 +191,11 @@ class _Recent(Generic[T]):
             self._kept.popleft()
         if self._back_to is not None and self._back_to < begin:
             self._back_to = None
-        return [picked for _, picked in self._kept], self._back_to
-
-
-def _event(entry: StreamEntry) -> tuple[float, str, str]:
-    """When it was, what, and why."""
-    fields = entry.fields
-    return time_of(entry.id), fields.get("event", ""), fields.get("reason", "")[:64]
+        return list(self._kept), self._back_to
 
 
 def _lately(
-    events: Sequence[tuple[float, str, str]], back_to: float | None, now: float, since_sec: float
+    events: Sequence[_Event], back_to: float | None, now: float, since_sec: float
 ) -> RecentVerdicts:
     kinds = Counter(event for _, event, _ in events)
     blocks = Counter(reason for _, event, reason in events if event == "blocked")

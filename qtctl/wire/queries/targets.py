@@ -73,10 +73,6 @@ def _hashes(store: Store, spec: KeySpec, names: Sequence[str]) -> list[Found]:
     replies = store.batch([ask for key in keys for ask in (("HGETALL", key), ("PTTL", key))])
     out = []
     for raw, ttl in zip(replies[::2], replies[1::2], strict=True):
-        fields: dict[str, str] | Unusable | None
-        if is_error(raw):
-            fields = Unusable(str(reply_error(raw)))
-        else:
-            fields = pairs(raw) or None
+        fields = Unusable(str(reply_error(raw))) if is_error(raw) else pairs(raw) or None
         out.append(Found(fields, None if is_error(ttl) or ttl < 0 else ttl / 1000))
     return out

@@ -1,10 +1,8 @@
-"""One record per wire format: its fields drive the encoder, the decoder, the JSON and the page
-docs/redis-contract.md. Golden bytes in tests/wire pin them. Here are the proposal, the hint and
-the small ones; permit.py and decision.py have the two large ones.
+"""The proposal and the hint on the wire: their fields drive the encoder, the decoder and the page
+docs/redis-contract.md. permit.py and decision.py have the larger records.
 
-Source: docs/redis-contract.md#how-values-are-written.
-Bytes from Redis are decoded here, once: `backslashreplace`, so that a bad byte is visible and
-never raises.
+Bytes from Redis are decoded here, once: with `backslashreplace` a bad byte is visible and never
+raises. Source: docs/redis-contract.md#how-values-are-written.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -129,33 +127,4 @@ HINT: Record[Hint] = Record(
     ),
     Field("downsize_factor", "= eff_factor", lambda h: numbers.four(h.factor)),
     Field("extra_cooldown_sec", "seconds, a hint", lambda h: str(h.extra_cooldown_sec)),
-)
-
-
-# Events, blocks, rejected plans: the atomic steps write them ----------------------------------
-
-EVENT_FIELDS: tuple[tuple[str, str], ...] = (
-    ("event", "permitted, blocked, withdrawn, backlog_skipped, halted, resumed, …"),
-    ("plan_id", "empty where it concerns no single plan"),
-    ("symbol", "likewise"),
-    ("reason", "the gate's word, or ok; of halted and resumed the operator's own words"),
-    ("ts", "epoch seconds, the server's clock"),
-    ("actor", "who did it: governor:{name}, operator:{user}@{host}, …"),
-    ("key", "halted and resumed: the kill key, or `governor:halt:symbols:{symbol}`"),
-    ("value", "likewise: its value from now on, empty for none"),
-    ("before", "likewise: its value before"),
-)
-
-BLOCK_FIELDS: tuple[tuple[str, str], ...] = (
-    ("reason", "the gate's word"),
-    ("timestamp", "epoch seconds, number"),
-    ("symbol", "the symbol"),
-)
-
-REJECTED_FIELDS: tuple[tuple[str, str], ...] = (
-    ("reason", "invalid_plan"),
-    ("entry_id", "of the entry in the plan stream"),
-    ("sha256", "of the whole entry: each name and value as a netstring, in their order"),
-    ("problem", "what is wrong with it, in words"),
-    ("raw:*", "the entry's fields to the byte, cut at 64 KiB in all"),
 )
