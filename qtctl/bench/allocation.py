@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from qtctl import clock
 from qtctl.bench import naive
-from qtctl.bench.figures import Figure, ratio, spread
+from qtctl.bench.figures import Figure, compared, ratio, spread
 from qtctl.bench.recording import Floor, recording
 from qtctl.bench.stage import FOREIGN, PACE_SEC, Stage, connect, put_targets, stage, symbols
 from qtctl.services.allocation import AllocationLoop
@@ -29,25 +29,23 @@ def measure(on: Stage, rounds: int) -> Iterator[Figure]:
     floor = Floor(on.url, commands)
     floors, passes, naives = [], [], []
     for _ in range(rounds):
-        floors.append(_paced(floor.run) * 1000)
-        passes.append(_paced(lambda: _pass(loop)) * 1000)
+        floors.append(_paced(floor.run))
+        passes.append(_paced_pass(loop))
         took = naive.allocation(on.url, names[:NAIVE_SYMBOLS])
         naives.append(took * SMALL / NAIVE_SYMBOLS * 1000)
     floor.close()
-    small = spread(passes)
-    yield Figure("allocation", "10,000 symbols, beside the bare Redis floor",
-                 ratio(passes, floors), 2.5, measured=small, beside=spread(floors),
-                 note=f"{len(commands):,} commands")  # fmt: skip
+    yield compared("allocation", "10,000 symbols, beside the bare Redis floor", passes, floors, 2.5,
+                   note=f"{len(commands):,} commands")  # fmt: skip
     yield Figure("allocation", "10,000 symbols, naive beside ours",
-                 ratio(naives, passes), 12, at_least=True, measured=small, beside=spread(naives),
+                 ratio(naives, passes), 12, at_least=True, measured=spread(passes),
+                 beside=spread(naives),
                  note=f"naive: {NAIVE_SYMBOLS:,}, × {SMALL // NAIVE_SYMBOLS}")  # fmt: skip
 
     def grow(place: Store) -> None:
         put_targets(place, names[SMALL:])
 
     few, many = _compared(on, loop, names[:SMALL], grow, max(rounds, MANY_ROUNDS))
-    yield Figure("allocation", "100,000 symbols, beside 10,000", ratio(many, few), 11,
-                 measured=spread(many), beside=spread(few))  # fmt: skip
+    yield compared("allocation", "100,000 symbols, beside 10,000", many, few, 11)
     if not on.private:
         # Afresh: the server is still reorganizing a keyspace that has just shrunk.
         on.empty()
@@ -68,16 +66,13 @@ def _compared(
     change: Callable[[Store], None],
     rounds: int,
 ) -> tuple[list[float], list[float]]:
-    """Passes over these symbols as they are, and after a change, in ms.
-
-    In turns, on a second server: other load on the machine slows both. On a named server, first all
-    of the one, then all of the other.
-    """
+    """Passes over these symbols as they are, and after a change, in ms: in turns on two servers,
+    so that other load slows both; on a named server one after the other."""
     if not on.private:
-        before = [_paced(lambda: _pass(loop)) * 1000 for _ in range(rounds)]
+        before = [_paced_pass(loop) for _ in range(rounds)]
         change(on.store)
         _settle(loop)
-        return before, [_paced(lambda: _pass(loop)) * 1000 for _ in range(rounds)]
+        return before, [_paced_pass(loop) for _ in range(rounds)]
     before, after = [], []
     with stage(None) as other:
         put_targets(other.store, names)
@@ -85,8 +80,8 @@ def _compared(
         changed = _loop(other.url)
         _settle(changed)
         for _ in range(rounds):
-            before.append(_paced(lambda: _pass(loop)) * 1000)
-            after.append(_paced(lambda: _pass(changed)) * 1000)
+            before.append(_paced_pass(loop))
+            after.append(_paced_pass(changed))
         changed.close()
     return before, after
 
@@ -128,5 +123,10 @@ def _pass(loop: AllocationLoop) -> float:
 
 
 def _paced(run: Callable[[], float]) -> float:
+    """Milliseconds, after a pause."""
     clock.sleep(PACE_SEC)
-    return run()
+    return run() * 1000
+
+
+def _paced_pass(loop: AllocationLoop) -> float:
+    return _paced(lambda: _pass(loop))

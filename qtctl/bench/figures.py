@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -17,12 +18,9 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """A measured value and its target.
-
-    value is compared with target: at most it, or at least it where `at_least`. unit: `x` for a
-    ratio, else `ms`, `MB`. measured and beside are the two sides of a ratio over all rounds, with
-    their unit.
-    """
+    """A measured value and its target, the most that it may be, or the least where `at_least`.
+    unit: `x` for a ratio, else `ms`, `MB`. measured and beside: the two sides of a ratio over all
+    rounds, with their unit."""
 
     suite: str
     what: str
@@ -46,6 +44,14 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(
         statistics.median(values), statistics.fmean(values), min(values), max(values), len(values)
     )
+
+
+def compared(
+    suite: str, what: str, ours: Sequence[float], base: Sequence[float], target: float, **more: Any
+) -> Figure:
+    """The figure of one measurement beside another; more: further fields of it."""
+    value = ratio(ours, base)
+    return Figure(suite, what, value, target, measured=spread(ours), beside=spread(base), **more)
 
 
 def ratio(ours: Sequence[float], beside: Sequence[float]) -> float:

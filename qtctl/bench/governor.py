@@ -1,7 +1,6 @@
 """Permits per second beside the bare Redis floor and beside a naive governor."""
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 
 from qtctl import clock
 from qtctl.bench import naive
@@ -71,12 +70,12 @@ def _serve(url: str) -> float:
 
 
 def _naive(stage: Stage, head: str) -> float:
-    queue(stage, symbols(10, head), GROUP)
+    names = symbols(10, head)
+    queue(stage, names, GROUP)
     _serve(stage.url)
-    store = stage.store
-    name = symbols(10, head)[0]
-    record = pairs(store.run("HGETALL", store.keys.at(DECISION, f"plan-{name}")))
-    permit = text(store.run("GET", store.keys.at(PERMIT, f"plan-{name}")))
+    store, plan_id = stage.store, f"plan-{names[0]}"
+    record = pairs(store.run("HGETALL", store.keys.at(DECISION, plan_id)))
+    permit = text(store.run("GET", store.keys.at(PERMIT, plan_id)))
     queue(stage, symbols(NAIVE_PLANS, head), "naive")
     clock.sleep(PACE_SEC)
     return naive.governor(stage.url, NAIVE_PLANS, record, permit)
@@ -86,7 +85,7 @@ def queue(
     stage: Stage,
     names: Sequence[str],
     group: str,
-    entries: Sequence[str] | None = None,
+    entries: Sequence[str] = (),
     *,
     keep: bool = False,
 ) -> list[str]:
@@ -97,13 +96,8 @@ def queue(
         store.run("XGROUP", "CREATE", store.keys.plans, group, "0", "MKSTREAM")
     now = int(clock.now())
     store.batch([score(store, name, "0.2", now) for name in names])
-    ids = store.batch(
-        [
-            plan(store, name, now, each)
-            for name, each in zip(names, entries or repeat("*"), strict=False)
-        ]
-    )
-    return [text(each) for each in ids]
+    ids = zip(names, entries or ["*"] * len(names), strict=True)
+    return [text(each) for each in store.batch([plan(store, name, now, id_) for name, id_ in ids])]
 
 
 def _permits(stage: Stage) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from qtctl import clock
-from qtctl.bench.figures import Figure, ratio, spread
+from qtctl.bench.figures import Figure, compared
 from qtctl.bench.governor import NO_LIMIT, queue
 from qtctl.bench.services import Served, served
 from qtctl.bench.stage import PACE_SEC, Stage, symbols
@@ -23,8 +23,7 @@ WAIT_SEC = 120.0
 GROWS, STANDS = 1.15, 0.9
 """Two beside one: the least ratio where there was room to grow, and where there was none."""
 FULL_SERVER, FULL_CORES = 0.9, 0.75
-"""From these shares on the server's one core, and all cores of the machine, count as full: the rest
-is waiting for each other."""
+"""The shares from which the server's one core, and all cores of the machine, count as full."""
 _SETS = (
     "governor.max_queue_age_sec=3600",
     "governor.max_plan_age_sec=3600",
@@ -46,41 +45,29 @@ class Round(msgspec.Struct, frozen=True):
 
 
 def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
-    """Two beside one; the note has the whole curve, with the busy cores.
-
-    The rate grows until the server or the cores are the limit. If two have reached it, the target
-    is that the second costs little.
-    """
+    """Two beside one; the note has the whole curve, with the busy cores. Where the server or the
+    cores are the limit already, the target is that the second costs little."""
     curve: dict[int, list[Round]] = {count: [] for count in range(1, MOST + 1)}
     # In turns: other load on the machine hits all of them.
     for place in range(min(rounds, 3)):
         for count, found in curve.items():
             found.append(_round(stage, count, f"G{count}{place}x"))
-    rates = {count: [each.rate for each in found] for count, found in curve.items()}
-    cores = _cores()
+    cores = len(os.sched_getaffinity(0))
+    ordered = {count: sorted(found, key=lambda it: it.rate) for count, found in curve.items()}
+    median = {count: found[len(found) // 2] for count, found in ordered.items()}
     by_number = ", ".join(
-        f"{count}: {_median(found).rate:,.0f} ({_median(found).cores:.1f} of {cores} cores)"
-        for count, found in curve.items()
+        f"{count}: {it.rate:,.0f} ({it.cores:.1f} of {cores} cores)" for count, it in median.items()
     )
-    yield Figure("governors", "permits a second, two governors beside one",
-                 ratio(rates[2], rates[1]), target(_median(curve[2]), cores), at_least=True,
-                 measured=spread(rates[2]), beside=spread(rates[1]), measured_unit="permits/s",
-                 note=f"by their number: {by_number}")  # fmt: skip
+    one, two = ([each.rate for each in curve[count]] for count in (1, 2))
+    yield compared("governors", "permits a second, two governors beside one", two, one,
+                   target(median[2], cores), at_least=True, measured_unit="permits/s",
+                   note=f"by their number: {by_number}")  # fmt: skip
 
 
 def target(two: Round, cores: int) -> float:
     """The target for two beside one, by how many cores they kept busy."""
     limited = two.server_cores >= FULL_SERVER or two.cores >= FULL_CORES * cores
     return STANDS if limited else GROWS
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-def _median(found: list[Round]) -> Round:
-    """The round with the median rate."""
-    return sorted(found, key=lambda each: each.rate)[len(found) // 2]
 
 
 def _round(stage: Stage, count: int, head: str) -> Round:

@@ -6,7 +6,7 @@ The permit is seen by its event, which the same atomic step writes: a reader wai
 from collections.abc import Iterator
 
 from qtctl import clock
-from qtctl.bench.figures import Figure, percentile, ratio, spread
+from qtctl.bench.figures import Figure, compared, percentile, spread
 from qtctl.bench.services import served
 from qtctl.bench.stage import Stage, plan, put_targets, score, symbols
 from qtctl.wire.schema.records import pairs, text
@@ -28,9 +28,8 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
             halves["p50"].append(percentile(took, 50))
             halves["p99"].append(percentile(took, 99))
     for name, most in (("p50", 6.0), ("p99", 15.0)):
-        yield Figure("latency", f"plan to permit at {RATE} a second, {name}, beside PING",
-                     ratio(halves[name], halves["ping"]), most, measured=spread(halves[name]),
-                     beside=spread(halves["ping"]))  # fmt: skip
+        what = f"plan to permit at {RATE} a second, {name}, beside PING"
+        yield compared("latency", what, halves[name], halves["ping"], most)
     stage.empty()
     put_targets(stage.store, symbols(SYMBOLS))
     worst = []

@@ -43,12 +43,16 @@ class Served:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def plain_environ() -> dict[str, str]:
+    """The environment of this process without settings."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("QTCTL_")}
+    return environ | {"QTCTL_CONFIG": os.devnull}
+
+
 @contextlib.contextmanager
 def served(stage: Stage, what: str, count: int, sets: Sequence[str] = ()) -> Iterator[Served]:
     """`qtctl serve WHAT` once its `count` services have their records in Redis."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("QTCTL_")}
-    environ["QTCTL_CONFIG"] = os.devnull
-    process = serve(what, stage.url, ("logging.level=error", *sets), environ)
+    process = serve(what, stage.url, ("logging.level=error", *sets), plain_environ())
     store = stage.store
     try:
         deadline = clock.monotonic() + START_SEC

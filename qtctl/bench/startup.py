@@ -1,13 +1,13 @@
 """What a command costs before it does anything, beside the imports that it needs anyway."""
 
-import contextlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
 from qtctl import clock
-from qtctl.bench.figures import Figure, ratio, spread
+from qtctl.bench.figures import Figure, compared
+from qtctl.bench.services import plain_environ
 from qtctl.bench.stage import stage
 
 STARTS = 3
@@ -28,9 +28,8 @@ def measure(rounds: int) -> Iterator[Figure]:
             for _ in range(rounds * STARTS):
                 bare.append(_took([sys.executable, "-c", imports]))
                 ours.append(_took([*_qtctl(), *arguments]))
-            yield Figure("startup", f"qtctl {what}, beside python -c '{imports}'",
-                         ratio(ours, bare), most, measured=spread(ours),
-                         beside=spread(bare))  # fmt: skip
+            beside = f"beside python -c '{imports}'"
+            yield compared("startup", f"qtctl {what}, {beside}", ours, bare, most)
 
 
 def _qtctl() -> list[str]:
@@ -40,12 +39,9 @@ def _qtctl() -> list[str]:
 
 
 def _took(command: Sequence[str]) -> float:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("QTCTL_")}
-    environ["QTCTL_CONFIG"] = os.devnull
     begun = clock.monotonic()
-    with contextlib.suppress(subprocess.CalledProcessError):
-        subprocess.run(
-            command, env=environ, check=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+    subprocess.run(
+        command, env=plain_environ(), check=False, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     return (clock.monotonic() - begun) * 1000

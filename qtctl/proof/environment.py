@@ -32,13 +32,12 @@ class Environment:
         self.store = store
 
     def service(self, step: str) -> ServiceRecord | None:
-        """The record of a service that this step proves, None where none runs. Of several that
-        share the work, any may have done it."""
+        """The record of the service that this step proves, any of several; None where none runs."""
         found = running(self.store, SERVICE_OF[step])
         return found[0] if found else None
 
     def ready(self) -> None:
-        """Call it once everything is written that the services must find at their first pass."""
+        """Everything is written that the services must find at their first pass."""
 
     def trouble(self, step: str) -> str | None:
         """Why that service can't answer any more, and how to fix it; None while it may."""
@@ -65,7 +64,7 @@ class Sandbox(Environment):
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop()
 
     def ready(self) -> None:
-        """Starts the services."""
+        """Start the services."""
         self._process = serve(
             self._what, self.store.url, ("logging.format=plain",), self._environ,
             options=self._options, output=self._output,
@@ -85,7 +84,7 @@ class Sandbox(Environment):
         return SANDBOX_SEC
 
     def stop(self) -> None:
-        """Kills the services: their server goes at the same moment, and nothing of theirs stays."""
+        """Kill the services: their server goes at the same moment, and nothing of theirs stays."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

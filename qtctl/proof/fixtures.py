@@ -30,12 +30,7 @@ from qtctl.wire.schema.records import pairs, text
 TTL_SEC = 300
 """Its inputs are gone then, even if the proof was killed."""
 SOURCE = "qtctl-proof"
-PLAN = {
-    "decision": "EXECUTE",
-    "kill_score": "0.1",
-    "qty": "0",
-    "source": SOURCE,
-}
+PLAN = {"decision": "EXECUTE", "kill_score": "0.1", "qty": "0", "source": SOURCE}
 CLOSE = {"action": "FULL_CLOSE_PROPOSED", "side": "CLOSE", "reduceOnly": "true"}
 """On a live system: a plan that can't open anything."""
 OPEN = {"action": "OPEN_PROPOSED", "side": "BUY", "qty": "0.001", "price": "100"}
@@ -100,11 +95,8 @@ class Fixtures:
         for subject in self.subjects:
             if subject.scenario.step != "step2":
                 continue
-            fields = {
-                "plan_id": subject.plan_id,
-                "symbol": subject.symbol,
-                "timestamp": str(self._store.now_ms() // 1000),
-            }
+            at = str(self._store.now_ms() // 1000)
+            fields = {"plan_id": subject.plan_id, "symbol": subject.symbol, "timestamp": at}
             fields |= PLAN | kind
             flat = [part for pair in fields.items() for part in pair]
             entry_id = self._store.run("XADD", self._store.keys.plans, "*", *flat)
@@ -130,11 +122,8 @@ class Fixtures:
         store, at = self._store, self._store.keys.at
         plan_ids = [subject.plan_id for subject in self.subjects]
         keys = [at(spec, id_) for id_ in plan_ids for spec in (PERMIT, DECISION, BLOCK)]
-        keys += [
-            at(spec, each.symbol)
-            for each in self.subjects
-            for spec in (PROPOSED, LEDGER, LAST_CLOSE)
-        ]
+        per_symbol = (PROPOSED, LEDGER, LAST_CLOSE)
+        keys += [at(spec, each.symbol) for each in self.subjects for spec in per_symbol]
         commands: list[Command] = [("DEL", *keys), *self._plan_removal()]
         for index in (store.keys.permits, store.keys.ledger_total):
             commands.append(("ZREM", index, *plan_ids))
@@ -153,11 +142,9 @@ class Fixtures:
         return [("XDEL", plans, *entries), ("XACK", plans, GROUP, *entries)]
 
     def _is_ours(self, fields: dict[str, str]) -> bool:
-        return (
-            any(fields.get("symbol") == subject.symbol for subject in self.subjects)
-            or any(fields.get("plan_id") == subject.plan_id for subject in self.subjects)
-            or fields.get("entry_id") in self._plan_entries.values()
-        )
+        ours = {name for each in self.subjects for name in (each.symbol, each.plan_id)}
+        seen = {fields.get(name) for name in ("symbol", "plan_id", "entry_id")}
+        return not seen.isdisjoint(ours | set(self._plan_entries.values()))
 
     def _streams(self) -> tuple[str, ...]:
         keys = self._store.keys

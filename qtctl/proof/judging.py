@@ -25,6 +25,7 @@ LAST_SUCCESS = {
     "step2": "p32_last_success_timestamp_seconds",
 }
 ERRORS = {"step1": "p29_shadow_errors_total", "step2": "p32_errors_total"}
+_GRANTED = {"granted": "true", "decision": "EXECUTE", "consumed": "false"}
 Samples = Mapping[Series, float]
 """The metrics of a service; empty where it did not run."""
 
@@ -42,16 +43,13 @@ def proposal(store: Store, subject: Subject, entry: Mapping[str, str] | None) ->
     if not shown or entry is None:
         return None
     ttl = int(store.run("TTL", key))
-    checks = [
-        equal(f"{key} {field}", value, shown.get(field))
-        for field, value in subject.scenario.expected.items()
-    ]
-    checks.append(
+    same = dict(entry) == shown
+    return [
+        *_expected(key, subject, shown),
         Check(f"{store.keys.proposed_stream} has the same", "the same ten fields",
-              "the same" if dict(entry) == shown else f"{dict(entry)}", dict(entry) == shown)
-    )  # fmt: skip
-    checks.append(Check(f"{key} lifetime", "1 to 600 s", f"{ttl} s", 0 < ttl <= 600))
-    return checks
+              "the same" if same else f"{dict(entry)}", same),
+        Check(f"{key} lifetime", "1 to 600 s", f"{ttl} s", 0 < ttl <= 600),
+    ]  # fmt: skip
 
 
 def permit(store: Store, subject: Subject) -> tuple[list[Check], str] | None:
@@ -68,10 +66,8 @@ def permit(store: Store, subject: Subject) -> tuple[list[Check], str] | None:
         ttl = held.ttl_sec
         lives = "no lifetime" if ttl is None else f"{ttl:.1f} s"
         return [
-            equal(f"{key} granted", "true", _text(held.fields.get("granted"))),
-            equal(f"{key} decision", "EXECUTE", _text(held.fields.get("decision"))),
-            equal(f"{key} consumed", "false", _text(held.fields.get("consumed"))),
-            *_hint(key, subject, held.fields),
+            *_equal(key, _GRANTED, held.fields),
+            *_expected(key, subject, held.fields),
             Check(f"{key} lifetime", "up to 60 s", lives, ttl is not None and 0 < ttl <= 60),
         ], ""
     if decision is None:
@@ -79,9 +75,11 @@ def permit(store: Store, subject: Subject) -> tuple[list[Check], str] | None:
     where = f"the decision on {subject.plan_id}"
     if decision.get("reason") == "kill_switch_active":
         halted = f"trading is halted ({decision.get('kill_key')}={decision.get('kill_value')})"
-        return _hint(where, subject, decision), f"{halted}: no permit; the hint is in the decision"
+        return _expected(
+            where, subject, decision
+        ), f"{halted}: no permit; the hint is in the decision"
     seen = f"{decision.get('verdict')}, {decision.get('reason')}"
-    return [equal(f"{where}", "permitted, ok", seen), *_hint(where, subject, decision)], ""
+    return [equal(where, "permitted, ok", seen), *_expected(where, subject, decision)], ""
 
 
 def metrics(environment: Environment, before: Samples, applied: Mapping[str, str]) -> list[Check]:
@@ -94,17 +92,15 @@ def metrics(environment: Environment, before: Samples, applied: Mapping[str, str
     if page.status != 200:
         return checks
     found = pages.samples(page.body)
-    typed = "# TYPE p32_eff_apply_total counter" in page.body
-    checks.append(
-        Check(f"{where} p32_eff_apply_total", "registered as a counter",
-              "registered" if typed else "not there", typed)
-    )  # fmt: skip
-    now = total(found, "p32_eff_apply_total")
-    grown = (now or 0.0) - (total(before, "p32_eff_apply_total") or 0.0)
-    checks.append(
-        Check(f"{where} p32_eff_apply_total", f"grown by {len(applied)} or more", f"by {grown:g}",
-              grown >= len(applied))
-    )  # fmt: skip
+    counter = "p32_eff_apply_total"
+    typed = f"# TYPE {counter} counter" in page.body
+    seen = "registered" if typed else "not there"
+    now, then = (total(samples, counter) or 0.0 for samples in (found, before))
+    least = f"grown by {len(applied)} or more"
+    checks += [
+        Check(f"{where} {counter}", "registered as a counter", seen, typed),
+        Check(f"{where} {counter}", least, f"by {now - then:g}", now - then >= len(applied)),
+    ]
     for symbol, wanted in applied.items():
         factor = total(found, "p32_eff_factor", symbol=symbol)
         shown = "(not there)" if factor is None else f"{factor:.4f}"
@@ -136,10 +132,13 @@ def health(environment: Environment, step: str, before: Samples) -> list[Check]:
     return checks
 
 
-def _hint(where: str, subject: Subject, fields: Mapping[str, Any]) -> list[Check]:
+def _expected(where: str, subject: Subject, fields: Mapping[str, Any]) -> list[Check]:
+    return _equal(where, subject.scenario.expected, fields)
+
+
+def _equal(where: str, wanted: Mapping[str, str], fields: Mapping[str, Any]) -> list[Check]:
     return [
-        equal(f"{where} {field}", value, _text(fields.get(field)))
-        for field, value in subject.scenario.expected.items()
+        equal(f"{where} {name}", value, _text(fields.get(name))) for name, value in wanted.items()
     ]
 
 
@@ -159,15 +158,10 @@ def _answers(where: str, page: Page) -> Check:
 
 
 def _fresh(where: str, step: str, service: ServiceRecord, last: float | None, now: float) -> Check:
-    limit = service.late_after_sec
-    if last is None or last == 0:
-        return Check(f"{where} {LAST_SUCCESS[step]}", f"not over {limit:g} s ago", "never", False)
-    age = max(0.0, now - last)
-    late = "late: " if age > limit else ""
-    return Check(
-        f"{where} {LAST_SUCCESS[step]}", f"not over {limit:g} s ago", f"{late}{age:.1f} s ago",
-        not late,
-    )  # fmt: skip
+    limit, age = service.late_after_sec, max(0.0, now - (last or 0.0))
+    late = age > limit
+    seen = f"{'late: ' if late else ''}{age:.1f} s ago" if last else "never"
+    return Check(f"{where} {LAST_SUCCESS[step]}", f"not over {limit:g} s ago", seen, not late)
 
 
 def _no_new_errors(
@@ -190,11 +184,9 @@ def explained(scenario: Scenario, settings: Mapping[str, tuple[Any, str]]) -> li
 
     settings: section.key to its value in force and where that comes from.
     """
-    checks = []
-    for name, assumed in scenario.rests_on.items():
-        value, origin = settings.get(name, (assumed, ""))
-        if value != assumed:
-            checks.append(
-                Check(f"setting {name}", f"{assumed:g} (assumed)", f"{value:g} ({origin})", False)
-            )
-    return checks
+    in_force = {name: settings[name] for name in scenario.rests_on if name in settings}
+    return [
+        Check(f"setting {name}", f"{assumed:g} (assumed)", f"{value:g} ({origin})", False)
+        for name, (value, origin) in in_force.items()
+        if value != (assumed := scenario.rests_on[name])
+    ]

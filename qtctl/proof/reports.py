@@ -74,13 +74,12 @@ def _case(suite: ElementTree.Element, result: ScenarioResult) -> None:
 def page(report: Report, about: About, at: str) -> str:
     """One self-contained HTML page: what was proven, where, when, with which settings."""
     verdict = "PASS" if report.failed == 0 and report.results else "FAIL"
+    sandbox, live = "a sandbox: a private server and services of its own", "the running services"
     facts = {
         "Proven": at,
         "By": f"qtctl {about['version']} on {about['host']}",
         "Against": f"{about['url']} ({about['server']}), names {about['prefix']}*",
-        "How": "the running services (--live)"
-        if about["mode"] == "live"
-        else "a sandbox: a private server and services of its own",
+        "How": f"{live} (--live)" if about["mode"] == "live" else sandbox,
         "Result": f"{report.passed} passed, {report.failed} failed, in {report.duration_s:.1f} s",
     }
     parts = [
@@ -110,8 +109,7 @@ TITLES = {
 def _step(report: Report, step: str) -> str:
     parts = [f"<h2>{_html(TITLES.get(step, step))}</h2>"]
     for result in report.of(step):
-        word = "pass" if result.passed else "fail"
-        mark = "✓ pass" if result.passed else "✗ FAIL"
+        word, mark = ("pass", "✓ pass") if result.passed else ("fail", "✗ FAIL")
         passed = sum(check.ok for check in result.checks)
         note = f"<p>Given: {_html(_given(result))}</p>"
         note += f"<p class='note'>{_html(result.note)}</p>" if result.note else ""
@@ -132,27 +130,21 @@ def _given(result: ScenarioResult) -> str:
     if scenario.what != "data":
         return "what the scenarios above did"
     start = f"a target of {float(BASE_USD):,.0f} USD" if result.step == "step1" else "a plan"
-    if scenario.given is None:
-        return f"{start}, and no score"
     given = scenario.given
-    return (
-        f"{start}, and a score of {given.score} with confidence {given.confidence}, "
-        f"{given.age_sec} s old"
-    )
+    if given is None:
+        return f"{start}, and no score"
+    score = f"a score of {given.score} with confidence {given.confidence}"
+    return f"{start}, and {score}, {given.age_sec} s old"
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th scope='col'>{_html(title)}</th>" for title in titles)
-    body = "".join(
-        f"<tr{_row_class(row)}>{''.join(f'<td>{_html(cell)}</td>' for cell in row)}</tr>\n"
-        for row in rows
-    )
+    body = ""
+    for row in rows:
+        style = " class='fail'" if row[0] == "✗" else ""
+        body += f"<tr{style}>{''.join(f'<td>{_html(cell)}</td>' for cell in row)}</tr>\n"
     table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     return f"<div class='wide'><table>{table}</table></div>"
-
-
-def _row_class(row: Sequence[str]) -> str:
-    return " class='fail'" if row and row[0] == "✗" else ""
 
 
 def _shown(value: Any) -> str:

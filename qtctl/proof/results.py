@@ -35,6 +35,13 @@ class ScenarioResult(msgspec.Struct, frozen=True):
         """True if there was a check, and all held."""
         return bool(self.checks) and all(check.ok for check in self.checks)
 
+    def as_json(self) -> dict[str, object]:
+        """Its part of the document."""
+        status = "pass" if self.passed else "fail"
+        found: dict[str, object] = {"id": self.id, "title": self.title, "status": status}
+        found |= {"duration_s": self.duration_s, "checks": list(self.checks)}
+        return found | ({"note": self.note} if self.note else {})
+
 
 class Report(msgspec.Struct, frozen=True):
     """A whole run."""
@@ -69,23 +76,9 @@ class Report(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, object]:
         """The document of `-o json`."""
-        return {
-            "passed": self.passed,
-            "failed": self.failed,
-            "duration_s": self.duration_s,
-            "steps": [
-                {"step": step, "scenarios": [_scenario(result) for result in self.of(step)]}
-                for step in self.steps()
-            ],
-        }
-
-
-def _scenario(result: ScenarioResult) -> dict[str, object]:
-    found: dict[str, object] = {
-        "id": result.id,
-        "title": result.title,
-        "status": "pass" if result.passed else "fail",
-        "duration_s": result.duration_s,
-        "checks": list(result.checks),
-    }
-    return found | ({"note": result.note} if result.note else {})
+        steps = [
+            {"step": step, "scenarios": [result.as_json() for result in self.of(step)]}
+            for step in self.steps()
+        ]
+        totals = {"passed": self.passed, "failed": self.failed, "duration_s": self.duration_s}
+        return {**totals, "steps": steps}

@@ -91,17 +91,16 @@ class Run:
     def _look_until_done(self) -> None:
         """All data scenarios at once, each until its result is there or its time is over."""
         open_ = list(self.fixtures.subjects)
-        away = ""
         while open_:
+            away = ""
             try:
-                away = ""
                 open_ = self._look(open_)
             except RedisUnreachable as problem:
                 away = str(problem)
-            timed_out = [s for s in open_ if self._elapsed() > self._patience(s.scenario)]
-            for subject in timed_out:
-                open_.remove(subject)
-                self._end(subject.scenario, [self._nothing(subject, away)])
+            for subject in tuple(open_):
+                if self._elapsed() > self._patience_sec[subject.scenario.step]:
+                    open_.remove(subject)
+                    self._end(subject.scenario, [self._nothing(subject, away)])
             if open_:
                 clock.sleep(LOOK_SEC)
 
@@ -117,8 +116,10 @@ class Run:
                 checks, note = found if found else (None, "")
             trouble = None if checks else self._environment.trouble(subject.scenario.step)
             if checks:
-                if subject.scenario.step == "step2" and not note:
-                    self._note_factor(subject, checks)
+                if not note:
+                    # The metrics must show the factor of the permit.
+                    factors = [c.actual for c in checks if c.what.endswith(" eff_factor")]
+                    self._applied.update((subject.symbol, factor) for factor in factors)
                 self._end(subject.scenario, checks, note)
             elif trouble:
                 self._end(subject.scenario, [self._nothing(subject, trouble)])
@@ -149,24 +150,13 @@ class Run:
         except QtctlError as problem:
             return [Check("Redis", "answers", str(problem), False)]
 
-    def _note_factor(self, subject: Subject, checks: Sequence[Check]) -> None:
-        """Keep the factor in the permit: the metrics must show the same."""
-        for check in checks:
-            if check.what.endswith(" eff_factor"):
-                self._applied[subject.symbol] = check.actual
-
     def _nothing(self, subject: Subject, trouble: str) -> Check:
         """The one check of a scenario without a result: what was awaited, and why there is none."""
-        scenario = subject.scenario
-        service = SERVICE_OF[scenario.step]
-        what = (
-            f"a proposal for {subject.symbol}"
-            if scenario.step == "step1"
-            else f"a decision on {subject.plan_id}"
-        )
-        patience = self._patience(scenario)
-        seen = trouble or f"nothing: the {service} runs, and wrote nothing about it"
-        return Check(what, f"within {patience:g} s", seen, False)
+        step = subject.scenario.step
+        proposal, decision = f"a proposal for {subject.symbol}", f"a decision on {subject.plan_id}"
+        within = f"within {self._patience_sec[step]:g} s"
+        seen = trouble or f"nothing: the {SERVICE_OF[step]} runs, and wrote nothing about it"
+        return Check(proposal if step == "step1" else decision, within, seen, False)
 
     def _end(self, scenario: Scenario, checks: Sequence[Check], note: str = "") -> None:
         if not all(check.ok for check in checks):
@@ -176,9 +166,6 @@ class Run:
         )
         self._results[(scenario.step, scenario.id)] = result
         self._on_result(result)
-
-    def _patience(self, scenario: Scenario) -> float:
-        return self._patience_sec[scenario.step]
 
     def _elapsed(self) -> float:
         return round(clock.monotonic() - self._begun, 3)
