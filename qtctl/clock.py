@@ -13,6 +13,12 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def boot() -> float:
+    """Seconds since this host was started, those that it slept included: never set, never stepped;
+    what another clock is held against."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def sleep(seconds: float) -> None:
     """Wait; for polling, never inside a step."""
     time.sleep(seconds)

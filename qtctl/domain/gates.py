@@ -49,6 +49,7 @@ class Facts(msgspec.Struct, frozen=True):
     kill_key: str = ""
     kill_value: str = ""
     queued_before_server: bool = False
+    clock_jump: bool = False
     plan_age_sec: float | None = None
     kill_score: float | None = None
     qty: float | None = None
@@ -164,7 +165,8 @@ def _kill_switch(facts: Facts, limits: Limits) -> Line:
 def _quarantine(facts: Facts, limits: Limits) -> Line:
     if facts.kind is Kind.CLOSE:
         return Line()
-    return Line(int(facts.queued_before_server), 0, not facts.queued_before_server)
+    held = facts.queued_before_server or facts.clock_jump
+    return Line(int(held), 0, not held)
 
 
 def _age(facts: Facts, limits: Limits) -> Line:
@@ -204,16 +206,15 @@ def _against(
     return judge
 
 
-def _cooldown(limit: str, fact: str, blocks_ahead: bool) -> Judge:
-    """A gate of opens that passes where nothing happened, or long enough ago. blocks_ahead: also
-    what lies ahead of the clock was not long enough ago."""
+def _cooldown(limit: str, fact: str) -> Judge:
+    """A gate of opens that passes where nothing happened, or long enough ago. What lies ahead of
+    the clock, which stepped back since, says nothing."""
 
     def judge(facts: Facts, limits: Limits) -> Line:
         age, bound = getattr(facts, fact), getattr(limits, limit)
         if facts.kind is Kind.CLOSE or not bound:
             return Line(age, bound)
-        recent = age is not None and age < bound and (blocks_ahead or age >= 0)
-        return Line(age, bound, not recent)
+        return Line(age, bound, age is None or not 0 <= age < bound)
 
     return judge
 
@@ -275,9 +276,9 @@ GATES: tuple[Gate, ...] = (
         name="quarantine",
         reason=Reason.QUARANTINE,
         judge=_quarantine,
-        blocks="it was queued before this Redis started or was promoted, and may have been "
-        "decided before; sent again, it is judged",
-        facts=("queued_before_server",),
+        blocks="it was queued before this Redis started or was promoted, or the clock of Redis "
+        "jumped ahead: it may have been decided before",
+        facts=("queued_before_server", "clock_jump"),
     ),
     Gate(
         name="age",
@@ -333,7 +334,7 @@ GATES: tuple[Gate, ...] = (
     Gate(
         name="cooldown",
         reason=Reason.COOLDOWN,
-        judge=_cooldown("symbol_cooldown_sec", "last_open_age_sec", blocks_ahead=True),
+        judge=_cooldown("symbol_cooldown_sec", "last_open_age_sec"),
         blocks="the last open was too shortly before",
         sentence="the last open was {value} before, the cooldown is {limit}",
         facts=("last_open_age_sec",),
@@ -346,7 +347,7 @@ GATES: tuple[Gate, ...] = (
     Gate(
         name="reopen",
         reason=Reason.REOPEN,
-        judge=_cooldown("reopen_cooldown_sec", "last_close_age_sec", blocks_ahead=False),
+        judge=_cooldown("reopen_cooldown_sec", "last_close_age_sec"),
         blocks="the symbol was closed too shortly before",
         sentence="the symbol was closed {value} before, the cooldown is {limit}",
         facts=("last_close_age_sec",),

@@ -11,6 +11,7 @@ from qtctl import clock
 from qtctl.domain.allocation import AllocationRules, Proposal, propose
 from qtctl.domain.readings import Unusable, assess, target_usd
 from qtctl.domain.reasons import EffReason
+from qtctl.services.clocks import HostClock
 from qtctl.services.heartbeat import Heartbeat
 from qtctl.services.metrics import AllocationMetrics
 from qtctl.services.problem_log import ProblemLog
@@ -48,6 +49,7 @@ class AllocationLoop:
         self._bad_targets = ProblemLog(log, "target")
         self._bad_writes = ProblemLog(log, "proposal")
         self._symbols = Symbols(store)
+        self._host_clock = HostClock(log)
         self._due: float = 0.0
 
     def open(self) -> None:
@@ -63,6 +65,7 @@ class AllocationLoop:
         symbols, bad_keys = self._symbols.look()
         keep = self.metrics.shows(len(symbols))
         found = _Found(self._rules, self._store.keys, bad_keys, keep)
+        wall = clock.now()
         now, bad_writes = passes.run(
             self._store,
             symbols,
@@ -70,6 +73,7 @@ class AllocationLoop:
             maxlen=max(self._settings.stream_maxlen, 3 * len(symbols)),
             ttl_sec=self._settings.propose_key_ttl_sec,
         )
+        self._host_clock.note(wall, clock.now(), now)
         for kind, problem_log, bad in (
             ("efficiency", self._bad_scores, found.bad_scores),
             ("target", self._bad_targets, found.bad_targets),
@@ -77,7 +81,9 @@ class AllocationLoop:
         ):
             problem_log.update(bad)
             self.metrics.errors.labels(kind).inc(len(bad))
-        self._heartbeat.beat(now, f"{self.metrics_addr}:{self.metrics_port}")
+        ahead_sec = self._host_clock.ahead_sec
+        self.metrics.clock_ahead.set(ahead_sec)
+        self._heartbeat.beat(now, f"{self.metrics_addr}:{self.metrics_port}", ahead_sec)
         self.metrics.passed(found.reasons, found.kept, now, clock.monotonic() - started)
         count = found.reasons.total()
         log.debug("pass", extra={"fields": {"symbols": count}})

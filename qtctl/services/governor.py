@@ -7,23 +7,28 @@ that can't be judged gets no permit. See docs/guarantees.md.
 import logging
 import socket
 import threading
+from collections.abc import Mapping
 
 from qtctl import clock
 from qtctl.domain.reasons import Reason
 from qtctl.errors import WireError
 from qtctl.services import intake
+from qtctl.services.clocks import HostClock, ServerClock
 from qtctl.services.heartbeat import Heartbeat
 from qtctl.services.intake import Batch, Intake
 from qtctl.services.judge import Judge
 from qtctl.services.metrics import BACKLOG, GovernorMetrics
+from qtctl.services.problem_log import ProblemLog
 from qtctl.services.redelivery import Redelivery
 from qtctl.services.rules import rules_of
 from qtctl.services.server_watch import ServerWatch
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.settings import digest, public
 from qtctl.wire.client.store import Store
-from qtctl.wire.control import kill_switch
+from qtctl.wire.client.xinfo import GroupInfo
+from qtctl.wire.control import clock_jump, kill_switch
 from qtctl.wire.governor import events
+from qtctl.wire.governor.commit import ServerMarks
 from qtctl.wire.governor.events import Event
 from qtctl.wire.governor.plan_queue import PlanQueue
 from qtctl.wire.schema import ids
@@ -60,10 +65,16 @@ class Governor:
             store, self.name, self.instance, public(settings), digest(settings), LOOK_SEC
         )
         self._watch = ServerWatch(allow_eviction=allow_eviction)
+        self._host_clock = HostClock(log)
+        self._server_clock = ServerClock()
+        self._jump_problems = ProblemLog(log, "quarantine of opens")
+        self._group_problems = ProblemLog(log, "place of the consumer group")
         self._intake = Intake(self._queue, settings.batch)
         self._judge = Judge(store, self._queue, rules, self.metrics)
         self._redelivery = Redelivery(self._queue, self._judge, self.metrics)
         self._looked_at: float | None = None
+        self._group_at = ""
+        self._stranded: str | None = None
         self._housekept_at: float | None = None
         self._skipped = 0
 
@@ -74,6 +85,7 @@ class Governor:
         given before and never finished."""
         self._intake.restart()
         self._housekept_at = None
+        self._group_at = ""
         self._look()
         self._redelivery.forgive_interrupted()
 
@@ -82,7 +94,8 @@ class Governor:
         if self._look_is_due():
             self._look()
         now = self._watch.now_ms / 1000
-        self._heartbeat.beat(now, f"{self.metrics_addr}:{self.metrics_port}")
+        address = f"{self.metrics_addr}:{self.metrics_port}"
+        self._heartbeat.beat(now, address, self._host_clock.ahead_sec)
         if self.not_ready() is not None:
             return 0
         if self._housekeeping_is_due():
@@ -129,8 +142,9 @@ class Governor:
         self.metrics.errors.labels(kind).inc()
 
     def not_ready(self) -> str | None:
-        """Why no permits are issued (decisions could be evicted, a replica answers), or None."""
-        return self._watch.objection()
+        """Why no permits are issued (decisions could be evicted, a replica answers, the group would
+        see no plan), or None."""
+        return self._watch.objection() or self._stranded
 
     # What a pass consists of ------------------------------------------------------------------
 
@@ -141,7 +155,7 @@ class Governor:
         """Once a second: the server, the kill switch, the group."""
         before, looked_before = self.not_ready(), self._looked_at is not None
         self._store.confirm()
-        self._watch.note(self._store.server())
+        self._look_at_clocks()
         self.metrics.kill_level.set(kill_switch.level(self._store, self._settings.kill_keys))
         self._looked_at = clock.monotonic()
         objection = self.not_ready()
@@ -157,6 +171,84 @@ class Governor:
             self._create_group()
         else:
             self.metrics.group(group.pending, group.lag)
+            self._set_back(group)
+
+    def _look_at_clocks(self) -> None:
+        """The server, its clock, and the wall clock of this host beside it."""
+        wall, before = clock.now(), clock.boot()
+        server = self._store.server()
+        after = clock.boot()
+        self._watch.note(server)
+        self._host_clock.note(wall, wall + after - before, server.now_ms / 1000)
+        self.metrics.clock_ahead.set(self._host_clock.ahead_sec)
+        step_ms = self._server_clock.note(server, before, after)
+        if step_ms:
+            self._report_step(step_ms)
+        jump_ms = self._server_clock.jump_ms
+        if jump_ms:
+            self._quarantine(jump_ms)
+        self.metrics.clock_jump.set(self._store.run("EXISTS", self._store.keys.clock_jump))
+
+    def _report_step(self, step_ms: int) -> None:
+        direction = "forward" if step_ms > 0 else "backward"
+        self.metrics.clock_steps.labels(direction).inc()
+        fields = {"direction": direction, "step_sec": f"{step_ms / 1000:.1f}"}
+        log.warning("the clock of the Redis server stepped", extra={"fields": fields})
+        self._report("clock_step", direction, {"value": fields["step_sec"]})
+
+    def _quarantine(self, jump_ms: int) -> None:
+        """Decisions and ledgers may have expired before their time: no governor permits an open
+        until an operator has looked. The atomic step here does so even where this fails."""
+        try:
+            first = clock_jump.note(self._store, jump_ms, f"governor:{self.instance}")
+        except WireError as problem:
+            self.failed("clock_jump")
+            self._jump_problems.update({self._store.keys.clock_jump: str(problem)})
+            return
+        self._jump_problems.update({})
+        self._server_clock.accept()
+        if first:
+            fields = {"jump_sec": f"{jump_ms / 1000:.1f}", "key": self._store.keys.clock_jump}
+            log.error(
+                "the clock of the Redis server jumped ahead: opens are quarantined until "
+                "'qtctl resume --clock'",
+                extra={"fields": fields},
+            )
+            self._report("clock_jump", Reason.QUARANTINE.value, {"value": fields["jump_sec"]})
+
+    def _set_back(self, group: GroupInfo) -> None:
+        """A group that lies ahead of the stream would see no plan ever again."""
+        before, self._group_at = self._group_at, group.last_id
+        if before not in ("", group.last_id) and self._stranded is None:
+            return  # It was given entries since the last look.
+        try:
+            found = self._queue.set_back(f"governor:{self.instance}", self._settings.stream_maxlen)
+        except WireError as problem:
+            # Whether it lies ahead can't be seen; that alone must not keep a close waiting.
+            self.failed("group")
+            self._group_problems.update({self._store.keys.plans: str(problem)})
+            return
+        self._group_problems.update({})
+        was_stranded, self._stranded = self._stranded, None
+        if found is None:
+            if was_stranded is not None:
+                log.info("permits are issued again")
+            return
+        fields = {"was": found.was, "now": found.now, "problem": found.problem}
+        if found.now:
+            self.metrics.set_back.inc()
+            log.error(
+                "the consumer group lay ahead of the stream, saw no plan, and was set back",
+                extra={"fields": fields},
+            )
+            return
+        self.failed("not_ready")
+        self._stranded = (
+            f"the consumer group lies ahead of the stream (its last id is {found.was}), where it "
+            f"sees no plan, and can't be set back: {found.problem}"
+        )
+        if self._stranded != was_stranded:
+            log.error("no permits are issued", extra={"fields": {"problem": self._stranded}})
 
     def _create_group(self) -> None:
         """The group starts one hour back; what lies before that is reported once."""
@@ -171,12 +263,15 @@ class Governor:
         self._skipped += batch.skipped
         refused = []
         for entry in batch.redelivered:
-            refused += self._redelivery.serve(entry, self._watch.since_ms)
-        refused += self._judge.serve(batch.fresh, self._watch.since_ms)
+            refused += self._redelivery.serve(entry, self._marks())
+        refused += self._judge.serve(batch.fresh, self._marks())
         if refused:
             self._intake.retry_later()
         elif self._intake.settled:
             self._judge.forget_refusals()
+
+    def _marks(self) -> ServerMarks:
+        return ServerMarks(self._watch.since_ms, self._server_clock.jumped_after_ms())
 
     def _report_skipped(self) -> None:
         """One event and one log line for all entries that were too old to be judged."""
@@ -189,17 +284,13 @@ class Governor:
             "entries queued for over an hour were skipped",
             extra={"fields": {"count": "unknown" if count is None else count}},
         )
-        events.write(
-            self._store,
-            Event(
-                "backlog_skipped",
-                reason=Reason.STALE_PLAN.value,
-                ts=self._watch.now_ms // 1000,
-                actor=f"governor:{self.instance}",
-            ),
-            self._settings.stream_maxlen,
-            count=count,
-        )
+        more = {} if count is None else {"count": count}
+        self._report("backlog_skipped", Reason.STALE_PLAN.value, more)
+
+    def _report(self, event: str, reason: str, more: Mapping[str, object]) -> None:
+        ts, actor = self._watch.now_ms // 1000, f"governor:{self.instance}"
+        written = Event(event, reason=reason, ts=ts, actor=actor)
+        events.write(self._store, written, self._settings.stream_maxlen, more)
 
     def _housekeeping_is_due(self) -> bool:
         return self._housekept_at is None or clock.monotonic() - self._housekept_at >= HOUSEKEEP_SEC

@@ -47,9 +47,10 @@ class Heartbeat:
         self._last: float | None = None
         self._problems = ProblemLog(log, "service record")
 
-    def beat(self, now: float, metrics: str) -> None:
+    def beat(self, now: float, metrics: str, clock_ahead_sec: float) -> None:
         """Records a finished pass; now: epoch seconds on the server's clock, by which everybody
-        reckons whether a service is late; metrics: the address of its health port.
+        reckons whether a service is late; metrics: the address of its health port;
+        clock_ahead_sec: see HostClock.
 
         A refusal by Redis is only logged: no permit or proposal waits for a record.
         Errors: RedisUnreachable.
@@ -63,6 +64,7 @@ class Heartbeat:
             "started_at": str(self._started_at),
             "last_pass_at": str(int(now)),
             "metrics": metrics,
+            "clock_ahead_sec": f"{clock_ahead_sec:.1f}",
         }
         flat = [part for pair in fields.items() for part in pair]
         problem = self._write(flat)

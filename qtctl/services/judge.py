@@ -18,7 +18,7 @@ from qtctl.services.metrics import GovernorMetrics
 from qtctl.services.problem_log import ProblemLog
 from qtctl.wire.allocation import scores
 from qtctl.wire.client.store import Store
-from qtctl.wire.governor.commit import CommitResult, CommitSettings, commit
+from qtctl.wire.governor.commit import CommitResult, CommitSettings, ServerMarks, commit
 from qtctl.wire.governor.plan_queue import Entry, PlanQueue
 from qtctl.wire.schema.decision import CommitRequest
 from qtctl.wire.schema.keys import EFFICIENCY, LAST_CLOSE
@@ -57,10 +57,10 @@ class Judge:
         self._bad_closes = ProblemLog(log, "last close of a symbol")
         self._refusals: set[str] = set()
 
-    def serve(self, entries: Sequence[Entry], server_since_ms: int, attempt: int = 1) -> list[str]:
+    def serve(self, entries: Sequence[Entry], marks: ServerMarks, attempt: int = 1) -> list[str]:
         """Serves one batch in its order; the ids of what stays pending.
 
-        attempt: 1 for the first try at these entries. server_since_ms: see ServerWatch.
+        attempt: 1 for the first try at these entries. marks: what is known of the server.
         """
         trimmed: list[str] = []
         unreadable: list[tuple[Entry, Unreadable]] = []
@@ -77,7 +77,7 @@ class Judge:
         if trimmed:  # From the stream, while they were pending: there is nothing left to judge.
             self._queue.acknowledge(trimmed)
             self._metrics.errors.labels("trimmed").inc(len(trimmed))
-        return self._reject(unreadable) + self._judge(readable, server_since_ms, attempt)
+        return self._reject(unreadable) + self._judge(readable, marks, attempt)
 
     def reject(self, entry: Entry, problem: str) -> list[str]:
         """Rejects an entry unread; its id where it stays pending."""
@@ -108,7 +108,7 @@ class Judge:
         return failed
 
     def _judge(
-        self, readable: Sequence[tuple[Entry, Plan]], server_since_ms: int, attempt: int
+        self, readable: Sequence[tuple[Entry, Plan]], marks: ServerMarks, attempt: int
     ) -> list[str]:
         """The verdict on each plan; the ids of what stays pending."""
         if not readable:
@@ -132,7 +132,7 @@ class Judge:
         lines: list[Line] = []
         audited = decisions_log.isEnabledFor(logging.INFO)
         # The server is still at the next plans while these are counted.
-        for request, result in commit(self._store, requests, rules.commit, server_since_ms):
+        for request, result in commit(self._store, requests, rules.commit, marks):
             if isinstance(result, WireError):
                 failed.append(self._refused(request.entry_id, result))
                 continue

@@ -28,9 +28,11 @@ LOOP_ERRORS = ("redis_unreachable", "redis_error", "exception")
 """Errors that end a pass; the supervisor reports them."""
 ALLOCATION_ERRORS = ("efficiency", "target", "write", *LOOP_ERRORS)
 GOVERNOR_ERRORS = (
-    "efficiency", "commit", "last_close", "trimmed", "tries", "housekeeping", "not_ready",
+    "efficiency", "commit", "last_close", "trimmed", "tries", "housekeeping", "not_ready", "group",
+    "clock_jump",
     *LOOP_ERRORS,
 )  # fmt: skip
+_CLOCK_AHEAD = "The clock of this host less the Redis server's, as far as it matters"
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -84,6 +86,7 @@ class AllocationMetrics:
         _start_time("p29_shadow_start_time_seconds", own)
         _preset(self.proposed, [(reason.value,) for reason in EffReason])
         _preset(self.errors, [(kind,) for kind in ALLOCATION_ERRORS])
+        self.clock_ahead = gauge("p29_shadow_host_clock_ahead_seconds", _CLOCK_AHEAD)
         self._per_symbol = _PerSymbol(max_symbols)
         self.registry.register(self._per_symbol)
 
@@ -170,6 +173,16 @@ class GovernorMetrics:
         self.kill_level = gauge(
             "p32_kill_switch_level", "0 normal, 1 only closes pass, 2 all is stopped"
         )
+        self.set_back = counter(
+            "p32_group_set_back", "The group lay ahead of the stream, and was set back"
+        )
+        self.clock_steps = counter(
+            "p32_clock_steps", "Steps of the Redis server's clock by over 5 s", ["direction"]
+        )
+        self.clock_jump = gauge(
+            "p32_clock_jump", "1 while a jump of the server's clock stops opens"
+        )
+        self.clock_ahead = gauge("p32_host_clock_ahead_seconds", _CLOCK_AHEAD)
         self.errors = counter("p32_errors", "Errors by kind", ["kind"])
         self.last_success = gauge("p32_last_success_timestamp_seconds", "End of the last pass")
         _preset(self.eff_apply, [(EffAction.NONE.value, reason.value) for reason in EffReason])
@@ -181,6 +194,7 @@ class GovernorMetrics:
         _preset(self.skipped, [(decision,) for decision in (*SKIPPED_DECISIONS, OTHER, BACKLOG)])
         bare_open = Facts(symbol="", kind=Kind.OPEN, queue_age_sec=0.0)
         _preset(self.gate_skipped, [(gate,) for gate in lacking_input(bare_open, Limits())])
+        _preset(self.clock_steps, [("forward",), ("backward",)])
         _preset(self.errors, [(kind,) for kind in GOVERNOR_ERRORS])
         _start_time("p32_start_time_seconds", own)
         self._symbols: set[str] = set()

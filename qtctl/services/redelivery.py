@@ -6,6 +6,7 @@ from qtctl.errors import RedisUnreachable, WireError
 from qtctl.services.judge import Judge
 from qtctl.services.metrics import GovernorMetrics
 from qtctl.services.problem_log import ProblemLog
+from qtctl.wire.governor.commit import ServerMarks
 from qtctl.wire.governor.plan_queue import Entry, PlanQueue
 
 log = logging.getLogger("qtctl.governor")
@@ -23,7 +24,7 @@ class Redelivery:
         self._bad_counts = ProblemLog(log, "count of tries")
         self._interrupted: str | None = None
 
-    def serve(self, entry: Entry, server_since_ms: int) -> list[str]:
+    def serve(self, entry: Entry, marks: ServerMarks) -> list[str]:
         """Its id where Redis refused it and it stays pending. Errors: RedisUnreachable."""
         try:
             tries = self._queue.begin_try(entry.id)
@@ -34,13 +35,13 @@ class Redelivery:
             # An uncounted try is better than a plan, and all behind it, that is never judged.
             self._metrics.errors.labels("tries").inc()
             self._bad_counts.update({"governor:tries:*": str(refused)})
-            return self._judge.serve([entry], server_since_ms)
+            return self._judge.serve([entry], marks)
         try:
             if tries > MAX_TRIES:
                 problem = f"{tries - 1} tries ended in an exception or in the governor's death"
                 failed = self._judge.reject(entry, problem)
             else:
-                failed = self._judge.serve([entry], server_since_ms, tries)
+                failed = self._judge.serve([entry], marks, tries)
         except RedisUnreachable:
             self._interrupted = entry.id
             raise

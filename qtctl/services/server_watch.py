@@ -29,6 +29,8 @@ class ServerWatch:
             self.since_ms = server.now_ms if server.promoted else _start(server)
         elif (known.run_id, known.replication_id) != (server.run_id, server.replication_id):
             self.since_ms = max(self.since_ms, _trusted_since(known, server))
+        # A mark ahead of the clock, which stepped back, would hold opens until the clock is there.
+        self.since_ms = min(self.since_ms, server.now_ms)
         self._server = server
 
     @property

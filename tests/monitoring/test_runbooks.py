@@ -124,6 +124,9 @@ def test_its_commands_run(
     cli = Cli(services.url, capsys)
     if name in SITUATIONS:
         cli.ok(*SITUATIONS[name])
+    store = Store(services.url, Keys())
+    if name == "QtctlClockJump":
+        store.run("SET", store.keys.clock_jump, "{}")
     try:
         for line in lines():
             if line.book == name and line.kind == "sh":
@@ -131,6 +134,8 @@ def test_its_commands_run(
     finally:
         if name in SITUATIONS:
             cli("resume", "--reason", "the test is over", "--yes")
+        store.run("DEL", store.keys.clock_jump)
+        store.close()
 
 
 def run(cli: Cli, services: Services, text: str) -> None:

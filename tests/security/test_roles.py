@@ -14,9 +14,10 @@ from qtctl import clock
 from qtctl.services.allocation import AllocationLoop
 from qtctl.services.governor import Governor
 from qtctl.settings import load
+from qtctl.wire.client import xinfo
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor import plan_queue
-from qtctl.wire.schema.keys import Keys, KeySpec
+from qtctl.wire.schema.keys import GROUP, Keys, KeySpec
 from tests.security.servers import ACL_FILE, Heard, Redis
 from tests.support import plans
 from tests.support.cli import NO_FILE, Cli, Said
@@ -148,11 +149,27 @@ def test_the_governor_does_all_of_its_work_under_its_user(
         send(redis, plan_id="waited")
         gov.wait(threading.Event())
         assert gov.once()
+        stranded(redis, gov)
+        gov._quarantine(90_000)
         gov.close()
+    with redis.store() as admin:
+        assert admin.run("DEL", f"{Q}governor:clock_jump") == 1
     assert decided(redis, "opens")["withdrawn_at"]
     for plan_id in ("claimed", "closes", "refused", "waited"):
         assert decided(redis, plan_id)["verdict"] == "permitted"
     assert decided(redis, "halted")["reason"] == "kill_switch_active"
+
+
+def stranded(redis: Redis, gov: Governor) -> None:
+    """The group lies ahead of the stream."""
+    with redis.store() as admin:
+        plans_at = f"{Q}stream:apply.plan"
+        admin.run("XGROUP", "SETID", plans_at, GROUP, "9999999999999-0")
+        for _ in range(2):
+            gov._look()
+        (group,) = xinfo.groups(admin, plans_at)
+        assert group.last_id != "9999999999999-0"
+        admin.run("XGROUP", "SETID", plans_at, GROUP, "$")
 
 
 def halted(redis: Redis, gov: Governor) -> None:

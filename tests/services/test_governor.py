@@ -375,6 +375,7 @@ def test_its_record_and_its_limits_are_there(store: Store, gov: Governor) -> Non
     record = pairs(store.run("HGETALL", store.keys.service("governor", "g1")))
     assert set(record) == {
         "version", "host", "pid", "started_at", "last_pass_at", "settings", "digest", "metrics",
+        "clock_ahead_sec",
     }  # fmt: skip
     assert json.loads(record["settings"])["max_plan_age_sec"] == 60
     assert 0 < store.run("TTL", store.keys.service("governor", "g1")) <= 30

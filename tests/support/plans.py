@@ -9,7 +9,7 @@ from qtctl.domain.gates import Limits
 from qtctl.domain.plans import Plan, PlanRules
 from qtctl.domain.readings import MISSING, Efficiency
 from qtctl.wire.client.store import Store
-from qtctl.wire.governor.commit import CommitSettings, commit
+from qtctl.wire.governor.commit import CommitSettings, ServerMarks, commit
 from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.schema.decision import CommitRequest
 from qtctl.wire.schema.keys import DECISION, GROUP, PERMIT
@@ -67,6 +67,7 @@ def judge(
     limits: Limits = RATES_OFF,
     *,
     since_ms: int = 0,
+    jumped_after_ms: int = 10**15,
     entry_id: str = "*",
     encoding: str = "json",
     again: str | None = None,
@@ -74,7 +75,8 @@ def judge(
     """Queues an entry (or takes the id of one that is there) and runs the atomic step on it."""
     queued = again or queue(store, entry, entry_id)
     step = settings(store, limits, encoding)
-    ((_, outcome),) = commit(store, [case(read(entry), queued)], step, since_ms)
+    marks = ServerMarks(since_ms, jumped_after_ms)
+    ((_, outcome),) = commit(store, [case(read(entry), queued)], step, marks)
     return outcome
 
 

@@ -51,6 +51,7 @@ opens = st.lists(st.integers(-5, 4000), max_size=5)
     queued_ago_ms=st.sampled_from([-70_000, -50_000, 0, 500, 1500, 9_000, 11_000, 4_000_000]),
     plan_ago_ms=st.none() | st.sampled_from([-120_000, -61_500, -1_000, 0, 59_000, 62_000]),
     since_ago_ms=st.sampled_from([0, 1_400, 10_000, 10**9]),
+    jump=st.sampled_from([None, None, "found", "noted"]),
 )
 @hypothesis_settings(
     max_examples=400,
@@ -68,6 +69,7 @@ def test_the_worksheet_gives_the_verdict_of_the_atomic_step(
     queued_ago_ms: int,
     plan_ago_ms: int | None,
     since_ago_ms: int,
+    jump: str | None,
 ) -> None:
     store.run("FLUSHALL")
     now = store.now_ms()
@@ -77,6 +79,8 @@ def test_the_worksheet_gives_the_verdict_of_the_atomic_step(
     for name, value in zip(plans.KILL_NAMES, kill, strict=True):
         if value is not None:
             store.run("SET", store.keys.prefix + name, value)
+    if jump == "noted":
+        store.run("SET", store.keys.clock_jump, "{}")
     timestamp = None if plan_ago_ms is None else now - plan_ago_ms
     outcome: Any = plans.judge(
         store,
@@ -84,6 +88,7 @@ def test_the_worksheet_gives_the_verdict_of_the_atomic_step(
         limits,
         entry_id=f"{now - queued_ago_ms}-0",
         since_ms=now - since_ago_ms,
+        jumped_after_ms=now - 1 if jump == "found" else 10**15,
     )
     record = plans.decision(store)
     judgement = judge(facts_of(record), limits)
@@ -92,16 +97,19 @@ def test_the_worksheet_gives_the_verdict_of_the_atomic_step(
     assert (plans.permit(store) is not None) == (outcome.verdict is Verdict.PERMITTED)
     if record["kind"] == "open":
         # The facts themselves are what was laid down, not merely consistent with the verdict.
-        assert int(record["opens_1h"]) == sum(1 for ago in own if ago * 1000 + 500 < 3_600_000)
-        assert int(record["opens_5min"]) == sum(1 for ago in own if ago * 1000 + 500 < 300_000)
-        assert int(record["opens_total_5min"]) == sum(
-            1 for ago in others if ago * 1000 + 500 < 300_000
-        )
+        # What lies ahead of the clock, which stepped back, is none of them.
+        assert int(record["opens_1h"]) == sum(0 <= ago < 3600 for ago in own)
+        assert int(record["opens_5min"]) == sum(0 <= ago < 300 for ago in own)
+        assert int(record["opens_total_5min"]) == sum(0 <= ago < 300 for ago in others)
+        last = min((ago for ago in own if ago >= 0), default=None)
+        assert (record["last_open_age_sec"] == "") == (last is None)
+        assert last is None or last <= float(record["last_open_age_sec"]) < last + 2
         kept = closed_ago_ms is not None and limits.reopen_cooldown_sec > 0
         assert (record["last_close_age_sec"] != "") == kept
     else:
         assert record["last_close_age_sec"] == "", "a close does not look"
     assert record["queued_before_server"] == str(int(queued_ago_ms > since_ago_ms))
+    assert record["clock_jump"] == str(int(jump is not None))
 
 
 def _opens_before(store: Store, now: int, own: list[int], others: list[int]) -> None:

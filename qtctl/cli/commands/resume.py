@@ -16,6 +16,9 @@ app = new_app("resume")
 def resume(
     ctx: Context,
     symbol: Annotated[str | None, typer.Argument(help="Resume this one only.")] = None,
+    clock: Annotated[
+        bool, typer.Option("--clock", help="Opens, which a jump of Redis's clock has stopped.")
+    ] = False,
     reason: Reason = "",
     yes: Yes = False,
     no_input: NoInput = False,
@@ -26,12 +29,14 @@ def resume(
 
     Refuses while another system's kill key is set: whoever set it has to remove it. A value that
     somebody wrote by hand under halt's own key is removed with --force. Without SYMBOL it undoes
-    the halt of all symbols; a symbol with a halt of its own stays halted.
+    the halt of all symbols; a symbol with a halt of its own stays halted. --clock ends the
+    quarantine of opens after the clock of Redis jumped ahead, and nothing else.
 
     Examples:
         qtctl resume --reason "exchange is back"
         qtctl resume BTCUSDT --reason "feed repaired" --yes
         qtctl resume --reason "exchange is back" --dry-run
+        qtctl resume --clock --reason "clock repaired, positions compared"
     """
     from qtctl.cli.views import halting, halts
     from qtctl.wire.control import kill_switch
@@ -39,6 +44,16 @@ def resume(
     order = halts.request(ctx, symbol, reason)
     if not order.why:
         raise UsageError('--reason is needed: why may it resume? As in --reason "exchange is back"')
+    if clock:
+        if order.symbol or force:
+            raise UsageError("--clock goes neither with SYMBOL nor with --force")
+        with ctx.store(notice=False) as store:
+            ctx.announce("resuming opens, which a jump of the server's clock has stopped")
+            halting.end_quarantine(
+                ctx, store, order, dry_run,
+                lambda question: agreed(ctx, question, yes=yes, no_input=no_input),
+            )  # fmt: skip
+        return
     with ctx.store(notice=False) as store:
         ctx.announce(f"resuming {order.symbol or 'what is halted'}")
         taken, problem = halting.resume(ctx, store, order, force, dry_run=True)

@@ -1,6 +1,7 @@
 """Halting and resuming: what is done, what is warned of, and the line or JSON about it."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from qtctl.cli.framework.context import Context
@@ -11,8 +12,8 @@ from qtctl.errors import NotFoundError, QtctlError, RefusedError, WireError
 from qtctl.settings import display_url
 from qtctl.text import escape
 from qtctl.wire.client.store import Store
+from qtctl.wire.control import clock_jump, kill_switch
 from qtctl.wire.control import halt as control
-from qtctl.wire.control import kill_switch
 from qtctl.wire.control.halt import HaltRequest, Report, Resumed, is_known
 from qtctl.wire.control.kill_switch import KillKey, strictest
 from qtctl.wire.queries import services
@@ -172,6 +173,30 @@ def question(ctx: Context, rows: list[KillKey], order: HaltRequest) -> str:
     stopped = "; ".join(halts.describe(row, ctx.utc) for row in stops)
     of = f" {order.symbol}" if order.symbol else ""
     return f"{ctx.where()} {stopped}. Resume{of}?"
+
+
+def end_quarantine(
+    ctx: Context, store: Store, order: HaltRequest, dry_run: bool, agree: Callable[[str], None]
+) -> None:
+    """Let opens pass again after a jump of the server's clock. Errors: NotFoundError without one,
+    RefusedError where the operator does not agree."""
+    jump = clock_jump.found(store)
+    if jump is None:
+        raise NotFoundError(f"no jump of the server's clock stops opens on {ctx.where()}")
+    told = halts.describe_jump(store.keys.clock_jump, jump, ctx.utc)
+    if not dry_run:
+        agree(f"{ctx.where()} {told}. Let opens pass again?")
+        clock_jump.lift(store, order.who, order.why, order.events_maxlen)
+    warn_of_late(ctx, store)
+    where = display_url(ctx.settings.redis.url)
+    if ctx.output != "table":
+        name = store.keys.clock_jump.removeprefix(store.keys.prefix)
+        gone = [] if dry_run else [{"name": name, "value": told, "restored": None}]
+        document = {"resumed": gone, "symbol": None, "redis": where, "still_halted": []}
+        sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
+        return
+    word = "WOULD RESUME" if dry_run else "RESUMED"
+    sys.stdout.write(escape(f"{word} opens on {where} · {told}") + "\n")
 
 
 def report_resume(

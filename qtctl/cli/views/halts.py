@@ -8,6 +8,7 @@ from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.errors import UsageError
 from qtctl.operator import user_at_host
+from qtctl.wire.control.clock_jump import ClockJump
 from qtctl.wire.control.halt import HaltRequest
 from qtctl.wire.control.kill_switch import HaltRecord, KillKey
 
@@ -41,6 +42,14 @@ def by_whom(record: HaltRecord, utc: bool) -> str:
     why = f": {record.why}" if record.why else ""
     before = f" (before: {_quoted(record.before)})" if record.before else ""
     return f"since {format.moment(record.since, utc)} by {record.who}{why}{before}"
+
+
+def describe_jump(key: str, jump: ClockJump, utc: bool) -> str:
+    """`opens are quarantined (quantum:governor:clock_jump): the clock of Redis jumped ahead …`."""
+    by = f" by {format.span(jump.jump_sec)}" if jump.jump_sec else ""
+    noticed = f", noticed {format.moment(jump.since_ms / 1000, utc)}" if jump.since_ms else ""
+    who = f" by {jump.by}" if jump.by else ""
+    return f"opens are quarantined ({key}): the clock of Redis jumped ahead{by}{noticed}{who}"
 
 
 def request(ctx: Context, symbol: str | None, reason: str) -> HaltRequest:

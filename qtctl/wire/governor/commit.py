@@ -30,7 +30,7 @@ from qtctl.wire.schema.keys import (
 from qtctl.wire.schema.permit import permit_hash, permit_json
 from qtctl.wire.schema.records import HINT, Flat, packed, packed_words, text
 
-_FAR_MS = 9_000_000_000_000_000
+FAR_MS = 9_000_000_000_000_000
 """Beyond this a double is no longer exact in milliseconds; no honest time is."""
 STEP = "commit_permit"
 _ENCODERS: dict[str, Callable[[Plan, Flat], Sequence[str | bytes]]] = {
@@ -43,9 +43,17 @@ _LIMITS = tuple(name for gate in GATES if not gate.plan_alone for name in gate.l
 """The limits that the step compares with, in the order of the gates."""
 
 
+class ServerMarks(msgspec.Struct, frozen=True):
+    """What the governor knows of the server, in epoch ms by the server's clock. since_ms: an entry
+    queued before it may have been decided on another server; jumped_after_ms: a clock of the server
+    beyond it has jumped ahead."""
+
+    since_ms: int
+    jumped_after_ms: int = FAR_MS
+
+
 class CommitSettings(msgspec.Struct, frozen=True):
-    """What is the same for every plan. server_since_ms: epoch ms before which an entry of the
-    plan stream was queued under another server."""
+    """What is the same for every plan."""
 
     limits: Limits
     kill_keys: tuple[str, ...]
@@ -71,7 +79,7 @@ class CommitResult(msgspec.Struct, frozen=True):
 
 
 def commit(
-    store: Store, requests: Sequence[CommitRequest], settings: CommitSettings, server_since_ms: int
+    store: Store, requests: Sequence[CommitRequest], settings: CommitSettings, marks: ServerMarks
 ) -> Iterator[tuple[CommitRequest, CommitResult | errors.WireError]]:
     """Takes the final verdict on each request and writes what follows; yields each request with its
     result as it comes, in their order unless Redis had forgotten the script.
@@ -80,7 +88,7 @@ def commit(
     Errors: RedisUnreachable, after which each request is carried out wholly or not at all.
     """
     statics: list[Flat] = []
-    calls = _calls(store, requests, settings, server_since_ms, statics)
+    calls = _calls(store, requests, settings, marks, statics)
     for place, reply in store.calls(STEP, calls):
         yield requests[place], _result_of(reply, statics[place])
 
@@ -89,7 +97,7 @@ def _calls(
     store: Store,
     requests: Sequence[CommitRequest],
     settings: CommitSettings,
-    server_since_ms: int,
+    marks: ServerMarks,
     statics: list[Flat],
 ) -> Iterator[bytes]:
     """A call for each request, packed for the wire; its static fields go to `statics`.
@@ -97,7 +105,7 @@ def _calls(
     What is the same for all of them is packed once, and goes in the middle.
     """
     shared = [*shared_keys(store).values(), *settings.kill_keys]
-    arguments = [*shared_arguments(settings, server_since_ms).values()]
+    arguments = [*shared_arguments(settings, marks).values()]
     step, encode = digest(STEP), _ENCODERS[settings.encoding]
     same = packed_words([*shared, *arguments])
     for request in requests:
@@ -140,15 +148,17 @@ def shared_keys(store: Store) -> dict[str, str]:
         "PERMITS": keys.permits,
         "EVENTS": keys.events,
         "PLANS": keys.plans,
+        "CLOCK_JUMP": keys.clock_jump,
         "HALTED_SYMBOLS": keys.halted_symbols,
     }
 
 
-def shared_arguments(settings: CommitSettings, server_since_ms: int) -> dict[str, Any]:
+def shared_arguments(settings: CommitSettings, marks: ServerMarks) -> dict[str, Any]:
     """What is the same for every plan."""
     return {
         "group": GROUP,
-        "server_since_ms": server_since_ms,
+        "server_since_ms": marks.since_ms,
+        "jumped_after_ms": marks.jumped_after_ms,
         **{name: getattr(settings.limits, name) for name in _LIMITS},
         "permit_ttl_sec": settings.permit_ttl_sec,
         "decision_ttl_sec": DECISION_TTL_SEC,
@@ -179,7 +189,7 @@ def own_arguments(request: CommitRequest, static: Flat, limits: Limits) -> dict[
 
 
 def _millis(at: float | None) -> str:
-    return "" if at is None else str(round(max(-_FAR_MS, min(_FAR_MS, at * 1000))))
+    return "" if at is None else str(round(max(-FAR_MS, min(FAR_MS, at * 1000))))
 
 
 def known_facts(plan: Plan) -> Facts:

@@ -1,5 +1,7 @@
 """Writes to the governor's event stream from Python; the atomic step writes its own events."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from qtctl.wire.client.store import Store
@@ -17,12 +19,11 @@ class Event(msgspec.Struct, frozen=True):
     symbol: str = ""
 
 
-def write(store: Store, event: Event, maxlen: int, count: int | None = None) -> None:
-    """Adds one event; count: the number of plans that it stands for, where that is known."""
+def write(store: Store, event: Event, maxlen: int, more: Mapping[str, object] = {}) -> None:
+    """Adds one event; more: fields that only this one has."""
     fields = [
         "event", event.event, "plan_id", event.plan_id, "symbol", event.symbol,
         "reason", event.reason, "ts", str(event.ts), "actor", event.actor,
     ]  # fmt: skip
-    if count is not None:
-        fields += ["count", str(count)]
+    fields += [str(part) for pair in more.items() for part in pair]
     store.run("XADD", store.keys.events, "MAXLEN", "~", maxlen, "*", *fields)

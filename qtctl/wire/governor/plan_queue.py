@@ -10,10 +10,10 @@ from qtctl import errors
 from qtctl.domain.plans import GIVEN_TWICE
 from qtctl.domain.reasons import Reason
 from qtctl.wire.client import xinfo
-from qtctl.wire.client.connect import reply_error
+from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.client.xinfo import GroupInfo
-from qtctl.wire.schema.ids import ms_of
+from qtctl.wire.schema.ids import ms_of, order
 from qtctl.wire.schema.keys import GROUP, TRIES, TRIES_TTL_SEC
 from qtctl.wire.schema.records import text
 
@@ -53,6 +53,15 @@ class Entry(msgspec.Struct, frozen=True):
         return found
 
 
+class SetBack(msgspec.Struct, frozen=True):
+    """A group that lay ahead of the stream: its last id, and that now, "" where it could not be set
+    back; problem: why not, or why there is no event of it."""
+
+    was: str
+    now: str
+    problem: str
+
+
 class PlanQueue:
     """Reads and acknowledges as one consumer of the group."""
 
@@ -63,8 +72,10 @@ class PlanQueue:
         self._stream = store.keys.plans
 
     def ensure_group(self) -> bool:
-        """Creates stream and group where missing, starting one hour back; True if it did."""
-        start = f"{self.store.now_ms() - START_AGO_MS}-0"
+        """Creates stream and group where missing, starting one hour back or at the stream's last
+        id, if that is smaller: ahead of the stream it would see nothing. True if it did."""
+        hour_ago = f"{self.store.now_ms() - START_AGO_MS}-0"
+        start = min(hour_ago, self._last_generated(), key=order)
         try:
             self.store.run("XGROUP", "CREATE", self._stream, GROUP, start, "MKSTREAM")
         except errors.ServerRefusedError as problem:
@@ -76,6 +87,27 @@ class PlanQueue:
     def state(self) -> GroupInfo | None:
         """The state of the group, None where stream or group is missing."""
         return group_state(self.store)
+
+    def set_back(self, actor: str, events_maxlen: int) -> SetBack | None:
+        """Sets a group back that lies ahead of the stream; None where it does not. What it has
+        seen before and sees again changes nothing: the decision stands.
+
+        Errors: RedisUnreachable, WireError.
+        """
+        keys = (self._stream, self.store.keys.events)
+        reply = self.store.script(
+            "set_back_group", keys, (GROUP, START_AGO_MS, actor, events_maxlen)
+        )
+        return None if reply is None else SetBack(*map(text, reply))
+
+    def _last_generated(self) -> str:
+        """The highest id that the stream has given, "0-0" where there is none."""
+        (reply,) = self.store.batch([("XINFO", "STREAM", self._stream)])
+        if not is_error(reply):
+            return xinfo.stream(reply).last_id
+        if xinfo.is_missing(reply):
+            return "0-0"
+        raise reply_error(reply, self._stream)
 
     def skipped_at_start(self) -> int:
         """The number of entries before the group's start; −1 where there are some and counting them

@@ -17,12 +17,14 @@
 --   PERMITS          sorted set: index of permits
 --   EVENTS           stream
 --   PLANS            stream: acknowledged last
+--   CLOCK_JUMP       there while the server's clock is known to have jumped ahead
 --   HALTED_SYMBOLS   hash: symbols that are stopped
 --   …                strings: the kill keys, up to the end
 --
 -- ARGV                       the same for every plan; seconds unless the name says otherwise
 --   group                    of consumers, in which the entry is acknowledged
 --   server_since_ms          what was queued before it is from before this server
+--   jumped_after_ms          a clock of the server beyond it has jumped ahead
 --   max_queue_age_sec        limits, see domain/gates.py
 --   max_plan_age_sec
 --   symbol_cooldown_sec      0 is off, as with those below
@@ -60,13 +62,14 @@
 -- where a permit was withdrawn; with a decision then why LAST_CLOSE could not be written, or
 -- nothing, and what was found here, in the order of the record.
 local DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE, LEDGER_TOTAL, PERMITS, EVENTS, PLANS,
-  HALTED_SYMBOLS = unpack(KEYS)
-local group, server_since_ms, max_queue_age_sec, max_plan_age_sec, symbol_cooldown_sec,
+  CLOCK_JUMP, HALTED_SYMBOLS = unpack(KEYS)
+local group, server_since_ms, jumped_after_ms, max_queue_age_sec, max_plan_age_sec, symbol_cooldown_sec,
   reopen_cooldown_sec, max_exec_per_5min, max_exec_per_hour, max_opens_per_5min_total,
   permit_ttl_sec, decision_ttl_sec, block_ttl_sec, ledger_keep_sec, events_maxlen, actor, encoding,
   kill_keys, entry_id, plan_id, symbol, symbol_stored, kind, full_close, execute, plan_at_ms,
   static_reason, block_symbol, permit_from, record_from = unpack(ARGV)
-server_since_ms, plan_at_ms = tonumber(server_since_ms), tonumber(plan_at_ms)
+server_since_ms, jumped_after_ms, plan_at_ms =
+  tonumber(server_since_ms), tonumber(jumped_after_ms), tonumber(plan_at_ms)
 max_queue_age_sec, max_plan_age_sec = tonumber(max_queue_age_sec), tonumber(max_plan_age_sec)
 symbol_cooldown_sec, reopen_cooldown_sec =
   tonumber(symbol_cooldown_sec), tonumber(reopen_cooldown_sec)
@@ -189,8 +192,9 @@ local function strictest(key, value, level)
   end
 end
 -- The common case, one call: no such key is there.
-local symbols_at = #KEYS - kill_keys
-if redis.call('EXISTS', unpack(KEYS, symbols_at)) > 0 then
+local symbols_at, clock_jump = #KEYS - kill_keys, now_ms > jumped_after_ms
+if redis.call('EXISTS', unpack(KEYS, symbols_at - 1)) > 0 then
+  clock_jump = clock_jump or redis.call('EXISTS', CLOCK_JUMP) > 0
   for i = symbols_at + 1, #KEYS do
     strictest(KEYS[i], kill_at(KEYS[i]))
   end
@@ -204,25 +208,33 @@ local plan_age_ms = plan_at_ms and (now_ms - plan_at_ms)
 
 local last_close_age_ms = closed_at_ms and now_ms - closed_at_ms
 local last_open_at, last_open_age_ms, opens_5min, opens_1h, opens_total = '', nil, 0, 0, 0
+local now = sec(now_ms)
 local five_min_ago, hour_ago = '(' .. sec(now_ms - 300000), '(' .. sec(now_ms - 3600000)
+-- What lies ahead of the clock, which stepped back since, says nothing.
+local ahead = false
 if opened_before then
   local last = redis.call('ZREVRANGE', LEDGER, 0, 0, 'WITHSCORES')
+  ahead = last[2] and tonumber(last[2]) * 1000 > now_ms + 0.5
+  if ahead then
+    local place = redis.call('ZCOUNT', LEDGER, '(' .. now, '+inf')
+    last = redis.call('ZREVRANGE', LEDGER, place, place, 'WITHSCORES')
+  end
   if last[2] then
     local at_ms = math.floor(tonumber(last[2]) * 1000 + 0.5)
     last_open_at, last_open_age_ms = string.format('%d', math.floor(at_ms / 1000)), now_ms - at_ms
   end
-  opens_5min = redis.call('ZCOUNT', LEDGER, five_min_ago, '+inf')
-  opens_1h = redis.call('ZCOUNT', LEDGER, hour_ago, '+inf')
+  opens_5min = redis.call('ZCOUNT', LEDGER, five_min_ago, now)
+  opens_1h = redis.call('ZCOUNT', LEDGER, hour_ago, now)
 end
 if opens then
-  opens_total = redis.call('ZCOUNT', LEDGER_TOTAL, five_min_ago, '+inf')
+  opens_total = redis.call('ZCOUNT', LEDGER_TOTAL, five_min_ago, now)
 end
 
 -- Verdict ---------------------------------------------------------------------------------------
 
 local function judge()
   if kill_level == 2 or (kill_level == 1 and opens) then return 'kill_switch_active' end
-  if opens and before_server then return 'failover_quarantine' end
+  if opens and (before_server or clock_jump) then return 'failover_quarantine' end
   if queue_age_ms / 1000 > max_queue_age_sec then return 'stale_plan' end
   if not opens then return 'ok' end
   if plan_age_ms and plan_age_ms / 1000 > max_plan_age_sec then return 'stale_plan' end
@@ -230,9 +242,9 @@ local function judge()
   -- An id ahead of the clock would never grow old in the queue.
   if -queue_age_ms / 1000 > 60 then return 'future_plan' end
   if static_reason ~= '' then return static_reason end
-  if symbol_cooldown_sec > 0 and last_open_age_ms
+  -- A mark that lies ahead of the clock is never a young one.
+  if symbol_cooldown_sec > 0 and last_open_age_ms and last_open_age_ms >= 0
     and last_open_age_ms / 1000 < symbol_cooldown_sec then return 'symbol_cooldown' end
-  -- A close that lies ahead of the clock tells nothing.
   if reopen_on and last_close_age_ms and last_close_age_ms >= 0
     and last_close_age_ms / 1000 < reopen_cooldown_sec then return 'reopen_cooldown' end
   if max_exec_per_5min > 0 and opens_5min >= max_exec_per_5min then
@@ -249,7 +261,6 @@ end
 
 local reason = judge()
 local verdict = reason == 'ok' and 'permitted' or 'blocked'
-local now = sec(now_ms)
 local dynamic = {
   now,
   plan_age_ms and sec(plan_age_ms) or '',
@@ -257,6 +268,7 @@ local dynamic = {
   kill_key,
   kill_value,
   before_server and '1' or '0',
+  clock_jump and '1' or '0',
   last_open_at,
   last_open_age_ms and sec(last_open_age_ms) or '',
   last_close_age_ms and sec(last_close_age_ms) or '',
@@ -280,6 +292,9 @@ if verdict == 'permitted' then
     for _, ledger in ipairs({LEDGER, LEDGER_TOTAL}) do
       redis.call('ZADD', ledger, now, plan_id)
       redis.call('ZREMRANGEBYSCORE', ledger, '-inf', gone)
+      if ahead then
+        redis.call('ZREMRANGEBYSCORE', ledger, '(' .. now, '+inf')
+      end
       redis.call('EXPIRE', ledger, ledger_keep_sec)
     end
   end

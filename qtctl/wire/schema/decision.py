@@ -83,6 +83,7 @@ DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (
     ("kill_key", "the strictest kill key that was set, else empty"),
     ("kill_value", "its value (a wrong type as <type>)"),
     ("queued_before_server", "1 if it was queued before this server started"),
+    ("clock_jump", "1 if the server's clock was known to have jumped ahead"),
     ("last_open_at", "last open permitted for the symbol, epoch seconds"),
     ("last_open_age_sec", "the same as an age"),
     ("last_close_age_sec", "of the last full close permitted for the symbol, where remembered"),
@@ -129,6 +130,7 @@ def facts_of(record: Mapping[str, str]) -> Facts:
         kill_key=record.get("kill_key", ""),
         kill_value=record.get("kill_value", ""),
         queued_before_server=record.get("queued_before_server") == "1",
+        clock_jump=record.get("clock_jump") == "1",
         **known,
     )
 
@@ -155,7 +157,9 @@ def _holds(record: Mapping[str, str], name: str) -> bool:
     value = record.get(name)
     if name == "kind":
         return value in (Kind.OPEN, Kind.CLOSE)
-    if name == "queued_before_server":
+    if name == "clock_jump" and value is None:
+        return True  # A version before did not look, so that this blocked nothing.
+    if name in ("queued_before_server", "clock_jump"):
         return value in ("0", "1")
     if value is None or name not in _NUMBERS:
         return value is not None

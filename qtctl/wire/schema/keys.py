@@ -138,10 +138,15 @@ HALT_RECORDS = KeySpec(
     "who halted what: the kill key (without prefix), or `governor:halt:symbols:{symbol}`, and a "
     "JSON object of value, who, why, since, before, before_until_ms",
 )
+CLOCK_JUMP = KeySpec(
+    "governor:clock_jump", "string (JSON)", "governor, resume --clock",
+    "that the server's clock jumped ahead: since_ms, jump_sec, by; while it is there no open gets "
+    "a permit",
+)
 SERVICE = KeySpec(
     "qtctl:service:{service}:{name}", "hash", "each running service",
-    "version, host, pid, started_at, last_pass_at, metrics (host:port), its settings and their "
-    "digest",
+    "version, host, pid, started_at, last_pass_at, metrics (host:port), clock_ahead_sec (its "
+    "host's clock less the server's), its settings and their digest",
     "30 s, or three passes if that is longer",
 )
 INJECTED = KeySpec(
@@ -177,6 +182,7 @@ class Keys:
         self.permits = prefix + PERMITS.template
         self.halted_symbols = prefix + HALTED_SYMBOLS.template
         self.halt_records = prefix + HALT_RECORDS.template
+        self.clock_jump = prefix + CLOCK_JUMP.template
 
     def at(self, spec: KeySpec, name: str) -> str:
         """The key of one symbol, plan_id, …: `keys.at(PERMIT, plan_id)`."""

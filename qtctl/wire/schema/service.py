@@ -5,8 +5,12 @@ from typing import Any
 
 import msgspec
 
+from qtctl.domain import numbers
+
 LATE_PASSES, GRACE_SEC = 3, 10.0
 """A service is late when its last pass is older than so many intervals and so many seconds."""
+MAX_CLOCK_OFF_SEC = 5.0
+"""A host's clock that differs by more from the Redis server's is reported. Nothing goes by it."""
 LOOK_SEC = 1.0
 """The interval of a service that has no such setting: a governor passes every second."""
 
@@ -25,6 +29,8 @@ class ServiceRecord(msgspec.Struct, frozen=True):
     digest: str
     metrics: str
     """host:port of /metrics, /livez and /readyz as bound; port 0 before it is."""
+    clock_ahead_sec: float = 0.0
+    """The clock of its host less the Redis server's."""
 
     @property
     def interval_sec(self) -> float:
@@ -36,6 +42,11 @@ class ServiceRecord(msgspec.Struct, frozen=True):
     def late_after_sec(self) -> float:
         """How old its last pass may be."""
         return LATE_PASSES * self.interval_sec + GRACE_SEC
+
+    @property
+    def clock_is_off(self) -> bool:
+        """True while its host's clock is off by more than is worth a word."""
+        return abs(self.clock_ahead_sec) > MAX_CLOCK_OFF_SEC
 
     def age_sec(self, now: float) -> float:
         """Since its last pass; now in epoch seconds on the server's clock."""
@@ -64,6 +75,7 @@ def record_of(service: str, name: str, fields: dict[str, str]) -> ServiceRecord:
         settings,
         fields.get("digest", ""),
         fields.get("metrics", ""),
+        numbers.number(fields.get("clock_ahead_sec", "")) or 0.0,
     )
 
 
