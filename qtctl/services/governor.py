@@ -30,6 +30,7 @@ from qtctl.wire.control import clock_jump, kill_switch
 from qtctl.wire.governor import events
 from qtctl.wire.governor.commit import ServerMarks
 from qtctl.wire.governor.events import Event
+from qtctl.wire.governor.ledger import RecentOpens
 from qtctl.wire.governor.plan_queue import PlanQueue
 from qtctl.wire.schema import ids
 from qtctl.wire.schema.decision import limits_json
@@ -72,6 +73,8 @@ class Governor:
         self._intake = Intake(self._queue, settings.batch)
         self._judge = Judge(store, self._queue, rules, self.metrics)
         self._redelivery = Redelivery(self._queue, self._judge, self.metrics)
+        self._opens = RecentOpens(store)
+        self._bad_ledger = ProblemLog(log, "ledger of opens")
         self._looked_at: float | None = None
         self._group_at = ""
         self._stranded: str | None = None
@@ -172,6 +175,7 @@ class Governor:
         else:
             self.metrics.group(group.pending, group.lag)
             self._set_back(group)
+        self._count_opens()
 
     def _look_at_clocks(self) -> None:
         """The server, its clock, and the wall clock of this host beside it."""
@@ -249,6 +253,16 @@ class Governor:
         )
         if self._stranded != was_stranded:
             log.error("no permits are issued", extra={"fields": {"problem": self._stranded}})
+
+    def _count_opens(self) -> None:
+        now = self._watch.now_ms / 1000
+        try:
+            self.metrics.opened(self._opens.read(now), now)
+        except WireError as problem:
+            self.failed("housekeeping")
+            self._bad_ledger.update({self._store.keys.ledger_total: str(problem)})
+        else:
+            self._bad_ledger.update({})
 
     def _create_group(self) -> None:
         """The group starts one hour back; what lies before that is reported once."""

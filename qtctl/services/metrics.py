@@ -5,6 +5,7 @@ All series: docs/monitoring.md.
 """
 
 import math
+from collections import Counter as Counts
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 
@@ -18,6 +19,7 @@ from qtctl.domain.downsize import EffAction
 from qtctl.domain.gates import CLOSE_REASONS, Facts, Limits, lacking_input
 from qtctl.domain.reasons import SKIPPED_DECISIONS, EffReason, Kind, Reason, Verdict
 from qtctl.wire.governor.commit import CommitResult, known_facts
+from qtctl.wire.governor.ledger import Open
 from qtctl.wire.schema.decision import CommitRequest
 
 OTHER = "other"
@@ -197,6 +199,8 @@ class GovernorMetrics:
         _preset(self.clock_steps, [("forward",), ("backward",)])
         _preset(self.errors, [(kind,) for kind in GOVERNOR_ERRORS])
         _start_time("p32_start_time_seconds", own)
+        self._opens = _Opens()
+        own.register(self._opens)
         self._symbols: set[str] = set()
         self._max_symbols = max_symbols
         self.lag.set(math.nan)
@@ -246,3 +250,32 @@ class GovernorMetrics:
         """The state of the consumer group; lag None is unknown."""
         self.pending.set(pending)
         self.lag.set(math.nan if lag is None else lag)
+
+    def opened(self, opens: Sequence[Open], now: float) -> None:
+        """The opens of the last hour, by every governor; now: epoch seconds."""
+        labelled = [(at, self._label(symbol.upper()) if symbol else OTHER) for at, symbol in opens]
+        self._opens.last = labelled, now - clock.monotonic()
+
+
+class _Opens(Collector):
+    """Rendered at scrape time, so that the counts fall as time passes though no plan comes."""
+
+    def __init__(self) -> None:
+        self.last: tuple[Sequence[Open], float] = ((), 0.0)
+        self._shown: set[str] = set()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        opens, clock_ahead = self.last
+        now = clock_ahead + clock.monotonic()
+        self._shown |= {label for _, label in opens}
+        for name, seconds in (("5min", 300.0), ("hour", 3600.0)):
+            family = GaugeMetricFamily(
+                f"quantum_govern_exec_count_{name}",
+                f"Opens permitted in the last {'5 min' if name == '5min' else 'hour'}, by all "
+                "governors",
+                labels=["symbol"],
+            )
+            counts = Counts(label for at, label in opens if now - at < seconds)
+            for label in sorted(self._shown):
+                family.add_metric([label], counts[label])
+            yield family

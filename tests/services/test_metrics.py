@@ -106,6 +106,81 @@ def test_what_can_be_counted_is_there_at_0(store: Store, gov: Governor) -> None:
     loop.close()
 
 
+def opens(gov: Governor, window: str, symbol: str) -> float | None:
+    return metric(gov, f"quantum_govern_exec_count_{window}", symbol=symbol)
+
+
+def look(gov: Governor) -> None:
+    gov.open()
+
+
+def test_opens_of_all_governors_are_counted_and_fall_as_time_passes(
+    store: Store, gov: Governor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert opens(gov, "hour", "BTCUSDT") is None
+    other = governor(store, "g2")
+    other.open()
+    for number in range(3):
+        send(store, fields(plan_id=f"p{number}"))
+    serve_all(other)
+    other.close()
+    send(store, fields(plan_id="close", **CLOSE))
+    send(store, fields(plan_id="blocked", kill_score=0.9))
+    send(store, fields(plan_id="eth", symbol="ETHUSDT"))
+    serve_all(gov)
+    look(gov)
+    assert (opens(gov, "5min", "BTCUSDT"), opens(gov, "hour", "BTCUSDT")) == (3, 3)
+    assert (opens(gov, "5min", "ETHUSDT"), opens(gov, "hour", "ETHUSDT")) == (1, 1)
+    begun = time.monotonic()
+    monkeypatch.setattr("qtctl.clock.monotonic", lambda: begun + 301)
+    assert (opens(gov, "5min", "BTCUSDT"), opens(gov, "hour", "BTCUSDT")) == (0, 3)
+    monkeypatch.setattr("qtctl.clock.monotonic", lambda: begun + 3601)
+    assert (opens(gov, "5min", "BTCUSDT"), opens(gov, "hour", "BTCUSDT")) == (0, 0)
+
+
+def test_only_what_is_new_in_the_ledger_is_read_and_a_cleared_one_shows_within_a_minute(
+    store: Store, gov: Governor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(250):
+        send(store, fields(plan_id=f"p{number}", symbol=f"S{number % 2}"))
+    serve_all(gov)
+    look(gov)
+    assert (opens(gov, "hour", "S0"), opens(gov, "hour", "S1")) == (125, 125)
+    seen: list[str] = []
+    real = Store.batch
+
+    def batch(self: Store, commands: list[tuple[str, ...]], **more: object) -> list[object]:
+        seen.extend(command[1] for command in commands if command[0] == "HMGET")
+        return real(self, commands, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "batch", batch)
+    send(store, fields(plan_id="new", symbol="S0"))
+    serve_all(gov)
+    seen.clear()
+    look(gov)
+    assert opens(gov, "hour", "S0") == 126
+    assert seen in ([], ["quantum:governor:decision:new"])
+    store.run("DEL", store.keys.ledger_total)
+    begun = time.monotonic()
+    monkeypatch.setattr("qtctl.clock.monotonic", lambda: begun + 61)
+    look(gov)
+    assert opens(gov, "hour", "S0") == 0
+
+
+def test_the_symbols_of_opens_are_capped(store: Store) -> None:
+    gov = governor(store, metrics_max_symbols=2)
+    gov.open()
+    for number in range(5):
+        send(store, fields(plan_id=f"p{number}", symbol=f"S{number}"))
+    serve_all(gov)
+    look(gov)
+    (family,) = [it for it in gov.registry.collect() if it.name.endswith("exec_count_5min")]
+    assert len(family.samples) == 3
+    assert sum(sample.value for sample in family.samples) == 5
+    assert opens(gov, "5min", "other") == 3
+    gov.close()
+
+
 def test_no_gate_refuses_a_close_for_another_reason_than_is_counted_from_the_start() -> None:
     worst = Facts(
         symbol="BTCUSDT", kind=Kind.CLOSE, queue_age_sec=99.0, kill_value="1", plan_age_sec=-99.0,
