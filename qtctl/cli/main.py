@@ -18,7 +18,7 @@ from typer.core import TyperCommand
 from qtctl import __version__
 from qtctl.cli.framework import exit
 from qtctl.cli.framework.command import common_callback, new_app
-from qtctl.cli.framework.context import Start
+from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.parsing import Group
 
 _LINES = {
@@ -28,7 +28,7 @@ _LINES = {
     "tail": "Last entries: proposed, plans, events, rejected.",
     "status": "How everything stands, on one screen.",
     "top": "The same, live, with permits and symbols.",
-    "permit": "Permits with the time they have left; take one.",
+    "permit": "Open permits and when they expire; take one.",
     "halt": "Stop opens at once, or everything; never asks.",
     "resume": "Take a halt back; asks, and needs a reason.",
     "plan": "Decisions, explained gate by gate.",
@@ -43,7 +43,7 @@ _LINES = {
     "config": "Settings in force, and where each comes from.",
     "completion": "Completion for bash, zsh and fish.",
     "deploy": "Install the services on this host and start them.",
-    "rollback": "Put back what was there before a deployment.",
+    "rollback": "Restore what was there before a deployment.",
 }
 COMMANDS = {name: (f"qtctl.cli.commands.{name}", line) for name, line in _LINES.items()}
 """Name on the command line: module, and its line in `qtctl --help` (which imports no module)."""
@@ -118,7 +118,7 @@ def run(args: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
     """Run one command line and return its exit code. `environ`: the process's own unless given."""
 
     def action() -> None:
-        start = Start(os.environ if environ is None else environ, _halt_notice)
+        start = Context(environ=os.environ if environ is None else environ, notice=_halt_notice)
         command = root()
         with command.make_context("qtctl", list(args), obj=start) as ctx:
             command.invoke(ctx)

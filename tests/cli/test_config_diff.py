@@ -27,7 +27,7 @@ def test_the_same_settings_are_0_and_no_rows(cli: Cli, redis_url: str) -> None:
 
 def test_a_service_that_does_not_run_is_told_beside_one_that_does(cli: Cli, redis_url: str) -> None:
     with hosting(redis_url):
-        assert "No allocation runs on unix:" in cli.ok("config", "diff", *SAME).err
+        assert "No allocation is running on unix:" in cli.ok("config", "diff", *SAME).err
 
 
 def test_what_differs_is_1_with_both_values_and_the_origin_here(cli: Cli, redis_url: str) -> None:
@@ -45,7 +45,7 @@ def test_what_differs_is_1_with_both_values_and_the_origin_here(cli: Cli, redis_
                 **where,
             },
         }
-        assert "governor test: 2 differ." in said.err
+        assert "governor test: 2 settings differ." in said.err
         table = cli("config", "diff", *SAME)
         _, row = table.out.splitlines()
         assert row.split() == ["governor.permit_ttl_sec", "60", "30", "test", "default"]
@@ -54,8 +54,8 @@ def test_what_differs_is_1_with_both_values_and_the_origin_here(cli: Cli, redis_
 def test_no_service_is_1_and_says_so(cli: Cli) -> None:
     said = cli("config", "diff", "-o", "json")
     assert (said.code, said.json) == (1, [])
-    assert "No allocation runs on" in said.err
-    assert "No governor runs on" in said.err
+    assert "No allocation is running on" in said.err
+    assert "No governor is running on" in said.err
 
 
 def test_a_service_that_is_none_is_a_usage_error(cli: Cli) -> None:

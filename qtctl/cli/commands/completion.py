@@ -63,7 +63,7 @@ def answer_shell(
     """What the scripts ask: a line with the kind of answer, then a line for each option.
 
     For bash the words are the line up to the cursor, and COMP_WORDBREAKS; else they are the words
-    behind `qtctl`, the last being typed. Says nothing on stderr, whatever happens, and ends with 0.
+    behind `qtctl`, the last being typed. Prints nothing on stderr and exits 0, whatever happens.
 
     Examples:
         qtctl completion answer zsh -- plan show ab

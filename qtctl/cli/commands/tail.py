@@ -24,7 +24,7 @@ def tail(
 
     proposed: the allocation loop's; plans: with their verdicts; events: what happened to plans
     and permits; rejected: plans that can't be read. Following survives a lost connection without
-    a gap or a repeat; what was trimmed meanwhile is told.
+    a gap or a repeat; what was trimmed meanwhile is reported.
 
     Examples:
         qtctl tail proposed

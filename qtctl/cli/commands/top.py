@@ -15,7 +15,7 @@ app = new_app("top")
 @command(app)
 def top(
     ctx: Context,
-    interval: Annotated[str, typer.Option("--interval", help="Between two looks.")] = "1s",
+    interval: Annotated[str, typer.Option("--interval", help="Time between two looks.")] = "1s",
     count: Annotated[
         int | None, typer.Option("--count", "-n", min=1, help="End after so many looks.")
     ] = None,
@@ -40,7 +40,6 @@ def top(
     interval_sec = arguments.duration(interval, "--interval", 0.1, 3600)
     if ctx.output == "json":
         raise UsageError("--output json can't follow, since a document has an end: use ndjson")
-    # Whether Redis is there is told at the start as by every other command.
     with ctx.store(notice=False) as store:
         looks = poller.Poller(ctx, store, symbols=ctx.output == "table")
         watching.watch(ctx, looks, interval_sec, count)

@@ -25,8 +25,8 @@ def why(
     The last plan that was meant to be carried out decides the answer, unless the kill switch or a
     missing governor stops everything now; verdicts are counted over the whole time. Streams are
     read back 10,000 entries at most, and it says where that was not far enough. Whether a permit
-    that is gone was taken or ran out can be told only before its time is over: a take leaves no
-    trace in Redis.
+    was taken or expired is known only if it is gone before its time: a take leaves no trace in
+    Redis.
 
     Examples:
         qtctl why BTCUSDT

@@ -145,7 +145,8 @@ def _value(place: Place, param: Any, current: str, ctx: Context) -> Answer:
     if metavar in ("PATH", "FILE", "DIR"):
         return FILES
     if metavar in SETTINGS:
-        return SETTINGS[metavar](current)
+        kind, options = SETTINGS[metavar]
+        return Answer(kind, _kept(options(), current).options)
     if isinstance(param, TyperOption):
         choices = metavar.split("|")
         return _kept(((word, "") for word in choices), current) if len(choices) > 1 else NOTHING
@@ -163,25 +164,23 @@ def _kept(options: Iterable[Option], current: str) -> Answer:
 # Settings --------------------------------------------------------------------------------------
 
 
-def _keys(current: str) -> Answer:
+def _keys() -> Iterable[Option]:
     from qtctl.settings import fields
 
-    options = dict.fromkeys((field.section for field in fields()), "")
-    options.update({field.path: field.description for field in fields()})
-    return _kept(options.items(), current)
+    sections = dict.fromkeys((field.section for field in fields()), "")
+    return (sections | {field.path: field.description for field in fields()}).items()
 
 
-def _assignments(current: str) -> Answer:
+def _assignments() -> Iterable[Option]:
     from qtctl.settings import fields
 
-    found = ((f"{field.path}=", field.description) for field in fields())
-    return Answer("open", _kept(found, current).options)
+    return ((f"{field.path}=", field.description) for field in fields())
 
 
-def _limits(current: str) -> Answer:
+def _limits() -> Iterable[Option]:
     from qtctl.domain.what_if import LIMIT_NAMES
 
-    return Answer("open", _kept(((f"{name}=", "") for name in LIMIT_NAMES), current).options)
+    return ((f"{name}=", "") for name in LIMIT_NAMES)
 
 
 def _deployments(given: Mapping[str, Sequence[str]]) -> list[str]:
@@ -242,10 +241,10 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("inject plan", "SIDE"): ("BUY", "SELL"),
 }  # fmt: skip
 """Fixed words, by the command ("" is any) and the metavar of the argument or option."""
-SETTINGS: dict[str, Callable[[str], Answer]] = {
-    "KEY": _keys,
-    "SECTION.KEY=VALUE": _assignments,
-    "KEY=VALUE": _limits,
+SETTINGS: dict[str, tuple[str, Callable[[], Iterable[Option]]]] = {
+    "KEY": ("words", _keys),
+    "SECTION.KEY=VALUE": ("open", _assignments),
+    "KEY=VALUE": ("open", _limits),
 }
 DEPLOYMENT = ("rollback", "ID")
 NAMES: dict[tuple[str, str], str] = {

@@ -2,7 +2,7 @@
 a `UsageError` that names the argument, what was given and what is allowed."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from qtctl.domain import names, numbers
 from qtctl.errors import UsageError
@@ -31,7 +31,7 @@ def whole(text: str, name: str, lo: int | None = None, hi: int | None = None) ->
 def duration(text: str, name: str, lo: float = 0.0, hi: float | None = None) -> float:
     """Seconds from `90`, `90s`, `5m`, `1.5h` or `2d`."""
     match = _DURATION.fullmatch(text.strip(), 0)
-    allowed = f"; allowed: {_span(lo)} " + ("or more" if hi is None else f"to {_span(hi)}")
+    allowed = _allowed(lo, hi, _span)
     if match is None or not text.isascii():
         example = "a duration as 90, 90s, 5m, 2h or 1d"
         raise UsageError(f"{name} {text!r} is not {example}{allowed}")
@@ -71,22 +71,20 @@ def _checked(text: str, name: str, problem: str | None, also: str) -> str:
     return text
 
 
-def _allowed(lo: float | None, hi: float | None) -> str:
-    if lo is None and hi is None:
-        return ""
-    if hi is None:
-        return f"; allowed: {_plain(lo)} or more"
-    if lo is None:
-        return f"; allowed: {_plain(hi)} or less"
-    return f"; allowed: {_plain(lo)} to {_plain(hi)}"
-
-
-def _plain(value: float | None) -> str:
+def _plain(value: float) -> str:
     """A bound as people write it: 1, 0.5, 1,000,000."""
-    return f"{int(value):,}" if value is not None and value == int(value) else f"{value:,}"
+    return f"{int(value):,}" if value == int(value) else f"{value:,}"
 
 
 def _span(seconds: float) -> str:
     """A bound in the largest unit that leaves no remainder: 1d, 90s."""
     unit = next((u for u in "dhm" if seconds and seconds % _UNITS[u] == 0), "s")
     return f"{_plain(seconds / _UNITS[unit])}{unit}"
+
+
+def _allowed(lo: float | None, hi: float | None, show: Callable[[float], str] = _plain) -> str:
+    if lo is None or hi is None:
+        bound = "" if hi is None else f"{show(hi)} or less"
+        bound = bound if lo is None else f"{show(lo)} or more"
+        return f"; allowed: {bound}" if bound else ""
+    return f"; allowed: {show(lo)} to {show(hi)}"

@@ -18,14 +18,15 @@ The docstring is the help page; what stands under `Examples:` is printed as it i
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from qtctl.cli.framework.context import Context, Start
+from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.parsing import HELP_OPTIONS, Command, Group
 from qtctl.errors import UsageError
 
@@ -142,15 +143,12 @@ def _common(outputs: Sequence[str]) -> list[inspect.Parameter]:
 
 def _context(ctx: typer.Context, outputs: Sequence[str]) -> Context:
     """The common options of all levels as one: the deeper one wins, `--set` adds up."""
-    start = ctx.find_object(Start) or Start()
     merged: dict[str, Any] = {}
     sets: list[str] = []
-    levels: list[Mapping[str, Any]] = []
-    level: Any = ctx
-    while level is not None:
-        levels.insert(0, level.params)
-        level = level.parent
-    for params in levels:
+    levels: list[Any] = [ctx]
+    while levels[-1].parent is not None:
+        levels.append(levels[-1].parent)
+    for params in (level.params for level in reversed(levels)):
         for name in ("output", "redis_url", "config", "utc", "debug"):
             if params.get(name) is not None:
                 merged[name] = params[name]
@@ -158,13 +156,8 @@ def _context(ctx: typer.Context, outputs: Sequence[str]) -> Context:
         output = params.get("output")
         if output is not None and output not in outputs:
             raise UsageError(f"--output {output!r} must be one of {', '.join(outputs)}")
-    return Context(
-        **merged,
-        sets=tuple(sets),
-        environ=start.environ,
-        notice=start.notice,
-        root=ctx.find_root().command,
-    )
+    start = ctx.find_object(Context) or Context()
+    return replace(start, **merged, sets=tuple(sets), root=ctx.find_root().command)
 
 
 def _set_signature(function: Any, parameters: Sequence[inspect.Parameter]) -> None:

@@ -27,14 +27,6 @@ HaltNotice = Callable[[Sequence[Any], bool], str]
 """From the kill keys that are set, and whether times are UTC, to one line about what is stopped."""
 
 
-@dataclass(frozen=True)
-class Start:
-    """What the process was started with; tests give an environment of their own."""
-
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    notice: HaltNotice = lambda rows, utc: ""
-
-
 @dataclass
 class Context:
     """One run of one command: its common options, and what follows from them; files are read at

@@ -44,11 +44,11 @@ SYMBOLS = (
 HELP = (
     "permits come on top, the newest first; symbols below (or beside) them, target beside proposal",
     f"s       sort symbols by the next of: {', '.join(SORTS)}",
-    "/       filter permits and symbols by a part of their names; Enter keeps it, Esc ends it",
+    "/       filter permits and symbols by a part of their names; Enter keeps it, Esc clears it",
     "↑ ↓     scroll the symbols; also PgUp, PgDn, Home, End",
-    "p       pause: nothing is read until p again",
-    "^L      draw everything again",
-    "?       this help, and away again",
+    "p       pause: nothing is read until you press p again",
+    "^L      redraw everything",
+    "?       show or hide this help",
     "q       quit, as Ctrl-C does",
 )
 WIDE = 140
@@ -116,7 +116,7 @@ class View:
         self.offset = 0
 
     def fits(self, *names: Any) -> bool:
-        """Does the filter let it through."""
+        """True if the filter lets one of these names through."""
         return any(self.wanted.lower() in str(name).lower() for name in names)
 
 
@@ -127,44 +127,28 @@ def frame(
     lines = [_title(view, seen, now, utc), *_head(seen.overall, height)]
     room = max(0, height - len(lines) - 1)
     if view.helping:
-        body: list[Text] = [Text(), *(Text(each) for each in HELP)]
-    elif width >= WIDE:
-        body = _wide(view, seen, now, width, room, utc)
+        body = [Text(), *(Text(each) for each in HELP)]
     else:
-        body = _narrow(view, seen, now, width, room, utc)
+        permits = _permits(view, seen, now)
+        if width >= WIDE:
+            left, rows = width * 11 // 20, max(1, room - 2)
+            symbols = _symbol_table(view, seen, rows, left, utc)
+            beside = _permit_table(permits, rows, width - left - drawing.MARGIN, utc)
+            body = [Text(), *drawing.beside(symbols, left, beside)]
+        else:
+            # Two blank lines and two headers; symbols get what permits leave.
+            rows = max(0, room - 4)
+            most = max(1, round(rows * 0.4))
+            left = rows - min(most, max(1, len(permits)))
+            symbols = _symbol_table(view, seen, max(left, 1), width, utc)
+            body = [Text(), *_permit_table(permits, most, width, utc), Text(), *symbols]
     lines = [*lines, *body[:room]][: max(0, height - 1)]
-    lines += [Text()] * (height - 1 - len(lines))
+    lines += [Text() for _ in range(height - 1 - len(lines))]
     return [drawing.fitted(each, width) for each in (*lines, Text(_footer(view), "reverse"))]
 
 
-def _narrow(
-    view: View, seen: TopSnapshot, now: float, width: int, room: int, utc: bool
-) -> list[Text]:
-    permits = _permits(view, seen, now)
-    # Two blank lines and two headers; symbols get what permits leave.
-    rows = max(0, room - 4)
-    most = max(1, round(rows * 0.4))
-    symbols = rows - min(most, max(1, len(permits)))
-    return [
-        Text(),
-        *_permit_table(permits, most, width, utc),
-        Text(),
-        *_symbol_table(view, seen, max(symbols, 1), width, utc),
-    ]
-
-
-def _wide(
-    view: View, seen: TopSnapshot, now: float, width: int, room: int, utc: bool
-) -> list[Text]:
-    left = width * 11 // 20
-    rows = max(1, room - 2)
-    symbols = _symbol_table(view, seen, rows, left, utc)
-    permits = _permit_table(_permits(view, seen, now), rows, width - left - drawing.MARGIN, utc)
-    return [Text(), *drawing.beside(symbols, left, permits)]
-
-
 def _permits(view: View, seen: TopSnapshot, now: float) -> list[Row]:
-    """Those that are still there by now: they run out whether Redis can be asked or not."""
+    """Those that are still open by now: they expire whether Redis can be asked or not."""
     # While it is paused the picture stands still.
     since = 0.0 if view.paused else max(0.0, now - seen.at)
     rows = [
@@ -255,24 +239,18 @@ def _head(found: Overall, height: int) -> list[Text]:
     if height >= 30 or odd or found.redis.primary is not None:
         # The URL stands in the first line.
         lines.append(_labelled("redis", page.server(found.redis), "bold red" if odd else ""))
+    bad_group = found.group is None or found.group.stuck > 0
+    bad_permits = "permits" in found.problems or found.permits.without_ttl > 0
     blocks = ", ".join(f"{count:,} {reason}" for reason, count in found.plans.blocks.items())
     return [
         *lines,
         _labelled("kill switch", page.kill_switch(found),
               "" if found.kill_switch.mode == "normal" else "bold red"),
         _labelled("plans", page.plans(found)),
-        _labelled("group", page.group(found), "bold red" if _bad_group(found) else ""),
-        *([_labelled("permits", page.permits(found), "bold red")] if _bad_permits(found) else []),
+        _labelled("group", page.group(found), "bold red" if bad_group else ""),
+        *([_labelled("permits", page.permits(found), "bold red")] if bad_permits else []),
         *([_labelled("blocked", blocks)] if blocks else []),
     ]  # fmt: skip
-
-
-def _bad_group(found: Overall) -> bool:
-    return found.group is None or found.group.stuck > 0
-
-
-def _bad_permits(found: Overall) -> bool:
-    return "permits" in found.problems or found.permits.without_ttl > 0
 
 
 def _worst_first(services: Sequence[Service]) -> list[Service]:
@@ -298,7 +276,7 @@ def _labelled(title: str, value: str, style: str = "") -> Text:
 
 def _footer(view: View) -> str:
     if view.typing:
-        return f"filter: {view.wanted}_   Enter keeps it, Esc takes it away"
+        return f"filter: {view.wanted}_   Enter keeps it, Esc clears it"
     wanted = f": {view.wanted}" if view.wanted else ""
-    pause = "p go on" if view.paused else "p pause"
+    pause = "p resume" if view.paused else "p pause"
     return f"s sort: {view.sort}   / filter{wanted}   ↑↓ scroll   {pause}   ? help   q quit"

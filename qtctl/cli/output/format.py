@@ -5,6 +5,7 @@ characters: `-` for None and empty, and what is not of the kind expected as it i
 """
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from qtctl.domain import numbers
@@ -47,19 +48,12 @@ def fixed(value: Any, places: int, sign: bool = False) -> str:
     return f"{number:{'+' if sign and number else ''},.{places}f}"
 
 
-def money(value: Any) -> str:
-    """USD: `12,345.60`."""
-    return fixed(value, 2)
-
-
-def change(value: Any) -> str:
-    """A change in USD: `+1,000.00`."""
-    return fixed(value, 2, sign=True)
-
-
-def percent(value: Any) -> str:
-    """A change in percent, its unit in the header: `-12.5`."""
-    return fixed(value, 1, sign=True)
+money = partial(fixed, places=2)
+"""USD: `12,345.60`."""
+change = partial(fixed, places=2, sign=True)
+"""A change in USD: `+1,000.00`."""
+percent = partial(fixed, places=1, sign=True)
+"""A change in percent, its unit in the header: `-12.5`."""
 
 
 def span(value: Any) -> str:

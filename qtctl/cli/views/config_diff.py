@@ -35,7 +35,7 @@ def compared(ctx: Context, service: str | None) -> Compared:
         running = {name: services.running(store, name) for name in wanted}
     alive = [each for name in wanted for each in running[name]]
     rows = [row for each in alive for row in _differences(ctx, each)]
-    notes = [f"No {name} runs on {ctx.where()}." for name in wanted if not running[name]]
+    notes = [f"No {name} is running on {ctx.where()}." for name in wanted if not running[name]]
     notes += [_summary(each, rows) for each in alive]
     if rows:
         notes.append(HINT)
@@ -65,6 +65,7 @@ def _same(here: Any, there: Any) -> bool:
 
 def _summary(each: ServiceRecord, rows: Sequence[dict[str, Any]]) -> str:
     mine = [row for row in rows if (row["service"], row["instance"]) == (each.service, each.name)]
-    result = f"{len(mine)} differ" if mine else "the same settings as here"
+    few = "setting differs" if len(mine) == 1 else "settings differ"
+    result = f"{len(mine)} {few}" if mine else "the same settings as here"
     other = "" if each.version == __version__ else f" (it is qtctl {each.version})"
     return f"{each.service} {each.name}: {result}{other}."

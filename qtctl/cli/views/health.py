@@ -212,7 +212,7 @@ def _readiness(it: ServiceRecord) -> tuple[str, str]:
 
 def _redis(ctx: Context, found: Status) -> Redis:
     _, _, at = urlsplit(found.server_url).netloc.rpartition("@")
-    primary = None if found.server_url == ctx.settings.redis.url else at
+    primary = None if found.server_url == ctx.settings.redis.url else at or None
     server = found.server
     if server is None:
         return Redis(ctx.where(), primary, None, None, None, None, None)

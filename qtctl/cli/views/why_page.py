@@ -202,7 +202,9 @@ def _target(target: dict[str, Any]) -> str:
         return f"unreadable: {target['problem']}"
     if target["target_usd"] is None:
         return f"none{': ' * bool(target['shadow'])}{target['shadow']}"
-    left = "never expires" if target["ttl_s"] is None else f"{format.span(target['ttl_s'])} left"
+    left = (
+        "never expires" if target["ttl_s"] is None else f"expires in {format.span(target['ttl_s'])}"
+    )
     old = "of unknown age" if target["age_s"] is None else f"{format.span(target['age_s'])} old"
     return f"{format.money(target['target_usd'])} USD, {old}, {left}"
 
@@ -213,7 +215,7 @@ def _score(score: dict[str, Any]) -> str:
         return f"{score['counts_as']}{': ' * bool(why)}{why}"
     hint = format.size_hint(score["eff_action"])
     if score["eff_action"] != "NONE":
-        hint = f"{hint} × {score['eff_factor']:.4f}, {score['extra_cooldown_sec']} s more cooldown"
+        hint = f"{hint} × {score['eff_factor']:.4f}, {score['extra_cooldown_sec']} s extra cooldown"
     flags = producer_flags(score)
     return (
         f"{score['efficiency_score']:.4f}, confidence {score['confidence']:g}, "
@@ -230,7 +232,7 @@ def _kill(kill: dict[str, Any]) -> str:
 
 def _governors(facts: Diagnosis) -> str:
     if not facts.governors:
-        return "none runs"
+        return "none running"
     return ", ".join(
         f"{it.name} {it.version}, {'LATE, ' * it.late}last pass "
         f"{format.span(it.last_pass_age_sec)} ago"

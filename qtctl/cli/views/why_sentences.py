@@ -251,7 +251,8 @@ def _some_blocked(it: Narrator) -> str:
     blocked = Counter(each.reason for each in it.facts.plans if each.verdict == Verdict.BLOCKED)
     meant = sum(plan.meant for plan in it.facts.plans)
     listed = ", ".join(f"{count:,} {reason}" for reason, count in blocked.most_common())
-    return f"Of {meant:,} plans {it.window} {blocked.total():,} were blocked: {listed}."
+    were = "was" if blocked.total() == 1 else "were"
+    return f"Of {meant:,} plans {it.window} {blocked.total():,} {were} blocked: {listed}."
 
 
 SENTENCES: dict[str, str | Callable[[Narrator], str]] = {
