@@ -1,12 +1,22 @@
-"""The HTTP port of a service: /metrics, and /livez and /readyz as one line of plain text."""
+"""The HTTP port of a service: /metrics, and /livez and /readyz as one line of plain text.
 
+However many clients connect, and however slow they are, the loops keep the descriptors they need:
+only so many connections are accepted at a time, the others wait in the backlog. A request whose
+Host is a name that is not ours is refused, so that no page in a browser can read this port by
+letting a name of its own point here (DNS rebinding).
+"""
+
+import ipaddress
 import logging
+import resource
 import socket
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -24,6 +34,12 @@ PLAIN = "text/plain; charset=utf-8"
 # must not hold a thread for ever.
 IO_TIMEOUT_SEC = 5.0
 REQUEST_TIMEOUT_SEC = 15.0
+
+# Connections at a time, but never more than an eighth of the descriptors the process may have. While
+# all are taken, one that has not ended its request after a while makes room for the next.
+MOST_CONNECTIONS = 32
+CROWDED_TIMEOUT_SEC = 2.0
+BACKLOG = 1024
 
 # How soon a server notices its end; each look costs some 20 µs.
 _POLL_SEC = 0.1
@@ -98,19 +114,38 @@ class HealthServer:
 class _Server(ThreadingHTTPServer):
     """Bound on construction. Keeps track of open connections, to close those that take too long."""
 
+    request_queue_size = BACKLOG
+
     def __init__(
         self, host: str, port: int, page: Callable[[str, str], Page], log: logging.Logger
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.page = page
         self.log = log
+        self.own_address = host
         self._lock = threading.Lock()
         self._deadlines: dict[socket.socket, float] = {}
+        self._most = most_connections()
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
         # HTTPServer's own looks the host's name up in DNS, which may take seconds; it is not used.
         socketserver.TCPServer.server_bind(self)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The next connection; OSError (none for now) while there are too many, or no descriptors.
+
+        It waits then: the loop around it would come back at once.
+        """
+        with self._lock:
+            full = len(self._deadlines) >= self._most
+        try:
+            if full:
+                raise OSError("as many connections as there may be")
+            return super().get_request()
+        except OSError:
+            time.sleep(_POLL_SEC / 10)
+            raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
@@ -118,9 +153,10 @@ class _Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
+        # Closed first: only then is its descriptor free for another.
+        super().shutdown_request(request)
         with self._lock:
             self._deadlines.pop(request, None)
-        super().shutdown_request(request)
 
     def service_actions(self) -> None:
         """Called at every poll."""
@@ -129,7 +165,9 @@ class _Server(ThreadingHTTPServer):
     def hang_up(self, now: float) -> None:
         """Close the connections whose time is up at `now` (monotonic seconds)."""
         with self._lock:
-            late = [request for request, at in self._deadlines.items() if at <= now]
+            crowded = len(self._deadlines) >= self._most
+            until = now + (REQUEST_TIMEOUT_SEC - CROWDED_TIMEOUT_SEC if crowded else 0)
+            late = [request for request, at in self._deadlines.items() if at <= until]
         for request in late:
             with suppress(OSError):  # it has ended meanwhile
                 request.shutdown(socket.SHUT_RDWR)
@@ -149,12 +187,19 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Respond with the page at that path."""
         path = self.path.partition("?")[0]
-        status, content_type, body = self.server.page(path, self.headers.get("Accept", ""))
+        page = (
+            self.server.page(path, self.headers.get("Accept", "")) if self._is_meant() else _OTHER
+        )
+        status, content_type, body = page
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _is_meant(self) -> bool:
+        hosts = self.headers.get_all("Host", [])
+        return all(is_own_host(host, self.server.own_address) for host in hosts)
 
     def version_string(self) -> str:
         """Sent as `Server`, without Python's version."""
@@ -162,6 +207,48 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """No access log: probes and scrapes come every few seconds."""
+
+
+_OTHER = Page(
+    HTTPStatus.FORBIDDEN,
+    PLAIN,
+    b"forbidden: the Host header must be an address or a name of this host\n",
+)
+
+
+def most_connections() -> int:
+    """How many connections one port takes at a time."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(1, min(MOST_CONNECTIONS, allowed // 8))
+
+
+def is_own_host(host: str, own_address: str) -> bool:
+    """True where a Host header can only mean this host: an address, a name without a dot (nobody
+    can register one), `localhost`, the configured address, or the host's own names.
+    """
+    name = host.strip().lower()
+    if name.startswith("["):
+        name = name[1:].partition("]")[0]
+    elif name.count(":") <= 1:
+        name = name.partition(":")[0]
+    name = name.removesuffix(".")
+    if "." not in name and ":" not in name:
+        return True
+    with suppress(ValueError):
+        ipaddress.ip_address(name)
+        return True
+    return name.endswith(".localhost") or name == own_address.lower() or name in _own_names()
+
+
+@cache
+def _own_names() -> frozenset[str]:
+    # Only asked for where a name needs it: looking up the full name may take seconds.
+    return frozenset(name.lower().removesuffix(".") for name in (_HOSTNAME, socket.getfqdn()))
+
+
+_HOSTNAME = socket.gethostname()
 
 
 def _netloc(host: str, port: int) -> str:

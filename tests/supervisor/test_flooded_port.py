@@ -1,0 +1,113 @@
+"""The metrics port under more clients than there are descriptors: the loops go on."""
+
+import contextlib
+import resource
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qtctl.supervisor.health import MOST_CONNECTIONS, is_own_host
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import DECISION
+from tests.supervisor.fakes import FakeService, fetch, running
+from tests.support.plans import fields
+from tests.support.processes import QTCTL, process, until
+
+CLIENTS = 1_600
+DESCRIPTORS = 1_024
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Enough of them for the clients, in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2 * CLIENTS:
+        pytest.skip(f"only {hard} descriptors here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * CLIENTS), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_slow_clients_without_number_cost_neither_closes_nor_descriptors(
+    redis_url: str, store: Store
+) -> None:
+    limited = f'ulimit -n {DESCRIPTORS}; exec "$@"'
+    argv = ["sh", "-c", limited, "sh", *QTCTL, "serve", "governor", "--redis-url", redis_url]
+    argv += ["--name", "test", "--set", "governor.metrics_port=0"]
+    with process(argv) as child, contextlib.ExitStack() as stack:
+        record = store.keys.service("governor", "test")
+        metrics = until(lambda: store.run("HGET", record, "metrics"))
+        port = int(metrics.rpartition(b":")[2])
+        for _ in range(CLIENTS):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))
+        time.sleep(1)
+        # The connection to Redis is lost as well: a new one needs a descriptor.
+        store.run("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        for number in range(5):
+            plan = fields(plan_id=f"close-{number}", action="FULL_CLOSE", reduceOnly="true")
+            begun = time.monotonic()
+            store.run("XADD", store.keys.plans, "*", *(w for pair in plan.items() for w in pair))
+            decision = store.keys.at(DECISION, f"close-{number}")
+            until(lambda key=decision: store.run("HGET", key, "verdict") == b"permitted", 5)
+            assert time.monotonic() - begun < 1.2
+            taken = len(list(Path(f"/proc/{child.pid}/fd").iterdir()))
+            assert taken <= MOST_CONNECTIONS + 32
+            time.sleep(0.5)
+        stack.close()
+        assert until(lambda: fetch(port, "/livez")[0] == 200, 10)
+        assert "watchdog" not in child.stderr
+
+
+def test_one_who_asks_is_answered_among_slow_clients() -> None:
+    with running(FakeService()) as run, contextlib.ExitStack() as stack:
+        port = run.ports["allocation"]
+        for _ in range(2 * MOST_CONNECTIONS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 5)).send(b"GET /")
+        begun = time.monotonic()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=20) as answer:
+            assert answer.status == 200
+        assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        ("127.0.0.1:8044", True),
+        ("10.1.2.3", True),
+        ("[::1]:8044", True),
+        ("[2001:db8::7]", True),
+        ("localhost:8044", True),
+        ("LOCALHOST", True),
+        ("quantum-1:8044", True),
+        ("", True),
+        (socket.gethostname(), True),
+        ("metrics.example.org:8044", True),
+        ("qtctl.attacker.example", False),
+        ("127.0.0.1.attacker.example:8044", False),
+        ("localhost.attacker.example", False),
+        ("a:b:c.d", False),
+    ],
+)
+def test_hosts_that_can_only_mean_this_one(host: str, ours: bool) -> None:
+    assert is_own_host(host, "metrics.example.org") is ours
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/readyz", "/"])
+def test_a_name_that_is_not_ours_reads_nothing(path: str) -> None:
+    with running(FakeService()) as run:
+        port = run.ports["allocation"]
+        with socket.create_connection(("127.0.0.1", port), 5) as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: rebound.example:{port}\r\n\r\n".encode())
+            answer = client.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.0 403 ")
+        assert b"fake_" not in answer
+        with socket.create_connection(("127.0.0.1", port), 5) as client:
+            client.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+            assert client.makefile("rb").read().startswith(b"HTTP/1.0 200 ")
