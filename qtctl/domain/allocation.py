@@ -23,7 +23,7 @@ class AllocationRules(msgspec.Struct, frozen=True):
 
 
 class Proposal(msgspec.Struct, frozen=True, gc=False):
-    """What the allocation loop proposes for a symbol; it never touches the live target."""
+    """What the allocation loop proposes for a symbol."""
 
     ts_epoch: int
     symbol: str

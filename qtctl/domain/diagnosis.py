@@ -74,8 +74,8 @@ class Target(msgspec.Struct, frozen=True):
 
 class Kill(msgspec.Struct, frozen=True):
     """The strictest kill key now: level 0 is normal, 1 lets only closes pass, 2 stops everything.
-    symbol: where it stops that one alone. since (epoch seconds), who and why are what the halt
-    left, empty where nothing tells."""
+    symbol: where it stops that one alone; since (epoch seconds), who, why: of the halt, if known.
+    """
 
     key: str = ""
     value: str = ""

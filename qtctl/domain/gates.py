@@ -38,10 +38,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 class Facts(msgspec.Struct, frozen=True):
     """Everything a verdict rests on, under the names of the decision record. Ages in seconds on
-    the server's clock; None is unknown.
-
-    kill_value is that of the strictest kill key ("" where all are normal).
-    """
+    the server's clock; None is unknown; kill_value: of the strictest kill key, "" for normal."""
 
     symbol: str
     kind: Kind
@@ -91,9 +88,9 @@ class Judgement(msgspec.Struct, frozen=True):
 class Wait(msgspec.Struct, frozen=True):
     """When a gate lets an open pass again: once a mark is old enough.
 
-    mark: `opens` are the permitted opens of the symbol, `all_opens` those of all symbols, `close`
-    is the last full close of the symbol. window_sec: the limit is a number of opens in so many
-    seconds; None: the limit is the age itself that the latest mark must reach.
+    mark: the permitted opens of the symbol or of all symbols, or the symbol's last full close.
+    window_sec: the limit is a number of opens in so many seconds; None: it is the age that the
+    latest mark must reach.
     """
 
     mark: Literal["opens", "all_opens", "close"]

@@ -99,12 +99,10 @@ class AllocationLoop:
         stop.wait(max(0.0, self._due - clock.monotonic()))
 
     def close(self) -> None:
-        """Closes the connection."""
         self._heartbeat.leave()
         self._store.close()
 
     def failed(self, kind: str) -> None:
-        """Counts an error that ended a pass."""
         self.metrics.errors.labels(kind).inc()
 
     def not_ready(self) -> str | None:

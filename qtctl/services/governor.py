@@ -141,7 +141,6 @@ class Governor:
         self._store.close()
 
     def failed(self, kind: str) -> None:
-        """Counts an error that ended a pass."""
         self.metrics.errors.labels(kind).inc()
 
     def not_ready(self) -> str | None:

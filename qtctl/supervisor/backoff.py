@@ -4,10 +4,8 @@ import random
 
 
 class Backoff:
-    """Delays in seconds that double from `first` to at most `most`, each shortened at random.
-
-    The jitter (up to a half) keeps several processes from reconnecting in step.
-    """
+    """Delays in seconds that double from `first` to at most `most`, each shortened at random by up
+    to a half, so that several processes do not reconnect in step."""
 
     def __init__(self, first: float, most: float) -> None:
         self._first = first
@@ -20,10 +18,7 @@ class Backoff:
         return self._delay * random.uniform(0.5, 1.0)
 
     def ran(self, seconds: float) -> None:
-        """Passes have finished for `seconds` since the last try: start over if that is long enough.
-
-        A single good pass does not reset the delay: it has to last for as long as the last delay,
-        or a service that fails right after each restart would be restarted too often.
-        """
+        """Start over if passes have finished for as long as the last delay: a service that fails
+        right after each restart must not be restarted too often."""
         if seconds >= self._delay:
             self._delay = 0.0

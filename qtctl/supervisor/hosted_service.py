@@ -65,11 +65,8 @@ class HostedService:
         self.thread.start()
 
     def prepare(self, service: Service) -> None:
-        """Get ready for a successor; nothing changes yet.
-
-        If its settings name another address or port than those of the service before, it listens
-        there already. Raises QtctlError if it can't.
-        """
+        """Get ready for a successor: listen where its settings name another address or port. Raises
+        QtctlError if that can't be bound."""
         successor = _Successor(service)
         if successor.address in (self._address, _address(self._service)):
             service.metrics_port = self._service.metrics_port

@@ -23,11 +23,11 @@ FLAP_WINDOW_SEC = 120.0
 
 
 class Loop:
-    """Runs one service in the calling thread until `stop` is set. Only flapping ends it earlier:
-    too many exceptions in a short time, where a new process (and its manager) may do better.
+    """Runs one service in the calling thread until `stop` is set, or until there were too many
+    exceptions in a short time, where a new process may do better.
 
-    Logs state changes, never tries: one line when Redis becomes unreachable and one when it is
-    back, one per different message of another error, and each exception with its traceback.
+    Logs state changes, never tries: Redis away and back, each different message of another error,
+    and each exception with its traceback.
     """
 
     def __init__(self, service: Service, progress: Progress, stop: threading.Event) -> None:
@@ -43,10 +43,8 @@ class Loop:
         self._restarts: list[float] = []
 
     def run(self) -> None:
-        """Run until `stop`: ends at once if the service waits, else after the current pass.
-
-        Returns without `stop` if it gives up, which is logged.
-        """
+        """Run until `stop`, at once if the service waits, else after the current pass; or until it
+        gives up, which is logged."""
         while not self._stop.is_set():
             try:
                 self._passes()

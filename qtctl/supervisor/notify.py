@@ -10,10 +10,8 @@ _SEND_TIMEOUT_SEC = 0.2
 
 
 class Notify:
-    """Sends to the manager that `environ` names; does nothing if it names none.
-
-    `watchdog_sec` is how long the manager waits for a WATCHDOG=1, None if it has no watchdog.
-    """
+    """Sends to the manager that `environ` names, if any. watchdog_sec: how long it waits for a
+    WATCHDOG=1, None without a watchdog."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
@@ -23,10 +21,7 @@ class Notify:
         self.watchdog_sec = _watchdog_sec(environ) if self.listening else None
 
     def send(self, *lines: str) -> bool:
-        """Send one message, a `NAME=value` per line. False if it could not be delivered.
-
-        Never raises: whether the manager listens must not matter to the services.
-        """
+        """Send one message, a `NAME=value` per line; False if it could not be delivered."""
         if not self.listening:
             return True
         message = "\n".join(line.replace("\n", " ") for line in lines)

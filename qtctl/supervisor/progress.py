@@ -14,11 +14,8 @@ class Answer(NamedTuple):
 
 
 class Progress:
-    """Finished passes of one service; times are monotonic seconds.
-
-    Only finished work counts. One thread writes (the service's loop), others read; each attribute
-    is replaced as a whole, so no lock is needed.
-    """
+    """Finished passes of one service; times are monotonic seconds. The loop's thread writes, others
+    read; each attribute is replaced as a whole, so no lock is needed."""
 
     def __init__(self, timeout_sec: float, started: float) -> None:
         self.timeout_sec = timeout_sec
@@ -41,8 +38,7 @@ class Progress:
         self.away, self.problem = True, why
 
     def refused(self, now: float, why: str) -> None:
-        """Note a try that Redis refused (no memory, a replica, no permission): progress, since
-        another process would be refused as well."""
+        """Note a try that Redis refused, which is progress: another process is refused as well."""
         self.last_try = now
         self.away, self.problem = False, why
 

@@ -8,8 +8,7 @@
     RELOADING=1   while settings are read again
     STOPPING=1    as soon as the end is decided
 
-There is no timer here: the supervisor's thread looks, and every report rests on finished passes. A
-try that found Redis unreachable counts as one: waiting is the loop's task then.
+Every report rests on finished passes; a try that found Redis unreachable counts as one.
 """
 
 import logging
@@ -26,8 +25,7 @@ from qtctl.text import escape
 
 log = logging.getLogger("qtctl.supervisor")
 
-# The longest time between two looks, and the time while a change is expected any moment: how soon a
-# stop by a signal to another thread, a hung loop and a finished predecessor are noticed.
+# The longest time between two looks, and the time while a change is expected any moment.
 LOOK_SEC = 0.5
 BUSY_LOOK_SEC = 0.02
 STARTING_SEC = 3.0

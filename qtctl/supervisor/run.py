@@ -37,10 +37,10 @@ NOBODY: Final = Notify({})
 class Supervisor:
     """Runs services until asked to end. Good for one `run`.
 
-    `ready` is called once, in run's thread, when every port is bound and every loop started, with
-    the port of each service by name. `reload` reads the settings again and makes services of the
-    same names; if it raises (QtctlError), or a new port is taken, the old ones stay, else
-    `reloaded` is called. Without `reload`, SIGHUP is not handled.
+    ready: called once, when every port is bound and every loop started, with the port of each
+    service by name. reload: reads the settings again and makes services of the same names; if it
+    raises, or a new port is taken, the old ones stay, else `reloaded` is called. Without `reload`,
+    SIGHUP is not handled.
     """
 
     def __init__(
@@ -65,11 +65,10 @@ class Supervisor:
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
 
     def run(self) -> int:
-        """Host the services; the process's exit code.
+        """Host the services; the exit code: 0 after SIGTERM or `stop()`, 130 after SIGINT, 1 if a
+        loop gave up or did not end within the grace. A second SIGTERM or SIGINT ends the process
+        at once, with 143 or 130. Signals are handled in the main thread only.
 
-        0 after SIGTERM or `stop()`, 130 after SIGINT; 1 if a loop gave up, or did not end within
-        the grace and was abandoned. A second SIGTERM or SIGINT ends the process at once, with 143
-        or 130. Signals are only handled in the main thread, and the handlers restored afterwards.
         Raises QtctlError, before any loop starts, if a port can't be bound.
         """
         hosted = [HostedService(service) for service in self._services]
@@ -166,10 +165,8 @@ class Supervisor:
 
 
 def once(services: Sequence[Service]) -> bool:
-    """Let each service in turn do what is there now; no ports. False if something stays undone.
-
-    Raises what the services raise: RedisUnreachable, another QtctlError, or a bug's exception.
-    """
+    """Let each service do what is there now, without ports; False if something stays undone.
+    Raises what the services raise."""
     done = []
     for service in services:
         try:

@@ -1,8 +1,5 @@
-"""One pass of the allocation loop: reading, deciding and writing overlap.
-
-While one chunk of symbols is decided on here, the server reads the next and writes the previous
-one. Nothing waits for a reply that it does not need.
-"""
+"""One pass of the allocation loop: while one chunk of symbols is decided on here, the server reads
+the next and writes the previous one."""
 
 from collections import deque
 from collections.abc import Callable, Sequence

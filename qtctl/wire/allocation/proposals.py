@@ -15,8 +15,7 @@ from qtctl.wire.schema.keys import PROPOSED
 from qtctl.wire.schema.records import PROPOSAL, packed, packed_words
 
 SYMBOLS_PER_MULTI = 5
-"""A hash and its lifetime are set in one MULTI, so each has whole symbols. A large MULTI costs the
-server more: everything queued is freed at once."""
+"""Each MULTI has whole symbols, a hash with its lifetime; a large one costs the server more."""
 _PER_SYMBOL = 3
 Multi = tuple[Sequence[Proposal], Sequence[Command]]
 """Some proposals and the commands that write them."""

@@ -1,7 +1,5 @@
-"""From a URL to a client: explicit timeouts, no hidden retry, replies as bytes.
-
-redis-py repeats a command when only its reply was lost (an XADD then stands there twice) and waits
-up to a minute in a blocking read. So there is no retry here; the loops have their own.
+"""From a URL to a client: explicit timeouts, replies as bytes, and no retry, since redis-py repeats
+a command when only its reply was lost (an XADD then stands there twice).
 
 It overrides private parts of redis-py (`_over`), as `pipe.py` uses some: pyproject.toml caps redis.
 """
@@ -62,10 +60,10 @@ _NOT_IN_A_SCRIPT = ("ACL failure in script", "The user executing the script can'
 
 
 class Access(msgspec.Struct, frozen=True):
-    """How we log in to a server, and how we recognise it; what the URL says about these wins.
+    """How we log in to a server, and how we recognise it; the URL takes precedence.
 
-    password is called for each new connection. The files are PEM, for rediss:// only. With ca_file
-    only the CAs in it are trusted, without it those of the system.
+    password is called for each new connection. The files are PEM, for rediss:// only; ca_file
+    replaces the CAs of the system.
     """
 
     username: str = ""
@@ -105,10 +103,10 @@ NO_ACCESS = Access()
 def connect(
     url: str, *, connect_timeout_sec: float, timeout_sec: float, access: Access = NO_ACCESS
 ) -> "redis.Redis":
-    """A client on one connection of its own; no command is sent yet.
+    """A client on one connection of its own, not thread safe; no command is sent yet.
 
-    Not thread safe. Replies have the types of RESP2: bytes, int, list, None. timeout_sec bounds
-    the wait for each reply, so for a blocking read it must exceed the block time.
+    Replies have the types of RESP2: bytes, int, list, None. timeout_sec bounds the wait for each,
+    so it must exceed the time of a blocking read.
     Errors: ConfigError where the URL, or a file that access names, can't be used.
     """
     if not url.startswith(PLAIN):
@@ -203,10 +201,7 @@ def _kind_hint(problem: Exception) -> str:
 
 
 def _over(context: ssl.SSLContext) -> type[redis.SSLConnection]:
-    """A class of connections that trust what this context trusts.
-
-    redis-py's own would trust the system's CAs in addition to the one that is named.
-    """
+    """A class of connections that trust what this context trusts, and not the system's CAs too."""
 
     class Connection(redis.SSLConnection):
         def _wrap_socket_with_ssl(self, sock: Any) -> ssl.SSLSocket:
@@ -216,11 +211,8 @@ def _over(context: ssl.SSLContext) -> type[redis.SSLConnection]:
 
 
 def _greeted(connection: Any) -> None:
-    """Logs in and exchanges a PING.
-
-    TLS 1.3 sends session tickets after its handshake. redis-py would find them unread, and take
-    the new connection for a broken one.
-    """
+    """Logs in and exchanges a PING: redis-py takes a connection for broken where the session
+    tickets that TLS 1.3 sends after its handshake are still unread."""
     connection.on_connect()
     connection.send_command("PING", check_health=False)
     with suppress(exceptions.ResponseError):

@@ -1,7 +1,7 @@
 """Finds the primary by asking the sentinels, or the nodes of a cluster.
 
-All our keys share one hash tag, hence one slot, hence one node. So a single plain connection to one
-server is enough on a cluster too, and after any move (a failover, a slot) we simply ask again.
+All our keys share one hash tag, hence one slot and one node: one plain connection is enough on a
+cluster too. After a failover, or a move of the slot, we ask again.
 Source: docs/configuration.md#redis-urls.
 """
 
@@ -22,8 +22,7 @@ T = TypeVar("T")
 _ASK_SEC = 0.5
 """A node that takes longer is skipped: another one knows the same."""
 _SILENT_SEC = 30.0
-"""How long a sentinel that did not answer is left out of the routine checks: waiting for it would
-hold up plans."""
+"""How long a sentinel that did not answer is not asked again: waiting for it holds up plans."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -63,14 +62,13 @@ class Finder:
         return self._nodes.url(place.host, place.port)
 
     def doubt(self) -> None:
-        """The last answer was wrong, or is out of date: ask another node next time."""
+        """Asks another node next time: the last answer was wrong or is out of date."""
         self._ask.rotate(-1)
 
     def moved(self, place: Place) -> Place | None:
         """The server that has become the primary meanwhile; None if there is none, or nobody knows.
 
-        An isolated primary accepts writes until its clients notice, so a sentinel is asked again
-        and again. A cluster node that is cut off refuses writes by itself.
+        Only sentinels are asked: a cluster node that is cut off refuses writes by itself.
         """
         asked = self._next_sentinel()
         if asked is None:

@@ -1,7 +1,7 @@
-"""Many commands at once, sent ahead of their replies, so that the server works while we do.
+"""Many commands sent ahead of their replies, so that the server works while we do.
 
-redis-py's own pipeline does the same with several times the work per command. This one uses private
-parts of redis-py (`_sock`, `_parser.parse_error`), so pyproject.toml caps redis at what was tested.
+redis-py's own pipeline costs several times as much per command. This one uses private parts of
+redis-py (`_sock`, `_parser.parse_error`), so pyproject.toml caps redis at what was tested.
 """
 
 from collections import deque
@@ -22,18 +22,17 @@ _INCOMPLETE = object()
 
 
 class Pipe:
-    """Commands sent over one connection whose replies have not been received yet, in order.
+    """Commands sent over one connection whose replies have not been received yet, in order. All
+    must be received (or drained) before the connection is used for anything else.
 
-    Everything sent must be received (or drained) before the connection is used for anything else.
-    Not thread safe. Errors: those of redis and of the socket; after one, the connection is in an
-    unknown state.
+    Errors: those of redis and of the socket, after which the connection's state is unknown.
     """
 
     def __init__(
         self, client: "redis.Redis", *, roams: bool = False, decoded: bool = False
     ) -> None:
-        """roams: a reply that says that another server is the primary now breaks the connection.
-        decoded: replies are text, as `records.text` makes it, instead of bytes."""
+        """roams: a reply that names another server as primary breaks the connection; decoded:
+        replies are text, as `records.text` makes it, instead of bytes."""
         connection: Any = client.connection
         assert connection is not None, "made with single_connection_client"
         self._connection = connection

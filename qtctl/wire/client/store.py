@@ -1,7 +1,4 @@
-"""One connection to Redis: commands one by one or in batches, errors as ours.
-
-What the commands mean is next door: scores.py, proposals.py, plan_queue.py, commit.py, …
-"""
+"""One connection to Redis: commands one by one or in batches, its errors as ours."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,12 +29,9 @@ _place = itemgetter(0)
 
 
 class Server(msgspec.Struct, frozen=True):
-    """What the server that answers says of itself (INFO).
-
-    now_ms and started_ms are on its own clock, epoch milliseconds. It tells its start to the
-    second: started_ms is the end of that second, never early. promoted: it was a replica before,
-    nobody knows until when.
-    """
+    """A server by its INFO. now_ms, started_ms: epoch milliseconds on its own clock; its start is
+    known to the second, and started_ms is the end of that second. promoted: it was a replica
+    before, nobody knows until when."""
 
     name: str
     version: str
@@ -57,10 +51,9 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class Store:
-    """A connection that is made on first use and made anew after it broke.
+    """A connection that is made on first use, and again after it broke; not thread safe.
 
-    Not thread safe: one per loop. `generation` counts the connections: whoever knows something
-    about the server behind one must ask again when it has changed.
+    `generation` counts the connections: what is known of the server holds for one of them.
     """
 
     def __init__(
@@ -83,8 +76,8 @@ class Store:
         self._at = Place("", 0), url
 
     def server_url(self) -> str:
-        """The plain URL of the server, where the URL only leads to it. Errors: RedisUnreachable,
-        but for a plain server, which is not asked."""
+        """The plain URL of the server that the URL leads to. Errors: RedisUnreachable, except for
+        a plain URL, whose server is not asked."""
         if self._finder is not None:
             with self._guarded():
                 self._connected()
@@ -174,11 +167,11 @@ class Store:
         return [reply for _, reply in sorted(self.calls(name, commands), key=_place)]
 
     def calls(self, name: str, commands: Iterable[Command]) -> Iterator[tuple[int, Any]]:
-        """The replies to many calls of one script, each with the place of its call, as they come.
+        """The replies to many calls of one script, each with the place of its call, as they come:
+        the server works while the next calls are put together.
 
-        The server carries out the first calls while the next are still being put together and
-        the replies to the last are looked at. A server that does not know the script (restarted,
-        flushed) is taught it and asked again: such a call did nothing. Errors as in batch.
+        A server that does not know the script (restarted, flushed) is taught it and asked again:
+        such a call did nothing. Errors as in batch.
         """
         unknown: list[tuple[int, Command]] = []
         ahead: deque[list[tuple[int, Command]]] = deque()
@@ -228,10 +221,8 @@ class Store:
     def scan_pages(
         self, pattern: str, count: int = SCAN_COUNT, cursor: bytes = b"0"
     ) -> Iterator[tuple[list[bytes], bytes]]:
-        """The same by the page, each with the cursor of the next, which is b"0" after the last.
-
-        count: keys that a page looks at. Whoever has enough, or no more time, stops asking.
-        """
+        """The same by the page, each with the cursor of the next, which is b"0" after the last;
+        count: keys that a page looks at."""
         return self._pages(("SCAN",), ("MATCH", pattern, "COUNT", count), cursor)
 
     def index_pages(self, key: str, count: int = SCAN_COUNT) -> Iterator[list[bytes]]:
@@ -262,11 +253,8 @@ class Store:
         return found
 
     def confirm(self) -> None:
-        """Is this still the primary, where Sentinel may have made another one: an isolated one
-        does not know, and takes writes that will be lost.
-
-        Costs a plain server nothing. Errors: RedisUnreachable where there is another by now.
-        """
+        """Checks that Sentinel has made no other server the primary: an isolated one does not know,
+        and takes writes that will be lost. Errors: RedisUnreachable where it has."""
         if self._finder is None or self._client is None:
             return
         now = self._finder.moved(self._at[0])
@@ -277,7 +265,7 @@ class Store:
             )
 
     def silent_nodes(self) -> list[str] | None:
-        """What is wrong with those of whom the primary is asked; None for a plain server."""
+        """What is wrong with the nodes that name the primary; None for a plain server."""
         return None if self._finder is None else self._finder.troubles(self._at[0])
 
     def _raised(self, reply: Any) -> Any:
@@ -302,8 +290,7 @@ class Store:
         )
 
     def _primary(self, place: Place) -> redis.Redis:
-        """A client to a server that says itself that it is one. Errors: RedisUnreachable,
-        WireError."""
+        """A client to a server whose role is primary. Errors: RedisUnreachable, WireError."""
         assert self._finder is not None
         url = self._finder.url(place)
         with translated(url):
@@ -337,7 +324,7 @@ class Store:
 
 
 def server_of(info: Any, now_ms: int) -> Server:
-    """The same from a reply to INFO and the server's clock."""
+    """The server from its reply to INFO and its clock."""
     found = dict(line.split(":", 1) for line in text(info).splitlines() if ":" in line)
     name = "valkey" if "valkey_version" in found else "redis"
     return Server(

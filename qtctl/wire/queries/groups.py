@@ -24,8 +24,8 @@ CONSUMERS = 1_000
 
 
 class StreamState(msgspec.Struct, frozen=True):
-    """A stream. problem: why it can't be looked at (it is no stream, no permission), else "".
-    first_ms, last_ms: when its oldest and newest entry were added, None where it is empty."""
+    """A stream. first_ms, last_ms: when its oldest and newest entry were added, None where it is
+    empty; problem: why it can't be read, else ""."""
 
     name: str
     length: int = 0
@@ -36,10 +36,9 @@ class StreamState(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """A consumer group. lag: None is unknown, as Redis says; behind: entries after its place, None
-    where there are more than COUNTED; oldest_behind_ms: when the first of them was added;
-    stuck: pending entries that nobody has touched for a minute (at least so many), and for how long
-    the one that was given first."""
+    """A consumer group. lag: None is unknown; behind: entries after its place, None for more than
+    COUNTED; oldest_behind_ms: when the first of them was added; stuck: pending entries that nobody
+    has touched for a minute (at least so many), stuck_sec: the longest."""
 
     name: str
     pending: int

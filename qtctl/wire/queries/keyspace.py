@@ -1,8 +1,5 @@
-"""What `qtctl doctor` reads that nobody else asks for: what the server says of itself, which keys
-there really are (whatever an index says), and permits as they lie there.
-
-Bounded and cheap: one SCAN over the whole, never KEYS; everything else in batches.
-"""
+"""What only `qtctl doctor` reads: INFO, which keys there really are (whatever an index says), and
+permits as they are stored. Bounded: one SCAN over all keys, everything else in batches."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -17,11 +17,8 @@ from qtctl.wire.schema.records import text
 
 
 class StoredPermit(msgspec.Struct, frozen=True):
-    """A permit that nobody has taken yet.
-
-    fields is None where what lies there is no permit; ttl_sec is None where it has no lifetime
-    (it should have one).
-    """
+    """A permit that nobody has taken yet. fields is None where what is stored is no permit; ttl_sec
+    is None where it has no lifetime (it should)."""
 
     plan_id: str
     ttl_sec: float | None
@@ -55,10 +52,8 @@ def time_left(store: Store, plan_ids: Sequence[str]) -> dict[str, PermitExpiry]:
 
 
 def listed(store: Store) -> list[StoredPermit]:
-    """All permits of the governors' index that are still there, the next to expire first.
-
-    Never one of another system, whatever the index says.
-    """
+    """All permits of the governors' index that are still there, the next to expire first; never one
+    of another system."""
     ids = [text(member) for member in store.run("ZRANGE", store.keys.permits, 0, -1)]
     return _held(store, [id_ for id_ in ids if plan_id_problem(id_) is None])
 

@@ -1,7 +1,7 @@
-"""All that one screen about the two loops needs: read at once, and read again for what is new only.
+"""All that one screen about the two loops needs; read again, only what is new is read.
 
-Nothing is scanned but the names of the service records, and those rarely where the keyspace is
-large; streams are read back over a bounded window.
+Only the names of the service records are scanned for, rarely where the keyspace is large; streams
+are read back over a bounded window.
 """
 
 from collections import Counter, deque
@@ -30,9 +30,9 @@ _Event = tuple[float, str, str]
 """Of an entry of a stream: its time (epoch seconds), its event and reason ("" for none)."""
 
 RATE_SEC = 300.0
-"""Plans per minute are the average of so long."""
+"""The time over which plans per minute are averaged."""
 MOST_EVENTS = 10_000
-"""Of each stream so many entries are looked at, the newest."""
+"""The newest entries of each stream that are looked at."""
 REST_TIMES = 20
 """New service records are looked for again after so many times what the last SCAN took."""
 
@@ -44,9 +44,8 @@ class KillKeys(msgspec.Struct, frozen=True):
 
 
 class RecentVerdicts(msgspec.Struct, frozen=True):
-    """What the events say. since: from when on (epoch seconds); cut: a cap left out older ones.
-    per_minute: plans decided a minute, over the last five; blocks: reason to count, the most
-    frequent first."""
+    """Verdicts in the events since a time (epoch seconds); cut: a cap left out older ones.
+    per_minute: over the last five; blocks: reason to count, the most frequent first."""
 
     since: float
     cut: bool
@@ -57,11 +56,10 @@ class RecentVerdicts(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """now: the server's clock, epoch seconds. server_url: of the one server that answers, where the
-    URL only leads to it too. server: None where this user may not ask (INFO).
-    group: the governors' own, None where it is not there. plans_per_minute: entries on the plan
-    stream, over the last five minutes (or as far back as MOST_EVENTS go).
-    problems: what could not be read, and why, by `group`, `permits`, `plans` or `events`."""
+    """now: the server's clock, epoch seconds. server_url: of the one server that answers; server:
+    None where this user may not ask (INFO). group: the governors' own, None where it is missing.
+    plans_per_minute: on the plan stream, over the last five minutes or as far back as MOST_EVENTS
+    go. problems: why `group`, `permits`, `plans` or `events` could not be read."""
 
     now: float
     server_url: str
@@ -76,8 +74,8 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Watch:
-    """How everything stands, asked once or again and again. A connection made anew starts it
-    afresh: another server may answer."""
+    """How everything stands, asked once or repeatedly; a new connection starts it afresh, since
+    another server may answer."""
 
     def __init__(self, store: Store, settings: Settings, since_sec: float) -> None:
         self._store = store
@@ -123,7 +121,7 @@ class Watch:
         self._events = _Recent(keys.events, self._since_sec)
 
     def _part(self, name: str, read: Callable[[], T], otherwise: T) -> T:
-        """One part of it; what can't be read is a problem of its own and costs no other part."""
+        """One part; where it can't be read, that is noted and costs no other part."""
         try:
             return read()
         except WireError as problem:

@@ -16,10 +16,8 @@ PAGE = 500
 
 
 class StreamEntry(msgspec.Struct, frozen=True):
-    """An entry as a person sees it: a bad byte is a visible escape.
-
-    raw: name, value, name, value, … to the byte; empty where only the fields are known.
-    """
+    """An entry with its fields as text (a bad byte is a visible escape); raw: name, value, … to the
+    byte, empty where only the fields are known."""
 
     id: str
     fields: dict[str, str]

@@ -29,12 +29,12 @@ class CommitRequest(msgspec.Struct, frozen=True):
 
 
 def _exact(value: float | None) -> str:
-    """A fact that a gate compares: all its digits, or an explanation could contradict a verdict."""
+    """A fact that a gate compares, with all its digits."""
     return "" if value is None else repr(value)
 
 
 def _compact(text: str) -> str:
-    """A number of hundreds of digits is as good as unknown: nothing is judged by these."""
+    """Empty for a number of hundreds of digits: no gate compares these."""
     return text if len(text) <= MAX_STORED_BYTES else ""
 
 
@@ -136,11 +136,11 @@ def facts_of(record: Mapping[str, str]) -> Facts:
 
 
 def unrecorded(record: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """The facts that a record should hold and does not, by the limit that they are compared with;
-    those of the gates without a limit that may be off under "". Empty for a record that is whole.
+    """The facts that a record should hold and does not, by the limit that they are compared with,
+    or "" for gates that have none or are never off.
 
-    An empty field is a fact (the plan had none); one that is not there, or that is no number, is
-    not: `facts_of` would take it for the same.
+    An empty field is a fact (the plan had none); a missing one, or one that is no number, is not,
+    though `facts_of` takes it for the same.
     """
     lacking = [name for name in _OF_EVERY_PLAN if not _holds(record, name)]
     found = {"": lacking}

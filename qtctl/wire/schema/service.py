@@ -53,13 +53,12 @@ class ServiceRecord(msgspec.Struct, frozen=True):
         return max(0.0, now - self.last_pass_at)
 
     def is_late(self, now: float) -> bool:
-        """True while its last pass is older than it may be: it hangs, was killed, or its host is
-        gone."""
+        """True while its last pass is older than it may be."""
         return self.age_sec(now) > self.late_after_sec
 
 
 def record_of(service: str, name: str, fields: dict[str, str]) -> ServiceRecord:
-    """The record from its fields in Redis; what can't be read in them counts as missing."""
+    """The record from its fields in Redis; an unreadable field counts as missing."""
     try:
         settings = msgspec.json.decode(fields.get("settings", "{}"), type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError):
