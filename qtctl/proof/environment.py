@@ -12,7 +12,7 @@ from qtctl.errors import QtctlError
 from qtctl.proof.scenarios import SERVICE_OF
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import temporary
-from qtctl.wire.private_server.serving import serve
+from qtctl.wire.private_server.serving import serve, uninterrupted
 from qtctl.wire.queries.services import running
 from qtctl.wire.schema.keys import Keys
 from qtctl.wire.schema.service import ServiceRecord
@@ -65,10 +65,11 @@ class Sandbox(Environment):
 
     def ready(self) -> None:
         """Start the services."""
-        self._process = serve(
-            self._what, self.store.url, ("logging.format=plain",), self._environ,
-            options=self._options, output=self._output,
-        )  # fmt: skip
+        with uninterrupted():
+            self._process = serve(
+                self._what, self.store.url, ("logging.format=plain",), self._environ,
+                options=self._options, output=self._output,
+            )  # fmt: skip
 
     def trouble(self, step: str) -> str | None:
         """The process ended: with its last line of output."""

@@ -99,13 +99,16 @@ def _running(hosted: "Sequence[Service]") -> Iterator[None]:
     from qtctl.supervisor.run import Supervisor
 
     supervisor = Supervisor(hosted)
-    thread = threading.Thread(target=supervisor.run, name="supervisor")
-    thread.start()
+    # A daemon, started within the try: an interrupt at any point here must not leave a thread that
+    # the interpreter would wait for.
+    thread = threading.Thread(target=supervisor.run, name="supervisor", daemon=True)
     try:
+        thread.start()
         yield
     finally:
         supervisor.stop()
-        thread.join()
+        if thread.is_alive():
+            thread.join()
 
 
 def _until(done: Any, problem: str) -> None:

@@ -1,9 +1,12 @@
 """`qtctl serve` as a process of its own, for proofs and benches."""
 
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from typing import IO
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Any
 
 PORTS = ("allocation.metrics_port=0", "governor.metrics_port=0")
 """Free ports, whatever else runs on this machine."""
@@ -31,3 +34,25 @@ def serve(
         env=dict(environ),
         start_new_session=True,
     )
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Holds back what SIGINT and SIGTERM raise until the block is done.
+
+    An interrupt between the start of a process and the note of who it is would leave it running.
+    The handlers are swapped, not the signal mask: a child would inherit that.
+    """
+    came: list[int] = []
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(number)):
+                before[number] = signal.signal(number, lambda it, _: came.append(it))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            before[number](number, None)
