@@ -52,7 +52,7 @@ def uninterrupted() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for number in came[:1]:
-            before[number](number, None)
+        for held, handler in before.items():
+            signal.signal(held, handler)
+        for first in came[:1]:
+            before[first](first, None)
