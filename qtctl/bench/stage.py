@@ -41,10 +41,8 @@ class Stage(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def stage(url: str | None) -> Iterator[Stage]:
-    """A private server for the length of a `with`, or the one named.
-
-    Errors: RefusedError where that holds any key of ours, UsageError where it is not one server.
-    """
+    """A private server for the length of a `with`, or the one named. Errors: RefusedError where
+    that holds any key of ours, UsageError where it is not one server."""
     if url is None:
         with temporary() as server, contextlib.closing(connect(server.url)) as store:
             yield Stage(server.url, server.directory, True, store)

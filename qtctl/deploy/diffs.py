@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from qtctl.deploy.host import State
 from qtctl.settings.urls import MASK, mask_url
@@ -30,21 +30,16 @@ def unified(path: str, before: State, after: State, known: Collection[str] = ())
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     lines: list[str] = []
     for group in matcher.get_grouped_opcodes(_CONTEXT):
-        lines.append(_hunk(group))
+        (_, a1, _, b1, _), (_, _, a2, _, b2) = group[0], group[-1]
+        lines.append(f"@@ -{_range(a1, a2)} +{_range(b1, b2)} @@")
         for tag, a1, a2, b1, b2 in group:
             if tag == "equal":
                 lines += [f" {line}" for line in shown_old[a1:a2]]
                 continue
             lines += [f"-{line}" for line in shown_old[a1:a2]]
             lines += [f"+{line}" for line in shown_new[b1:b2]]
-    if not lines:
-        return []
-    absent = "/dev/null"
-    return [
-        f"--- {absent if before.kind == 'absent' else path}",
-        f"+++ {absent if after.kind == 'absent' else path}",
-        *lines,
-    ]
+    names = ("/dev/null" if state.kind == "absent" else path for state in (before, after))
+    return [*map(" ".join, zip(("---", "+++"), names, strict=True)), *lines] if lines else []
 
 
 def masked(lines: Sequence[str], known: Collection[str] = ()) -> list[str]:
@@ -60,22 +55,16 @@ def masked(lines: Sequence[str], known: Collection[str] = ()) -> list[str]:
             shown.append(MASK)
             until = _still_open(line, until)
             continue
+        secrets = [found for found in _SECRET.finditer(line) if not _HARMLESS.search(found[1])]
         if line in known:
             shown.append(escape(line))
-            continue
-        secret = next(_secrets(line), None)
-        if secret is None:
+        elif secrets and not _LOAD.match(line):  # that names a credential, and where its file is
+            end = secrets[0].end()
+            shown.append(escape(line[:end]) + MASK)
+            until = _opened(line[end:])
+        else:
             shown.append(escape(_URL.sub(lambda url: mask_url(url[0]), line)))
-            continue
-        shown.append(escape(line[: secret.end()]) + MASK)
-        until = _opened(line[secret.end() :])
     return shown
-
-
-def _secrets(line: str) -> Iterator["re.Match[str]"]:
-    if _LOAD.match(line):  # the name of a credential, and where its file is
-        return iter(())
-    return (found for found in _SECRET.finditer(line) if not _HARMLESS.search(found[1]))
 
 
 def _opened(value: str) -> str:
@@ -102,11 +91,6 @@ def _text(state: State) -> list[str]:
     if lines[-1] == "":
         return lines[:-1]
     return [*lines[:-1], f"{lines[-1]} (no line break at the end)"]
-
-
-def _hunk(group: Sequence[tuple[str, int, int, int, int]]) -> str:
-    first, last = group[0], group[-1]
-    return f"@@ -{_range(first[1], last[2])} +{_range(first[3], last[4])} @@"
 
 
 def _range(start: int, stop: int) -> str:

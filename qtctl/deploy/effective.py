@@ -75,10 +75,8 @@ def effective(view: View, packaged: Mapping[str, str]) -> dict[str, Loaded]:
 
 
 def of_unit(view: View, unit: str, packaged: Mapping[str, str]) -> Loaded:
-    """What a unit runs by; `packaged` has its text where it is not installed.
-
-    Errors: ConfigError.
-    """
+    """What a unit runs by; `packaged` has its text where it is not installed. Errors:
+    ConfigError."""
     text = view.text(units.path_of(unit))
     texts = [packaged[unit] if text is None else text]
     texts += [view.text(path) or "" for path in units.dropins(unit, view.names)]

@@ -17,11 +17,8 @@ _NEW_SUFFIX = ".qtctl-new"
 
 @dataclass(frozen=True)
 class State:
-    """What is at a path: `absent`, `file` (with content) or `link` (with target).
-
-    owner is (uid, gid), None where that is to be whoever writes; mtime_ns None where it is to be
-    now.
-    """
+    """What is at a path: `absent`, `file` (with content) or `link` (with target). owner is (uid,
+    gid), None where that is to be whoever writes; mtime_ns None where it is to be now."""
 
     kind: str = "absent"
     content: bytes = b""
@@ -89,10 +86,7 @@ class Host:
         return State("file", content, mode=mode, owner=owner, mtime_ns=found.st_mtime_ns)
 
     def write(self, path: str, wanted: State) -> None:
-        """Replace what is there, atomically and on disk.
-
-        Errors: OSError.
-        """
+        """Replace what is there, atomically and on disk. Errors: OSError."""
         place = self.place(path)
         new = place.with_name(f".{place.name}{_NEW_SUFFIX}")
         with contextlib.suppress(FileNotFoundError):

@@ -15,7 +15,7 @@ UP, DOWN, MORE, FEWER = "up", "down", "more", "fewer"
 
 @dataclass(frozen=True)
 class Limit:
-    """A setting that limits risk. zero_is_off: 0 is the loosest of all."""
+    """A setting that limits risk. zero_is_off: 0 is the loosest value."""
 
     path: str
     riskier: str
@@ -28,7 +28,7 @@ class Limit:
         return key if sum(path.endswith(f".{key}") for path in by_path()) == 1 else self.path
 
     def loosened(self, before: Any, after: Any) -> bool:
-        """Would the change raise risk?"""
+        """True if the change raises risk."""
         if self.riskier == MORE:
             return bool(set(after) - set(before))
         if self.riskier == FEWER:
@@ -37,12 +37,12 @@ class Limit:
             return bool(before) and not after
         return bool(after > before if self.riskier == UP else after < before)
 
-    def told(self, value: Any) -> str:
+    def shows(self, value: Any) -> str:
         """A value in a line for people: `30`, `0 (off)`, `kill,governor:halt`."""
         if isinstance(value, list):
             return ",".join(value) or "none"
         if isinstance(value, bool):
-            return str(value).lower()
+            return plain(value)
         return f"{value:.10g}" + (" (off)" if self.zero_is_off and not value else "")
 
 
@@ -113,11 +113,11 @@ def risks(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Risk]
             continue
         was, will_be = before[limit.path], after[limit.path]
         if limit.loosened(was, will_be):
-            yield Risk(limit.shown, limit.told(was), limit.told(will_be))
+            yield Risk(limit.shown, limit.shows(was), limit.shows(will_be))
 
 
 def changed(before: ByService, after: ByService) -> Iterator[str]:
-    """Every setting that a service would have otherwise: `redis.url A → B (governor)`."""
+    """Every setting that changes for a service: `redis.url A → B (governor)`."""
     found: dict[str, list[str]] = {}
     for service in before:
         for field in fields():

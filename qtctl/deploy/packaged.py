@@ -43,44 +43,38 @@ def lines() -> frozenset[str]:
 
 
 def program(*, staged: bool = False) -> Path:
-    """The qtctl of this installation, which is what the services will run.
-
-    Errors: RefusedError where there is none, or the services could not see it; a staged copy is not
-    checked for that.
-    """
+    """The qtctl of this installation, which is what the services will run. Errors: RefusedError
+    where there is none, or the services could not see it; a staged copy is not checked for that."""
     path = Path(sys.prefix) / "bin" / "qtctl"
     if not path.is_file():
         raise RefusedError(f"{path} does not exist: install qtctl with pip into {sys.prefix}")
     for needed in _needed():
-        if not staged and any(_below(needed, hidden) for hidden in HIDDEN):
-            raise RefusedError(
-                f"qtctl runs from {needed}, and a service has a /tmp of its own: install it "
-                "elsewhere (python3 -m venv /opt/qtctl)"
-            )
+        elsewhere = "install it elsewhere (python3 -m venv /opt/qtctl)"
+        if not staged and any(needed.is_relative_to(hidden) for hidden in HIDDEN):
+            what = f"qtctl runs from {needed}, and a service has a /tmp of its own"
+            raise RefusedError(f"{what}: {elsewhere}")
         if _UNUSABLE & set(str(needed)):
-            raise RefusedError(
-                f"qtctl runs from {str(needed)!r}, which a unit file can't name: install it "
-                "elsewhere (python3 -m venv /opt/qtctl)"
-            )
+            what = f"qtctl runs from {str(needed)!r}, which a unit file can't name"
+            raise RefusedError(f"{what}: {elsewhere}")
     return path
 
 
 def owner_warning() -> str | None:
     """What root should know before it runs a program that somebody else can change."""
     path = program(staged=True).resolve()
+    owner = path.stat().st_uid
+    if owner == 0:
+        return None
     try:
-        owner = path.stat().st_uid
         name = pwd.getpwuid(owner).pw_name
     except KeyError:
         name = str(owner)
-    if owner == 0:
-        return None
     return f"{path} belongs to {name}, who can thus change what root and the services run"
 
 
 def home_dropin() -> str | None:
     """What opens qtctl's own folders to the services, where they are below /home; else None."""
-    opened = [path for path in _needed() if any(_below(path, home) for home in _HOMES)]
+    opened = [path for path in _needed() if any(map(path.is_relative_to, _HOMES))]
     if not opened:
         return None
     lines = "".join(f"BindReadOnlyPaths={path}\n" for path in opened)
@@ -95,10 +89,4 @@ def _needed() -> list[Path]:
     """The folders that a service must read to run this qtctl, none inside another."""
     package = Path(qtctl.__file__).parent
     found = {Path(each).resolve() for each in (sys.prefix, sys.base_prefix, package)}
-    return sorted(
-        each for each in found if not any(other != each and _below(each, other) for other in found)
-    )
-
-
-def _below(path: Path, folder: Path | str) -> bool:
-    return path.is_relative_to(folder)
+    return sorted(each for each in found if found.isdisjoint(each.parents))

@@ -68,11 +68,8 @@ class Plan:
 def deploy(
     host: Host, systemd: Systemctl | None, choices: Choices, records: Sequence[Record]
 ) -> Plan:
-    """The plan for installing this version. systemd is None in a staging folder.
-
-    Errors: RefusedError for an obstacle; ConfigError for settings with which a service would not
-    start.
-    """
+    """The plan for installing this version. systemd is None in a staging folder. Errors:
+    RefusedError for an obstacle; ConfigError for settings with which a service would not start."""
     now = View(host, {})
     layout = choices.layout or ("together" if now.enabled() == [units.SINGLE] else "separate")
     wanted, kept = _wanted(host, now, choices)
@@ -150,10 +147,8 @@ def _wanted(host: Host, now: View, choices: Choices) -> tuple[dict[str, State], 
 
 
 def _config(choices: Choices) -> Iterable[tuple[str, bytes, bool]]:
-    """Path, content, and whether it replaces what is there, of each file of settings.
-
-    Errors: UsageError where the folder that was named has none of them.
-    """
+    """Path, content, and whether it replaces what is there, of each file of settings. Errors:
+    UsageError where the folder that was named has none of them."""
     ours = packaged.folder("etc")
     given = choices.settings
     if given is not None and not any((given / name).is_file() for name in packaged.CONFIG_FILES):
@@ -258,10 +253,8 @@ def _target(records: Sequence[Record], id: str | None) -> Record:
 
 
 def _owner(host: Host, user: str, group: str) -> Owner:
-    """The uid and gid to set; None in a staging folder.
-
-    Errors: RefusedError where the user of the services does not exist.
-    """
+    """The uid and gid to set; None in a staging folder. Errors: RefusedError where the user of the
+    services does not exist."""
     if not host.live:
         return None
     try:

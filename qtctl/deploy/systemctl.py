@@ -71,10 +71,8 @@ class Systemctl:
         return self._run("stop", unit)
 
     def restart(self, unit: str, wait_sec: float) -> str:
-        """Start it again and wait this long until it is ready; its status then, for people.
-
-        Errors: QtctlError with its status where it does not become ready.
-        """
+        """Start it again and wait this long until it is ready; its status then, for people. Errors:
+        QtctlError with its status where it does not become ready."""
         # Earlier tries must not count: neither a start limit nor a failure.
         self._run("reset-failed", unit, may_fail=True)
         before = self.status(unit)

@@ -28,11 +28,8 @@ def path_of(unit: str) -> str:
 
 @dataclass
 class Sources:
-    """Where a service takes its settings from, by its unit.
-
-    files: EnvironmentFiles in order, each with whether it may be missing. options: what stands on
-    the command line, under the names of `settings.load`.
-    """
+    """Where a service takes its settings from, by its unit. files: EnvironmentFiles in order, each
+    with whether it may be missing. The rest are options, named as in `settings.load`."""
 
     variables: dict[str, str] = field(default_factory=dict)
     files: list[tuple[str, bool]] = field(default_factory=list)
@@ -49,7 +46,8 @@ def sources(texts: Iterable[str]) -> Sources:
         if key == "Environment":
             found.variables = {**found.variables, **_variables(value)} if value else {}
         elif key == "EnvironmentFile":
-            found.files = [*found.files, _file(value)] if value else []
+            file = (value.removeprefix("-"), value.startswith("-"))
+            found.files = [*found.files, file] if value else []
         elif key == "ExecStart":
             command = value
     _read_command(found, _words(command))
@@ -101,10 +99,6 @@ def _words(text: str) -> list[str]:
 def _variables(value: str) -> dict[str, str]:
     pairs = (word.partition("=") for word in _words(value))
     return {name: text for name, equals, text in pairs if equals}
-
-
-def _file(value: str) -> tuple[str, bool]:
-    return value.removeprefix("-"), value.startswith("-")
 
 
 def _read_command(found: Sources, words: Sequence[str]) -> None:

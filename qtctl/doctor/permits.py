@@ -87,10 +87,8 @@ def decisions(inspection: Inspection) -> Findings:
 
 
 def contradiction(fields: Mapping[str, Any], rules: DownsizeRules) -> str:
-    """What in a permit's hint the formulas do not give, in words; "" for nothing. Pure.
-
-    The score is known to four decimals: what lies between its neighbours counts as given.
-    """
+    """What in a permit's hint the formulas do not give, in words; "" for nothing. Pure. The score
+    is known to four decimals: what lies between its neighbours counts as given."""
     lacking = [field.name for field in HINT if field.name not in fields]
     if lacking:
         return f"lacks {', '.join(lacking)}"

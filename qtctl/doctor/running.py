@@ -24,9 +24,7 @@ class Report(msgspec.Struct, frozen=True):
 
 def examine(inspection: Inspection, away: str = "", checks: Sequence[Check] = CHECKS) -> Report:
     """Every check that can be carried out; away: why there is no Redis to ask, where there is none.
-
-    Never raises: what goes wrong in a check is reported as its finding.
-    """
+    Never raises: what goes wrong in a check is reported as its finding."""
     found: list[Finding] = []
     for check in checks:
         if check.redis and away:

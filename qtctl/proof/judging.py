@@ -53,10 +53,8 @@ def proposal(store: Store, subject: Subject, entry: Mapping[str, str] | None) ->
 
 
 def permit(store: Store, subject: Subject) -> tuple[list[Check], str] | None:
-    """The checks on a permit and a note, None while there is neither permit nor decision.
-
-    While trading is halted there is no permit; the hint is in the decision and is checked there.
-    """
+    """The checks on a permit and a note, None while there is neither permit nor decision. While
+    trading is halted there is no permit; the hint is in the decision and is checked there."""
     key = store.keys.at(PERMIT, subject.plan_id)
     # The decision first: once it exists, so does the permit, unless somebody took it. The other way
     # round a permit that arrives in between would be missed.
@@ -181,9 +179,7 @@ def _no_new_errors(
 
 def explained(scenario: Scenario, settings: Mapping[str, tuple[Any, str]]) -> list[Check]:
     """The settings that a failure may follow from: those that differ from the values it assumes.
-
-    settings: section.key to its value in force and where that comes from.
-    """
+    settings: section.key to its value in force and where that comes from."""
     in_force = {name: settings[name] for name in scenario.rests_on if name in settings}
     return [
         Check(f"setting {name}", f"{assumed:g} (assumed)", f"{value:g} ({origin})", False)

@@ -47,10 +47,8 @@ class Run:
         self._applied: dict[str, str] = {}
 
     def __call__(self) -> Report:
-        """Runs it all; nothing is left behind, whatever happens.
-
-        Errors: RedisUnreachable where Redis is away from the start, or stays away at the end.
-        """
+        """Runs it all; nothing is left behind, whatever happens. Errors: RedisUnreachable where
+        Redis is away from the start, or stays away at the end."""
         self._begun = clock.monotonic()
         try:
             # Asked once: Redis may go away meanwhile, and that must not end the run.

@@ -27,12 +27,9 @@ _SHOWN_CHARS = 100
 
 
 class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One setting.
-
-    type: `number`, `integer`, `boolean`, `text` or `list`. range: the allowed values in words (`0
-    to 1`, `json or hash`), empty where the whole type is allowed. variable: its new name in the
-    environment; env: the old ones. annotation: its type with all its limits, for msgspec.
-    """
+    """One setting. type: `number`, `integer`, `boolean`, `text` or `list`. range: what is allowed
+    of it, in words (`0 to 1`), empty for all. variable: its new name in the environment; env: the
+    old ones. annotation: its type with all its limits, for msgspec."""
 
     section: str
     key: str
@@ -148,10 +145,8 @@ def from_text(field: FieldInfo, text: str) -> Any:
 
 
 def checked(field: FieldInfo, value: Any, origin: str, text: str | None = None) -> Any:
-    """The value in the setting's own type. text: how it was written, for the error.
-
-    Errors: ConfigError naming the setting, the origin, the value and what was expected.
-    """
+    """The value in the setting's own type. text: how it was written, for the error. Errors:
+    ConfigError naming the setting, the origin, the value and what was expected."""
     wrong = refuse(field, value if text is None else text, origin)
     try:
         fits = msgspec.convert(value, field.annotation)

@@ -66,10 +66,8 @@ _PIECE = re.compile(
 
 
 class Variables:
-    """The variables of a process or of a file; where: `environment` or `file …`.
-
-    Collects one warning for each variable with a trailing comment.
-    """
+    """The variables of a process or of a file; where: `environment` or `file …`. Collects one
+    warning for each variable with a trailing comment."""
 
     def __init__(self, values: Mapping[str, str], where: str = "environment") -> None:
         self.values = values
@@ -135,9 +133,7 @@ def refuse_one_port_for_two(variables: Variables) -> None:
 
 def redis_claims(variables: Variables, base: str) -> Iterator[Claim]:
     """REDIS_HOST, REDIS_PORT and REDIS_DB put into a URL, which has come from a weaker source.
-
-    Errors: ConfigError, also where the URL has no such parts.
-    """
+    Errors: ConfigError, also where the URL has no such parts."""
     names = [name for name in REDIS_PARTS if name in variables.values]
     if not names:
         return

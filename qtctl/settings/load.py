@@ -23,13 +23,12 @@ DEFAULT = "default"
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
-    """The settings in force, and how they came about.
+    """The settings in force, and where each comes from.
 
     origins: for every setting (`allocation.min_conf`) `default`, `file …`, `environment …`,
-    `--set` or `--redis-url`. overruled: (origin, value as text without a password) of what a
-    stronger source has overruled, weakest first; only settings where there is any. file: the TOML
-    file that was read. explicit_url: the URL came from --redis-url or --set. password: where the
-    password is if it is not in the URL.
+    `--set` or `--redis-url`. overruled: (origin, value without a password) of weaker sources,
+    weakest first, where there are any. file: the TOML file that was read. explicit_url: the URL
+    came from a flag. password: where the password is if it is not in the URL.
     """
 
     settings: Settings
@@ -111,17 +110,16 @@ def resolve(
 
 def _file(config: Path | None, variables: Variables) -> tuple[Path | None, str]:
     """The TOML file to use and its text; None where there is none."""
-    named = config
-    if named is None and environment.CONFIG in variables.values:
-        text = variables.text(environment.CONFIG)
-        named = Path(text) if text else None
-    path = named or sources.DEFAULT_FILE
+    by = "--config"
+    if config is None and variables.values.get(environment.CONFIG):
+        by, text = environment.CONFIG, variables.text(environment.CONFIG)
+        config = Path(text) if text else None
+    path = config or sources.DEFAULT_FILE
     try:
         return path, read_text(path)
     except FileNotFoundError as problem:
-        if named is None:
+        if config is None:
             return None, ""
-        by = "--config" if config is not None else environment.CONFIG
         raise ConfigError(f"file {path} ({by}) does not exist") from problem
 
 

@@ -22,10 +22,7 @@ _FILE = "redis.password_file"
 
 
 class Secret:
-    """A password stored elsewhere; origin says where, in words.
-
-    It is read again for each connection, so a changed file takes effect at the next one.
-    """
+    """A password stored elsewhere (origin), read again for each connection."""
 
     def __init__(self, origin: str, read: Callable[[], str]) -> None:
         self.origin = origin
@@ -37,10 +34,8 @@ class Secret:
 
 
 def find(redis: Redis, origins: Mapping[str, str], environ: Mapping[str, str]) -> Secret | None:
-    """The password to use if the URL has none of its own; None where there is none.
-
-    Reads no file; it only checks whether systemd's exists.
-    """
+    """The password to use if the URL has none of its own; None where there is none. No file is
+    read: it only looks whether systemd's exists."""
     if has_password(redis.url):
         return None
     by_file = _of_file(redis.password_file, f"{_FILE}, {origins[_FILE]}")
@@ -49,7 +44,9 @@ def find(redis: Redis, origins: Mapping[str, str], environ: Mapping[str, str]) -
     text = environ.get(PASSWORD, "")
     if text:
         return Secret(f"environment {PASSWORD}", lambda: text)
-    return by_file or _of_systemd(environ)
+    folder = environ.get(CREDENTIALS, "")
+    path = Path(folder) / CREDENTIAL
+    return by_file or (_of_file(str(path), f"${CREDENTIALS}") if folder and path.exists() else None)
 
 
 def unused(redis: Redis, origins: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
@@ -69,14 +66,6 @@ def _of_file(name: str, why: str) -> Secret | None:
         return None
     path = Path(name)
     return Secret(f"file {path} ({why})", lambda: _read(path, why))
-
-
-def _of_systemd(environ: Mapping[str, str]) -> Secret | None:
-    directory = environ.get(CREDENTIALS, "")
-    if not directory:
-        return None
-    path = Path(directory) / CREDENTIAL
-    return _of_file(str(path), f"${CREDENTIALS}") if path.exists() else None
 
 
 def _read(path: Path, why: str) -> str:

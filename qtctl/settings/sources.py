@@ -77,9 +77,7 @@ def toml_claims(content: Mapping[str, Any], origin: str) -> Iterator[Claim]:
 
 def set_claims(sets: Iterable[str]) -> Iterator[Claim]:
     """The claims of `--set SECTION.KEY=VALUE`: TOML where it parses and fits, else plain text.
-
-    Errors: ConfigError.
-    """
+    Errors: ConfigError."""
     for assignment in sets:
         path, equals, text = assignment.partition("=")
         path = path.strip()

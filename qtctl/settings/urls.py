@@ -25,15 +25,15 @@ _USER = re.compile(r"[\w.%~+-]*")
 _SECRET = re.compile(r"pass|pw|secret|token|auth|cred", re.IGNORECASE)
 _PORT_6379 = re.compile(r":6379(?=[,/?#]|$)")
 _HOST_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^:\[\]]*)(?::[0-9]*)?")
+_QUOTED = "in a password, / ? # @ : are %2F %3F %23 %40 %3A"
 _DB = re.compile(r"(/[0-9]*)?")
 
 
 def mask_url(url: str) -> str:
     """A URL with `***` for its password: `redis://user:***@host:6379/0`.
 
-    Works on any text. In an invalid URL it hides too much rather than too little: everything before
-    the last `@` counts as a login; a name without a password may be a password without a name; and
-    so may a port that is not a number.
+    In any other text it hides too much rather than too little: all before the last `@` is a login;
+    a name without a password, and a port that is not a number, may be a password.
     """
     head, login, place = _split(url)
     if not login:
@@ -42,10 +42,7 @@ def mask_url(url: str) -> str:
 
 
 def display_url(url: str) -> str:
-    """A URL for people: `redis://prod-1/0`, `redis://user@prod-1/0`.
-
-    As mask_url, but without the masked password and the default port.
-    """
+    """A URL for people, without password and default port: `redis://user@prod-1/0`."""
     head, login, place = _split(url)
     if scheme_of(url) in (*_PLAIN, CLUSTER):
         place = _PORT_6379.sub("", place)
@@ -67,16 +64,12 @@ def has_password(url: str) -> bool:
 def without_password(url: str) -> str:
     """The same URL for a file that anybody may read."""
     head, mark, rest = url.partition("://")
-    place, option_mark, query = rest.partition("?")
+    place, _, query = rest.partition("?")
     login, at, host = place.rpartition("@")
     user = login.partition(":")[0]
-    options = [
-        part
-        for part in query.split("&")
-        if part and unquote(part.partition("=")[0]) not in _PASSWORDS
-    ]
-    kept = f"{user}{at}{host}" if user else host
-    return head + mark + kept + (option_mark + "&".join(options) if options else "")
+    named = [(unquote(part.partition("=")[0]), part) for part in query.split("&") if part]
+    options = "&".join(part for name, part in named if name not in _PASSWORDS)
+    return head + mark + (user and user + at) + host + (options and f"?{options}")
 
 
 def scheme_of(url: str) -> str:
@@ -102,9 +95,9 @@ def url_problem(url: str) -> str | None:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        return "its host or port can't be read (in a password, / ? # @ : are %2F %3F %23 %40 %3A)"
+        return f"its host or port can't be read ({_QUOTED})"
     if parts.fragment or "#" in url or "@" in parts.path:
-        return "a # or @ after its host (in a password, / ? # @ : are %2F %3F %23 %40 %3A)"
+        return f"a # or @ after its host ({_QUOTED})"
     if _DB.fullmatch(parts.path) is None:
         return "the database at its end is not a number"
     if any(unquote(part).startswith("ssl_") for part in parts.query.split("&")):
@@ -113,10 +106,8 @@ def url_problem(url: str) -> str | None:
 
 
 def with_parts(url: str, *, host: str | None, port: int | None, db: int | None) -> str:
-    """A redis:// or rediss:// URL with these parts replaced; its login and options stay.
-
-    The URL must have no `url_problem`. Raises ValueError for another scheme: it has no such parts.
-    """
+    """A redis:// or rediss:// URL, free of problems, with these parts replaced; its login and
+    options stay. Errors: ValueError for another scheme, which has no such parts."""
     parts = urlsplit(url)
     if parts.scheme not in _PLAIN:
         raise ValueError(f"{parts.scheme}: has no host, port and database of its own")
@@ -158,7 +149,7 @@ def _split(url: str) -> tuple[str, str, str]:
 
 
 def _user(login: str) -> str | None:
-    """The user name in `user:password`, or None where that is unclear."""
+    """The user name in `user:password`; None where it is unclear."""
     user, colon, _ = login.partition(":")
     return user if colon and _USER.fullmatch(user) else None
 
