@@ -35,8 +35,8 @@ PLAIN = "text/plain; charset=utf-8"
 IO_TIMEOUT_SEC = 5.0
 REQUEST_TIMEOUT_SEC = 15.0
 
-# Connections at a time, but never more than an eighth of the descriptors the process may have. While
-# all are taken, one that has not ended its request after a while makes room for the next.
+# Connections at a time, but never more than an eighth of the descriptors the process may have.
+# While all are taken, one that has not ended its request after a while makes room for the next.
 MOST_CONNECTIONS = 32
 CROWDED_TIMEOUT_SEC = 2.0
 BACKLOG = 1024
