@@ -155,12 +155,12 @@ class Governor:
 
     def _look(self) -> None:
         """Once a second: the server, the kill switch, the group."""
-        before, looked_before = self.not_ready(), self._looked_at is not None
+        before, looked_before = self._watch.objection(), self._looked_at is not None
         self._store.confirm()
         self._look_at_clocks()
         self.metrics.kill_level.set(kill_switch.level(self._store, self._settings.kill_keys))
         self._looked_at = clock.monotonic()
-        objection = self.not_ready()
+        objection = self._watch.objection()
         if objection is not None:
             if objection != before:
                 log.error("no permits are issued", extra={"fields": {"problem": objection}})
