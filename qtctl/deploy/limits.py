@@ -54,6 +54,7 @@ LIMITS = (
     ),
     Limit("governor.permit_ttl_sec", UP),
     Limit("governor.kill_keys", FEWER),
+    Limit("governor.halt_keys", FEWER),
     Limit("governor.require", FEWER),
     # What is no open passes the gates of opens by.
     Limit("governor.open_actions", FEWER),

@@ -30,6 +30,7 @@ class Check(msgspec.Struct, frozen=True):
 CHECKS = (
     Check("kill.switch", kills.switches),
     Check("kill.names", kills.names),
+    Check("kill.unread", kills.lookalikes),
     Check("redis.reachable", server.reachable),
     Check("redis.version", server.version),
     Check("redis.role", server.role),

@@ -17,8 +17,11 @@ from qtctl.domain.reasons import Kind, Reason, Verdict
 
 MAX_AHEAD_SEC = 60.0
 """An open whose own timestamp is further ahead of the server's clock is blocked."""
-NORMAL_KILL = frozenset(("", "0", "false", "off"))
+NORMAL_KILL = frozenset(("", "0", "false", "off", "no"))
 REDUCE_ONLY = "reduce_only"
+EVERYTHING = "all"
+"""What stops closes too, under a halt key."""
+_BLANKS = " \t\n\v\f\r"
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -38,13 +41,18 @@ class Limits(msgspec.Struct, frozen=True):
 
 class Facts(msgspec.Struct, frozen=True):
     """Everything a verdict rests on, under the names of the decision record. Ages in seconds on
-    the server's clock; None is unknown; kill_value: of the strictest kill key, "" for normal."""
+    the server's clock; None is unknown.
+
+    kill_value and kill_level are those of the strictest kill key or halt key ("" and 0 where all
+    are normal): 1 lets only closes pass, 2 stops everything.
+    """
 
     symbol: str
     kind: Kind
     queue_age_sec: float
     kill_key: str = ""
     kill_value: str = ""
+    kill_level: int = 0
     queued_before_server: bool = False
     clock_jump: bool = False
     plan_age_sec: float | None = None
@@ -146,15 +154,29 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
         return not self.zero_is_off or bool(getattr(limits, self.limits[0]))
 
 
-def kill_level(value: str) -> int:
-    """How strict a kill key's value is: 0 normal, 1 only closes pass, 2 everything stops."""
-    if value in NORMAL_KILL:
+def kill_level(value: str, *, halts: bool = False) -> int:
+    """How strict the value of a kill key is: 0 normal, 1 only closes pass, 2 everything stops.
+
+    halts: of a halt key, where a value that is not normal stops opens only, unless it is `all`.
+    """
+    word = value.strip(_BLANKS).lower()
+    if word in NORMAL_KILL:
+        return 0
+    if halts:
+        return 2 if word == EVERYTHING else 1
+    return 1 if word == REDUCE_ONLY else 2
+
+
+def kill_level_before(value: str) -> int:
+    """The same as versions before kept no level of: every name was a kill key, and a value was
+    compared as it stands."""
+    if value in ("", "0", "false", "off"):
         return 0
     return 1 if value == REDUCE_ONLY else 2
 
 
 def _kill_switch(facts: Facts, limits: Limits) -> Line:
-    level = kill_level(facts.kill_value)
+    level = facts.kill_level
     passed = level == 0 or (level == 1 and facts.kind is Kind.CLOSE)
     return Line(f"{facts.kill_key}={facts.kill_value}" if level else None, None, passed)
 
@@ -267,7 +289,7 @@ GATES: tuple[Gate, ...] = (
         judge=_kill_switch,
         blocks="the kill switch",
         opens_only=False,
-        facts=("kill_key", "kill_value"),
+        facts=("kill_key", "kill_value", "kill_level"),
     ),
     Gate(
         name="quarantine",

@@ -48,6 +48,11 @@ def _name_problem(text: str) -> str | None:
     return None
 
 
+def ascii_upper(text: str) -> str:
+    """With ASCII letters in upper case and everything else as it is."""
+    return text.upper() if text.isascii() else text.encode().upper().decode()
+
+
 def stored(text: str) -> str:
     """The form in which a decision keeps a text: itself, or where it is over 64 bytes of UTF-8
     its beginning and a digest of the whole, so that two different texts stay different."""

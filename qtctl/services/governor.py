@@ -59,7 +59,8 @@ class Governor:
         self.registry = self.metrics.registry
         self._reader = store.reader(intake.BLOCK_SEC)
         self._queue = PlanQueue(store, self._reader, self.instance)
-        rules = rules_of(settings, store.keys, self.instance)
+        rules = rules_of(settings, self.instance)
+        self._names = rules.commit.names
         self._limits_json = limits_json(rules.limits, rules.plans)
         self._limits_digest = rules.limits_digest
         self._heartbeat = Heartbeat(
@@ -158,7 +159,8 @@ class Governor:
         before, looked_before = self._watch.objection(), self._looked_at is not None
         self._store.confirm()
         self._look_at_clocks()
-        self.metrics.kill_level.set(kill_switch.level(self._store, self._settings.kill_keys))
+        decisive = kill_switch.strictest(kill_switch.read(self._store, self._names))
+        self.metrics.kill_level.set(0 if decisive is None else decisive.mode.level)
         self._looked_at = clock.monotonic()
         objection = self._watch.objection()
         if objection is not None:

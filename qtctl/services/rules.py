@@ -10,10 +10,10 @@ from qtctl.settings import Governor as GovernorSettings
 from qtctl.settings.rules import rules_from
 from qtctl.wire.governor.commit import CommitSettings
 from qtctl.wire.schema.decision import limits_json
-from qtctl.wire.schema.keys import Keys
+from qtctl.wire.schema.kill_names import KillNames
 
 
-def rules_of(settings: GovernorSettings, keys: Keys, instance: str) -> Rules:
+def rules_of(settings: GovernorSettings, instance: str) -> Rules:
     """Everything that a plan is judged by, from the settings."""
     limits, plans = rules_from(settings, Limits), rules_from(settings, PlanRules)
     return Rules(
@@ -22,7 +22,7 @@ def rules_of(settings: GovernorSettings, keys: Keys, instance: str) -> Rules:
         downsize=rules_from(settings, DownsizeRules),
         commit=CommitSettings(
             limits=limits,
-            kill_keys=keys.kills(settings.kill_keys),
+            names=rules_from(settings, KillNames),
             encoding=settings.permit_encoding,
             permit_ttl_sec=settings.permit_ttl_sec,
             events_maxlen=settings.stream_maxlen,

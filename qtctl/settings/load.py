@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from qtctl.errors import ConfigError
 from qtctl.settings import environment, secrets, sources
-from qtctl.settings.catalog import by_path, checked, fields, plain, shown
+from qtctl.settings.catalog import by_path, by_variable, checked, fields, plain, shown
 from qtctl.settings.environment import Variables
 from qtctl.settings.model import SECTIONS, STREAMS, Governor, Settings
 from qtctl.settings.secrets import Secret
@@ -48,18 +48,52 @@ def load(
     redis_url: str | None = None,
     sets: Sequence[str] = (),
     service: str | None = None,
+    lenient: bool = False,
 ) -> Loaded:
     """The settings: defaults < TOML < environment < --set and --redis-url.
 
     config: the file of `--config`; content: its text, where it may not be in place yet. service:
     `allocation`, `governor` or `all` in `serve`, which decides what METRICS_PORT and METRICS_ADDR
     mean; None elsewhere, where they mean nothing.
+    lenient: only [redis] must be right. Where anything else is wrong, the sections that hold
+    together with it count, the others are as by default, and a warning says so.
     Errors: ConfigError, one line with the setting, where its value comes from, and the value.
     """
+    if not lenient:
+        return _load(config, environ, content, redis_url, sets, service, tuple(SECTIONS))
+    problems: list[ConfigError] = []
+    for sections in (tuple(SECTIONS), ("redis", "governor"), ("redis",)):
+        try:
+            loaded = _load(config, environ, content, redis_url, sets, service, sections)
+        except ConfigError as problem:
+            problems.append(problem)
+            continue
+        for each in problems[:1]:
+            ignored = ", ".join(f"[{name}]" for name in SECTIONS if name not in sections)
+            loaded.warnings.insert(0, f"{each}. It goes on without {ignored} of these settings")
+        return loaded
+    raise problems[-1]
+
+
+def _load(
+    config: Path | None,
+    environ: Mapping[str, str],
+    content: str | None,
+    redis_url: str | None,
+    sets: Sequence[str],
+    service: str | None,
+    sections: Sequence[str],
+) -> Loaded:
+    """The same by these sections only; the others are as by default."""
+    if len(sections) < len(SECTIONS):
+        environ, sets = _only(environ, sets, sections)
     variables = Variables(environ)
     environment.unknown_ours(variables)
     file, toml = _file(config, variables) if content is None else (config, content)
-    claims = list(toml_claims(parsed(toml, file), f"file {file}"))
+    tables = parsed(toml, file)
+    if len(sections) < len(SECTIONS):
+        tables = {name: tables[name] for name in sections if name in tables}
+    claims = list(toml_claims(tables, f"file {file}"))
     flags = _flag_claims(sets, redis_url)
     explicit_url = any(claim.field.path == "redis.url" for claim in flags)
     claims += _environment_claims(variables, service, sources.url_of(claims), explicit_url)
@@ -80,6 +114,24 @@ def load(
         file=file,
         password=secrets.find(settings.redis, origins, environ),
     )
+
+
+def _only(
+    environ: Mapping[str, str], sets: Sequence[str], sections: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
+    """The variables and assignments of these sections, and what is of none."""
+    others = {
+        name
+        for name, about in by_variable().items()
+        if not any(field.section in sections for field in about)
+    }
+    ours = {*by_variable(), *environment.NO_SETTINGS}
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name not in others and (name in ours or not name.startswith(environment.OURS))
+    }
+    return kept, [each for each in sets if each.strip().partition(".")[0] in sections]
 
 
 def resolve(
@@ -185,14 +237,16 @@ def _conflicts(
             f"an action can't open and close: {', '.join(sorted(both))} is in "
             f"{described('governor.open_actions')} and in {described('governor.close_actions')}"
         )
-    for name in governor.kill_keys:
-        # It would be looked for under the prefix twice, and never be found set. The usual names
-        # are meant as they stand, also under a prefix like `governor:`.
-        if name not in Governor().kill_keys and name.startswith(redis.prefix):
-            yield (
-                f"{described('governor.kill_keys')}: {name} begins with redis.prefix, which is "
-                "added anyway; leave it out"
-            )
+    usual = (*Governor().kill_keys, *Governor().halt_keys)
+    for key in ("kill_keys", "halt_keys"):
+        for name in getattr(governor, key):
+            # It would be looked for under the prefix twice, and never be found set. The usual names
+            # are meant as they stand, also under a prefix like `governor:`.
+            if name not in usual and name.startswith(redis.prefix):
+                yield (
+                    f"{described(f'governor.{key}')}: {name} begins with redis.prefix, which is "
+                    "added anyway; leave it out"
+                )
     streams = {path: by_path()[path].of(settings) for path in map(".".join, STREAMS)}
     seen: dict[str, str] = {}
     for path, name in streams.items():

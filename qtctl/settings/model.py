@@ -215,8 +215,19 @@ class Governor(Struct, frozen=True, kw_only=True):
     kill_keys: Annotated[
         Items,
         Meta(min_length=1, max_length=16),
-        _about("Names of the kill switch, without the prefix; the strictest wins."),
-    ] = ("kill", "governor:halt", "global:kill_switch")
+        _about(
+            "Names of the kill switch, without the prefix; the strictest wins. A value that is "
+            "neither normal nor reduce_only stops everything."
+        ),
+    ] = ("kill", "global:kill_switch")
+    halt_keys: Annotated[
+        Items,
+        Meta(min_length=1, max_length=16),
+        _about(
+            "Names of halts, without the prefix: a value that is not normal stops opens only, "
+            "unless it is all. A name that is also in kill_keys is a halt key."
+        ),
+    ] = ("governor:halt",)
     open_actions: Annotated[
         Items, _about("Actions, in any case, that open, also where reduceOnly is true.")
     ] = (

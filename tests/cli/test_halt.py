@@ -9,7 +9,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
+import msgspec
 import pexpect
 import pytest
 
@@ -22,10 +24,10 @@ from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.private_server.embedded import Embedded
 from qtctl.wire.private_server.process import SOCKET
 from qtctl.wire.queries import permits
-from qtctl.wire.schema.keys import DECISION, Keys
+from qtctl.wire.schema.keys import DECISION, LAST_CLOSE, LEDGER, Keys
 from qtctl.wire.schema.records import pairs, text
 from tests.support.cli import NO_FILE, Cli, hosting, interruptible
-from tests.support.plans import KILL_NAMES, events, fields, judge
+from tests.support.plans import NAMES, events, fields, judge
 from tests.support.processes import Process, qtctl, until
 from tests.support.proxy import HALF_OPEN, Fault, Proxy
 
@@ -43,7 +45,7 @@ def cli(redis_url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
 @pytest.fixture
 def governor(store: Store) -> None:
     """One that is alive by its record, and judges nothing."""
-    settings, now = json.dumps({"kill_keys": KILL_NAMES}), store.now_ms() // 1000
+    settings, now = json.dumps(msgspec.to_builtins(NAMES)), store.now_ms() // 1000
     record = store.keys.service("governor", "test")
     store.run("HSET", record, "settings", settings, "last_pass_at", now)
 
@@ -73,8 +75,8 @@ def test_one_line_says_what_is_stopped_and_where(cli: Cli, store: Store, redis_u
     ("args", "words"),
     [
         (["--all"], "HALTED opens and closes on"),
-        (["BTCUSDT"], "HALTED opens of BTCUSDT on"),
-        (["BTCUSDT", "--all"], "HALTED opens and closes of BTCUSDT on"),
+        (["BTCUSDT", "--force"], "HALTED opens of BTCUSDT on"),
+        (["BTCUSDT", "--all", "--force"], "HALTED opens and closes of BTCUSDT on"),
         (["--yes"], "HALTED opens on"),
         (["--no-input"], "HALTED opens on"),
     ],
@@ -84,9 +86,36 @@ def test_what_is_stopped(cli: Cli, args: list[str], words: str) -> None:
 
 
 @pytest.mark.usefixtures("governor")
-def test_close_permits_that_stay_are_counted(cli: Cli, store: Store) -> None:
+def test_close_permits_that_stay_are_counted_and_explained(cli: Cli, store: Store) -> None:
     judge(store, fields(plan_id="c", **CLOSE))
-    assert "· 1 close permit NOT withdrawn ·" in cli.ok("halt", "--all").out
+    said = cli.ok("halt", "--all")
+    assert "· 1 close permit NOT withdrawn (takeable for up to 60 s) ·" in said.out
+    assert "the Apply Layer may still take them for up to 60 s; --revoke" in said.err
+    assert take_permit(store, "c") is not None, "as it says"
+
+
+@pytest.mark.usefixtures("governor")
+@pytest.mark.parametrize("symbol", [[], ["BTCUSDT"]])
+def test_revoke_withdraws_close_permits_too(cli: Cli, store: Store, symbol: list[str]) -> None:
+    judge(store, fields(plan_id="c", **CLOSE))
+    judge(store, fields(plan_id="e", symbol="ETHUSDT", **CLOSE))
+    judge(store, fields(plan_id="o"))
+    assert "to withdraw" in cli.ok("halt", *symbol, "--all", "--revoke", "--dry-run").out
+    said = cli.ok("halt", *symbol, "--all", "--revoke")
+    closes = "1 close permit" if symbol else "2 close permits"
+    assert f"· 1 permit withdrawn · {closes} withdrawn ·" in said.out
+    assert "NOT" not in said.out + said.err
+    assert take_permit(store, "c") is None
+    assert (take_permit(store, "e") is None) == (not symbol)
+    record = pairs(store.run("HGETALL", store.keys.at(DECISION, "c")))
+    assert record["verdict"] == "permitted", "the verdict stays"
+    assert record["withdrawn_at"]
+    assert ("withdrawn", "c") in [(each["event"], each["plan_id"]) for each in events(store)]
+
+
+def test_revoke_goes_with_all(cli: Cli, store: Store) -> None:
+    assert cli("halt", "--revoke").code == 2
+    assert own(store) == ""
 
 
 @pytest.mark.usefixtures("governor")
@@ -94,8 +123,10 @@ def test_a_halt_again_changes_nothing_and_tells_whose_it_is(cli: Cli, store: Sto
     cli.ok("halt", "--all", "--reason", "mine", environ=ALICE)
     said = cli.ok("halt")
     assert "HALTED opens and closes" in said.out
-    assert re.search(rf"stopped by {OWN}='1' since \S+ \S+Z by operator:alice@\S+: mine", said.out)
-    assert own(store) == "1"
+    assert re.search(
+        rf"stopped by {OWN}='all' since \S+ \S+Z by operator:alice@\S+: mine", said.out
+    )
+    assert own(store) == "all"
 
 
 @pytest.mark.usefixtures("governor")
@@ -111,20 +142,21 @@ def test_without_a_governor_it_is_set_and_ends_with_1(cli: Cli, store: Store) ->
     said = cli("halt")
     assert said.code == 1
     assert said.out.endswith("· no governor is running: nothing enforces this halt yet\n")
+    assert "is this the right Redis? If it is, start a governor" in said.err
     assert own(store) == "reduce_only"
 
 
 def test_a_governor_with_other_kill_keys_gets_one_that_it_reads(
     cli: Cli, store: Store, redis_url: str
 ) -> None:
-    with hosting(redis_url, "governor", 'governor.kill_keys=["ours"]'):
+    with hosting(redis_url, "governor", 'governor.halt_keys=["ours"]'):
         said = cli.ok("halt", "--all")
         assert "1 governor alive" in said.out
-        assert store.run("GET", "quantum:ours") == b"1"
+        assert store.run("GET", "quantum:ours") == b"all"
         cli("inject", "plan", "BTCUSDT", "--plan-id", "p1", "--wait", "5", "--reduce-only")
         record = pairs(store.run("HGETALL", store.keys.at(DECISION, "p1")))
         assert record["kill_key"] == "quantum:ours"
-        assert "quantum:ours='1'" in cli.ok("permit").err, "told, though our settings lack it"
+        assert "quantum:ours='all'" in cli.ok("permit").err, "told, though our settings lack it"
         cli.ok("resume", "--reason", "back", "--yes")
         assert store.run("EXISTS", "quantum:ours", OWN) == 0
 
@@ -140,10 +172,35 @@ def test_a_governor_that_does_not_tell_its_kill_keys_is_named_loudly(
 
 
 @pytest.mark.usefixtures("governor")
-def test_a_symbol_that_nobody_knows_is_doubted(cli: Cli) -> None:
-    assert "BTCUSD has no target, no score and no open" in cli.ok("halt", "BTCUSD").err
-    cli.ok("inject", "target", "BTCUSDT", "5")
-    assert "has no target" not in cli.ok("halt", "BTCUSDT").err
+def test_a_symbol_that_nothing_knows_is_refused_with_the_nearest(cli: Cli, store: Store) -> None:
+    said = cli("halt", "ethusdt")
+    assert said.code == 2
+    assert "nothing here knows ethusdt" in said.err
+    assert "nearest" not in said.err
+    cli.ok("inject", "target", "ETHUSDT", "5")
+    for misspelt in ("ethusdt", "ETHUSD", "ETHUSDT.P"):
+        said = cli("halt", misspelt)
+        assert said.code == 2
+        assert "the nearest that is known is ETHUSDT" in said.err
+        assert store.run("EXISTS", store.keys.halted_symbols) == 0
+    cli.ok("halt", "ETHUSDT")
+    cli.ok("halt", "ethusdt", "--force")
+    assert store.run("HKEYS", store.keys.halted_symbols) == [b"ETHUSDT", b"ethusdt"]
+    cli.ok("halt", "ethusdt")  # It is halted: the same again.
+
+
+@pytest.mark.usefixtures("governor")
+@pytest.mark.parametrize("known_by", ["score", "plan", "decision", "last close"])
+def test_a_symbol_is_known_by_any_trace_of_it(cli: Cli, store: Store, known_by: str) -> None:
+    if known_by == "score":
+        cli.ok("inject", "eff", "XUSDT", "0.5")
+    elif known_by == "last close":
+        store.run("SET", store.keys.at(LAST_CLOSE, "XUSDT"), "1")
+    else:
+        judge(store, fields(symbol="XUSDT"))
+        store.run("DEL", store.keys.at(LEDGER, "XUSDT"))
+        store.run("DEL", store.keys.events if known_by == "plan" else store.keys.plans)
+    cli.ok("halt", "XUSDT")
 
 
 def test_a_permit_without_its_decision_is_left_and_ends_with_1(
@@ -176,8 +233,8 @@ def test_json_of_both(cli: Cli, store: Store, redis_url: str) -> None:
     assert said.pop("who").startswith("operator:alice@")
     assert said == {
         "halted": "opens", "symbol": None, "redis": redis_url, "key": OWN, "value": "reduce_only",
-        "why": "why not", "before": None, "withdrawn": 1, "closes_left": 1, "unknown_left": [],
-        "governors": ["test"],
+        "why": "why not", "before": None, "withdrawn": 1, "closes_withdrawn": 0, "closes_left": 1,
+        "unknown_left": [], "governors": ["test"], "late": [],
     }  # fmt: skip
     assert cli.ok("resume", "--reason", "x", "--yes", "-o", "json").json == {
         "resumed": [{"name": "governor:halt", "value": "reduce_only", "restored": None}],
@@ -193,6 +250,61 @@ def test_a_reason_is_one_line_and_steers_no_terminal(cli: Cli, store: Store) -> 
         whole = said.out + said.err
         assert "a b \\x1b]0;owned\\x07\\u202e" in whole
         assert not set("\x1b\x07\u202e") & set(whole)
+
+
+# By settings that are wrong elsewhere ---------------------------------------------------------
+
+WRONG = [
+    ("governor", "symbol_cooldown_sec = -1"),
+    ("governor", "no_such_setting = 1"),
+    ("allocation", "min_mult = 9.0"),
+    ("logging", 'level = "loud"'),
+    ("colours", "x = 1"),
+]
+
+
+@pytest.mark.usefixtures("governor")
+@pytest.mark.parametrize(("section", "line"), WRONG)
+def test_only_the_section_of_redis_must_be_right(
+    store: Store, redis_url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    section: str, line: str,
+) -> None:  # fmt: skip
+    file = tmp_path / "qtctl.toml"
+    file.write_text(f'[redis]\nurl = "{redis_url}"\n[{section}]\n{line}\n')
+    environ = {"QTCTL_CONFIG": str(file), "LOGNAME": "alice"}
+    cli = Cli(redis_url, capsys)
+    assert cli("permit", environ=environ).code == 5, "it is really wrong"
+    said = cli.ok("halt", "--reason", "x", environ=environ)
+    assert own(store) == "reduce_only"
+    assert "warning" in said.err
+    assert str(file) in said.err
+    assert "It goes on without" in said.err
+    cli.ok("resume", "--reason", "x", "--yes", environ=environ)
+    assert own(store) == ""
+
+
+@pytest.mark.usefixtures("governor")
+@pytest.mark.parametrize(
+    ("environ", "sets"),
+    [({"GOV_MAX_EXEC_PER_HOUR": "many"}, ()), ({"P31_MIN_CONF": "7"}, ()),
+     ({"QTCTL_NO_SUCH": "1"}, ()), ({}, ("governor.batch=x",)), ({}, ("nowhere.at_all=1",))],
+)  # fmt: skip
+def test_nor_need_variables_and_flags_be(
+    cli: Cli, store: Store, environ: dict[str, str], sets: tuple[str, ...]
+) -> None:
+    flags = [part for each in sets for part in ("--set", each)]
+    assert cli("permit", *flags, environ=environ).code == 5, "it is really wrong"
+    cli.ok("halt", *flags, environ=environ)
+    assert own(store) == "reduce_only"
+
+
+@pytest.mark.parametrize("line", ["url = 5", "no_such = 1", 'prefix = ""', "timeout_sec = -1"])
+def test_what_is_wrong_about_redis_itself_is_an_error(
+    store: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str
+) -> None:
+    file = tmp_path / "qtctl.toml"
+    file.write_text(f"[redis]\n{line}\n")
+    assert Cli(store.url, capsys)("halt", environ={"QTCTL_CONFIG": str(file)}).code == 5
 
 
 # Where it can't be done ------------------------------------------------------------------------
@@ -237,7 +349,7 @@ def test_a_halt_that_is_killed_midway_leaves_the_stop_in_force(
         child.signal(9)
         child.wait()
     assert own(store) == "reduce_only"
-    row = kill_switch.strictest(kill_switch.read(store, KILL_NAMES))
+    row = kill_switch.strictest(kill_switch.read(store, NAMES))
     assert row is not None
     assert row.why == "me"
     assert judge(store, fields(plan_id="p2")).reason.value == "kill_switch_active"
@@ -307,7 +419,7 @@ def test_what_was_there_before_is_put_back_and_said(cli: Cli, store: Store) -> N
 
 def test_one_symbol_goes_on_and_the_others_do_not(cli: Cli, store: Store) -> None:
     for symbol in ("BTCUSDT", "ETHUSDT"):
-        cli("halt", symbol)
+        cli("halt", symbol, "--force")
     said = cli("resume", "--reason", "back", "--yes")
     assert said.code == 1
     assert "but for BTCUSDT, ETHUSDT" in said.err
@@ -320,7 +432,7 @@ def test_one_symbol_goes_on_and_the_others_do_not(cli: Cli, store: Store) -> Non
 
 
 def test_a_symbol_does_not_go_on_while_all_are_halted(cli: Cli, store: Store) -> None:
-    cli("halt", "BTCUSDT")
+    cli("halt", "BTCUSDT", "--force")
     cli("halt")
     said = cli("resume", "BTCUSDT", "--reason", "back", "--yes")
     assert said.code == 1
@@ -401,7 +513,7 @@ def test_all_that_is_set_is_named(cli: Cli, store: Store) -> None:
     store.run("SET", "quantum:kill", "\x1b[31m")
     store.run("SADD", "quantum:global:kill_switch", "x")
     for symbol in ("A", "B", "C", "D", "E"):
-        halt.stop(store, HaltRequest("operator:bob@b", "", KILL_NAMES, 1000, symbol), False)
+        halt.stop(store, HaltRequest("operator:bob@b", "", NAMES, 1000, symbol), False)
     (told,) = [row for row in cli.ok("permit").err.splitlines() if "HALTED" in row]
     assert "HALTED opens and closes: quantum:kill='\\x1b[31m' (not set by qtctl halt)" in told
     assert "quantum:global:kill_switch='<another type>'" in told

@@ -59,8 +59,11 @@ def test_why(cli: Cli, store: Store) -> None:
 
 def test_halt_says_it_and_no_governor_is_alive(cli: Cli) -> None:
     said = cli("halt", "--reason", "test")
-    assert said.code == 0
+    assert said.code == 1
     assert "governor g1 is LATE: no pass for 1" in said.out
+    assert said.out.endswith("· no governor is working: nothing enforces this halt yet\n")
+    assert "qtctl doctor" in said.err
+    assert cli("halt", "-o", "json").json["late"] == ["g1"]
     assert "alive" not in said.out
 
 

@@ -76,15 +76,14 @@ def waited(store: Store, sec: float, **more: Any) -> str:
 @pytest.mark.usefixtures("governor")
 def test_a_kill_switch_that_is_set_comes_before_all_else(cli: Cli, store: Store) -> None:
     target(store, "BTCUSDT")
-    store.run("SET", "quantum:governor:halt", "maintenance")
+    store.run("SET", "quantum:kill", "maintenance")
     found = why(cli)
     assert found["cause"] == "halted"
     assert found["sentence"] == (
-        "The kill switch stops everything: quantum:governor:halt is 'maintenance', not set by "
-        "qtctl halt."
+        "The kill switch stops everything: quantum:kill is 'maintenance', not set by qtctl halt."
     )
     assert found["command"] == "qtctl resume --dry-run --reason '…'"
-    assert "quantum:governor:halt" in cli(*shlex.split(found["command"])[1:]).err
+    assert "quantum:kill" in cli(*shlex.split(found["command"])[1:]).err
     assert found["kill_switch"]["mode"] == "halted"
 
 

@@ -29,7 +29,8 @@ from tests.support.debian import needed
 from tests.support.processes import qtctl, until
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-KILLS = ("kill", "governor:halt", "global:kill_switch", "stop:all")
+KILLS = ("kill", "governor:halt", "global:kill_switch", "stop:all", "governor:halt_kept",
+         "emergency_stop", "system:mode")  # fmt: skip
 FAST = (
     "--set", "allocation.interval_sec=0.2", "--set", "allocation.metrics_port=0",
     "--set", "governor.metrics_port=0", "--set", "governor.name=g1", "--set", "allocation.name=a1",

@@ -164,6 +164,41 @@ def test_a_producer_in_shadow_is_named_with_what_to_set(system: System) -> None:
         system.upstream()
 
 
+@pytest.mark.parametrize("name", ["kill", "global:kill_switch", "governor:halt"])
+def test_what_another_system_set_is_never_deleted_by_advice(system: System, name: str) -> None:
+    kill(name, "1")(system)
+    found = system.one("kill.switch")
+    assert "del" not in found["command"].lower()
+    assert "resume" not in found["command"]
+    assert "who runs that system must clear it" in found["why"]
+    assert ("drawdown guard" in found["why"]) == (name == "governor:halt")
+
+
+@pytest.mark.parametrize(
+    "name", ["kill_switch", "EMERGENCY_STOP", "trading:halt", "trading:enabled", "circuit_breaker"]
+)  # fmt: skip
+def test_a_key_that_looks_like_a_kill_switch_and_that_nobody_reads(
+    system: System, name: str
+) -> None:
+    system.run("SET", f"quantum:{name}", "1")
+    try:
+        found = system.one("kill.unread")
+        assert f"quantum:{name} is '1'" in found["what"]
+        assert "no governor reads it" in found["what"]
+        assert system.found("--set", f'governor.halt_keys=["{name}"]') != []
+    finally:
+        system.run("DEL", f"quantum:{name}")
+
+
+@pytest.mark.parametrize("name", ["skills", "killers:list", "shaltz", "trading:modes"])
+def test_a_key_that_only_sounds_like_one_is_nobodys_finding(system: System, name: str) -> None:
+    system.run("SET", f"quantum:{name}", "1")
+    try:
+        assert [row for row in system.found() if row["check"] == "kill.unread"] == []
+    finally:
+        system.run("DEL", f"quantum:{name}")
+
+
 def exists(system: System, command: str) -> bool:
     """Is it a command that there is: qtctl's own are asked for their help."""
     words = [word for word in shlex.split(command) if word != "sudo"]
@@ -185,9 +220,15 @@ TROUBLES = (
     Trouble("little memory", tight, "redis.memory", "warning", "of maxmemory"),
     Trouble("nothing on disk", config(appendonly="no"),
             "redis.persistence", "", "no append-only file"),
-    Trouble("halted", kill("kill", "1"), "kill.switch", "wrong", "quantum:kill is '1'"),
+    Trouble("halted", kill("kill", "1"), "kill.switch", "wrong", "quantum:kill is '1'", False),
+    Trouble("the drawdown guard's halt", kill("governor:halt", "1"), "kill.switch", "warning",
+            "quantum:governor:halt is '1'", False),
+    Trouble("a switch that nobody reads", kill("emergency_stop", "1"), "kill.unread", "warning",
+            "quantum:emergency_stop is '1'", False),
+    Trouble("a mode that nobody reads", kill("system:mode", "HALT"), "kill.unread", "warning",
+            "quantum:system:mode is 'HALT'", False),
     Trouble("reduce only", kill("global:kill_switch", "reduce_only"),
-            "kill.switch", "warning", "global:kill_switch is 'reduce_only'"),
+            "kill.switch", "warning", "global:kill_switch is 'reduce_only'", False),
     Trouble("halted under a name of this shell", kill("stop:all", "yes"), "kill.switch", "wrong",
             "no running governor reads that key", False,
             ("--set", 'governor.kill_keys=["kill", "stop:all"]')),

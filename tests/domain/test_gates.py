@@ -29,7 +29,9 @@ def limits_and_rules(case: dict[str, Any]) -> tuple[Limits, PlanRules]:
 
 
 def facts_of(plan: plans.Plan, found: dict[str, Any]) -> Facts:
-    value = max(found.get("kill", ()), key=lambda value: kill_level(value or ""), default="")
+    levels = [(kill_level(value or ""), value or "") for value in found.get("kill", ())]
+    levels += [(kill_level(value, halts=True), value) for value in found.get("halt", ())]
+    level, value = max(levels, default=(0, ""))
     return Facts(
         symbol=plan.symbol,
         kind=plan.kind,
@@ -39,7 +41,8 @@ def facts_of(plan: plans.Plan, found: dict[str, Any]) -> Facts:
         qty=plan.qty,
         price=plan.price,
         kill_key="quantum:kill",
-        kill_value=value or "",
+        kill_value=value,
+        kill_level=level,
         queued_before_server=found.get("queued_before_server", False),
         last_open_age_sec=found.get("last_open_age_sec"),
         opens_5min=found.get("opens_5min", 0),
@@ -86,7 +89,7 @@ any_facts = st.builds(
     kind=st.sampled_from(Kind),
     queue_age_sec=st.floats(-10, 4000),
     kill_key=st.just("quantum:kill"),
-    kill_value=st.sampled_from(["", "0", "reduce_only", "1", "?"]),
+    kill_level=st.integers(0, 2),
     queued_before_server=st.booleans(),
     plan_age_sec=st.none() | st.floats(-1e4, 1e4),
     kill_score=st.none() | st.floats(0, 1),
@@ -139,14 +142,23 @@ def test_a_close_that_lies_ahead_of_the_clock_holds_nothing_back() -> None:
     assert judge(now, Limits()).reason is Reason.REOPEN
 
 
-@pytest.mark.parametrize("value", ["", "0", "false", "off"])
+@pytest.mark.parametrize("value", ["", "0", "false", "off", "False", "OFF", " 0", "0\n", "no", " "])
 def test_normal_kill_values(value: str) -> None:
-    assert kill_level(value) == 0
+    assert kill_level(value) == kill_level(value, halts=True) == 0
 
 
-@pytest.mark.parametrize("value", ["1", "true", "False", "OFF", " 0", "0 ", "no", "<list>", "b'0'"])
+@pytest.mark.parametrize("value", ["1", "true", "<list>", "b'0'", "None", "0.0", "\xa00", "all"])
 def test_an_unknown_kill_value_stops_everything(value: str) -> None:
     assert kill_level(value) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "level"),
+    [("1", 1), ("true", 1), ("lockdown", 1), ("reduce_only", 1), ("all", 2), (" ALL ", 2),
+     ("all!", 1)],
+)  # fmt: skip
+def test_a_halt_key_stops_opens_only_unless_it_is_all(value: str, level: int) -> None:
+    assert kill_level(value, halts=True) == level
 
 
 number_texts = st.one_of(

@@ -77,7 +77,7 @@ def test_a_close_under_the_id_of_an_open_is_refused_and_a_hold_is_not(
 
 
 def test_the_kill_switch_shows_without_a_plan(store: Store, gov: Governor) -> None:
-    for value, level in (("reduce_only", 1), ("on", 2), ("off", 0)):
+    for value, level in (("reduce_only", 1), ("on", 1), ("all", 2), ("off", 0)):
         store.run("SET", "quantum:governor:halt", value)
         gov.open()
         assert metric(gov, "p32_kill_switch_level") == level
@@ -183,7 +183,7 @@ def test_the_symbols_of_opens_are_capped(store: Store) -> None:
 
 def test_no_gate_refuses_a_close_for_another_reason_than_is_counted_from_the_start() -> None:
     worst = Facts(
-        symbol="BTCUSDT", kind=Kind.CLOSE, queue_age_sec=99.0, kill_value="1", plan_age_sec=-99.0,
+        symbol="BTCUSDT", kind=Kind.CLOSE, queue_age_sec=99.0, kill_level=2, plan_age_sec=-99.0,
         kill_score=1.0, qty=1e9, price=1e9, last_open_age_sec=0.0, opens_5min=99, opens_1h=99,
         last_close_age_sec=0.0, opens_total_5min=99, queued_before_server=True,
     )  # fmt: skip

@@ -11,12 +11,11 @@ from qtctl.services.rules import rules_of
 from qtctl.settings import Allocation, Governor, Settings
 from qtctl.settings.rules import rules_from
 from qtctl.wire.queries.rules_in_force import in_force
-from qtctl.wire.schema.keys import Keys
 from qtctl.wire.schema.service import ServiceRecord
 
 
 def test_the_defaults_of_the_settings_are_those_of_the_formulas() -> None:
-    rules = rules_of(Governor(), Keys(), "x")
+    rules = rules_of(Governor(), "x")
     assert rules.limits == Limits()
     assert rules.downsize == DownsizeRules()
     assert rules.plans == PlanRules()
@@ -31,7 +30,7 @@ def test_every_limit_follows_its_setting() -> None:
         value = number + 2 if name.startswith("max_exec") or "opens" in name else number + 2.5
         settings = msgspec.structs.replace(Governor(), **{name: value})
         changed = msgspec.structs.replace(Limits(), **{name: value})
-        assert rules_of(settings, Keys(), "x").limits == changed
+        assert rules_of(settings, "x").limits == changed
 
 
 def test_a_rule_is_picked_by_its_name_and_never_by_a_default() -> None:
@@ -54,13 +53,13 @@ def test_a_governor_of_a_version_without_the_reopen_gate_has_it_off() -> None:
 
 
 def test_other_limits_have_another_digest() -> None:
-    plain = rules_of(Governor(), Keys(), "x").limits_digest
-    assert rules_of(Governor(max_exec_per_hour=4), Keys(), "x").limits_digest != plain
-    assert rules_of(Governor(require=("price",)), Keys(), "x").limits_digest != plain
-    assert rules_of(Governor(name="other"), Keys(), "y").limits_digest == plain
+    plain = rules_of(Governor(), "x").limits_digest
+    assert rules_of(Governor(max_exec_per_hour=4), "x").limits_digest != plain
+    assert rules_of(Governor(require=("price",)), "x").limits_digest != plain
+    assert rules_of(Governor(name="other"), "y").limits_digest == plain
 
 
-def test_kill_keys_and_the_actor_have_their_full_names() -> None:
-    step = rules_of(Governor(kill_keys=("kill", "stop")), Keys("q:"), "host").commit
-    assert step.kill_keys == ("q:kill", "q:stop")
+def test_a_governor_reads_its_kill_keys_and_then_its_halt_keys() -> None:
+    step = rules_of(Governor(kill_keys=("kill", "stop")), "host").commit
+    assert step.names.names == ("kill", "stop", "governor:halt", "governor:halt_kept")
     assert step.actor == "governor:host"

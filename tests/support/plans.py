@@ -13,9 +13,12 @@ from qtctl.wire.governor.commit import CommitSettings, ServerMarks, commit
 from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.schema.decision import CommitRequest
 from qtctl.wire.schema.keys import DECISION, GROUP, PERMIT
+from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.records import pairs, text
 
-KILL_NAMES = ("kill", "governor:halt", "global:kill_switch")
+NAMES = KillNames(("kill", "global:kill_switch"), ("governor:halt",))
+KILL_NAMES = ("kill", "global:kill_switch", "governor:halt")
+"""The same as one list; the last is a halt key."""
 RATES_OFF = Limits(
     symbol_cooldown_sec=0, reopen_cooldown_sec=0, max_exec_per_5min=0, max_exec_per_hour=0
 )
@@ -44,9 +47,7 @@ def queue(store: Store, entry: dict[str, Any], entry_id: str = "*", consumer: st
 
 
 def settings(store: Store, limits: Limits = RATES_OFF, encoding: str = "json") -> CommitSettings:
-    return CommitSettings(
-        limits, store.keys.kills(KILL_NAMES), encoding, 60, 10_000, "governor:test"
-    )
+    return CommitSettings(limits, NAMES, encoding, 60, 10_000, "governor:test")
 
 
 def case(plan: Plan, entry_id: str, efficiency: Efficiency = MISSING) -> CommitRequest:

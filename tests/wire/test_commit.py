@@ -10,11 +10,13 @@ import pytest
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.errors import WireError, WrongTypeError
 from qtctl.wire.client.store import Store
+from qtctl.wire.control import kill_switch
 from qtctl.wire.governor.commit import CommitResult
 from qtctl.wire.schema.decision import DECISION_FIELDS, DECISION_LATER
 from qtctl.wire.schema.keys import BLOCK, DECISION, LAST_CLOSE, LEDGER, PERMIT
+from qtctl.wire.schema.kill_names import KillNames
 from tests.support.plans import (
-    KILL_NAMES,
+    NAMES,
     RATES_OFF,
     decision,
     dump,
@@ -160,12 +162,12 @@ def test_a_permit_whose_decision_was_forgotten_is_not_doubled(store: Store) -> N
     assert outcome.reason is Reason.DUPLICATE_PLAN
 
 
-@pytest.mark.parametrize("name", KILL_NAMES)
+@pytest.mark.parametrize("name", NAMES.kills)
 @pytest.mark.parametrize(
     ("value", "opens", "closes"),
     [("0", True, True), ("false", True, True), ("off", True, True), ("", True, True),
-     ("reduce_only", False, True), ("1", False, False), ("False", False, False),
-     ("anything", False, False)],
+     ("False", True, True), (" OFF ", True, True), ("no", True, True),
+     ("reduce_only", False, True), ("1", False, False), ("anything", False, False)],
 )  # fmt: skip
 def test_every_kill_key_counts(
     store: Store, name: str, value: str, opens: bool, closes: bool
@@ -179,6 +181,64 @@ def test_every_kill_key_counts(
             assert outcome.reason is Reason.KILL_SWITCH
             record = decision(store, plan_id)
             assert (record["kill_key"], record["kill_value"]) == (key, value)
+            assert record["kill_level"] == ("1" if closes else "2")
+
+
+@pytest.mark.parametrize("name", ["governor:halt", "governor:halt_kept"])
+@pytest.mark.parametrize(
+    ("value", "opens", "closes"),
+    [("", True, True), ("0", True, True), ("False", True, True), ("no", True, True),
+     ("1", False, True), ("true", False, True), ("reduce_only", False, True),
+     ("all", False, False), (" ALL ", False, False)],
+)  # fmt: skip
+def test_a_halt_key_stops_opens_only_unless_it_is_all(
+    store: Store, name: str, value: str, opens: bool, closes: bool
+) -> None:
+    store.run("SET", store.keys.prefix + name, value)
+    for plan_id, action, passes in (("o", "OPEN", opens), ("c", "CLOSE", closes)):
+        outcome = judge(store, fields(plan_id=plan_id, action=action))
+        assert (outcome.verdict is Verdict.PERMITTED) == passes
+    assert decision(store, "o")["kill_level"] == ("0" if opens else "1" if closes else "2")
+
+
+def test_a_halted_symbol_is_read_as_a_halt_key_is(store: Store) -> None:
+    store.run("HSET", store.keys.halted_symbols, "BTCUSDT", "1", "ETHUSDT", "All", "X", "off")
+    assert judge(store, fields(plan_id="b", action="CLOSE")).verdict is Verdict.PERMITTED
+    assert judge(store, fields(plan_id="bo")).reason is Reason.KILL_SWITCH
+    eth = fields(plan_id="e", symbol="ETHUSDT", action="CLOSE")
+    assert judge(store, eth).reason is Reason.KILL_SWITCH
+    assert judge(store, fields(plan_id="x", symbol="X")).verdict is Verdict.PERMITTED
+    # As sent, and where nothing is there in upper case.
+    assert judge(store, fields(plan_id="l", symbol="ethUsdt")).reason is Reason.KILL_SWITCH
+
+
+@pytest.mark.parametrize(
+    ("record", "closes"),
+    [('{"value":"1","who":"operator:a@b"}', False), ('{"value":"1","level":1}', True),
+     ('{"value":"reduce_only"}', True), ("{", True), ("[1]", True)],
+)  # fmt: skip
+def test_a_1_that_a_halt_record_of_before_vouches_for_counts_as_all(
+    store: Store, record: str, closes: bool
+) -> None:
+    keys = store.keys
+    store.run("SET", "quantum:governor:halt", "1")
+    store.run("HSET", keys.halt_records, "governor:halt", record)
+    outcome = judge(store, fields(plan_id="c", action="CLOSE"))
+    assert (outcome.verdict is Verdict.PERMITTED) == closes
+    row = kill_switch.strictest(kill_switch.read(store, NAMES))
+    assert row is not None
+    assert row.mode.level == (1 if closes else 2), "qtctl sees what the step sees"
+    store.run("DEL", "quantum:governor:halt")
+    store.run("HSET", keys.halted_symbols, "BTCUSDT", "1")
+    store.run("HSET", keys.halt_records, "governor:halt:symbols:BTCUSDT", record)
+    outcome = judge(store, fields(plan_id="c2", action="CLOSE"))
+    assert (outcome.verdict is Verdict.PERMITTED) == closes
+
+
+def test_a_name_in_both_lists_is_a_halt_key() -> None:
+    before = KillNames(("kill", "governor:halt", "global:kill_switch"), ("governor:halt",))
+    assert before.kills == ("kill", "global:kill_switch")
+    assert before.halts == ("governor:halt", "governor:halt_kept")
 
 
 def test_a_kill_key_of_a_wrong_type_stops_everything_and_is_named(store: Store) -> None:
@@ -239,6 +299,7 @@ KEYS = [
     "plans",
     "kill",
     "halted_symbols",
+    "halt_records",
 ]
 
 
@@ -264,11 +325,11 @@ def test_a_denied_key_issues_nothing_and_leaves_the_plan_pending(
     store: Store, limited: Any, name: str
 ) -> None:
     keys = _keys(store) | {"plans": store.keys.plans, "kill": "quantum:kill"}
-    keys |= {"halted_symbols": store.keys.halted_symbols}
+    keys |= {name: getattr(store.keys, name) for name in ("halted_symbols", "halt_records")}
     entry = fields()
     entry_id = queue(store, entry)
     allowed = [f"~{key}" for other, key in keys.items() if other != name]
-    others = [f"~{key}" for key in store.keys.kills(KILL_NAMES[1:])]
+    others = [f"~{key}" for key in store.keys.kills(NAMES.names[1:])]
     outcome = judge(limited(*allowed, *others), entry, again=entry_id)
     assert isinstance(outcome, WireError)
     assert permit(store) is None

@@ -14,15 +14,16 @@ from qtctl.wire.control.kill_switch import Mode
 from qtctl.wire.control.permits import take_permit
 from qtctl.wire.queries import permits
 from qtctl.wire.schema.keys import PERMIT, Keys
+from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.service import ServiceRecord
-from tests.support.plans import KILL_NAMES, decision, dump, events, fields, judge, permit
+from tests.support.plans import NAMES, decision, dump, events, fields, judge, permit
 from tests.support.processes import until
 
 OWN = "quantum:governor:halt"
 CLOSE = {"action": "FULL_CLOSE_PROPOSED", "reduceOnly": "true"}
 
 
-def order(symbol: str = "", why: str = "test", names: tuple[str, ...] = KILL_NAMES) -> HaltRequest:
+def order(symbol: str = "", why: str = "test", names: KillNames = NAMES) -> HaltRequest:
     return HaltRequest("operator:alice@desk", why, names, 10_000, symbol)
 
 
@@ -40,7 +41,7 @@ def verdicts(store: Store, tag: str = "x") -> tuple[str, str]:
 
 @pytest.mark.parametrize(
     ("everything", "value", "expected"),
-    [(False, "reduce_only", ("blocked", "permitted")), (True, "1", ("blocked", "blocked"))],
+    [(False, "reduce_only", ("blocked", "permitted")), (True, "all", ("blocked", "blocked"))],
     ids=["opens", "everything"],
 )
 def test_a_halt_stops_the_very_next_plan(
@@ -63,7 +64,7 @@ def test_who_why_since_and_what_was_there_before_are_kept_and_told(store: Store)
     store.run("SET", OWN, "off")
     at = store.now_ms() / 1000
     halt.stop(store, order(why="feed is wrong"), False)
-    (row,) = [row for row in kill_switch.read(store, KILL_NAMES) if row.mode is not Mode.NORMAL]
+    (row,) = [row for row in kill_switch.read(store, NAMES) if row.mode is not Mode.NORMAL]
     assert (row.key, row.mode, row.who, row.why) == (
         OWN, Mode.REDUCE_ONLY, "operator:alice@desk", "feed is wrong",
     )  # fmt: skip
@@ -78,7 +79,7 @@ def test_who_why_since_and_what_was_there_before_are_kept_and_told(store: Store)
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("there", ["1", "true", "halt", "?"])
+@pytest.mark.parametrize("there", ["all", " ALL "])
 @pytest.mark.parametrize("everything", [False, True], ids=["opens", "everything"])
 def test_a_halt_never_loosens_what_is_there(store: Store, there: str, everything: bool) -> None:
     store.run("SET", OWN, there, "EX", 100)
@@ -88,15 +89,31 @@ def test_a_halt_never_loosens_what_is_there(store: Store, there: str, everything
     assert verdicts(store) == ("blocked", "blocked")
 
 
+def test_a_halt_over_what_the_drawdown_guard_set_does_not_trap_closes(store: Store) -> None:
+    store.run("SET", OWN, "1")
+    assert verdicts(store, "1") == ("blocked", "permitted")
+    assert halt.stop(store, order(), False).value == "1"
+    assert verdicts(store, "2") == ("blocked", "permitted"), "its record vouches for no more"
+    assert halt.stop(store, order(), True).value == "all"
+    assert verdicts(store, "3") == ("blocked", "blocked")
+    assert resumed(store) == [("governor:halt", "all", "1")]
+    assert verdicts(store, "4") == ("blocked", "permitted")
+
+
+def test_under_a_kill_key_everything_is_stopped_by_1(store: Store) -> None:
+    order_ = order(names=KillNames(("ours",)))
+    assert (halt.stop(store, order_, True).name, get(store, "quantum:ours")) == ("ours", "1")
+
+
 def test_a_halt_again_keeps_who_and_since_and_a_stricter_one_takes_over(store: Store) -> None:
     halt.stop(store, order(why="first"), False)
-    first = kill_switch.strictest(kill_switch.read(store, KILL_NAMES))
+    first = kill_switch.strictest(kill_switch.read(store, NAMES))
     again = halt.stop(store, order(why="second"), False)
     assert (again.was, again.record.why) == ("ours", "first")
-    assert kill_switch.strictest(kill_switch.read(store, KILL_NAMES)) == first
+    assert kill_switch.strictest(kill_switch.read(store, NAMES)) == first
     assert halt.stop(store, order(why="third"), True).record.why == "third"
-    assert (halt.stop(store, order(why="fourth"), False).value, get(store)) == ("1", "1")
-    assert [event["before"] for event in events(store)] == ["", "reduce_only", "reduce_only", "1"]
+    assert (halt.stop(store, order(why="fourth"), False).value, get(store)) == ("all", "all")
+    assert [event["before"] for event in events(store)] == ["", "reduce_only", "reduce_only", "all"]
 
 
 def test_a_reason_that_comes_later_is_kept_with_the_first_halt(store: Store) -> None:
@@ -111,7 +128,7 @@ def test_a_key_of_another_type_is_left_alone_and_stops_everything(store: Store) 
     assert halt.stop(store, order(), False).was == "another_type"
     assert dump(store, [OWN]) == before
     assert verdicts(store) == ("blocked", "blocked")
-    row = kill_switch.strictest(kill_switch.read(store, KILL_NAMES))
+    row = kill_switch.strictest(kill_switch.read(store, NAMES))
     assert row is not None
     assert (row.key, row.mode, row.record) == (OWN, Mode.HALTED, None)
     assert isinstance(halt.resume(store, order()), Refused)
@@ -155,10 +172,10 @@ def test_a_symbol_is_stopped_for_itself(
     assert verdicts(store) == expected
     record = decision(store, "ox")
     assert (record["kill_key"], record["kill_value"]) == (
-        store.keys.halted_symbols, "1" if everything else "reduce_only",
+        store.keys.halted_symbols, "all" if everything else "reduce_only",
     )  # fmt: skip
     assert judge(store, fields(plan_id="e2", symbol="ETHUSDT")).verdict is Verdict.PERMITTED
-    (row,) = [row for row in kill_switch.read(store, KILL_NAMES) if row.symbol]
+    (row,) = [row for row in kill_switch.read(store, NAMES) if row.symbol]
     assert (row.symbol, row.who, row.why) == ("BTCUSDT", "operator:alice@desk", "test")
     assert kill_switch.strictest([row]) is None, "not all of them"
     assert kill_switch.strictest([row], "BTCUSDT") == row
@@ -176,7 +193,7 @@ def test_the_strictest_of_symbol_and_kill_keys_wins(store: Store) -> None:
 def test_stopped_symbols_of_another_type_stop_every_symbol(store: Store) -> None:
     store.run("SET", store.keys.halted_symbols, "x")
     assert verdicts(store) == ("blocked", "blocked")
-    row = kill_switch.strictest(kill_switch.read(store, KILL_NAMES))
+    row = kill_switch.strictest(kill_switch.read(store, NAMES))
     assert row is not None
     assert (row.key, row.mode) == (store.keys.halted_symbols, Mode.HALTED)
 
@@ -322,7 +339,7 @@ def test_a_resume_puts_back_what_was_there_before(store: Store, lifetime: bool) 
     store.run("SET", OWN, "reduce_only", *(("EX", 100) if lifetime else ()))
     halt.stop(store, order(), True)
     halt.stop(store, order(), True)
-    assert resumed(store) == [("governor:halt", "1", "reduce_only")]
+    assert resumed(store) == [("governor:halt", "all", "reduce_only")]
     assert get(store) == "reduce_only"
     left = store.run("PTTL", OWN)
     assert 90_000 < left <= 100_000 if lifetime else left == -1
@@ -353,7 +370,7 @@ def test_a_resume_is_refused_while_somebody_elses_stop_is_in_force(
 def test_a_value_by_hand_under_our_key_is_refused_unless_forced(store: Store) -> None:
     halt.stop(store, order(), False)
     store.run("SET", OWN, "stop!")
-    row = kill_switch.strictest(kill_switch.read(store, KILL_NAMES))
+    row = kill_switch.strictest(kill_switch.read(store, NAMES))
     assert row is not None
     assert row.record is None, "the record is about another value"
     assert halt.resume(store, order()) == Refused(OWN, "stop!")
@@ -365,7 +382,7 @@ def test_a_resume_finds_keys_that_only_the_record_names(store: Store) -> None:
     """Set because a governor read no other; the operator's own settings do not name it."""
     halt.stop(store, order(), False)
     halt.stop(store, order(), False, "theirs")
-    rows = kill_switch.read(store, KILL_NAMES)
+    rows = kill_switch.read(store, NAMES)
     assert [row.key for row in rows if row.mode.level] == [OWN, "quantum:theirs"]
     assert {name for name, _, _ in resumed(store)} == {"governor:halt", "theirs"}
     assert get(store, "quantum:theirs") is None
@@ -375,7 +392,7 @@ def test_a_resume_finds_keys_that_only_the_record_names(store: Store) -> None:
 def test_a_broken_record_breaks_nothing(store: Store, record: str) -> None:
     store.run("SET", OWN, "1")
     store.run("HSET", store.keys.halt_records, "governor:halt", record, b"\xff", b"\xff")
-    (row,) = [row for row in kill_switch.read(store, KILL_NAMES) if row.mode.level]
+    (row,) = [row for row in kill_switch.read(store, NAMES) if row.mode.level]
     assert row.record is None
     assert isinstance(halt.resume(store, order()), Refused)
     assert halt.stop(store, order(), False).was == "other"

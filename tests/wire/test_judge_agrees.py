@@ -37,7 +37,10 @@ entries = st.fixed_dictionaries(
         "reduceOnly": st.sampled_from(["", "true", "false"]),
     }
 )
-kills = st.lists(st.sampled_from([None, "", "0", "reduce_only", "1", "?"]), min_size=3, max_size=3)
+kills = st.lists(
+    st.sampled_from([None, None, "", "0", " No ", "Reduce_Only", "reduce_only", "1", "?", "ALL"]),
+    min_size=3, max_size=3,
+)  # fmt: skip
 opens = st.lists(st.integers(-5, 4000), max_size=5)
 
 

@@ -7,7 +7,7 @@ import typer
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import DryRun, Reason
-from qtctl.errors import RedisUnreachable
+from qtctl.errors import RedisUnreachable, UsageError
 
 app = new_app("halt")
 
@@ -17,33 +17,48 @@ def halt(
     ctx: Context,
     symbol: Annotated[str | None, typer.Argument(help="Stop this one only.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Stop closes too.")] = False,
+    revoke: Annotated[
+        bool, typer.Option("--revoke", help="With --all: withdraw the permits of closes too.")
+    ] = False,
     reason: Reason = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Stop a symbol that nothing here knows.")
+    ] = False,
     dry_run: DryRun = False,
     unasked: Annotated[bool, typer.Option("--yes", "--no-input", hidden=True)] = False,
 ) -> None:
     """Stop opens at once; closes still pass. Never asks. `qtctl resume` undoes it.
 
     Takes effect on the very next plan, and withdraws the permits of opens that nobody has taken
-    yet. Exits 1 where no governor is running on this Redis that would obey it, or where a permit
-    could not be withdrawn: opens may go on then.
+    yet; those of closes stay, which an Apply Layer may take for up to a minute, unless --revoke is
+    given with --all. Exits 1 where no governor is working on this Redis that would obey it (none
+    runs, or all are late), or where a permit could not be withdrawn: opens may go on then.
+
+    A SYMBOL that nothing here knows is refused, with the nearest that is known. Of the settings
+    only [redis] must be right: what is wrong elsewhere is a warning.
 
     Examples:
         qtctl halt
         qtctl halt --reason "exchange is down"
         qtctl halt --all
+        qtctl halt --all --revoke
         qtctl halt BTCUSDT
         qtctl halt --dry-run
     """
     from qtctl.cli.views import halting, halts
 
-    order = halts.request(ctx, symbol, reason)
+    if revoke and not everything:
+        raise UsageError("--revoke goes with --all: without it closes pass, and get new permits")
+    ctx.lenient = True
+    order = halts.request(ctx, symbol, reason, revoke=revoke)
     try:
         with ctx.store(notice=False) as store:
+            halting.known(store, order, force)
             report = halting.stop(ctx, store, order, everything, dry_run)
-            halting.warn(ctx, store, order, report)
+            halting.warn(ctx, order, everything, report)
     except RedisUnreachable as away:
         raise RedisUnreachable(f"{away}. While Redis is away, {halting.BY_SYSTEMD}") from away
     halting.report_halt(ctx, order, everything, dry_run, report)
     withdrawn = report.withdrawn
-    if not report.governors or report.unheard or withdrawn.unknown or withdrawn.problems:
+    if not report.enforced or report.unheard or withdrawn.unknown or withdrawn.problems:
         raise typer.Exit(1)

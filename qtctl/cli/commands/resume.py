@@ -41,6 +41,7 @@ def resume(
     from qtctl.cli.views import halting, halts
     from qtctl.wire.control import kill_switch
 
+    ctx.lenient = True
     order = halts.request(ctx, symbol, reason)
     if not order.why:
         raise UsageError('--reason is needed: why may it resume? As in --reason "exchange is back"')
@@ -55,6 +56,7 @@ def resume(
             )  # fmt: skip
         return
     with ctx.store(notice=False) as store:
+        order = halting.read_by_governors(store, order)
         ctx.announce(f"resuming {order.symbol or 'what is halted'}")
         taken, problem = halting.resume(ctx, store, order, force, dry_run=True)
         if not dry_run:

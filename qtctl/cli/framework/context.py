@@ -44,6 +44,8 @@ class Context:
     service: str | None = None
     """`allocation`, `governor` or `all` in `serve`, which is set before `loaded` is used: the
     METRICS_PORT of an EnvironmentFile counts for that service only."""
+    lenient: bool = False
+    """Only [redis] must be right, as for `halt`: what is wrong elsewhere is a warning."""
     print_warnings: bool = True
     """Print the warnings about the settings; doctor has them in its report."""
     notice: HaltNotice = field(default=lambda rows, utc: "", repr=False)
@@ -63,6 +65,7 @@ class Context:
             redis_url=self.redis_url,
             sets=self.sets,
             service=self.service,
+            lenient=self.lenient,
         )
         for warning in loaded.warnings if self.print_warnings else ():
             self.warn(warning)
@@ -114,10 +117,12 @@ class Context:
         if not store.connected or now - self._halt_asked_at < every_sec:
             return
         self._halt_asked_at = now
+        from qtctl.settings.rules import rules_from
         from qtctl.wire.control import kill_switch
+        from qtctl.wire.schema.kill_names import KillNames
 
         try:
-            rows = kill_switch.read(store, self.settings.governor.kill_keys)
+            rows = kill_switch.read(store, rules_from(self.settings.governor, KillNames))
         except QtctlError:
             return
         line = self.notice(rows, self.utc)

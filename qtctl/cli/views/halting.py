@@ -1,27 +1,33 @@
 """Halting and resuming: what is done, what is warned of, and the line or JSON about it."""
 
+import difflib
 import sys
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.render import to_json
 from qtctl.cli.views import halts
 from qtctl.cli.views.health import lateness
-from qtctl.errors import NotFoundError, QtctlError, RefusedError, WireError
+from qtctl.errors import NotFoundError, QtctlError, RefusedError, UsageError, WireError
 from qtctl.settings import display_url
 from qtctl.text import escape
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import clock_jump, kill_switch
 from qtctl.wire.control import halt as control
-from qtctl.wire.control.halt import HaltRequest, Report, Resumed, is_known
+from qtctl.wire.control.halt import HaltRequest, Report, Resumed
 from qtctl.wire.control.kill_switch import KillKey, strictest
-from qtctl.wire.queries import services
+from qtctl.wire.queries import activity, services
 
 BY_SYSTEMD = (
     "stop the governors on their hosts: systemctl stop quantum-governor.service "
     "(qtctl.service where one process runs both loops)"
 )
+
+
+_IN_DOUBT = "'qtctl doctor' shows what is there"
 
 
 def stop(ctx: Context, store: Store, order: HaltRequest, everything: bool, dry_run: bool) -> Report:
@@ -45,7 +51,7 @@ def stop(ctx: Context, store: Store, order: HaltRequest, everything: bool, dry_r
         raise type(problem)(f"{stands}, but {again}: {problem}") from problem
 
 
-def warn(ctx: Context, store: Store, order: HaltRequest, report: Report) -> None:
+def warn(ctx: Context, order: HaltRequest, everything: bool, report: Report) -> None:
     """What an operator must know beside the one line."""
     for problem in report.problems:
         ctx.warn(f"the stop stands, but its record or event could not be written: {problem}")
@@ -60,8 +66,22 @@ def warn(ctx: Context, store: Store, order: HaltRequest, report: Report) -> None
             f"governor {governor.name} does not report which kill keys it reads: this may have "
             f"NO EFFECT on it; {BY_SYSTEMD}"
         )
-    if order.symbol and not is_known(store, order.symbol):
-        ctx.warn(f"{order.symbol} has no target, no score and no open here: is the name right?")
+    if report.late:
+        ctx.warn(
+            "a governor that is late may hang, or was killed: look with 'qtctl doctor' on its "
+            "host; the first plan that it takes up meets the halt"
+        )
+    elif not report.enforced:
+        ctx.warn(
+            "is this the right Redis? If it is, start a governor: the halt is set, and the first "
+            "plan that one takes up meets it. " + _IN_DOUBT
+        )
+    if report.withdrawn.closes and _closes_stop(order, everything, report):
+        ctx.warn(
+            f"{_count(report.withdrawn.closes, 'close permit')} NOT withdrawn: issued before the "
+            "halt, they reduce risk, and the Apply Layer may still take them for up to "
+            f"{_lifetime(report)}; --revoke withdraws them too"
+        )
 
 
 def report_halt(
@@ -70,7 +90,7 @@ def report_halt(
     """What was done and where: one line, or one JSON object."""
     where = display_url(ctx.settings.redis.url)
     row = strictest(report.rows, order.symbol or None)
-    closes_stop = everything or (row is not None and row.mode.level > 1)
+    closes_stop = _closes_stop(order, everything, report)
     if ctx.output == "table":
         did = "WOULD HALT" if dry_run else "HALTED"
         of = f" of {order.symbol}" if order.symbol else ""
@@ -90,9 +110,11 @@ def report_halt(
         "since": record.since if record else None,
         "before": record.before if record else None,
         "withdrawn": report.withdrawn.opens,
+        "closes_withdrawn": report.withdrawn.revoked,
         "closes_left": report.withdrawn.closes,
         "unknown_left": list(report.withdrawn.unknown),
         "governors": [governor.name for governor in report.governors],
+        "late": [governor.name for governor in report.late],
     }
     sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
 
@@ -104,10 +126,15 @@ def _effects(
     withdrawn = report.withdrawn
     would = "to withdraw" if dry_run else "withdrawn"
     parts = [f"{_count(withdrawn.opens, 'permit')} {would}"]
+    if withdrawn.revoked:
+        parts.append(f"{_count(withdrawn.revoked, 'close permit')} {would}")
     if not closes_stop:
         parts.append("closes still pass (--all stops them)")
     elif withdrawn.closes:
-        parts.append(f"{_count(withdrawn.closes, 'close permit')} NOT withdrawn")
+        parts.append(
+            f"{_count(withdrawn.closes, 'close permit')} NOT withdrawn (takeable for up to "
+            f"{_lifetime(report)})"
+        )
     # A stop that was there before: whose it is decides who can take it back.
     if row is not None and (dry_run or report.again or row.record is None):
         parts.append(f"stopped by {halts.describe(row, ctx.utc)}")
@@ -118,10 +145,22 @@ def _governors(report: Report) -> list[str]:
     """Who enforces it."""
     if not report.governors:
         return ["no governor is running: nothing enforces this halt yet"]
-    late = [it for it in report.governors if it.is_late(report.now)]
+    late = [f"governor {it.name} is LATE: {lateness(it, report.now)}" for it in report.late]
     alive = len(report.governors) - len(late)
-    parts = [f"{_count(alive, 'governor')} alive"] if alive else []
-    return parts + [f"governor {it.name} is LATE: {lateness(it, report.now)}" for it in late]
+    if not alive:
+        return [*late, "no governor is working: nothing enforces this halt yet"]
+    return [f"{_count(alive, 'governor')} alive", *late]
+
+
+def _closes_stop(order: HaltRequest, everything: bool, report: Report) -> bool:
+    row = strictest(report.rows, order.symbol or None)
+    return everything or (row is not None and row.mode.level > 1)
+
+
+def _lifetime(report: Report) -> str:
+    """How long a permit lives, at most, by the records of the governors."""
+    found = [it.settings.get("permit_ttl_sec") for it in report.governors]
+    return f"{max([60, *(each for each in found if isinstance(each, int))])} s"
 
 
 def _count(number: int, what: str) -> str:
@@ -129,6 +168,28 @@ def _count(number: int, what: str) -> str:
 
 
 # Resuming ---------------------------------------------------------------------------------------
+
+
+def read_by_governors(store: Store, order: HaltRequest) -> HaltRequest:
+    """The same order for the names that the running governors read."""
+    names = control.names_read(services.running(store, "governor"), order.names)
+    return msgspec.structs.replace(order, names=names)
+
+
+def known(store: Store, order: HaltRequest, force: bool) -> None:
+    """Refuses a symbol that nothing knows: a halt of a name that is misspelt stops nothing.
+
+    Errors: UsageError with the nearest that is known.
+    """
+    if not order.symbol or force or activity.is_known(store, order.symbol):
+        return
+    names = {name.upper(): name for name in reversed(activity.symbols(store))}
+    close = difflib.get_close_matches(order.symbol.upper(), names, n=1, cutoff=0.6)
+    near = f"; the nearest that is known is {names[close[0]]}" if close else ""
+    raise UsageError(
+        f"nothing here knows {order.symbol}: it has no target, no score, no recent plan, permit or "
+        f"decision{near}. Nothing is halted; --force halts it anyway"
+    )
 
 
 def warn_of_late(ctx: Context, store: Store) -> None:

@@ -8,9 +8,11 @@ from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.errors import UsageError
 from qtctl.operator import user_at_host
+from qtctl.settings.rules import rules_from
 from qtctl.wire.control.clock_jump import ClockJump
 from qtctl.wire.control.halt import HaltRequest
 from qtctl.wire.control.kill_switch import HaltRecord, KillKey
+from qtctl.wire.schema.kill_names import KillNames
 
 MAX_WHY_CHARS = 200
 """A reason is a sentence: it stands in every command's notice."""
@@ -52,7 +54,7 @@ def describe_jump(key: str, jump: ClockJump, utc: bool) -> str:
     return f"opens are quarantined ({key}): the clock of Redis jumped ahead{by}{noticed}{who}"
 
 
-def request(ctx: Context, symbol: str | None, reason: str) -> HaltRequest:
+def request(ctx: Context, symbol: str | None, reason: str, *, revoke: bool = False) -> HaltRequest:
     """What is asked for, and by whom. Errors: UsageError, ConfigError."""
     # An argument may hold bytes that are no text, and Redis takes text; a reason is one line.
     why = " ".join(reason.encode("utf-8", "backslashreplace").decode().split())
@@ -61,7 +63,8 @@ def request(ctx: Context, symbol: str | None, reason: str) -> HaltRequest:
     name = "" if symbol is None else arguments.symbol(symbol)
     governor = ctx.settings.governor
     who = f"operator:{user_at_host(ctx.environ)}"
-    return HaltRequest(who, why, governor.kill_keys, governor.stream_maxlen, name)
+    names = rules_from(governor, KillNames)
+    return HaltRequest(who, why, names, governor.stream_maxlen, name, revoke)
 
 
 def _what(rows: Sequence[KillKey]) -> str:

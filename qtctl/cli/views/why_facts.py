@@ -19,6 +19,7 @@ from qtctl.wire.queries import decisions, diagnosis, targets, upstream
 from qtctl.wire.queries.diagnosis import RecentPlans
 from qtctl.wire.queries.targets import Found
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET, KeySpec
+from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.service import ServiceRecord
 
 LATELY_SEC = 60.0
@@ -43,7 +44,6 @@ class _Own(msgspec.Struct, frozen=True):
     """Settings of the governor beside its limits."""
 
     permit_ttl_sec: int
-    kill_keys: tuple[str, ...]
 
 
 def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer | None:
@@ -55,6 +55,7 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
     limits, _ = in_force.of("governor", Limits)
     downsize, _ = in_force.of("governor", DownsizeRules)
     own, _ = in_force.of("governor", _Own)
+    names, _ = in_force.of("governor", KillNames)
     # Without a governor nobody knows with what lifetime the last permits were issued.
     ttl_sec = own.permit_ttl_sec if alive else 0.0
     recent_plans = diagnosis.recent_plans(store, symbol, now - since_sec, now, rules, ttl_sec)
@@ -70,7 +71,7 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
         now=now,
         since_sec=since_sec,
         target=_target(store, None if known is None else known.target, now),
-        kill=diagnosis.kill(store, own.kill_keys, symbol),
+        kill=diagnosis.kill(store, names, symbol),
         governors=tuple(
             Alive(it.name, it.version, it.host, it.age_sec(now), it.is_late(now)) for it in alive
         ),

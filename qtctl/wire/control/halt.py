@@ -4,37 +4,41 @@ What the steps do is in halt.lua, withdraw_open.lua and resume.lua. The stop com
 goes wrong after it, the governors' next plan meets it. Source: docs/decisions.md#halts.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import msgspec
 
-from qtctl.domain.gates import REDUCE_ONLY
+from qtctl.domain.gates import EVERYTHING, REDUCE_ONLY
 from qtctl.domain.names import plan_id_problem, stored
 from qtctl.domain.reasons import Reason
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import kill_switch
 from qtctl.wire.control.kill_switch import HaltRecord, KillKey
-from qtctl.wire.schema.keys import DECISION, EFFICIENCY, LEDGER, PERMIT, TARGET
+from qtctl.wire.schema.keys import DECISION, HALT, PERMIT
+from qtctl.wire.schema.kill_names import KillNames, names_of, together
 from qtctl.wire.schema.records import text
 from qtctl.wire.schema.service import ServiceRecord
 
-OWN = "governor:halt"
-"""The kill key that `qtctl halt` sets, unless the governors do not read it."""
-EVERYTHING = "1"
-"""What stops closes too, as the other systems that read these keys write it."""
+OWN = HALT.template
+"""The halt key that `qtctl halt` sets, unless the governors do not read it."""
+ONE = "1"
+"""What stops everything under a kill key, as the other systems that read these write it."""
 
 
 class HaltRequest(msgspec.Struct, frozen=True):
-    """What an operator asks for. symbol: "" for all of them; names: the kill keys by the operator's
-    own settings, without the prefix; who: `operator:alice@host`."""
+    """What an operator asks for, or a governor. symbol: "" for all of them; names: what is read as
+    the kill switch; who: `operator:alice@host`; revoke: closes lose their permits too; event: what
+    a stop is called."""
 
     who: str
     why: str
-    names: tuple[str, ...]
+    names: KillNames
     events_maxlen: int
     symbol: str = ""
+    revoke: bool = False
+    event: str = "halted"
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -50,10 +54,12 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class Withdrawn(msgspec.Struct, frozen=True):
-    """What became of the permits that nobody had taken. opens: taken back; closes: left, they
-    reduce risk; unknown: left, since their decision is gone; problems: Redis refused these."""
+    """What became of the permits that nobody had taken. opens, revoked (closes): taken back;
+    closes: left, they reduce risk; unknown: left, since their decision is gone; problems: Redis
+    refused these."""
 
     opens: int = 0
+    revoked: int = 0
     closes: int = 0
     unknown: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
@@ -73,6 +79,16 @@ class Report(msgspec.Struct, frozen=True):
     unheard: list[ServiceRecord]
     rows: list[KillKey]
     problems: list[str]
+
+    @property
+    def late(self) -> list[ServiceRecord]:
+        """The governors that finished no pass for too long."""
+        return [each for each in self.governors if each.is_late(self.now)]
+
+    @property
+    def enforced(self) -> bool:
+        """True while a governor is running that is not late."""
+        return len(self.late) < len(self.governors)
 
 
 class Resumed(msgspec.Struct, frozen=True):
@@ -94,20 +110,25 @@ class Refused(msgspec.Struct, frozen=True):
 def stop(store: Store, order: HaltRequest, everything: bool, name: str | None = None) -> Stop:
     """Sets the stop, in one step: opens only, or everything; never looser than what is there.
 
-    name: the kill key, without it OWN where that is among the order's names, else the first.
+    name: the key, without it OWN where that is among the order's names, else the first.
     Errors: RedisUnreachable (it may stand or not), WireError (it does not).
     """
     keys = store.keys
     name = name or own_name(order.names)
     key = keys.prefix + name
+    # Versions before read a halt key as a kill key: there `all` stops everything, too.
+    halts = bool(order.symbol) or name in order.names.halts
     if order.symbol:
         key, name = keys.halted_symbols, kill_switch.record_name(order.symbol)
-    value = EVERYTHING if everything else REDUCE_ONLY
+    stops = (EVERYTHING if halts else ONE) if everything else REDUCE_ONLY
     reply = store.script(
         "halt",
         (key, keys.halt_records, keys.events),
-        (order.symbol, name, value, order.who, order.why, order.events_maxlen),
-    )
+        (
+            order.symbol, name, stops, order.who, order.why, order.events_maxlen, int(halts),
+            order.event,
+        ),
+    )  # fmt: skip
     was, in_force, record, problem = reply
     decoded = msgspec.json.decode(record.decode("utf-8", "replace"), type=HaltRecord)
     return Stop(name, was.decode(), text(in_force), decoded, text(problem))
@@ -132,6 +153,8 @@ def follow_up(
     governors, now = find_governors(), store.now_ms() / 1000
     # Every governor reads the symbols that are stopped, whatever its kill keys.
     more = [] if order.symbol else lacking(governors, names)
+    read = [found for each in governors if (found := kill_names(each)) is not None]
+    order = msgspec.structs.replace(order, names=together([order.names, *read]))
     for name in more:
         names.append(name)
         if first is not None:
@@ -145,13 +168,15 @@ def follow_up(
     return Report(names, again, withdrawn, governors, now, unheard, rows, problems)
 
 
-def own_name(names: Sequence[str]) -> str:
-    """The kill key to set, by the names that are read."""
-    return OWN if OWN in names or not names else names[0]
+def own_name(names: KillNames) -> str:
+    """The key to set, by the names that are read."""
+    read = (*names.halt_keys, *names.kill_keys)
+    return OWN if OWN in read or not read else read[0]
 
 
 def withdraw(store: Store, order: HaltRequest, *, dry_run: bool = False) -> Withdrawn:
-    """Takes back every permit of an open that nobody has taken, one small step each.
+    """Takes back every permit of an open that nobody has taken, and of a close where the order says
+    so, one small step each.
 
     A consumer's take comes before it or finds nothing. To be called once the stop is in force:
     then no open permit comes after. dry_run: only counts. Errors: RedisUnreachable.
@@ -160,7 +185,10 @@ def withdraw(store: Store, order: HaltRequest, *, dry_run: bool = False) -> With
     unknown: list[str] = []
     problems: list[str] = []
     symbol = stored(order.symbol) if order.symbol else ""
-    more = (symbol, Reason.KILL_SWITCH.value, order.who, order.events_maxlen, int(dry_run))
+    more = (
+        symbol, Reason.KILL_SWITCH.value, order.who, order.events_maxlen, int(dry_run),
+        int(order.revoke),
+    )  # fmt: skip
     for ids in _indexed(store):
         calls = [(_permit_keys(store, plan_id), (plan_id, *more)) for plan_id in ids]
         for plan_id, reply in zip(ids, store.scripts("withdraw_open", calls), strict=True):
@@ -171,41 +199,36 @@ def withdraw(store: Store, order: HaltRequest, *, dry_run: bool = False) -> With
             found[word] = found.get(word, 0) + 1
             if word == "unknown":
                 unknown.append(plan_id)
-    opens, closes = found.get("withdrawn", 0), found.get("close", 0)
-    return Withdrawn(opens, closes, tuple(unknown), tuple(problems))
+    return Withdrawn(
+        opens=found.get("withdrawn", 0),
+        revoked=found.get("withdrawn_close", 0),
+        closes=found.get("close", 0),
+        unknown=tuple(unknown),
+        problems=tuple(problems),
+    )
 
 
-def kill_names(governor: ServiceRecord) -> tuple[str, ...] | None:
-    """The kill keys that a running governor reads; None where its record does not tell."""
-    names = governor.settings.get("kill_keys")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        return None
-    return tuple(names)
+def kill_names(governor: ServiceRecord) -> KillNames | None:
+    """What a running governor reads; None where its record does not tell."""
+    return names_of(governor.settings)
 
 
 def lacking(governors: Iterable[ServiceRecord], names: Iterable[str]) -> list[str]:
-    """Kill keys to set beside these names, so that each of these governors reads one."""
+    """Keys to set beside these names, so that each of these governors reads one."""
     covered = list(names)
     more: list[str] = []
     for governor in governors:
         read = kill_names(governor)
-        if read and not set(read) & {*covered, *more}:
+        names_there = set() if read is None else {*read.kill_keys, *read.halt_keys}
+        if read is not None and names_there and not names_there & {*covered, *more}:
             more.append(own_name(read))
     return more
 
 
-def is_known(store: Store, symbol: str) -> bool:
-    """True where Redis has a target, a score or a recent permitted open of this symbol."""
-    keys = store.keys
-    replies = store.batch(
-        [
-            ("HGETALL", keys.at(TARGET, symbol)),
-            ("HGETALL", keys.at(EFFICIENCY, symbol)),
-            ("ZRANGE", keys.at(LEDGER, symbol), 0, 0),
-        ]
-    )
-    # An error is something, too: of another type, or not to be read.
-    return any(is_error(reply) or reply for reply in replies)
+def names_read(governors: Iterable[ServiceRecord], otherwise: KillNames) -> KillNames:
+    """What the running governors read; by the settings of this shell where none tells."""
+    found = [names for each in governors if (names := kill_names(each)) is not None]
+    return together(found) if found else otherwise
 
 
 def resume(
@@ -214,19 +237,25 @@ def resume(
     """Takes back what halt has set (of a symbol, or the kill keys) in one step; what was taken back
     (empty: there was nothing) and what could not be written beside it.
 
-    Refused where a kill key has a value that halt has not set; forced: not for OWN, whoever set
-    that. Errors: RedisUnreachable, WireError.
+    Refused where a key has a value that halt has not set; forced: not for OWN, whoever set that.
+    What a governor kept is taken back whoever has its record. Errors: RedisUnreachable, WireError.
     """
     keys = store.keys
     rows = kill_switch.read(store, order.names)
-    names = [row.key.removeprefix(keys.prefix) for row in rows if row.key != keys.halted_symbols]
+    found = [row.key.removeprefix(keys.prefix) for row in rows if row.key != keys.halted_symbols]
+    # Another name that a halt has set is read as a kill key; those of the governors come last.
+    further = [name for name in found if name not in order.names.names]
+    names = [*further, *order.names.names]
     own = own_name(order.names) if forced else ""
     named = [*names, kill_switch.record_name(order.symbol)] if order.symbol else names
     reply = store.script(
         "resume",
         (keys.halted_symbols, keys.halt_records, keys.events, *keys.kills(names)),
-        (order.symbol, order.who, order.why, order.events_maxlen, int(dry_run), own, *named),
-    )
+        (
+            order.symbol, order.who, order.why, order.events_maxlen, int(dry_run), own,
+            len(order.names.halts), *named,
+        ),
+    )  # fmt: skip
     word, *rest = [text(part) for part in reply]
     if word == "refused":
         return Refused(rest[0], rest[1])
@@ -239,7 +268,9 @@ def resume(
 
 def _sum(first: Withdrawn, then: Withdrawn) -> Withdrawn:
     # The second round has met all that the first one left.
-    return msgspec.structs.replace(then, opens=first.opens + then.opens)
+    return msgspec.structs.replace(
+        then, opens=first.opens + then.opens, revoked=first.revoked + then.revoked
+    )
 
 
 def _permit_keys(store: Store, plan_id: str) -> tuple[str, ...]:

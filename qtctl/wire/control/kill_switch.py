@@ -1,4 +1,4 @@
-"""The kill switch as it stands: every name in `kill_keys`, the symbols that are halted
+"""The kill switch as it stands: every kill key and halt key, the symbols that are halted
 individually, and who halted them, if it was `qtctl halt`.
 
 Source: docs/rules.md#the-gates. For one batch with other reads: `asks` gives the commands,
@@ -12,10 +12,12 @@ from typing import Any
 import msgspec
 
 from qtctl.domain.gates import kill_level
+from qtctl.domain.names import ascii_upper
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.pipe import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import HALTED_SYMBOLS, Keys
+from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.records import pairs, text
 
 OTHER_TYPE = "<another type>"
@@ -37,11 +39,13 @@ class Mode(StrEnum):
 
 
 class HaltRecord(msgspec.Struct, frozen=True):
-    """What `qtctl halt` keeps beside a value it has set. since: epoch seconds, the server's clock;
-    before: what it covered, None where there was nothing; before_until_ms: when that would have
-    run out (epoch milliseconds), None for never."""
+    """What `qtctl halt` keeps beside a value it has set. level: how strict that was, None in a
+    record of a version before; since: epoch seconds, the server's clock; before: what it covered,
+    None where there was nothing; before_until_ms: when that would have run out (epoch
+    milliseconds), None for never."""
 
     value: str
+    level: int | None = None
     who: str = ""
     why: str = ""
     since: float = 0.0
@@ -76,52 +80,49 @@ class KillKey(msgspec.Struct, frozen=True):
         return self.record.since if self.record else None
 
 
-def read(store: Store, names: Iterable[str]) -> list[KillKey]:
-    """All kill keys (names as in `kill_keys`, without the prefix), in their order, normal ones too;
-    then other keys that a halt has set, then the symbols that are stopped, by name.
+def read(store: Store, names: KillNames) -> list[KillKey]:
+    """All kill keys and halt keys, in their order, normal ones too; then other keys that a halt has
+    set, then the symbols that are stopped, by name.
 
     One round trip, or a second where a halt has set a key that is not among the names.
     Errors: RedisUnreachable.
     """
-    names = tuple(names)
     replies = store.batch(asks(store.keys, names))
     found = rows_of(store.keys, names, replies)
-    known = {store.keys.prefix + name for name in names}
+    known = {store.keys.prefix + name for name in names.names}
     further = [name for name in _records(replies[-1]) if _is_key(name, store.keys, known)]
     if not further:
         return found
     values = store.batch([("GET", store.keys.prefix + name) for name in further])
-    more = rows_of(store.keys, tuple(further), [*values, *replies[-2:]])
-    return [*found[: len(names)], *more]
+    records = _records(replies[-1])
+    more = [
+        _row(store.keys.prefix + name, value, records[name])
+        for name, value in zip(further, map(_value, values), strict=True)
+    ]
+    at = len(names.names)
+    return [*found[:at], *more, *found[at:]]
 
 
-def level(store: Store, names: Sequence[str]) -> int:
-    """How strict the strictest of these names is for all symbols: 0 normal, 1 only closes pass,
-    2 everything stops. One round trip. Errors: RedisUnreachable."""
-    values = store.batch([("GET", key) for key in store.keys.kills(names)])
-    decisive = strictest(rows_of(store.keys, names, [*values, (), ()]))
-    return 0 if decisive is None else decisive.mode.level
-
-
-def asks(keys: Keys, names: Sequence[str]) -> list[Command]:
-    """The commands whose replies `rows_of` takes: len(names) + 2 of them."""
+def asks(keys: Keys, names: KillNames) -> list[Command]:
+    """The commands whose replies `rows_of` takes: one for each name, and two."""
     return [
-        *(("GET", key) for key in keys.kills(names)),
+        *(("GET", key) for key in keys.kills(names.names)),
         ("HGETALL", keys.halted_symbols),
         ("HGETALL", keys.halt_records),
     ]
 
 
-def rows_of(keys: Keys, names: Sequence[str], replies: Sequence[Any]) -> list[KillKey]:
-    """The kill keys in their order, then the symbols that are stopped, by name.
+def rows_of(keys: Keys, names: KillNames, replies: Sequence[Any]) -> list[KillKey]:
+    """The keys in their order, then the symbols that are stopped, by name.
 
     A key that may not be read (no permission) counts as normal here: nothing is known of it.
     """
     *values, symbols, kept = replies
     records = _records(kept)
+    halts = set(names.halts)
     rows = [
-        _row(key, value, records.get(name))
-        for name, key, value in zip(names, keys.kills(names), map(_value, values), strict=True)
+        _row(keys.prefix + name, value, records.get(name), halts=name in halts)
+        for name, value in zip(names.names, map(_value, values), strict=True)
     ]
     if is_error(symbols):
         if _value(symbols):
@@ -129,7 +130,7 @@ def rows_of(keys: Keys, names: Sequence[str], replies: Sequence[Any]) -> list[Ki
         return rows
     for symbol, value in sorted(pairs(symbols).items()):
         record = records.get(record_name(symbol))
-        row = _row(keys.halted_symbols, value, record, symbol)
+        row = _row(keys.halted_symbols, value, record, symbol, halts=True)
         if row.mode is not Mode.NORMAL:
             rows.append(row)
     return rows
@@ -143,9 +144,13 @@ def record_name(symbol: str) -> str:
 def strictest(rows: Iterable[KillKey], symbol: str | None = None) -> KillKey | None:
     """The one that decides, the first of equals; None where all are normal.
 
-    With a symbol: for that one. Without: for all, so symbols that are stopped do not count.
+    With a symbol: for that one, as sent or, where that is not there, in upper case. Without: for
+    all, so symbols that are stopped do not count.
     """
+    rows = list(rows)
     chosen: KillKey | None = None
+    if symbol is not None and not any(row.symbol == symbol for row in rows):
+        symbol = ascii_upper(symbol)
     for row in rows:
         counts = not row.symbol or row.symbol == symbol
         if counts and row.mode.level > (chosen.mode.level if chosen else 0):
@@ -163,10 +168,16 @@ def _value(reply: Any) -> str:
     return "" if reply is None else text(reply)
 
 
-def _row(key: str, value: str, record: HaltRecord | None, symbol: str = "") -> KillKey:
+def _row(
+    key: str, value: str, record: HaltRecord | None, symbol: str = "", *, halts: bool = False
+) -> KillKey:
     # Somebody else may have set another value since; then the record is about a past one.
     held = record if record is not None and record.value == value else None
-    return KillKey(key, value[:64], tuple(Mode)[kill_level(value)], symbol, held)
+    level = kill_level(value, halts=halts)
+    vouched = level and value == "1" and held is not None and held.level is None
+    if value == OTHER_TYPE or vouched:
+        level = 2
+    return KillKey(key, value[:64], tuple(Mode)[level], symbol, held)
 
 
 def _records(reply: Any) -> dict[str, HaltRecord]:

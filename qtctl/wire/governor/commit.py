@@ -27,6 +27,7 @@ from qtctl.wire.schema.keys import (
     LEDGER_KEEP_SEC,
     PERMIT,
 )
+from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.permit import permit_hash, permit_json
 from qtctl.wire.schema.records import HINT, Flat, packed, packed_words, text
 
@@ -56,7 +57,7 @@ class CommitSettings(msgspec.Struct, frozen=True):
     """What is the same for every plan."""
 
     limits: Limits
-    kill_keys: tuple[str, ...]
+    names: KillNames
     encoding: str
     permit_ttl_sec: int
     events_maxlen: int
@@ -104,7 +105,7 @@ def _calls(
 
     What is the same for all of them is packed once, and goes in the middle.
     """
-    shared = [*shared_keys(store).values(), *settings.kill_keys]
+    shared = [*shared_keys(store).values(), *store.keys.kills(settings.names.names)]
     arguments = [*shared_arguments(settings, marks).values()]
     step, encode = digest(STEP), _ENCODERS[settings.encoding]
     same = packed_words([*shared, *arguments])
@@ -141,7 +142,7 @@ def own_keys(store: Store, plan: Plan) -> dict[str, str]:
 
 
 def shared_keys(store: Store) -> dict[str, str]:
-    """The keys that are the same for every plan; the kill keys stand behind them."""
+    """The keys that are the same for every plan; kill keys and halt keys stand behind them."""
     keys = store.keys
     return {
         "LEDGER_TOTAL": keys.ledger_total,
@@ -150,6 +151,7 @@ def shared_keys(store: Store) -> dict[str, str]:
         "PLANS": keys.plans,
         "CLOCK_JUMP": keys.clock_jump,
         "HALTED_SYMBOLS": keys.halted_symbols,
+        "HALT_RECORDS": keys.halt_records,
     }
 
 
@@ -167,7 +169,8 @@ def shared_arguments(settings: CommitSettings, marks: ServerMarks) -> dict[str, 
         "events_maxlen": settings.events_maxlen,
         "actor": settings.actor,
         "encoding": settings.encoding,
-        "kill_keys": len(settings.kill_keys),
+        "kill_keys": len(settings.names.kills),
+        "halt_keys": len(settings.names.halts),
     }
 
 

@@ -19,7 +19,8 @@
 --   PLANS            stream: acknowledged last
 --   CLOCK_JUMP       there while the server's clock is known to have jumped ahead
 --   HALTED_SYMBOLS   hash: symbols that are stopped
---   …                strings: the kill keys, up to the end
+--   HALT_RECORDS     hash: who has halted what
+--   …                strings: the kill keys, then the halt keys, up to the end
 --
 -- ARGV                       the same for every plan; seconds unless the name says otherwise
 --   group                    of consumers, in which the entry is acknowledged
@@ -40,6 +41,7 @@
 --   actor                    in the events
 --   encoding                 of the permit: json or hash
 --   kill_keys                how many of KEYS are kill keys
+--   halt_keys                how many are halt keys
 --                            of this plan
 --   entry_id
 --   plan_id
@@ -62,11 +64,11 @@
 -- where a permit was withdrawn; with a decision then why LAST_CLOSE could not be written, or
 -- nothing, and what was found here, in the order of the record.
 local DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE, LEDGER_TOTAL, PERMITS, EVENTS, PLANS,
-  CLOCK_JUMP, HALTED_SYMBOLS = unpack(KEYS)
+  CLOCK_JUMP, HALTED_SYMBOLS, HALT_RECORDS = unpack(KEYS)
 local group, server_since_ms, jumped_after_ms, max_queue_age_sec, max_plan_age_sec, symbol_cooldown_sec,
   reopen_cooldown_sec, max_exec_per_5min, max_exec_per_hour, max_opens_per_5min_total,
   permit_ttl_sec, decision_ttl_sec, block_ttl_sec, ledger_keep_sec, events_maxlen, actor, encoding,
-  kill_keys, entry_id, plan_id, symbol, symbol_stored, kind, full_close, execute, plan_at_ms,
+  kill_keys, halt_keys, entry_id, plan_id, symbol, symbol_stored, kind, full_close, execute, plan_at_ms,
   static_reason, block_symbol, permit_from, record_from = unpack(ARGV)
 server_since_ms, jumped_after_ms, plan_at_ms =
   tonumber(server_since_ms), tonumber(jumped_after_ms), tonumber(plan_at_ms)
@@ -192,13 +194,15 @@ local function strictest(key, value, level)
   end
 end
 -- The common case, one call: no such key is there.
-local symbols_at, clock_jump = #KEYS - kill_keys, now_ms > jumped_after_ms
-if redis.call('EXISTS', unpack(KEYS, symbols_at - 1)) > 0 then
+local halts_from = #KEYS - halt_keys + 1
+local kills_from = halts_from - kill_keys
+local clock_jump = now_ms > jumped_after_ms
+if redis.call('EXISTS', CLOCK_JUMP, HALTED_SYMBOLS, unpack(KEYS, kills_from)) > 0 then
   clock_jump = clock_jump or redis.call('EXISTS', CLOCK_JUMP) > 0
-  for i = symbols_at + 1, #KEYS do
-    strictest(KEYS[i], kill_at(KEYS[i]))
+  for i = kills_from, #KEYS do
+    strictest(KEYS[i], kill_at(KEYS[i], i >= halts_from, HALT_RECORDS))
   end
-  strictest(HALTED_SYMBOLS, kill_of_symbol(HALTED_SYMBOLS, symbol))
+  strictest(HALTED_SYMBOLS, kill_of_symbol(HALTED_SYMBOLS, symbol, HALT_RECORDS))
 end
 
 local queued_ms = tonumber(string.match(entry_id, '^(%d+)-'))
@@ -267,6 +271,7 @@ local dynamic = {
   sec(queue_age_ms),
   kill_key,
   kill_value,
+  tostring(kill_level),
   before_server and '1' or '0',
   clock_jump and '1' or '0',
   last_open_at,

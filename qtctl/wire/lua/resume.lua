@@ -1,14 +1,16 @@
 -- Takes back what halt has set, and puts back what was there before.
--- KEYS: hash of stopped symbols, halt records, events, then every kill key. ARGV: symbol (empty: the
--- kill keys), who, why, events kept, dry run (1 or 0), the name whose value goes whoever set it
--- (empty: none), then the record's name of each kill key.
+-- KEYS: hash of stopped symbols, halt records, events, then every kill key and halt key, the halt
+-- that a governor kept last. ARGV: symbol (empty: the keys), who, why, events kept, dry run (1 or
+-- 0), the name whose value goes whoever set it (empty: none), how many are halt keys, then the
+-- record's name of each key.
 --
 -- Replies refused, key, value where somebody else's stop is in force: resuming would be a lie;
 -- nothing where there is nothing to take back; else resumed, what went wrong, and for each: name,
 -- value, and what was put back (empty: nothing).
 local SYMBOLS, RECORDS, EVENTS, KILLS_FROM = KEYS[1], KEYS[2], KEYS[3], 4
 local symbol, who, why, maxlen, forced = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[6]
-local dry, NAMES_FROM = ARGV[5] == '1', 7
+local dry, NAMES_FROM = ARGV[5] == '1', 8
+local HALTS_FROM = #KEYS - tonumber(ARGV[7]) + 1
 
 -- include: kill_switch
 -- include: halt_record
@@ -23,12 +25,12 @@ end
 local ours = {}
 for i = KILLS_FROM, #KEYS do
   local name = ARGV[NAMES_FROM + i - KILLS_FROM]
-  local value, level = kill_at(KEYS[i])
+  local value, level = kill_at(KEYS[i], i >= HALTS_FROM, RECORDS)
   local record = halt_record(RECORDS, name)
   if level > 0 then
     if record and record['value'] == value then
       ours[#ours + 1] = {KEYS[i], name, value, record}
-    elseif name == forced then
+    elseif name == forced or i == #KEYS then
       ours[#ours + 1] = {KEYS[i], name, value, {}}
     else
       return {'refused', KEYS[i], string.sub(value, 1, 64)}
@@ -45,7 +47,7 @@ local function resumed(name, value, restored)
 end
 
 if symbol ~= '' then
-  local value, level = kill_of_symbol(SYMBOLS, symbol)
+  local value, level = kill_of_symbol(SYMBOLS, symbol, RECORDS)
   if level == 0 then
     return {'nothing'}
   end

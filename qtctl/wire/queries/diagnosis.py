@@ -27,6 +27,7 @@ from qtctl.wire.queries.streams import StreamEntry
 from qtctl.wire.schema.decision import facts_of
 from qtctl.wire.schema.ids import order, time_of
 from qtctl.wire.schema.keys import GROUP, LAST_CLOSE, LEDGER
+from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.records import text
 
 PLAN_CAP = 10_000
@@ -225,9 +226,9 @@ def failed_check(decision: Decision | None, limits: Limits | None) -> Check | No
     return next((check for check in judged.worksheet if check.passed is False), None)
 
 
-def kill(store: Store, names: Sequence[str], symbol: str) -> Kill:
-    """The strictest of the kill keys that the governors look at (as in `kill_keys`), or of the
-    halt of this symbol alone, as they stand."""
+def kill(store: Store, names: KillNames, symbol: str) -> Kill:
+    """The strictest of the kill keys and halt keys that the governors look at, or of the halt of
+    this symbol alone, as they stand."""
     replies = store.batch(kill_switch.asks(store.keys, names))
     row = kill_switch.strictest(kill_switch.rows_of(store.keys, names, replies), symbol)
     if row is None:

@@ -1,6 +1,7 @@
 """What only `qtctl doctor` reads: INFO, which keys there really are (whatever an index says), and
 permits as they are stored. Bounded: one SCAN over all keys, everything else in batches."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +16,22 @@ from qtctl.wire.schema.records import shortened, text
 
 MISNAMED_KEPT = 1_000
 
+_SWITCH = re.compile(
+    rb"(?:^|[:._-])(?:kill(?:_?switch)?|emergency(?:_?stop)?|halt(?:ed)?|stop_?all|panic"
+    rb"|circuit_?breaker|(?:system|trading)[:._-]?(?:mode|enabled|stop|stopped|paused?|halt|halted))"
+    rb"(?:$|[:._-])",
+    re.IGNORECASE,
+)
+"""What the name of a key looks like that stops trading somewhere."""
+_NO_SWITCHES = (b"stream:", b"governor:", b"permit:", b"qtctl:", b"allocation:", b"capital:")
+MOST_SWITCHES = 100
+
 
 class Sweep(msgspec.Struct, frozen=True):
     """The names (symbols, plan_ids) that a walk over all keys found, by template, sorted.
 
     misnamed: keys under the templates of symbols that can have none, and why; so many of each.
+    switches: the keys whose names look like kill switches, sorted, at most MOST_SWITCHES.
 
     looked_at: how many keys were walked over, about; of: how many there are, None where that may
     not be asked; complete: it came to the end.
@@ -30,6 +42,7 @@ class Sweep(msgspec.Struct, frozen=True):
     looked_at: int
     of: int | None
     complete: bool
+    switches: tuple[str, ...] = ()
 
     def of_spec(self, spec: KeySpec) -> tuple[str, ...]:
         """Those of one template."""
@@ -77,6 +90,7 @@ def sweep(store: Store, specs: Sequence[KeySpec], most: int) -> Sweep:
     misnamed: dict[str, dict[str, str]] = {spec.template: {} for spec in specs}
     pattern = store.keys.pattern(KeySpec("", "", "", ""))
     walked, complete = 0, False
+    prefix, switches = store.keys.prefix.encode(), set()
     for page, cursor in store.scan_pages(pattern):
         walked += SCAN_COUNT
         complete = cursor == b"0"
@@ -93,11 +107,23 @@ def sweep(store: Store, specs: Sequence[KeySpec], most: int) -> Sweep:
                         problem = store.keys.misnamed(spec, key)
                         if problem:
                             odd[shortened(key)] = problem
+            own = raw.removeprefix(prefix)
+            if not own.startswith(_NO_SWITCHES) and _SWITCH.search(own):
+                switches.add(text(raw))
         if walked >= most:
             break
     looked_at = of if complete and of is not None else min(walked, walked if of is None else of)
     names = {template: tuple(sorted(each)) for template, each in found.items()}
-    return Sweep(names, misnamed, looked_at, of, complete)
+    return Sweep(names, misnamed, looked_at, of, complete, tuple(sorted(switches)[:MOST_SWITCHES]))
+
+
+def shown(store: Store, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Each key with its value, quoted, or what else it is. Errors: RedisUnreachable."""
+    replies = store.batch([("GET", key) for key in keys])
+    return [
+        (key, "no string" if is_error(reply) else repr(text(reply or b"")[:64]))
+        for key, reply in zip(keys, replies, strict=True)
+    ]
 
 
 def permits(store: Store, plan_ids: Sequence[str]) -> list[PermitKey]:

@@ -6,7 +6,7 @@ which its installed unit would start; else those of this shell.
 
 import contextlib
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,8 @@ from qtctl.settings.rules import rules_from
 from qtctl.wire.schema.service import ServiceRecord
 
 T = TypeVar("T", bound=msgspec.Struct)
+_BEFORE: dict[str, Any] = {**OFF, "halt_keys": ()}
+"""What a record of a version before lacks: those gates were off, and all names were kill keys."""
 Units = Sequence[tuple[str, Settings]]
 """The installed units that run a service, and the settings by which each would start."""
 
@@ -35,7 +37,7 @@ def in_force(
     latest = sorted(running or (), key=lambda it: (-it.last_pass_at, -it.started_at))
     for each in latest:
         with contextlib.suppress(msgspec.ValidationError):
-            rules = rules_from(OFF | each.settings, shape)
+            rules = rules_from(_BEFORE | each.settings, shape)
             return rules, f"the running {service} {each.name} {each.version}"
     why = ""
     if running is not None:

@@ -23,6 +23,7 @@ from qtctl.wire.queries.permits import StoredPermit
 from qtctl.wire.queries.rules_in_force import in_force
 from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.keys import GROUP
+from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.service import ServiceRecord
 
 T = TypeVar("T")
@@ -35,12 +36,6 @@ MOST_EVENTS = 10_000
 """The newest entries of each stream that are looked at."""
 REST_TIMES = 20
 """New service records are looked for again after so many times what the last SCAN took."""
-
-
-class KillKeys(msgspec.Struct, frozen=True):
-    """The setting of a governor that says which names are its kill switch."""
-
-    kill_keys: tuple[str, ...]
 
 
 class RecentVerdicts(msgspec.Struct, frozen=True):
@@ -92,7 +87,7 @@ class Watch:
             self._generation = self._store.generation
         server, services = self._records(now)
         governors = [each for each in services if each.service == "governor"]
-        own, _ = in_force(governors, "governor", self._settings, KillKeys)
+        own, _ = in_force(governors, "governor", self._settings, KillNames)
         self._problems.clear()
         no_events: tuple[list[_Event], float | None] = ([], None)
         return Status(
@@ -100,7 +95,7 @@ class Watch:
             server_url=self._store.server_url(),
             server=server,
             services=services,
-            kill=tuple(kill_switch.read(self._store, own.kill_keys)),
+            kill=tuple(kill_switch.read(self._store, own)),
             group=self._part("group", self._group, None),
             permits=tuple(self._part("permits", lambda: permits.listed(self._store), [])),
             plans_per_minute=self._part("plans", lambda: self._plans_per_minute(now), 0.0),

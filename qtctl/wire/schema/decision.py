@@ -7,7 +7,7 @@ import msgspec
 
 from qtctl.domain import numbers
 from qtctl.domain.downsize import Hint
-from qtctl.domain.gates import GATES, OFF, Facts, Limits
+from qtctl.domain.gates import GATES, OFF, Facts, Limits, kill_level_before
 from qtctl.domain.names import MAX_STORED_BYTES, stored
 from qtctl.domain.plans import Plan, PlanRules
 from qtctl.domain.reasons import Kind
@@ -80,8 +80,9 @@ DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (
     ("decided_at", "epoch seconds with milliseconds, the server's clock"),
     ("plan_age_sec", "by the plan's own timestamp, empty if it has none"),
     ("queue_age_sec", "by the id of its stream entry"),
-    ("kill_key", "the strictest kill key that was set, else empty"),
+    ("kill_key", "the strictest kill key or halt key that was set, else empty"),
     ("kill_value", "its value (a wrong type as <type>)"),
+    ("kill_level", "how strict: 0 normal, 1 only closes pass, 2 everything stops"),
     ("queued_before_server", "1 if it was queued before this server started"),
     ("clock_jump", "1 if the server's clock was known to have jumped ahead"),
     ("last_open_at", "last open permitted for the symbol, epoch seconds"),
@@ -108,13 +109,14 @@ DECISION_FIELDS: tuple[tuple[str, str], ...] = (
 _NUMBERS: dict[str, type[int] | type[float]] = {
     field.name: int if field.type is int else float
     for field in msgspec.structs.fields(Facts)
-    if field.type in (int, float, float | None)
+    if field.type in (int, float, float | None) and field.name != "kill_level"
 }
 """The facts that are numbers: a count, or an age, an amount or a score."""
 _ALWAYS_A_NUMBER = {
     field.name for field in msgspec.structs.fields(Facts) if field.type in (int, float)
 }
-_OF_EVERY_PLAN = ("kind", "queue_age_sec", "kill_key", "kill_value")
+_OF_EVERY_PLAN = ("kind", "queue_age_sec", "kill_key", "kill_value", "kill_level")
+_LEVELS = ("0", "1", "2")
 
 
 def facts_of(record: Mapping[str, str]) -> Facts:
@@ -129,10 +131,16 @@ def facts_of(record: Mapping[str, str]) -> Facts:
         kind=Kind.CLOSE if record.get("kind") == Kind.CLOSE else Kind.OPEN,
         kill_key=record.get("kill_key", ""),
         kill_value=record.get("kill_value", ""),
+        kill_level=_kill_level(record),
         queued_before_server=record.get("queued_before_server") == "1",
         clock_jump=record.get("clock_jump") == "1",
         **known,
     )
+
+
+def _kill_level(record: Mapping[str, str]) -> int:
+    level = record.get("kill_level", "")
+    return int(level) if level in _LEVELS else kill_level_before(record.get("kill_value", ""))
 
 
 def unrecorded(record: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -155,6 +163,8 @@ def unrecorded(record: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
 
 def _holds(record: Mapping[str, str], name: str) -> bool:
     value = record.get(name)
+    if name == "kill_level":
+        return value is None or value in _LEVELS  # Records of versions before have none.
     if name == "kind":
         return value in (Kind.OPEN, Kind.CLOSE)
     if name == "clock_jump" and value is None:

@@ -124,19 +124,32 @@ TRIES = KeySpec(
     "1 h",
 )
 KILL = KeySpec(
-    "kill", "string", "halt, resume, other systems",
-    "absent, empty, `0`, `false`, `off`: normal; `reduce_only`: only closes pass; anything else, "
-    "or a wrong type: everything stops. So do the other names in `kill_keys`; the strictest wins",
+    "kill", "string", "other systems; halt, resume where the governors read no halt key",
+    "absent, empty, `0`, `false`, `off`, `no` (any case, blanks trimmed): normal; `reduce_only`: "
+    "only closes pass; anything else, or a wrong type: everything stops. So do the other names in "
+    "`kill_keys`; the strictest wins",
+)
+HALT = KeySpec(
+    "governor:halt", "string", "halt, resume, the drawdown guard",
+    "the same, but a value that is not normal stops opens only, unless it is `all` (any case) or "
+    "the key has a wrong type. So do the other names in `halt_keys`; a name in both lists is a "
+    "halt key. A `1` that a halt record without a level vouches for (a version before wrote it) "
+    "counts as `all`",
+)
+HALT_KEPT = KeySpec(
+    "governor:halt_kept", "string", "governor, resume",
+    "a halt that Redis forgot, `reduce_only` or `all`: every governor reads it as a halt key; "
+    "`resume` deletes it",
 )
 HALTED_SYMBOLS = KeySpec(
-    "governor:halt:symbols", "hash", "halt, resume",
-    "symbols that are halted individually: the symbol, and a value as in a kill key; a wrong type "
+    "governor:halt:symbols", "hash", "governor, halt, resume",
+    "symbols that are halted individually: the symbol, and a value as in a halt key; a wrong type "
     "stops every symbol",
 )
 HALT_RECORDS = KeySpec(
     "governor:halt:records", "hash", "halt, resume",
     "who halted what: the kill key (without prefix), or `governor:halt:symbols:{symbol}`, and a "
-    "JSON object of value, who, why, since, before, before_until_ms",
+    "JSON object of value, level, who, why, since, before, before_until_ms",
 )
 CLOCK_JUMP = KeySpec(
     "governor:clock_jump", "string (JSON)", "governor, resume --clock",
@@ -193,7 +206,7 @@ class Keys:
         return f"{self.prefix}{SERVICE.head}{service}:{name}"
 
     def kills(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The full names of the kill keys."""
+        """The full names of kill keys or halt keys."""
         return tuple(self.prefix + name for name in names)
 
     def pattern(self, spec: KeySpec) -> str:

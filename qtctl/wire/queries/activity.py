@@ -1,0 +1,47 @@
+"""Which symbols anything here knows: by their keys, or by what the streams lately said of them."""
+
+from qtctl.errors import WireError
+from qtctl.wire.client.connect import is_error
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries import streams
+from qtctl.wire.schema.keys import EFFICIENCY, LAST_CLOSE, LEDGER, PROPOSED, TARGET
+
+_OF_SYMBOLS = (TARGET, EFFICIENCY, PROPOSED, LEDGER, LAST_CLOSE)
+LOOKED_AT = 2_000
+"""Of the plans and of the events so many are looked at, the newest."""
+
+
+def is_known(store: Store, symbol: str) -> bool:
+    """True where a key or a recent plan or decision is of exactly this symbol.
+
+    What can't be read counts as known: nobody is refused because of it. Errors: RedisUnreachable.
+    """
+    keys = store.keys
+    asks = [("TYPE", keys.at(spec, symbol)) for spec in _OF_SYMBOLS]
+    replies = store.batch([*asks, ("HMGET", keys.halted_symbols, symbol)])
+    *types, halted = replies
+    if any(is_error(reply) or reply not in (b"none", "none") for reply in types):
+        return True
+    if is_error(halted) or halted[0] is not None:
+        return True
+    try:
+        return symbol in _lately(store)
+    except WireError:
+        return True
+
+
+def symbols(store: Store) -> list[str]:
+    """All symbols that are known, in order. Errors: RedisUnreachable, WireError."""
+    found = {name for spec in (TARGET, EFFICIENCY, LEDGER) for name in store.scan(spec)}
+    return sorted(found | _lately(store))
+
+
+def _lately(store: Store) -> set[str]:
+    """The symbols of the newest plans and of what the governors did last."""
+    return {
+        entry.fields.get("symbol", "")
+        for stream in (store.keys.plans, store.keys.events)
+        for entry in streams.last(store, stream, LOOKED_AT, lambda _: True)
+        # A halt of a name that nothing knows makes it no better known.
+        if entry.fields.get("event") not in ("halted", "resumed")
+    } - {""}
