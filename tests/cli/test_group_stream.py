@@ -126,7 +126,7 @@ def test_what_was_trimmed_while_it_was_pending_is_told_and_left_to_the_living(
     )
     said = cli.ok("group", "recover", "-o", "json")
     assert [row["entries"] for row in said.json] == [1]
-    assert "2 are not in the stream any more" in said.err
+    assert "trimmed and lost: 2." in said.err
     assert held(store, GROUP) == {"dead": 2, "here": 1}
 
 

@@ -88,7 +88,7 @@ def show(
     for key in keys or ():
         if not any(_is_asked(row["key"], [key]) for row in rows):
             raise UsageError(
-                f"KEY {key!r} is neither a setting nor a section: see qtctl config show"
+                f"KEY {key!r} is neither a setting nor a section: see 'qtctl config show'"
             )
     if ctx.output == "toml":
         sys.stdout.write(_toml(ctx, rows))

@@ -1,7 +1,6 @@
 """`qtctl demo`: both loops on a private server, a seeded mix of everything, and what came of it."""
 
 import os
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,8 +10,7 @@ from qtctl import clock
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import number, text
-from qtctl.cli.output.render import emit, to_json
-from qtctl.cli.output.tables import print_title
+from qtctl.cli.output.render import Rows, emit_one
 from qtctl.errors import QtctlError
 from qtctl.simulate import demo_traffic
 
@@ -115,7 +113,7 @@ def _until(done: Any, problem: str) -> None:
     deadline = clock.monotonic() + DEADLINE_SEC
     while not done():
         if clock.monotonic() >= deadline:
-            raise QtctlError(f"the demo did not get on: {problem} in {DEADLINE_SEC:g} s")
+            raise QtctlError(f"the demo got stuck: {problem} in {DEADLINE_SEC:g} s")
         clock.sleep(0.01)
 
 
@@ -139,27 +137,22 @@ def _show(ctx: Context, store: "Store", hosted: "Sequence[Service]") -> None:
     from qtctl.wire.queries import decisions
 
     blocked = [row for row in decisions.every(store) if row["verdict"] == "blocked"]
-    live, columns = targets.rows(store, ()), streams.COLUMNS
+    live, scored = targets.rows(store, ()), scores.rows(ctx, store, ())
+    columns = streams.COLUMNS
     seen = streams.last(ctx, store, "plans", 100)
     repeated = [row for row in seen if row["verdict_reason"] in demo_traffic.ABOUT_ANOTHER]
     rejected = streams.last(ctx, store, "rejected", 100)
     metrics = [row for service in hosted for row in _metrics(service)]
-    parts: tuple[tuple[str, str, Sequence[Any], Any], ...] = (
-        ("targets", "Proposals: target × multiplier, in shadow", live, targets.LISTED),
-        ("scores", "Scores, and what they count as", scores.rows(ctx, store, ()), scores.LISTED),
-        ("permits", "Permits: single use, 60 s", permits.rows(store), permits.LISTED),
-        ("blocked", "Blocked plans, and the gate that did it", blocked, plans.LISTED),
-        ("repeated", "Plans that repeat or contradict a permit", repeated, columns["plans"]),
-        ("rejected", "Rejected: plans that can't be read", rejected, columns["rejected"]),
-        ("metrics", "Metrics, as /metrics shows them", metrics, METRICS),
-    )
-    if ctx.output != "table":
-        document = {name: list(rows) for name, _, rows, _ in parts}
-        sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
-        return
-    for _, title, rows, columns in parts:
-        print_title(ctx, f"\n{title}")
-        emit(ctx, rows, columns)
+    parts = {
+        "targets": Rows(live, targets.LISTED, "Proposals: target × multiplier, in shadow"),
+        "scores": Rows(scored, scores.LISTED, "Scores, and what they count as"),
+        "permits": Rows(permits.rows(store), permits.LISTED, "Permits: single use, 60 s"),
+        "blocked": Rows(blocked, plans.LISTED, "Blocked plans, and the gate that did it"),
+        "repeated": Rows(repeated, columns["plans"], "Plans that repeat or contradict a permit"),
+        "rejected": Rows(rejected, columns["rejected"], "Rejected: plans that can't be read"),
+        "metrics": Rows(metrics, METRICS, "Metrics, as /metrics shows them"),
+    }
+    emit_one(ctx, {name: part.rows for name, part in parts.items()}, *parts.values())
 
 
 def _metrics(service: "Service") -> Iterator[dict[str, Any]]:

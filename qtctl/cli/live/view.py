@@ -179,7 +179,7 @@ def _symbol_table(view: View, seen: TopSnapshot, most: int, width: int, utc: boo
 
 def _counted(rows: Sequence[Row], most: int, what: str) -> str:
     shown = f"{most:,} of " if len(rows) > most else ""
-    return f"{shown}{len(rows):,} {what}{'' if len(rows) == 1 else 's'}"
+    return shown + format.count(len(rows), what)
 
 
 def _titled(columns: Sequence[Column], title: str) -> tuple[Column, ...]:

@@ -48,6 +48,11 @@ def fixed(value: Any, places: int, sign: bool = False) -> str:
     return f"{number:{'+' if sign and number else ''},.{places}f}"
 
 
+def count(number: int, what: str) -> str:
+    """`1 permit`, `2,000 permits`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 money = partial(fixed, places=2)
 """USD: `12,345.60`."""
 change = partial(fixed, places=2, sign=True)

@@ -12,6 +12,7 @@ from typing import Any
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import tables
 from qtctl.cli.output.columns import Column
+from qtctl.cli.output.layout import squeeze
 from qtctl.errors import UsageError
 
 # Legal in JSON, but a terminal may act on them: DEL and C1 controls, line separators, marks that
@@ -135,7 +136,12 @@ class Stream:
     def _begin(self, rows: Sequence[Any]) -> None:
         titles = [column.title for column in self._columns]
         natural = tables.line_widths(self._columns, [titles, *(self._cells(row) for row in rows)])
-        self._columns, self._widths = tables.room_for(self._ctx, self._columns, natural)
+        self._widths = natural
+        if self._terminal is not None:
+            fitted = squeeze(self._columns, natural, tables.terminal_width())
+            kept = tuple(self._columns[i] for i in fitted.kept)
+            tables.name_hidden(self._ctx, self._columns, kept)
+            self._columns, self._widths = kept, fitted.widths
         self._line([column.title for column in self._columns], ["bold"] * len(self._columns))
 
     def _cells(self, row: Any) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import Column, text
-from qtctl.cli.output.layout import GAP, fit, squeeze
+from qtctl.cli.output.layout import GAP, fit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,19 +98,6 @@ def print_title(ctx: Context, title: str) -> None:
         console(ctx).print(Text(title, "bold underline"))
     else:
         sys.stdout.write(f"{title}\n")
-
-
-def room_for(
-    ctx: Context, columns: Sequence[Column], natural: Sequence[int]
-) -> tuple[tuple[Column, ...], tuple[int, ...]]:
-    """The columns of a stream and their widths; hidden ones are named. A stream has no cards:
-    where not even the important columns fit, the terminal wraps them."""
-    if not on_terminal(ctx):
-        return tuple(columns), tuple(natural)
-    fitted = squeeze(columns, natural, terminal_width())
-    kept = tuple(columns[i] for i in fitted.kept)
-    name_hidden(ctx, columns, kept)
-    return kept, fitted.widths
 
 
 def name_hidden(ctx: Context, columns: Sequence[Column], kept: Sequence[Column]) -> None:

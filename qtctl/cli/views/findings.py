@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from qtctl.cli.framework.context import Context
+from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, text
 from qtctl.cli.output.render import Fields, Rows
 from qtctl.deploy.host import Host
@@ -128,6 +129,5 @@ def _line(title: str, words: str, style: str = "") -> Column:
 
 def _summary(report: Report, where: str) -> str:
     wrong, warnings, unknown, good = (report.count(level) for level in Level)
-    warned = f"{warnings} warning{'' if warnings == 1 else 's'}"
     at = f"; {where}" if where else ""
-    return f"{wrong} wrong, {warned}, {unknown} unknown, {good} ok{at}"
+    return f"{wrong} wrong, {format.count(warnings, 'warning')}, {unknown} unknown, {good} ok{at}"

@@ -217,7 +217,7 @@ def report_done(ctx: Context, done: Sequence[dict[str, Any]], empty: str, dry_ru
 def report_rest(ctx: Context, found: Recovered, is_ours: bool) -> None:
     """On stderr: what a recovery leaves behind."""
     if found.trimmed:
-        ctx.say(f"{found.trimmed:,} are not in the stream any more: trimmed, and lost.")
+        ctx.say(f"No longer in the stream, trimmed and lost: {found.trimmed:,}.")
     if is_ours and any(row["entries"] for row in found.done):
         ctx.say(_NOT_BY_ITSELF)
     if found.stuck:

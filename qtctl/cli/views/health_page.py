@@ -74,8 +74,7 @@ def group(found: Overall) -> str:
         return "NOT THERE: no governor has run on this Redis"
     lag = "unknown" if seen.lag is None else f"{seen.lag:,}"
     stuck = f", {seen.stuck:,} STUCK: see 'qtctl group list'" if seen.stuck else ""
-    many = "" if seen.consumers == 1 else "s"
-    consumers = "" if seen.consumers is None else f", {seen.consumers} consumer{many}"
+    consumers = "" if seen.consumers is None else f", {format.count(seen.consumers, 'consumer')}"
     return f"lag {lag}, {seen.pending:,} pending{stuck}{consumers}"
 
 

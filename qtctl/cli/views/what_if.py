@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from qtctl.cli.output import format
 from qtctl.cli.output.columns import age, money, recent, text
 from qtctl.domain.what_if import LIMIT_NAMES, Again, Changes, Recorded, again
 from qtctl.errors import ConfigError, UsageError
@@ -134,8 +135,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
         listed = "; ".join(f"{count:,}: {text}" for text, count in why.most_common())
         parts.append(f"{ranks[2]:,} unknown ({listed})")
     listed = f": {', '.join(parts)}" if parts else ""
-    few = "verdict" if len(rows) == 1 else "verdicts"
-    return f"{ranks[0]:,} of {len(rows):,} {few} would change{listed}."
+    return f"{ranks[0]:,} of {format.count(len(rows), 'verdict')} would change{listed}."
 
 
 def _turns(row: Mapping[str, Any], verdict: str) -> bool:
