@@ -145,7 +145,7 @@ def test_an_hour_behind_a_first_start_with_the_clock_ahead() -> None:
         store.run("XADD", store.keys.plans, "1-1", *_flat(fields(plan_id="old")))
         store.run("XGROUP", "CREATE", store.keys.plans, GROUP, f"{store.now_ms() - 3_600_000}-0")
         gov = governor(store)
-        server.clock.off(0.0)
+        server.step(0.0)
         gov.open()
         look(gov)
         assert len(named(store, "group_set_back")) == 1
@@ -195,7 +195,7 @@ def test_a_step_back_voids_the_marks_that_lie_ahead(
     send(store, fields(plan_id="ahead"))
     look(gov)
     assert permit(store, "ahead") is not None
-    stepped.clock.off(-600.0)
+    stepped.step(-600.0)
     store.run("DEL", store.keys.plans)  # Or its ids would stay ahead with it.
     look(gov)
     send(store, fields(plan_id="after"))
@@ -215,7 +215,7 @@ def test_a_step_back_voids_the_marks_that_lie_ahead(
 def test_a_start_that_lies_ahead_holds_opens_for_no_longer_than_a_look() -> None:
     """The server started with its clock 2 h ahead: its start lies ahead for 2 h."""
     with stepped_server(2 * HOUR) as server, server.store() as store:
-        server.clock.off(0.0)
+        server.step(0.0)
         gov = governor(store)
         gov.open()
         look(gov)
@@ -238,7 +238,7 @@ def test_a_jump_ahead_quarantines_opens_at_every_governor_until_it_is_lifted(
     send(store, fields())
     look(gov)
     assert permit(store) is not None
-    stepped.clock.off(25 * HOUR)
+    stepped.step(25 * HOUR)
     assert store.run("EXISTS", store.keys.at(DECISION, "p1")) == 0
     # Before the next look: the atomic step notices by itself.
     send(store, fields())
@@ -252,7 +252,7 @@ def test_a_jump_ahead_quarantines_opens_at_every_governor_until_it_is_lifted(
     assert jump is not None
     assert jump.jump_sec == pytest.approx(25 * HOUR, abs=5)
     assert jump.by == "governor:g1"
-    stepped.clock.off(0.0)
+    stepped.step(0.0)
     store.run("DEL", store.keys.plans)
     other = governor(store, "g2")  # Started afterwards, on another host.
     other.open()
@@ -278,7 +278,7 @@ def test_what_is_no_jump_stops_nothing(stepped: SteppedServer, its_store: Store)
     gov = governor(store)
     gov.open()
     look(gov)
-    stepped.clock.off(20.0)
+    stepped.step(20.0)
     look(gov)
     assert named(store, "clock_step")[0]["reason"] == "forward"
     assert clock_jump.found(store) is None
@@ -298,10 +298,10 @@ def test_steps_ahead_add_up_to_a_jump(stepped: SteppedServer, its_store: Store) 
     gov = governor(its_store)
     gov.open()
     for off in (20.0, 40.0, 58.0):
-        stepped.clock.off(off)
+        stepped.step(off)
         look(gov)
         assert clock_jump.found(its_store) is None
-    stepped.clock.off(66.0)
+    stepped.step(66.0)
     look(gov)
     assert clock_jump.found(its_store) is not None
     gov.close()
@@ -317,7 +317,7 @@ def test_where_the_jump_can_not_be_noted_the_governor_itself_stops_opens(
     gov = governor(Store(store.url.replace("unix://", "unix://nonote:secret@"), store.keys))
     gov.open()
     look(gov)
-    stepped.clock.off(HOUR)
+    stepped.step(HOUR)
     look(gov)
     send(store, fields())
     look(gov)

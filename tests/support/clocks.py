@@ -3,6 +3,7 @@
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,12 @@ class SteppedServer:
         )  # fmt: skip
         self._guard.watch(self._popen.pid)
         until(self._answers, what="the server to answer")
+
+    def step(self, off_sec: float) -> None:
+        """Its clock is so far ahead of the true time from now on; returns once it says so itself."""
+        self.clock.off(off_sec)
+        with self.store() as store:
+            until(lambda: abs(store.now_ms() / 1000 - time.time() - off_sec) < 1, what="the step")
 
     def kill(self) -> None:
         """SIGKILL: nothing more is written."""
