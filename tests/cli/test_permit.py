@@ -334,3 +334,19 @@ def test_the_seeds_own_command_reads_the_permit(cli: Cli, store: Store) -> None:
     issue(cli)
     raw = store.run("GET", "quantum:permit:p1")
     assert json.loads(raw)["eff_factor"] == "0.4444"
+
+
+@pytest.mark.parametrize(
+    ("age_sec", "why"),
+    [(1_860, "it is 1860 s old, and a permit lives 60 s"), (-95, "ahead of the server's clock")],
+)
+def test_a_permit_that_outlived_its_lifetime_is_void(
+    cli: Cli, store: Store, age_sec: int, why: str
+) -> None:
+    """The server's clock stepped back by half an hour, and the lifetimes of its keys with it."""
+    put(store, "p1", {"granted": True, "created_at": store.now_ms() / 1000 - age_sec}, 1_900)
+    said = cli("permit", "take", "p1")
+    assert said.code == 4, said
+    assert why in said.err
+    assert said.out == ""
+    assert cli("permit", "take", "p1").code == 1, "nobody else takes it either"

@@ -1,5 +1,6 @@
 """The worked example of docs/integration.md, run as it stands there."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -57,4 +58,20 @@ def test_without_a_proposal_there_is_nothing_to_trust(store: Store, redis_url: s
     page = code()
     client = page["redis"].Redis.from_url(redis_url)
     assert page["proposal"](client, "BTCUSDT") is None
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("age_sec", "taken"), [(0, True), (59, True), (1_900, False), (-90, False)]
+)
+def test_a_permit_that_outlived_its_lifetime_is_not_acted_on(
+    store: Store, redis_url: str, age_sec: int, taken: bool
+) -> None:
+    """The server's clock stepped back by half an hour, and the key's lifetime with it."""
+    page = code()
+    client = page["redis"].Redis.from_url(redis_url)
+    created_at = store.now_ms() / 1000 - age_sec
+    store.run("SET", "quantum:permit:p1", json.dumps({"created_at": created_at}))
+    assert (page["take"](client, "p1", 0.0) is not None) == taken
+    assert store.run("EXISTS", "quantum:permit:p1") == 0
     client.close()

@@ -79,7 +79,7 @@ class SteppedServer:
         until(self._answers, what="the server to answer")
 
     def step(self, off_sec: float) -> None:
-        """Its clock is so far ahead of the true time from now on; returns once it says so itself."""
+        """Its clock is so far ahead of the true time from now on; returns once it says so."""
         self.clock.off(off_sec)
         with self.store() as store:
             until(lambda: abs(store.now_ms() / 1000 - time.time() - off_sec) < 1, what="the step")

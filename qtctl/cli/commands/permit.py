@@ -9,7 +9,7 @@ from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import Force, refuse_other_groups
 from qtctl.cli.output.render import Fields, emit, emit_one
-from qtctl.errors import NotFoundError, WireError
+from qtctl.errors import NotFoundError, RefusedError, WireError
 
 app = group(
     "permit",
@@ -73,21 +73,30 @@ def take(
 ) -> None:
     """Take a permit as a consumer does: once, atomically; print the adjusted cap and cooldown.
 
-    Refuses where another group reads the plans: the Apply Layer waits for this permit.
+    Refuses where another group reads the plans: the Apply Layer waits for this permit. One that
+    is older than permit_ttl_sec by the clock of Redis (which stepped back then) is void.
 
     Examples:
         qtctl permit take p1
         qtctl permit take p1 --cap 150
     """
     from qtctl.cli.views import permits as view
-    from qtctl.wire.control.permits import take_permit
+    from qtctl.wire.control.permits import take_permit, void
 
     arguments.plan_id(plan_id)
     cap_usd = None if cap is None else arguments.number(cap, "--cap", 0)
     with ctx.store() as store:
         ctx.announce(f"taking the permit of {plan_id}")
         refuse_other_groups(store, "its consumer waits for this permit", force)
+        ttl_sec = view.lifetime(ctx, store)
+        now = store.now_ms() / 1000
         fields = take_permit(store, plan_id)
         if fields is None:
             raise NotFoundError(view.why_none(ctx, store, plan_id))
+        problem = void(fields, now, ttl_sec)
+        if problem:
+            raise RefusedError(
+                f"the permit of {plan_id} is void: {problem}. It is taken now, and must not be "
+                "acted on: the clock of Redis stepped ('qtctl doctor')"
+            )
         emit_one(ctx, view.adjusted(plan_id, fields, cap_usd), Fields(view.TAKEN))

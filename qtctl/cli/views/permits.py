@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import age, moment, money, number, size_hint, text, ttl
 from qtctl.cli.output.styles import lifetime_style
+from qtctl.cli.views.in_force import InForce
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions, permits
 from qtctl.wire.queries.permits import StoredPermit
@@ -49,6 +52,16 @@ TAKEN = (
     age("extra cooldown", "extra_cooldown_sec"),
     text("score reason", "eff_reason"),
 )
+
+
+class _Lifetime(msgspec.Struct, frozen=True):
+    permit_ttl_sec: float
+
+
+def lifetime(ctx: Context, store: Store) -> float:
+    """How long the permits of the governor live, in seconds."""
+    own, _ = InForce(ctx, store).of("governor", _Lifetime)
+    return own.permit_ttl_sec
 
 
 def rows(store: Store) -> list[dict[str, Any]]:
