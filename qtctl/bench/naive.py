@@ -35,8 +35,7 @@ def allocation(url: str, names: Sequence[str]) -> float:
 
 
 def governor(url: str, count: int, record: dict[str, str], permit: str) -> float:
-    """Seconds for this many plans that wait in the group `naive`; record and permit are as large as
-    those of the real governor."""
+    """Seconds for this many plans in the group `naive`; record and permit as large as the real."""
     client: Any = redis.Redis.from_url(url)
     plans, events = f"{PREFIX}stream:apply.plan", f"{PREFIX}stream:governor.events"
     begun = clock.monotonic()

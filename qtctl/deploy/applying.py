@@ -4,6 +4,7 @@ Every step checks whether it is already done, so that what was interrupted can b
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -32,16 +33,14 @@ class Done(NamedTuple):
     result: str
 
 
+@dataclass(frozen=True)
 class Applying:
-    """Carries out the plan of one record."""
+    """Carries out the plan of one record; a restarted unit is waited for so long."""
 
-    def __init__(
-        self, host: Host, systemd: Systemctl | None, records: Records, wait_sec: float
-    ) -> None:
-        self._host = host
-        self._systemd = systemd
-        self._records = records
-        self._wait_sec = wait_sec
+    _host: Host
+    _systemd: Systemctl | None
+    _records: Records
+    _wait_sec: float
 
     def run(self, record: Record, report: Callable[[Done], None]) -> None:
         """All steps of a record that `Records.add` has kept. Errors: QtctlError."""

@@ -2,6 +2,7 @@
 
 import posixpath
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from qtctl.deploy import units
@@ -12,12 +13,12 @@ from qtctl.settings.environment import parse, valid
 from qtctl.settings.sources import DEFAULT_FILE
 
 
+@dataclass(frozen=True)
 class View:
-    """The files of a host after `changes` (path to state)."""
+    """The files of a host after changes (path to state)."""
 
-    def __init__(self, host: Host, changes: Mapping[str, State]) -> None:
-        self._host = host
-        self._changes = changes
+    _host: Host
+    _changes: Mapping[str, State]
 
     def read(self, path: str) -> State:
         """What will be at a path."""

@@ -47,11 +47,11 @@ class Status:
         return shown + (f"; it reports: {escape(self.text)}" if self.text else "")
 
 
+@dataclass(frozen=True)
 class Systemctl:
     """Runs systemctl; each method raises QtctlError with its error output."""
 
-    def __init__(self, program: str) -> None:
-        self._program = program
+    _program: str
 
     def status(self, unit: str) -> Status:
         """The state of a unit."""

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -36,6 +37,7 @@ class Timed(msgspec.Struct, frozen=True):
     unsure_sec: float
 
 
+@dataclass
 class Inspection:
     """One examination. Every attribute that asks Redis may raise RedisUnreachable or WireError, and
     then does so each time: nothing is known by guessing.
@@ -46,33 +48,21 @@ class Inspection:
     here, "" for none. scan: keys to walk over, at most.
     """
 
-    def __init__(
-        self,
-        store: Store | None,
-        settings: Settings,
-        *,
-        warnings: Sequence[str] = (),
-        problem: str = "",
-        words: CommandLines | None = None,
-        installed: Sequence[Installed] = (),
-        server_unit: str = "",
-        environ: Mapping[str, str] | None = None,
-        where: str = "",
-        scan: int = 2_000_000,
-    ) -> None:
-        self._store = store
-        self.settings = settings
-        self.warnings = tuple(warnings)
-        self.problem = problem
-        words = words or CommandLines()
-        self.qtctl, self.redis_cli = words.qtctl, words.redis
-        self.installed = tuple(installed)
-        self.server_unit = server_unit
-        self.environ = environ or {}
-        self.where = where
-        self.scan = scan
-        self.host = socket.gethostname()
-        self._settings_of: dict[str, tuple[Mapping[str, Any], str]] = {}
+    _store: Store | None
+    settings: Settings
+    warnings: Sequence[str] = ()
+    problem: str = ""
+    words: CommandLines = field(default_factory=CommandLines)
+    installed: Sequence[Installed] = ()
+    server_unit: str = ""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
+    scan: int = 2_000_000
+    host: str = field(default_factory=socket.gethostname)
+    _settings_of: dict[str, tuple[Mapping[str, Any], str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.qtctl, self.redis_cli = self.words.qtctl, self.words.redis
 
     @property
     def store(self) -> Store:

@@ -5,6 +5,8 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import ClassVar
 
 from qtctl import clock
 from qtctl.deploy import systemctl, units
@@ -23,13 +25,12 @@ STEP2_LIVE_SEC = 5.0
 DEFAULT_INTERVAL_SEC = 10.0
 
 
+@dataclass
 class Environment:
     """What a run needs to know of its surroundings."""
 
-    live: bool
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    live: ClassVar[bool]
+    store: Store
 
     def service(self, step: str) -> ServiceRecord | None:
         """The record of the service that this step proves, any of several; None where none runs."""
@@ -48,19 +49,18 @@ class Environment:
         raise NotImplementedError
 
 
+@dataclass
 class Sandbox(Environment):
     """A private server, and `qtctl serve` as a process with the settings in force."""
 
     live = False
 
-    def __init__(
-        self, store: Store, what: str, options: Sequence[str], environ: Mapping[str, str]
-    ) -> None:
-        super().__init__(store)
-        self._what = what
-        self._options = options
-        self._environ = environ
-        self._process: subprocess.Popen[bytes] | None = None
+    _what: str
+    _options: Sequence[str]
+    _environ: Mapping[str, str]
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    def __post_init__(self) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop()
 
     def ready(self) -> None:

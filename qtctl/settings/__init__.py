@@ -8,21 +8,18 @@ from qtctl.settings.catalog import FieldInfo, fields
 from qtctl.settings.dump import digest, public, template, to_toml
 from qtctl.settings.import_env import import_env
 from qtctl.settings.load import SERVICES, Loaded, load
-from qtctl.settings.model import Allocation, Governor, Logging, Redis, Safety, Settings
-from qtctl.settings.urls import CLUSTER, SENTINEL, Nodes, display_url, hash_tag, mask_url, nodes_of
+from qtctl.settings.model import Allocation, Governor, Redis, Settings
+from qtctl.settings.urls import SENTINEL, Nodes, display_url, hash_tag, mask_url, nodes_of
 
 __all__ = [
-    "CLUSTER",
     "SENTINEL",
     "SERVICES",
     "Allocation",
     "FieldInfo",
     "Governor",
     "Loaded",
-    "Logging",
     "Nodes",
     "Redis",
-    "Safety",
     "Settings",
     "digest",
     "display_url",

@@ -27,7 +27,7 @@ from qtctl.settings.catalog import (
 )
 from qtctl.settings.secrets import PASSWORD
 from qtctl.settings.sources import Claim, nearest, read_text, shown_name, unknown
-from qtctl.settings.urls import mask_url, with_parts
+from qtctl.settings.urls import with_parts
 
 OURS = "QTCTL_"
 CONFIG = "QTCTL_CONFIG"
@@ -141,7 +141,7 @@ def redis_claims(variables: Variables, base: str) -> Iterator[Claim]:
     try:
         url = with_parts(
             base,
-            host=_host(variables, field),
+            host=_part(variables, field, "REDIS_HOST", _HOST, "a host name or address"),
             port=_integer(variables, field, "REDIS_PORT", 1, 65_535),
             db=_integer(variables, field, "REDIS_DB", 0, 999_999_999),
         )
@@ -171,29 +171,25 @@ def unknown_old(variables: Variables) -> dict[str, str]:
     }
 
 
-def _host(variables: Variables, field: FieldInfo) -> str | None:
-    if "REDIS_HOST" not in variables.values:
+def _part(
+    variables: Variables, field: FieldInfo, name: str, allowed: "re.Pattern[str]", expected: str
+) -> str | None:
+    if name not in variables.values:
         return None
-    text = variables.text("REDIS_HOST")
-    if _HOST.fullmatch(text) is None:
-        raise refuse(field, text, variables.origin("REDIS_HOST"), "expected a host name or address")
+    text = variables.text(name)
+    if allowed.fullmatch(text) is None:
+        raise refuse(field, text, variables.origin(name), f"expected {expected}")
     return text
 
 
 def _integer(
     variables: Variables, field: FieldInfo, name: str, least: int, most: int
 ) -> int | None:
-    if name not in variables.values:
-        return None
-    text = variables.text(name)
-    if _INTEGER.fullmatch(text) is None or not least <= int(text) <= most:
-        raise refuse(
-            field,
-            mask_url(text),
-            variables.origin(name),
-            f"expected a whole number, {least} to {most}; or set {URL}",
-        )
-    return int(text)
+    expected = f"a whole number, {least} to {most}; or set {URL}"
+    text = _part(variables, field, name, _INTEGER, expected)
+    if text is not None and not least <= int(text) <= most:
+        raise refuse(field, text, variables.origin(name), f"expected {expected}")
+    return None if text is None else int(text)
 
 
 def read_envfile(path: Path) -> list[tuple[str, str]]:
