@@ -55,7 +55,11 @@ def test_slow_clients_without_number_cost_neither_closes_nor_descriptors(
             begun = time.monotonic()
             store.run("XADD", store.keys.plans, "*", *(w for pair in plan.items() for w in pair))
             decision = store.keys.at(DECISION, f"close-{number}")
-            until(lambda key=decision: store.run("HGET", key, "verdict") == b"permitted", 5)
+
+            def permitted(key: str = decision) -> bool:
+                return bool(store.run("HGET", key, "verdict") == b"permitted")
+
+            until(permitted, 5)
             assert time.monotonic() - begun < 1.2
             taken = len(list(Path(f"/proc/{child.pid}/fd").iterdir()))
             assert taken <= MOST_CONNECTIONS + 32
