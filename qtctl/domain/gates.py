@@ -225,7 +225,10 @@ def _against(
     return judge
 
 
-def _cooldown(limit: str, fact: str) -> Judge:
+def _cooldown(
+    name: str, reason: Reason, fact: str, limit: str, *, event: str,
+    mark: Literal["opens", "close"], keeps_fact: bool = False,
+) -> Gate:  # fmt: skip
     """A gate of opens that passes where nothing happened, or long enough ago. What lies ahead of
     the clock, which stepped back since, says nothing."""
 
@@ -235,7 +238,12 @@ def _cooldown(limit: str, fact: str) -> Judge:
             return Line(age, bound)
         return Line(age, bound, age is None or not 0 <= age < bound)
 
-    return judge
+    return Gate(
+        name=name, reason=reason, judge=judge, facts=(fact,), limits=(limit,), unit="s",
+        blocks=f"{event} too shortly before",
+        sentence=f"{event} {{value}} before, the cooldown is {{limit}}",
+        riskier="down", zero_is_off=True, wait=Wait(mark), keeps_fact=keeps_fact,
+    )  # fmt: skip
 
 
 def _rate(
@@ -246,96 +254,66 @@ def _rate(
     of = "of the symbol" if mark == "opens" else "of all symbols"
     per = "1 h" if window_sec == 3600 else f"{window_sec / 60:.0f} min"
     return Gate(
-        name=name,
-        reason=reason,
+        name=name, reason=reason, facts=(fact,), limits=(limit,), unit=f"in {per}",
         judge=_against(limit, lambda facts: getattr(facts, fact), lambda count, top: count < top),
         blocks=f"too many opens {of} in {per}",
         sentence=f"{{value}} {{opens}} {of} in {per}, the limit is {{limit}}",
-        facts=(fact,),
-        limits=(limit,),
-        unit=f"in {per}",
-        zero_is_off=True,
-        wait=Wait(mark, window_sec),
-    )
+        zero_is_off=True, wait=Wait(mark, window_sec),
+    )  # fmt: skip
 
 
 GATES: tuple[Gate, ...] = (
     Gate(
-        name="readable",
-        reason=Reason.INVALID_PLAN,
+        name="readable", reason=Reason.INVALID_PLAN, opens_only=False,
         judge=lambda facts, limits: Line(passed=True),  # What can't be read is rejected before.
         blocks="it could not be read",
-        opens_only=False,
     ),
     Gate(
-        name="conflict",
-        reason=Reason.PLAN_CONFLICT,
+        name="conflict", reason=Reason.PLAN_CONFLICT, opens_only=False, recorded=False,
         judge=lambda facts, limits: Line(),
         blocks="the same plan_id came with another symbol, kind or decision after its permit",
-        opens_only=False,
-        recorded=False,
     ),
     Gate(
-        name="once",
-        reason=Reason.DUPLICATE_PLAN,
+        name="once", reason=Reason.DUPLICATE_PLAN, opens_only=False, recorded=False,
         judge=lambda facts, limits: Line(),
         blocks="its plan_id had its permit already, by another entry",
-        opens_only=False,
-        recorded=False,
     ),
     Gate(
-        name="kill_switch",
-        reason=Reason.KILL_SWITCH,
-        judge=_kill_switch,
+        name="kill_switch", reason=Reason.KILL_SWITCH, opens_only=False, judge=_kill_switch,
         blocks="the kill switch",
-        opens_only=False,
         facts=("kill_key", "kill_value", "kill_level"),
     ),
     Gate(
-        name="quarantine",
-        reason=Reason.QUARANTINE,
-        judge=_quarantine,
+        name="quarantine", reason=Reason.QUARANTINE, judge=_quarantine,
         blocks="it was queued before this Redis started or was promoted, or the clock of Redis "
         "jumped ahead: it may have been decided before",
         facts=("queued_before_server", "clock_jump"),
     ),
     Gate(
-        name="age",
-        reason=Reason.STALE_PLAN,
-        judge=_age,
+        name="age", reason=Reason.STALE_PLAN, opens_only=False, judge=_age,
         blocks="it was too old",
-        opens_only=False,
-        facts=("queue_age_sec", "plan_age_sec"),
+        facts=("queue_age_sec", "plan_age_sec"), unit="s",
         limits=("max_queue_age_sec", "max_plan_age_sec"),
-        unit="s",
     ),
     Gate(
-        name="future",
-        reason=Reason.FUTURE_PLAN,
-        judge=_future,
+        name="future", reason=Reason.FUTURE_PLAN, judge=_future,
         blocks="its time lies ahead of the server's clock: a clock is wrong",
         sentence="its time lies ahead of the server's clock by {value}: a clock is wrong",
-        facts=("queue_age_sec", "plan_age_sec"),
-        unit="s",
+        facts=("queue_age_sec", "plan_age_sec"), unit="s",
         lacks=lambda facts: facts.plan_age_sec is None,
     ),
     Gate(
-        name="kill_score",
-        reason=Reason.KILL_SCORE,
+        name="kill_score", reason=Reason.KILL_SCORE, plan_alone=True, zero_is_off=True,
         judge=_against(
             "kill_score_critical", lambda facts: facts.kill_score, lambda score, top: score < top
         ),
         blocks="its kill score reached the limit",
         sentence="its kill score {value} reached {limit}",
-        facts=("kill_score",),
-        limits=("kill_score_critical",),
-        zero_is_off=True,
-        plan_alone=True,
+        facts=("kill_score",), limits=("kill_score_critical",),
         lacks=lambda facts: facts.kill_score is None,
     ),
     Gate(
-        name="notional",
-        reason=Reason.NOTIONAL,
+        name="notional", reason=Reason.NOTIONAL, plan_alone=True, zero_is_off=True,
         judge=_against(
             "max_notional_per_trade_usd",
             lambda facts: notional(facts.qty, facts.price),
@@ -343,40 +321,13 @@ GATES: tuple[Gate, ...] = (
         ),
         blocks="it was worth more than the limit",
         sentence="it was worth {value}, the limit is {limit}",
-        facts=("qty", "price"),
-        limits=("max_notional_per_trade_usd",),
-        unit="USD",
-        zero_is_off=True,
-        plan_alone=True,
+        facts=("qty", "price"), limits=("max_notional_per_trade_usd",), unit="USD",
         lacks=lambda facts: notional(facts.qty, facts.price) is None,
     ),
-    Gate(
-        name="cooldown",
-        reason=Reason.COOLDOWN,
-        judge=_cooldown("symbol_cooldown_sec", "last_open_age_sec"),
-        blocks="the last open was too shortly before",
-        sentence="the last open was {value} before, the cooldown is {limit}",
-        facts=("last_open_age_sec",),
-        limits=("symbol_cooldown_sec",),
-        unit="s",
-        riskier="down",
-        zero_is_off=True,
-        wait=Wait("opens"),
-    ),
-    Gate(
-        name="reopen",
-        reason=Reason.REOPEN,
-        judge=_cooldown("reopen_cooldown_sec", "last_close_age_sec"),
-        blocks="the symbol was closed too shortly before",
-        sentence="the symbol was closed {value} before, the cooldown is {limit}",
-        facts=("last_close_age_sec",),
-        limits=("reopen_cooldown_sec",),
-        unit="s",
-        riskier="down",
-        zero_is_off=True,
-        wait=Wait("close"),
-        keeps_fact=True,
-    ),
+    _cooldown("cooldown", Reason.COOLDOWN, "last_open_age_sec", "symbol_cooldown_sec",
+              event="the last open was", mark="opens"),
+    _cooldown("reopen", Reason.REOPEN, "last_close_age_sec", "reopen_cooldown_sec",
+              event="the symbol was closed", mark="close", keeps_fact=True),
     _rate("burst", Reason.BURST, "opens_5min", "max_exec_per_5min",
           mark="opens", window_sec=300.0),
     _rate("hourly", Reason.HOURLY, "opens_1h", "max_exec_per_hour",

@@ -15,7 +15,7 @@ from qtctl.services.clocks import HostClock
 from qtctl.services.heartbeat import Heartbeat
 from qtctl.services.metrics import AllocationMetrics
 from qtctl.services.problem_log import ProblemLog
-from qtctl.settings import Allocation, digest, public
+from qtctl.settings import Allocation
 from qtctl.settings.rules import rules_from
 from qtctl.wire.allocation import passes
 from qtctl.wire.allocation.scores import Reading
@@ -42,9 +42,8 @@ class AllocationLoop:
         self.registry = self.metrics.registry
         self._rules = rules_from(settings, AllocationRules)
         self._heartbeat = Heartbeat(
-            store, self.name, self.instance, public(settings), digest(settings),
-            settings.interval_sec,
-        )  # fmt: skip
+            store, self.name, self.instance, settings, settings.interval_sec
+        )
         self._bad_scores = ProblemLog(log, "efficiency score")
         self._bad_targets = ProblemLog(log, "target")
         self._bad_writes = ProblemLog(log, "proposal")

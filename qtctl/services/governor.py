@@ -23,7 +23,6 @@ from qtctl.services.redelivery import Redelivery
 from qtctl.services.rules import rules_of
 from qtctl.services.server_watch import ServerWatch
 from qtctl.settings import Governor as GovernorSettings
-from qtctl.settings import digest, public
 from qtctl.wire.client.store import Store
 from qtctl.wire.client.xinfo import GroupInfo
 from qtctl.wire.control import clock_jump, kill_switch
@@ -63,9 +62,7 @@ class Governor:
         self._names = rules.commit.names
         self._limits_json = limits_json(rules.limits, rules.plans)
         self._limits_digest = rules.limits_digest
-        self._heartbeat = Heartbeat(
-            store, self.name, self.instance, public(settings), digest(settings), LOOK_SEC
-        )
+        self._heartbeat = Heartbeat(store, self.name, self.instance, settings, LOOK_SEC)
         self._watch = ServerWatch(allow_eviction=allow_eviction)
         self._host_clock = HostClock(log)
         self._server_clock = ServerClock()

@@ -3,15 +3,14 @@
 import logging
 import os
 import socket
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 
 from qtctl import __version__, clock
 from qtctl.errors import QtctlError, WireError
 from qtctl.services.problem_log import ProblemLog
+from qtctl.settings import digest, public
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import SERVICE_TTL_SEC
@@ -24,13 +23,7 @@ class Heartbeat:
     complete again after it expired."""
 
     def __init__(
-        self,
-        store: Store,
-        service: str,
-        instance: str,
-        settings: Mapping[str, Any],
-        digest: str,
-        pass_sec: float,
+        self, store: Store, service: str, instance: str, settings: msgspec.Struct, pass_sec: float
     ) -> None:
         self._store = store
         self._key = store.keys.service(service, instance)
@@ -40,19 +33,17 @@ class Heartbeat:
             "version": __version__,
             "host": socket.gethostname(),
             "pid": str(os.getpid()),
-            "settings": msgspec.json.encode(settings).decode(),
-            "digest": digest,
+            "settings": msgspec.json.encode(public(settings)).decode(),
+            "digest": digest(settings),
         }
         self._started_at: int | None = None
         self._last: float | None = None
         self._problems = ProblemLog(log, "service record")
 
     def beat(self, now: float, metrics: str, clock_ahead_sec: float) -> None:
-        """Records a finished pass; now: epoch seconds on the server's clock, by which everybody
-        reckons whether a service is late; metrics: the address of its health port;
-        clock_ahead_sec: see HostClock.
+        """Records a finished pass; now: epoch seconds on the server's clock; metrics: address of the
+        health port; clock_ahead_sec: see HostClock. A refusal by Redis is only logged.
 
-        A refusal by Redis is only logged: no permit or proposal waits for a record.
         Errors: RedisUnreachable.
         """
         if self._started_at is None:
@@ -82,9 +73,8 @@ class Heartbeat:
         return reply_error(written, self._key) if is_error(written) else None
 
     def leave(self) -> None:
-        """Removes the record, so that a service that pauses or ends does not look alive until it
-        expires. Does nothing without a connection.
-        """
+        """Removes the record, so that a service that pauses or ends does not look alive; does
+        nothing without a connection."""
         self._last = None
         if self._store.connected:
             with suppress(QtctlError):

@@ -28,11 +28,8 @@ def multis(
     commands = _commands(store, proposals, maxlen, ttl_sec)
     size = SYMBOLS_PER_MULTI
     return [
-        (
-            proposals[start : start + size],
-            commands[start * _PER_SYMBOL : (start + size) * _PER_SYMBOL],
-        )
-        for start in range(0, len(proposals), size)
+        (proposals[at : at + size], commands[at * _PER_SYMBOL : (at + size) * _PER_SYMBOL])
+        for at in range(0, len(proposals), size)
     ]
 
 

@@ -45,16 +45,13 @@ _TLS_HINTS = {
     "WRONG_VERSION_NUMBER": "this port does not speak TLS: use redis://, or the port for rediss://",
 }
 """What to do about a failure of TLS, by what OpenSSL calls it; the first that fits counts."""
-
-
 _ELSEWHERE = (
-    exceptions.AskError,
+    exceptions.AskError,  # and MOVED
     exceptions.TryAgainError,
-    exceptions.ClusterDownError,
+    exceptions.ClusterDownError,  # and MASTERDOWN
     exceptions.ReadOnlyError,
     exceptions.BusyLoadingError,
 )
-"""MOVED, ASK, TRYAGAIN, CLUSTERDOWN, MASTERDOWN, READONLY, LOADING."""
 _NOT_IN_A_SCRIPT = ("ACL failure in script", "The user executing the script can't")
 """How Valkey and Redis refuse a command inside a script: they do not say NOPERM there."""
 

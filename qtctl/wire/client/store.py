@@ -92,13 +92,9 @@ class Store:
         """Another connection, for reads that block up to block_sec."""
         connect_timeout, timeout = self._timeouts
         return Store(
-            self.url,
-            self.keys,
-            connect_timeout_sec=connect_timeout,
-            # BLOCK can overrun its own time-out a little.
-            timeout_sec=timeout + block_sec,
-            access=self._access,
-        )
+            self.url, self.keys, connect_timeout_sec=connect_timeout, access=self._access,
+            timeout_sec=timeout + block_sec,  # BLOCK can overrun its own time-out a little.
+        )  # fmt: skip
 
     def close(self) -> None:
         """Let the connection go; the next command makes a new one. Never raises."""
@@ -205,13 +201,8 @@ class Store:
 
     def scan(self, spec: KeySpec) -> list[str]:
         """The names (symbols, plan_ids) of all keys of a template, each once, sorted."""
-        return sorted(
-            {
-                name
-                for key in self.scan_keys(self.keys.pattern(spec))
-                if (name := self.keys.name(spec, key)) is not None
-            }
-        )
+        names = {self.keys.name(spec, key) for key in self.scan_keys(self.keys.pattern(spec))}
+        return sorted(name for name in names if name is not None)
 
     def scan_keys(self, pattern: str) -> Iterator[str]:
         """Every key that a glob matches, perhaps more than once (SCAN may repeat itself)."""

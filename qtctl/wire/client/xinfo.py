@@ -58,7 +58,11 @@ def groups(store: Store, stream: str) -> list[GroupInfo]:
         if is_missing(reply):
             return []
         raise reply_error(reply, stream)
-    return [_group(_fields(row)) for row in reply]
+    rows = map(_fields, reply)
+    return [
+        GroupInfo(text(it["name"]), it["pending"], it.get("lag"), text(it["last-delivered-id"]))
+        for it in rows
+    ]
 
 
 def is_missing(reply: Any) -> bool:
@@ -91,16 +95,6 @@ def pending(reply: Sequence[Any]) -> list[Pending]:
         Pending(text(id_), text(consumer), int(idle) / 1000, int(deliveries))
         for id_, consumer, idle, deliveries in reply
     ]
-
-
-def _group(row: dict[str, Any]) -> GroupInfo:
-    lag = row.get("lag")
-    return GroupInfo(
-        text(row["name"]),
-        int(row["pending"]),
-        None if lag is None else int(lag),
-        text(row["last-delivered-id"]),
-    )
 
 
 def _fields(row: Sequence[Any]) -> dict[str, Any]:

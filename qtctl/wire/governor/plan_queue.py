@@ -123,11 +123,10 @@ class PlanQueue:
 
     def new(self, count: int, block_ms: int | None = None) -> list[Entry]:
         """Entries never delivered before; waits up to block_ms for the first."""
-        found = (
-            self._read_group(self.store, ">", count)
-            if block_ms is None
-            else self._read_group(self._reader, ">", count, "BLOCK", block_ms)
-        )
+        if block_ms is None:
+            found = self._read_group(self.store, ">", count)
+        else:
+            found = self._read_group(self._reader, ">", count, "BLOCK", block_ms)
         return [Entry(text(id_), raw) for id_, raw in found]
 
     def own_pending(self, after: str, count: int) -> list[Entry]:

@@ -104,13 +104,8 @@ class Follower:
 
     def read(self) -> tuple[list[StreamEntry], int]:
         """What is new, oldest first, at most PAGE; and how many were trimmed before it."""
-        info, page = self._store.batch(
-            [
-                ("XINFO", "STREAM", self._stream),
-                ("XRANGE", self._stream, f"({self._last}", "+", "COUNT", PAGE),
-            ],
-            atomic=True,
-        )
+        newer = ("XRANGE", self._stream, f"({self._last}", "+", "COUNT", PAGE)
+        info, page = self._store.batch([("XINFO", "STREAM", self._stream), newer], atomic=True)
         if isinstance(info, Exception) or isinstance(page, Exception):
             return [], 0  # The stream is not there (yet).
         lost = self._lost(xinfo.stream(info))
