@@ -41,7 +41,7 @@ class Heartbeat:
         self._problems = ProblemLog(log, "service record")
 
     def beat(self, now: float, metrics: str, clock_ahead_sec: float) -> None:
-        """Records a finished pass; now: epoch seconds on the server's clock; metrics: address of the
+        """Records a finished pass; now: epoch seconds, the server's clock; metrics: address of its
         health port; clock_ahead_sec: see HostClock. A refusal by Redis is only logged.
 
         Errors: RedisUnreachable.
