@@ -93,7 +93,7 @@ def test_hidden_commands_are_not_offered() -> None:
 
 
 def test_every_argument_of_every_command_has_something_to_offer() -> None:
-    """A new one needs a line in completing.py, or stands in NOT_ASKED."""
+    """A new one needs a line in engine.py, or stands in NOT_ASKED."""
     known = {*engine.WORDS, *engine.NAMES, engine.DEPLOYMENT}
     silent = [
         (path, param.metavar)
@@ -105,6 +105,10 @@ def test_every_argument_of_every_command_has_something_to_offer() -> None:
         and param.metavar not in {*NOT_ASKED, *engine.SETTINGS}
     ]
     assert silent == []
+
+
+def test_every_lookup_that_is_named_is_there() -> None:
+    assert all(callable(getattr(completion, look, None)) for look in engine.NAMES.values())
 
 
 def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -161,9 +161,6 @@ def _kept(options: Iterable[Option], current: str) -> Answer:
     return Answer("words", [(word, " ".join(help.split())) for word, help in kept])
 
 
-# Settings --------------------------------------------------------------------------------------
-
-
 def _keys() -> Iterable[Option]:
     from qtctl.settings import fields
 
@@ -193,9 +190,6 @@ def _deployments(given: Mapping[str, Sequence[str]]) -> list[str]:
         records = Records(Host(Path(root), live="root" not in given)).all()
         return [record.id for record in reversed(records)]
     return []
-
-
-# Names in Redis --------------------------------------------------------------------------------
 
 
 def _names(given: Mapping[str, Sequence[str]], look: str, head: str, ctx: Context) -> Answer:

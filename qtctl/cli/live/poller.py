@@ -41,7 +41,6 @@ class Poller:
     stand in the snapshot."""
 
     def __init__(self, ctx: Context, store: Store, *, symbols: bool = True) -> None:
-
         self._ctx = ctx
         self._store = store
         self._watch = Watch(store, ctx.settings, SINCE_SEC)
@@ -70,9 +69,9 @@ class Poller:
         at = clock.monotonic()
         if self._with_symbols and at >= self._symbols_due:
             self._compare()
-        told = health.of(self._ctx, found)
+        overall = health.of(self._ctx, found)
         rows = permits.rows_of(found.permits)[::-1]
-        return TopSnapshot(told, rows, self._symbols, at, looks + 1)
+        return TopSnapshot(overall, rows, self._symbols, at, looks + 1)
 
     def _compare(self) -> None:
         begun = clock.monotonic()
@@ -84,25 +83,22 @@ class Poller:
 class Watcher:
     """A thread that looks every so often, and not while it is paused."""
 
-    def __init__(self, looker: Poller, interval_sec: float, wake: Callable[[], None]) -> None:
-        self._looker = looker
+    def __init__(self, poller: Poller, interval_sec: float, wake: Callable[[], None]) -> None:
+        self._poller = poller
         self._interval_sec = interval_sec
         self._wake = wake
         self._nudge = threading.Event()
         self._paused = self._stopped = False
         self._failed: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="looks", daemon=True)
+        self._thread.start()
 
     @property
     def seen(self) -> TopSnapshot:
         """What was seen last. Errors: whatever ended the looks."""
         if self._failed is not None:
             raise self._failed
-        return self._looker.seen
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
+        return self._poller.seen
 
     def pause(self, paused: bool) -> None:
         """Look no more, or go on with a look at once."""
@@ -125,7 +121,7 @@ class Watcher:
             if self._paused:
                 continue
             try:
-                self._looker.look()
+                self._poller.look()
             except Exception as problem:  # noqa: BLE001 - the thread's border: raised in the other
                 self._failed = problem
             self._wake()

@@ -158,7 +158,7 @@ def taken() -> Iterator[Screen]:
     def stop(_: int, __: FrameType | None) -> None:
         screen.give_back()
         os.kill(os.getpid(), signal.SIGSTOP)
-        screen.take()  # Somebody said `fg`.
+        screen.take()  # After `fg`.
         screen.wake()
 
     def resized(_: int, __: FrameType | None) -> None:

@@ -26,7 +26,6 @@ def watch(ctx: Context, poller: Poller, interval_sec: float, count: int | None) 
 def _on_screen(ctx: Context, poller: Poller, interval_sec: float, count: int | None) -> None:
     with screen.taken() as taken:
         watcher = Watcher(poller, interval_sec, taken.wake)
-        watcher.start()
         try:
             _live(ctx, watcher, taken, count)
         finally:

@@ -70,8 +70,6 @@ text = _kind(format.text)
 """Any text or value as it is, escaped."""
 money = _kind(format.money, right=True)
 """An amount in USD."""
-change = _kind(format.change, right=True, style=_sign_style)
-"""A change in USD, with its sign."""
 percent = _kind(format.percent, right=True, style=_sign_style)
 """A change in percent, with its sign."""
 age = _kind(format.span, right=True)

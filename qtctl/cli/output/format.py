@@ -55,8 +55,6 @@ def count(number: int, what: str) -> str:
 
 money = partial(fixed, places=2)
 """USD: `12,345.60`."""
-change = partial(fixed, places=2, sign=True)
-"""A change in USD: `+1,000.00`."""
 percent = partial(fixed, places=1, sign=True)
 """A change in percent, its unit in the header: `-12.5`."""
 

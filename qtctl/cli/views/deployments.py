@@ -73,8 +73,12 @@ def run(ctx: Context, kind: str, planner: Planner, options: Options) -> None:
         found = records.all()
         half = unfinished(found)
         if options.finish:
-            record = _to_finish(ctx, half, kind)
-            plan = Plan(kind, list(record.changes))
+            if half is None:
+                raise RefusedError("nothing was interrupted: there is nothing to finish")
+            if half.kind != kind:
+                raise _unfinished(half)
+            ctx.say(f"Resuming {half.kind} {half.id}; its plan was confirmed when it started.")
+            record, plan = half, Plan(kind, list(half.changes))
         else:
             plan = planner(host, systemd, found)
             if half is not None and half.id not in plan.undoes:
@@ -136,16 +140,6 @@ def _staging(root: str) -> Path:
     except OSError as problem:
         raise UsageError(f"--root {root}: {problem.strerror}") from problem
     return path.resolve()
-
-
-def _to_finish(ctx: Context, half: Record | None, kind: str) -> Record:
-    """Errors: RefusedError where nothing of this kind was interrupted."""
-    if half is None:
-        raise RefusedError("nothing was interrupted: there is nothing to finish")
-    if half.kind != kind:
-        raise _unfinished(half)
-    ctx.say(f"Resuming {half.kind} {half.id}; its plan was confirmed when it started.")
-    return half
 
 
 def _unfinished(half: Record) -> RefusedError:
@@ -211,9 +205,6 @@ def _apply(ctx: Context, applying: Applying, record: Record, plan: Plan, host: H
         ctx.say(f"{done} done; no file was changed.")
     else:
         ctx.say(f"{done} done; '{record.undo}' restores what was there.")
-
-
-# What is shown --------------------------------------------------------------------------------
 
 
 def _show(ctx: Context, plan: Plan) -> None:
@@ -294,9 +285,7 @@ def _emit(
         "changes": [{"path": each.path, "change": _how(each)} for each in plan.changes],
         "kept": plan.kept,
         "settings": plan.settings,
-        "risks": [
-            {"limit": each.limit, "before": each.before, "after": each.after} for each in plan.risks
-        ],
+        "risks": plan.risks,
         "stop": plan.stop,
         "restart": plan.restart,
         "steps": [

@@ -84,9 +84,6 @@ def exit_code(report: Report, strict: bool, config_problem: str) -> int:
     return int(any(report.count(level) for level in counted))
 
 
-# The page ---------------------------------------------------------------------------------------
-
-
 def page(report: Report, verbose: bool, where: str) -> Iterator[Fields | Rows]:
     """The findings, the worst first; where: "" with settings that are not valid."""
     passed = [it for it in report.findings if it.level is Level.OK]

@@ -139,8 +139,6 @@ def show(ctx: Context, found: list[dict[str, Any]], unread: bool) -> None:
             ctx.say(f"{each['group']}: deliveries are of its oldest pending entries only.")
 
 
-# Recovery ---------------------------------------------------------------------------------------
-
 ALIVE_SEC = 60.0
 """A consumer of another group that asked for something within this is alive."""
 

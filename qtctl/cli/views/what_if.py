@@ -90,9 +90,6 @@ def describe(again: Again, changes: Changes) -> str:
     return f"{new.verdict.value}, {new.reason.value}, under {limits}"
 
 
-# The list --------------------------------------------------------------------------------------
-
-
 def compared(
     store: Store, decisions: Sequence[Mapping[str, str]], changes: Changes
 ) -> list[dict[str, Any]]:

@@ -58,9 +58,6 @@ def unknown(store: Store, symbol: str, since_sec: float) -> str:
     )
 
 
-# The record, as JSON has it ---------------------------------------------------------------------
-
-
 def record(ctx: Context, store: Store, answer: Answer) -> dict[str, Any]:
     """The answer as JSON has it."""
     facts = answer.facts
@@ -177,9 +174,6 @@ def _permits_json(facts: Diagnosis) -> dict[str, Any]:
 
 def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
-
-
-# The page ---------------------------------------------------------------------------------------
 
 
 def _head(facts: Diagnosis) -> tuple[Column, ...]:
