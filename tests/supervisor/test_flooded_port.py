@@ -54,12 +54,7 @@ def test_slow_clients_without_number_cost_neither_closes_nor_descriptors(
             plan = fields(plan_id=f"close-{number}", action="FULL_CLOSE", reduceOnly="true")
             begun = time.monotonic()
             store.run("XADD", store.keys.plans, "*", *(w for pair in plan.items() for w in pair))
-            decision = store.keys.at(DECISION, f"close-{number}")
-
-            def permitted(key: str = decision) -> bool:
-                return bool(store.run("HGET", key, "verdict") == b"permitted")
-
-            until(permitted, 5)
+            wait_for_permit(store, f"close-{number}")
             assert time.monotonic() - begun < 1.2
             taken = len(list(Path(f"/proc/{child.pid}/fd").iterdir()))
             assert taken <= MOST_CONNECTIONS + 32
@@ -67,6 +62,11 @@ def test_slow_clients_without_number_cost_neither_closes_nor_descriptors(
         stack.close()
         assert until(lambda: fetch(port, "/livez")[0] == 200, 10)
         assert "watchdog" not in child.stderr
+
+
+def wait_for_permit(store: Store, plan_id: str) -> None:
+    decision = store.keys.at(DECISION, plan_id)
+    until(lambda: store.run("HGET", decision, "verdict") == b"permitted", 5)
 
 
 def test_one_who_asks_is_answered_among_slow_clients() -> None:

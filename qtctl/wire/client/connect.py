@@ -4,6 +4,7 @@ a command when only its reply was lost (an XADD then stands there twice).
 It overrides private parts of redis-py (`_over`), as `pipe.py` uses some: pyproject.toml caps redis.
 """
 
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -54,6 +55,46 @@ _ELSEWHERE = (
 )
 _NOT_IN_A_SCRIPT = ("ACL failure in script", "The user executing the script can't")
 """How Valkey and Redis refuse a command inside a script: they do not say NOPERM there."""
+
+
+_NOT_REDIS = {
+    "H": "it speaks HTTP",
+    "2": "it speaks SMTP or FTP",
+    "5": "it speaks SMTP or FTP",
+    "S": "it speaks SSH",
+    "E": "it speaks memcached's protocol, or PostgreSQL's",
+    r"\x15": "it speaks TLS: use rediss://",
+}
+"""Who answers in another protocol, by the first byte of the reply."""
+_FIRST_BYTE = re.compile(r'got "(.+)" as reply type byte')
+_SPEAKS_FIRST = (
+    "it speaks before it is asked (an SMTP, SSH or MySQL server; or a Redis with too many clients)"
+)
+_NOT_SERVING = {
+    "DENIED": "is in protected mode: it serves only its own host until it has a password or a bind "
+    "address",
+    "MASTERDOWN": "is a replica that has lost its primary, and serves nothing meanwhile",
+    "CLUSTERDOWN": "is a node of a cluster that is down",
+    "BUSY": "is busy with a script ('redis-cli SCRIPT KILL' ends one that has written nothing)",
+}
+"""Why a Redis serves nothing at all, by the first word of its reply."""
+_UNKNOWN_COMMAND = re.compile(r"(?:ERR )?unknown command [`'\"]?(\w+)", re.IGNORECASE)
+_EVERY_REDIS_HAS = [
+    "GET",
+    "SET",
+    "TTL",
+    "TYPE",
+    "EXISTS",
+    "HGETALL",
+    "HMGET",
+    "HSET",
+    "XADD",
+    "XLEN",
+    "XRANGE",
+    "XREVRANGE",
+    "XREADGROUP",
+    "TIME",
+]
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -159,11 +200,24 @@ def translated(url: str) -> Iterator[None]:
             f"{display_url(url)} refuses the login: {_short(problem).rstrip('.')}; check user and "
             "password ([redis] username, password_file)"
         ) from problem
-    except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as problem:
+    except exceptions.InvalidResponse as problem:
+        found = _FIRST_BYTE.search(str(problem))
+        kind = _NOT_REDIS.get(found[1], "") if found else ""
         raise errors.RedisUnreachable(
-            f"no Redis at {display_url(url)}: {_short(problem)}{_tls_hint(url, str(problem))}"
+            f"what answers at {display_url(url)} is not Redis{kind and f': {kind}'}"
+        ) from problem
+    except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as problem:
+        why = not_serving(problem.__cause__)
+        if why is not None:
+            raise errors.RedisUnreachable(f"{display_url(url)} {why}") from problem
+        text = _SPEAKS_FIRST if str(problem) == "Connection not ready" else _short(problem)
+        raise errors.RedisUnreachable(
+            f"no Redis at {display_url(url)}: {text}{_tls_hint(url, text)}"
         ) from problem
     except exceptions.ResponseError as problem:
+        why = not_serving(problem)
+        if why is not None:
+            raise errors.RedisUnreachable(f"{display_url(url)} {why}") from problem
         raise reply_error(problem) from problem
     except exceptions.RedisError as problem:
         raise errors.WireError(f"{display_url(url)}: {_short(problem)}") from problem
@@ -188,12 +242,30 @@ def is_elsewhere(problem: Exception) -> bool:
     return isinstance(problem, exceptions.ResponseError) and str(problem).startswith("UNBLOCKED")
 
 
+def not_serving(problem: BaseException | None) -> str | None:
+    """Why the server that sent this reply serves nothing at all; None for any other problem."""
+    if not isinstance(problem, exceptions.ResponseError):
+        return None
+    if isinstance(problem, exceptions.MasterDownError):
+        return _NOT_SERVING["MASTERDOWN"]
+    if isinstance(problem, exceptions.ClusterDownError):
+        return _NOT_SERVING["CLUSTERDOWN"]
+    text = str(problem)
+    unknown = _UNKNOWN_COMMAND.match(text)
+    if unknown is not None and unknown[1].upper() in _EVERY_REDIS_HAS:
+        return (
+            f"does not know {unknown[1].upper()}, so it is no server of data: a sentinel "
+            "(redis+sentinel://host:port/service), or something else"
+        )
+    return _NOT_SERVING.get(text.partition(" ")[0])
+
+
 def _kind_hint(problem: Exception) -> str:
-    """A hint where the URL is for a plain server and something else answers."""
+    """A hint where the server is not what the URL says, or lacks what others have."""
     if isinstance(problem, (exceptions.AskError, exceptions.ClusterCrossSlotError)):
         return " (a node of a cluster: use a redis+cluster:// URL)"
-    if "unknown command" in str(problem):
-        return " (is it a sentinel? Use redis+sentinel://host:port/service)"
+    if _UNKNOWN_COMMAND.match(str(problem)):
+        return " (renamed or left out on this server, or by a proxy before it)"
     return ""
 
 

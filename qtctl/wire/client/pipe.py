@@ -12,7 +12,7 @@ import hiredis
 import redis
 from redis.exceptions import ResponseError
 
-from qtctl.wire.client.connect import is_elsewhere
+from qtctl.wire.client.connect import is_elsewhere, not_serving
 
 Command = tuple[Any, ...] | bytes
 """A command as words, or already packed (`records.py` packs what is written often)."""
@@ -109,6 +109,6 @@ class Pipe:
 
     def _error(self, said: str) -> Exception:
         problem: Exception = self._connection._parser.parse_error(said)
-        if self._roams and is_elsewhere(problem):
+        if (self._roams and is_elsewhere(problem)) or not_serving(problem) is not None:
             self._elsewhere = problem
         return problem
