@@ -12,7 +12,11 @@ from qtctl.wire.schema.records import HINT, PROPOSAL
 
 # What the atomic steps write, beside decisions and permits.
 EVENT_FIELDS: tuple[tuple[str, str], ...] = (
-    ("event", "permitted, blocked, withdrawn, backlog_skipped, halted, resumed, …"),
+    (
+        "event",
+        "permitted, blocked, withdrawn, backlog_skipped, trimmed, unknown_decision, halted, "
+        "resumed, …",
+    ),
     ("plan_id", "empty where it concerns no single plan"),
     ("symbol", "likewise"),
     ("reason", "the gate's word, or ok; of halted and resumed the operator's own words"),
@@ -21,6 +25,11 @@ EVENT_FIELDS: tuple[tuple[str, str], ...] = (
     ("key", "halted and resumed: the kill key, or `governor:halt:symbols:{symbol}`"),
     ("value", "likewise: its value from now on, empty for none"),
     ("before", "likewise: its value before"),
+    ("count", "of backlog_skipped, trimmed, unknown_decision: how many plans it stands for"),
+    ("first", "of backlog_skipped and trimmed: the entry id of the first of them"),
+    ("last", "likewise of the last"),
+    ("decision", "of unknown_decision: the word, over 64 bytes cut and with a digest"),
+    ("source", "likewise: who sent it"),
 )
 BLOCK_FIELDS: tuple[tuple[str, str], ...] = (
     ("reason", "the gate's word"),

@@ -19,13 +19,14 @@ from qtctl.wire.queries.groups import Group, StreamState, groups, streams
 from qtctl.wire.queries.keyspace import PermitKey, Sweep
 from qtctl.wire.queries.rules_in_force import in_force
 from qtctl.wire.queries.services import named, running
-from qtctl.wire.queries.streams import StreamEntry, last
+from qtctl.wire.queries.streams import StreamEntry, last, since
 from qtctl.wire.queries.targets import Symbol, symbols
 from qtctl.wire.schema.keys import EFFICIENCY, PERMIT, SERVICE, TARGET
 from qtctl.wire.schema.service import ServiceRecord
 
 T = TypeVar("T", bound=msgspec.Struct)
 PLANS_LOOKED_AT = 500
+EVENTS_LOOKED_AT = 2_000
 SYMBOLS_LOOKED_AT = 5_000
 PERMITS_LOOKED_AT = 10_000
 
@@ -130,6 +131,12 @@ class Inspection:
     def plans(self) -> list[StreamEntry]:
         """The last plans, oldest first."""
         return last(self.store, self.store.keys.plans, PLANS_LOOKED_AT, lambda _: True)
+
+    @cached_property
+    def events(self) -> list[StreamEntry]:
+        """The governors' events of the last hour, as far back as EVENTS_LOOKED_AT go."""
+        store, begin = self.store, self.now - 3600
+        return list(since(store, store.keys.events, begin, EVENTS_LOOKED_AT).entries)
 
     @cached_property
     def streams(self) -> list[StreamState]:

@@ -11,7 +11,7 @@ from qtctl.doctor.inspection import Inspection
 from qtctl.domain import plans
 from qtctl.domain.gates import MAX_AHEAD_SEC, Limits, lacking_input
 from qtctl.domain.plans import Plan, PlanRules, Unreadable
-from qtctl.domain.reasons import Kind
+from qtctl.domain.reasons import SKIPPED_DECISIONS, Kind
 from qtctl.wire.governor.commit import known_facts
 from qtctl.wire.governor.plan_queue import Entry
 from qtctl.wire.queries.streams import StreamEntry
@@ -26,6 +26,8 @@ _FIELDS = (
 )  # fmt: skip
 _INPUT = {"kill_score": "kill_score", "future": "timestamp", "notional": "qty and price"}
 """What a gate judges by, in words."""
+UNKNOWN_DECISION = "unknown_decision"
+UNKNOWN_SHOWN = 3
 NO_SOURCE = "a publisher without a source"
 
 
@@ -42,7 +44,7 @@ def stream_of_plans(inspection: Inspection) -> Findings:
     if age > IDLE_SEC:
         yield warning(f"the last plan came {age / 3600:,.1f} h ago",
                       "the publishers have stopped, or write elsewhere", see)  # fmt: skip
-    bad = list(_unreadable(inspection))
+    bad = [*_unreadable(inspection), *_unknown_decisions(inspection)]
     yield from bad
     if age <= IDLE_SEC and not bad:
         yield ok(f"the last of the plans came {max(age, 0):,.0f} s ago; {len(entries):,} readable")
@@ -120,6 +122,32 @@ def _unreadable(inspection: Inspection) -> Findings:
         what = f"{len(names):,} of the last {all_plans:,} plans: {problem} ({some(names)})"
         why = "such a plan gets no permit, and is in governor.rejected"
         yield level(what, why, inspection.qtctl("tail", "rejected"))
+
+
+def _unknown_decisions(inspection: Inspection) -> Findings:
+    """Words that nobody acts on, by who sends them: in the last plans, and in the events."""
+    found: Counter[tuple[str, str]] = Counter(
+        (plan.decision[:40], plan.source[:40])
+        for _, plan in _read(inspection)
+        if isinstance(plan, Plan) and not plan.decision_known
+    )
+    for fields in (event.fields for event in inspection.events):
+        if fields.get("event") == UNKNOWN_DECISION:
+            pair = fields.get("decision", "")[:40], fields.get("source", "")[:40]
+            of = fields.get("count", "")
+            found[pair] = max(found[pair], int(of) if of.isdecimal() else 1)
+    see = inspection.qtctl("tail", "plans", "-n", "20")
+    for (word, source), count in found.most_common(UNKNOWN_SHOWN):
+        meant = " Did it mean EXECUTE?" if word.strip().upper().startswith("EXEC") else ""
+        yield warning(
+            f"{count:,} plans of {source or NO_SOURCE} have the decision {word!r}",
+            "nobody knows that word: they are acknowledged, and neither judged nor carried out."
+            f"{meant} Only EXECUTE is carried out; {', '.join(SKIPPED_DECISIONS)} are not meant to",
+            see,
+        )
+    if len(found) > UNKNOWN_SHOWN:
+        more = f"{len(found) - UNKNOWN_SHOWN:,} more decisions that nobody knows"
+        yield warning(more, "likewise not carried out", see)
 
 
 def _plan_problem(entry: StreamEntry, plan: Unreadable) -> str:

@@ -9,7 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from qtctl.domain import names, numbers
-from qtctl.domain.reasons import Kind
+from qtctl.domain.reasons import SKIPPED_DECISIONS, Kind
 
 EXECUTE = "EXECUTE"
 MAX_FIELD_CHARS = 65_536
@@ -70,6 +70,11 @@ class Plan(msgspec.Struct, frozen=True):
     def execute(self) -> bool:
         """True for a plan that is meant to be carried out."""
         return self.decision == EXECUTE
+
+    @property
+    def decision_known(self) -> bool:
+        """True for EXECUTE and its siblings; anything else is a word that nobody acts on."""
+        return self.execute or self.decision in SKIPPED_DECISIONS
 
     @property
     def notional_usd(self) -> float | None:

@@ -57,4 +57,5 @@ class Kind(StrEnum):
 
 
 SKIPPED_DECISIONS = ("SKIP", "BLOCKED", "ERROR", "HALT", "HOLD")
-"""EXECUTE's siblings with a metric label of their own; anything else counts as `other`."""
+"""EXECUTE's siblings with a metric label of their own; anything else counts as `other`, and leaves
+an event."""

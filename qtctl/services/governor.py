@@ -78,6 +78,7 @@ class Governor:
         self._stranded: str | None = None
         self._housekept_at: float | None = None
         self._skipped = 0
+        self._skipped_ids = ("", "")
 
     # The service protocol --------------------------------------------------------------------
 
@@ -272,7 +273,10 @@ class Governor:
             self._report_backlog(skipped if skipped > 0 else None)
 
     def _serve(self, batch: Batch) -> None:
-        self._skipped += batch.skipped
+        if batch.skipped:
+            first, last = batch.skipped_ids
+            self._skipped_ids = self._skipped_ids[0] if self._skipped else first, last
+            self._skipped += batch.skipped
         refused = []
         for entry in batch.redelivered:
             refused += self._redelivery.serve(entry, self._marks())
@@ -289,14 +293,15 @@ class Governor:
         """One event and one log line for all entries that were too old to be judged."""
         count, self._skipped = self._skipped, 0
         self.metrics.skipped.labels(BACKLOG).inc(count)
-        self._report_backlog(count)
+        first, last = self._skipped_ids
+        self._report_backlog(count, {"first": first, "last": last})
 
-    def _report_backlog(self, count: int | None) -> None:
+    def _report_backlog(self, count: int | None, ids_: Mapping[str, object] = {}) -> None:
         log.warning(
             "entries queued for over an hour were skipped",
-            extra={"fields": {"count": "unknown" if count is None else count}},
+            extra={"fields": {"count": "unknown" if count is None else count} | dict(ids_)},
         )
-        more = {} if count is None else {"count": count}
+        more = ({} if count is None else {"count": count}) | dict(ids_)
         self._report("backlog_skipped", Reason.STALE_PLAN.value, more)
 
     def _report(self, event: str, reason: str, more: Mapping[str, object]) -> None:

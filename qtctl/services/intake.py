@@ -48,11 +48,13 @@ class Phase(StrEnum):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """The entries of one pass. skipped: how many more were acknowledged unread, as too old."""
+    """The entries of one pass. skipped: how many more were acknowledged unread, as too old, from
+    the first to the last of these ids."""
 
     redelivered: list[Entry]
     fresh: list[Entry]
     skipped: int = 0
+    skipped_ids: tuple[str, str] = ("", "")
 
     def __len__(self) -> int:
         return len(self.redelivered) + len(self.fresh) + self.skipped
@@ -191,4 +193,5 @@ class Intake:
             redelivered=[entry for entry in young if entry.deliveries > 1],
             fresh=[entry for entry in young if entry.deliveries == 1],
             skipped=len(old),
+            skipped_ids=(old[0], old[-1]) if old else ("", ""),
         )

@@ -16,9 +16,12 @@ from qtctl.errors import WireError
 from qtctl.logs import Line, log_batch
 from qtctl.services.metrics import GovernorMetrics
 from qtctl.services.problem_log import ProblemLog
+from qtctl.services.unknown_decisions import UnknownDecisions
 from qtctl.wire.allocation import scores
 from qtctl.wire.client.store import Store
+from qtctl.wire.governor import events
 from qtctl.wire.governor.commit import CommitResult, CommitSettings, ServerMarks, commit
+from qtctl.wire.governor.events import Event
 from qtctl.wire.governor.plan_queue import Entry, PlanQueue
 from qtctl.wire.schema.decision import CommitRequest
 from qtctl.wire.schema.keys import EFFICIENCY, LAST_CLOSE
@@ -55,6 +58,7 @@ class Judge:
         self._metrics = metrics
         self._bad_scores = ProblemLog(log, "efficiency score")
         self._bad_closes = ProblemLog(log, "last close of a symbol")
+        self._unknown = UnknownDecisions(store, rules.commit.actor, rules.commit.events_maxlen)
         self._refusals: set[str] = set()
 
     def serve(self, entries: Sequence[Entry], marks: ServerMarks, attempt: int = 1) -> list[str]:
@@ -74,10 +78,22 @@ class Judge:
                 unreadable.append((entry, plan))
             else:
                 readable.append((entry, plan))
-        if trimmed:  # From the stream, while they were pending: there is nothing left to judge.
-            self._queue.acknowledge(trimmed)
-            self._metrics.errors.labels("trimmed").inc(len(trimmed))
+        if trimmed:
+            self._drop_trimmed(trimmed)
         return self._reject(unreadable) + self._judge(readable, marks, attempt)
+
+    def _drop_trimmed(self, trimmed: Sequence[str]) -> None:
+        """Cut from the stream while they were pending: there is nothing left to judge."""
+        self._queue.acknowledge(trimmed)
+        self._metrics.errors.labels("trimmed").inc(len(trimmed))
+        more = {"count": len(trimmed), "first": trimmed[0], "last": trimmed[-1]}
+        log.error("plans were trimmed before they were judged", extra={"fields": more})
+        try:
+            commit = self._rules.commit
+            event = Event("trimmed", "trimmed", self._store.now_ms() // 1000, commit.actor)
+            events.write(self._store, event, commit.events_maxlen, more)
+        except WireError as problem:
+            log.warning("an event could not be written", extra={"fields": {"problem": problem}})
 
     def reject(self, entry: Entry, problem: str) -> list[str]:
         """Rejects an entry unread; its id where it stays pending."""
@@ -130,6 +146,7 @@ class Judge:
         ]
         failed: list[str] = []
         lines: list[Line] = []
+        unknown: list[Plan] = []
         audited = decisions_log.isEnabledFor(logging.INFO)
         # The server is still at the next plans while these are counted.
         for request, result in commit(self._store, requests, rules.commit, marks):
@@ -137,12 +154,16 @@ class Judge:
                 failed.append(self._refused(request.entry_id, result))
                 continue
             self._metrics.count(request, result, rules.limits)
+            if result.verdict is Verdict.SKIPPED and not request.plan.decision_known:
+                unknown.append(request.plan)
             if request.plan.full_close and result.verdict is Verdict.PERMITTED:
                 key = self._store.keys.at(LAST_CLOSE, request.plan.symbol)
                 self._bad_closes.update({key: result.unwritten} if result.unwritten else {}, [key])
             if audited and result.verdict in (Verdict.PERMITTED, Verdict.BLOCKED):
                 lines.append((f"plan {result.verdict.value}", _audit_fields(request, result)))
         log_batch(decisions_log, logging.INFO, lines)
+        if unknown:
+            self._unknown.note(unknown)
         return failed
 
     def _efficiencies(self, wanted: Sequence[Plan]) -> dict[str, Efficiency]:

@@ -214,8 +214,7 @@ class GovernorMetrics:
         """Counts a settled plan; not a replay, whose first result was counted."""
         plan = request.plan
         if result.verdict is Verdict.SKIPPED:
-            known = plan.decision in SKIPPED_DECISIONS
-            self.skipped.labels(plan.decision if known else OTHER).inc()
+            self.skipped.labels(plan.decision if plan.decision_known else OTHER).inc()
         if result.facts:
             for gate in lacking_input(known_facts(plan), limits):
                 self._gate_skipped_of(gate).inc()
@@ -275,7 +274,8 @@ class _Opens(Collector):
                 "governors",
                 labels=["symbol"],
             )
-            counts = Counts(label for at, label in opens if now - at < seconds)
+            # What lies ahead of the clock does not count, as in the atomic step.
+            counts = Counts(label for at, label in opens if -1.0 < now - at < seconds)
             for label in sorted(self._shown):
                 family.add_metric([label], counts[label])
             yield family

@@ -10,6 +10,7 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.schema.decision import DECISION_FIELDS
 from qtctl.wire.schema.keys import DECISION, LIMITS, PERMIT
 from qtctl.wire.schema.records import text
+from tests.services.helpers import send
 from tests.support.cli import Cli, hosting
 from tests.support.plans import fields, judge
 
@@ -248,3 +249,44 @@ def test_the_rates_of_a_permitted_open_are_the_facts_at_its_time(cli: Cli) -> No
     gates = {gate["gate"]: gate for gate in shown["gates"]}
     assert gates["burst"] == {"gate": "burst", "value": 1, "limit": 0, "passed": None}
     assert gates["cooldown"]["passed"] is None
+
+
+# Plans without a decision ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "note"),
+    [
+        ({"decision": "SKIP"}, "skipped", "sent it as SKIP"),
+        ({"decision": "EXECUTED"}, "skipped", "'EXECUTED' is a word that nobody knows"),
+        ({"qty": "many"}, "rejected", "it could not be read: qty 'many' is not a number"),
+    ],
+)
+def test_a_plan_that_was_never_judged_is_found_and_explained(
+    cli: Cli, store: Store, changes: dict[str, str], verdict: str, note: str
+) -> None:
+    send(store, fields(plan_id="lost", source="harvest", **changes))
+    waiting = cli.ok("plan", "show", "lost", "-o", "json").json
+    assert (waiting["verdict"], waiting["note"]) == ("", "no governor has read it yet")
+    cli.ok("serve", "governor", "--once")
+    found = cli.ok("plan", "show", "lost", "-o", "json").json
+    assert (found["verdict"], found["source"], found["symbol"]) == (verdict, "harvest", "BTCUSDT")
+    assert note in found["note"]
+    assert found["gates"] == []
+    assert note in cli.ok("plan", "show", "lost").out
+
+
+def test_a_rejected_plan_is_found_when_its_entry_is_gone(cli: Cli, store: Store) -> None:
+    send(store, fields(plan_id="lost", qty="many"))
+    cli.ok("serve", "governor", "--once")
+    store.run("XTRIM", store.keys.plans, "MAXLEN", 0)
+    found = cli.ok("plan", "show", "lost", "-o", "json").json
+    assert (found["verdict"], found["symbol"], found["qty"]) == ("rejected", "BTCUSDT", "many")
+
+
+def test_a_plan_that_was_skipped_as_too_old_is_found(cli: Cli, store: Store) -> None:
+    send(store, fields(plan_id="old"), f"{store.now_ms() - 3_500_000}-0")
+    cli.ok("serve", "governor", "--once")
+    store.run("DEL", store.keys.at(DECISION, "old"))
+    assert "skipped as too old" in cli.ok("plan", "show", "old").out
+    assert cli("plan", "show", "never").code == 1

@@ -128,6 +128,7 @@ def system(running: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
         run("DEL", key)
     run("DEL", *keys.kills(KILLS), keys.halted_symbols, "other:stream")
     run("XTRIM", keys.plans, "MAXLEN", 0)
+    run("XTRIM", keys.events, "MAXLEN", 0)
     run("DEL", *(keys.at(spec, "") for spec in (TARGET_DECISIONS, SCORE_DECISIONS)),
         keys.at(TARGET, "BTC/USDT:USDT"), keys.at(EFFICIENCY, "A B"))  # fmt: skip
     system.upstream()

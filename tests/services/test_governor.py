@@ -18,7 +18,7 @@ from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.private_server.embedded import Embedded
 from qtctl.wire.schema.keys import DECISION, GROUP, LIMITS, PERMIT, Keys
 from qtctl.wire.schema.records import pairs, text
-from tests.services.helpers import governor, metric, score, send, serve_all
+from tests.services.helpers import governor, messages, metric, score, send, serve_all
 from tests.support.plans import decision, events, fields, pending, permit
 
 
@@ -153,7 +153,44 @@ def test_siblings_of_execute_are_counted_by_name_and_the_rest_together(
     ]
     assert counted == [1, 1, 2]
     assert pending(store) == []
-    assert store.run("EXISTS", store.keys.events) == 0
+    assert [event["decision"] for event in events(store)] == ["RECONCILE_CLOSE", "execute"]
+
+
+def test_an_unknown_decision_leaves_one_event_a_word_and_source_and_then_their_number(
+    store: Store, gov: Governor, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        send(store, fields(plan_id=f"p{number}", decision="EXECUTED", source="harvest"))
+    send(store, fields(plan_id="other", decision="EXECUTED", source="intent"))
+    serve_all(gov)
+    found = events(store)
+    assert [(it["event"], it["decision"], it["source"], it["count"]) for it in found] == [
+        ("unknown_decision", "EXECUTED", "harvest", "5"),
+        ("unknown_decision", "EXECUTED", "intent", "1"),
+    ]
+    assert found[0]["plan_id"] == "p4"
+    assert found[0]["actor"] == "governor:g1"
+    assert len(messages(caplog, "a decision that nobody knows")) == 2
+    for number in range(5, 8):
+        send(store, fields(plan_id=f"p{number}", decision="EXECUTED", source="harvest"))
+        serve_all(gov)
+    assert len(events(store)) == 2
+    later = clock.monotonic() + 601
+    monkeypatch.setattr("qtctl.services.unknown_decisions.clock.monotonic", lambda: later)
+    send(store, fields(plan_id="p9", decision="EXECUTED", source="harvest"))
+    serve_all(gov)
+    assert events(store)[-1]["count"] == "4", "with those that were only counted"
+
+
+def test_a_publisher_of_garbage_cant_flood_the_events(store: Store, gov: Governor) -> None:
+    for number in range(300):
+        send(store, fields(plan_id=f"p{number}", decision=f"{number}" * 200, source="x" * 5000))
+    serve_all(gov)
+    found = events(store)
+    assert len(found) == 21
+    assert (found[-1]["decision"], found[-1]["count"]) == ("…", "280")
+    assert max(len(it["decision"].encode()) for it in found) <= 64
+    assert metric(gov, "p32_skipped_total", decision="other") == 300
 
 
 def test_gates_without_their_input_are_counted(store: Store, gov: Governor) -> None:
@@ -343,7 +380,7 @@ def test_redis_refusing_leaves_the_plan_pending_until_it_does_not(
 
 
 def test_a_trimmed_pending_entry_is_let_go(store: Store, gov: Governor) -> None:
-    send(store, fields())
+    entry_id = send(store, fields())
     gov.step()
     gov.wait(threading.Event())
     store.run("XTRIM", store.keys.plans, "MAXLEN", 0)
@@ -352,6 +389,9 @@ def test_a_trimmed_pending_entry_is_let_go(store: Store, gov: Governor) -> None:
     serve_all(gov)
     assert pending(store) == []
     assert metric(gov, "p32_errors_total", kind="trimmed") == 1
+    (event,) = [it for it in events(store) if it["event"] == "trimmed"]
+    assert event["count"] == "1"
+    assert event["first"] == event["last"] == entry_id
 
 
 def test_rates_count_permitted_opens_only(store: Store) -> None:

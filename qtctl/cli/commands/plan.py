@@ -90,6 +90,9 @@ def show(
 ) -> None:
     """One decision, explained gate by gate from the facts that it rests on.
 
+    A plan that was never judged (its decision is not EXECUTE, it could not be read, it waits, it
+    was too old) is looked for in the plan stream, and the answer says which it is.
+
     `explain` is another name for it. With --what-if it is judged again on these facts under other
     limits, and both worksheets stand side by side.
 
@@ -107,6 +110,8 @@ def show(
     with ctx.store() as store:
         decision = decisions.by_id(store, [plan_id]).get(plan_id)
         if decision is None:
+            if not changes and view.show_undecided(ctx, store, plan_id):
+                return
             raise NotFoundError(
                 f"no decision about {plan_id} (they are kept for 24 h): "
                 "see 'qtctl tail plans' and 'qtctl tail rejected'"

@@ -5,17 +5,21 @@ from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, age, moment, money, recent, size_hint, text
+from qtctl.cli.output.columns import Column, age, moment, money, number, recent, size_hint, text
 from qtctl.cli.output.render import Fields, Rows, emit, emit_one
 from qtctl.cli.output.styles import verdict_style
 from qtctl.cli.views import what_if
 from qtctl.cli.views.in_force import InForce
 from qtctl.domain import gates
+from qtctl.domain.diagnosis import PlanSeen
 from qtctl.domain.gates import Judgement, Limits
+from qtctl.domain.plans import EXECUTE, PlanRules
+from qtctl.domain.reasons import SKIPPED_DECISIONS, Verdict
 from qtctl.domain.what_if import Again, Changes
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import decisions
+from qtctl.wire.queries import decisions, diagnosis
 from qtctl.wire.schema.decision import facts_of
+from qtctl.wire.schema.ids import time_of
 
 LISTED = (
     recent("decided", "decided_at", drop=1),
@@ -47,6 +51,22 @@ HEAD = (
     text("entry", "entry_id"),
     text("governor", lambda row: f"{row.get('instance', '')} {row.get('version', '')}".strip()),
 )
+UNDECIDED = (
+    text("plan", "plan_id"),
+    text("verdict", lambda row: row["verdict"] or "none", style=verdict_style),
+    text("why", "note"),
+    moment("queued", lambda row: time_of(row["entry_id"])),
+    text("decision", "decision"),
+    text("symbol", "symbol"),
+    text("kind", "kind"),
+    text("action", "action"),
+    text("side", "side"),
+    text("qty", "qty"),
+    text("source", "source"),
+    text("entry", "entry_id"),
+    number("entries", "entries"),
+)
+"""What there is of a plan without a decision."""
 WITHDRAWN: tuple[Column, ...] = (moment("withdrawn", "withdrawn_at", style="yellow"),)
 GATES = (
     text("gate", "gate"),
@@ -97,6 +117,50 @@ def show(
                 GATES_AGAIN,
             )
     emit_one(ctx, decision, Fields(head), Rows(rows, columns), as_json=json)
+
+
+def show_undecided(ctx: Context, store: Store, plan_id: str) -> bool:
+    """Print what is known of a plan that has no decision; False where that is nothing."""
+    rules, _ = InForce(ctx, store).of("governor", PlanRules)
+    entries, fields = diagnosis.undecided(store, plan_id, rules)
+    if not entries:
+        return False
+    last = entries[0]
+    record: dict[str, Any] = {
+        "verdict": last.verdict,
+        "reason": last.reason,
+        "plan_id": plan_id,
+        "entry_id": last.entry_id,
+        "decision": last.decision,
+        "kind": last.kind,
+        **{name: fields.get(name, "") for name in ("symbol", "action", "side", "qty", "source")},
+        "entries": len(entries),
+        "note": _without_decision(last),
+        "gates": [],
+    }
+    emit_one(ctx, record, Fields(UNDECIDED))
+    return True
+
+
+def _without_decision(plan: PlanSeen) -> str:
+    """Why a plan has no record of a decision."""
+    if plan.verdict == Verdict.REJECTED:
+        return f"it could not be read: {plan.problem}; see 'qtctl tail rejected'"
+    if plan.waits == "queue":
+        return "no governor has read it yet"
+    if plan.waits:
+        return "it was delivered and is not settled; see 'qtctl group list'"
+    if plan.decision in SKIPPED_DECISIONS:
+        return f"its publisher sent it as {plan.decision}: acknowledged, nothing to judge"
+    if plan.decision != EXECUTE:
+        return (
+            f"its decision {plan.decision!r} is a word that nobody knows: acknowledged, not "
+            "carried out; only EXECUTE is"
+        )
+    return (
+        "it was read, and no decision is known: skipped as too old (over 1 h; see backlog_skipped "
+        "in 'qtctl tail events'), or forgotten after 24 h"
+    )
 
 
 def _side_by_side(rows: list[dict[str, str]], again: list[dict[str, str]]) -> list[dict[str, str]]:

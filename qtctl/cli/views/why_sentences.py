@@ -19,7 +19,7 @@ from qtctl.domain.diagnosis import (
 )
 from qtctl.domain.gates import BY_REASON, GATES, Gate
 from qtctl.domain.numbers import number
-from qtctl.domain.reasons import Reason, Verdict
+from qtctl.domain.reasons import SKIPPED_DECISIONS, Reason, Verdict
 
 
 class Narrator:
@@ -154,9 +154,15 @@ def _no_plan(it: Narrator) -> str:
     )
 
 
+def _word(decision: str) -> str:
+    if decision in SKIPPED_DECISIONS:
+        return decision
+    return f"{decision!r} (a word that nobody knows)" if decision else "without"
+
+
 def _all_skipped(it: Narrator) -> str:
     sent = Counter(plan.decision for plan in it.facts.plans)
-    listed = ", ".join(f"{count:,} {word or 'without'}" for word, count in sent.most_common(5))
+    listed = ", ".join(f"{count:,} {_word(word)}" for word, count in sent.most_common(5))
     return f"Upstream sent nothing to carry out {it.window}: by decision {listed}."
 
 

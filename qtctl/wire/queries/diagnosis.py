@@ -64,7 +64,7 @@ def recent_plans(
     group = group_state(store)
     ours = [entry for entry in queued.entries if entry.fields.get("symbol", "").strip() == symbol]
     seen = _judged(store, ours, rules, group)
-    seen = _with_rejected(seen, unreadable.entries, symbol)
+    seen = _with_rejected(seen, unreadable.entries, "symbol", symbol)
     seen = sorted(_with_events(seen, events.entries, symbol), key=lambda it: -it.at)
     last = next((plan for plan in seen if plan.meant), None)
     decisions = _decisions(store, seen, last)
@@ -77,6 +77,24 @@ def recent_plans(
         nameless=sum(not entry.fields.get("raw:symbol") for entry in unreadable.entries),
         group=group,
     )
+
+
+def undecided(
+    store: Store, plan_id: str, rules: PlanRules
+) -> tuple[list[PlanSeen], dict[str, str]]:
+    """What is known of a plan without a decision, the latest entry first, and that entry's fields:
+    from the plan stream and the rejected plans, as far back as the caps go."""
+    queued = streams.since(store, store.keys.plans, 0.0, PLAN_CAP)
+    ours = [entry for entry in queued.entries if entry.fields.get("plan_id") == plan_id]
+    unreadable = streams.since(store, store.keys.rejected, 0.0, REJECTED_CAP, REJECTED_PAGE)
+    seen = _judged(store, ours, rules, group_state(store))
+    seen = _with_rejected(seen, unreadable.entries, "plan_id", plan_id)
+    fields = [entry.fields for entry in ours] or [
+        {name.removeprefix("raw:"): value for name, value in entry.fields.items()}
+        for entry in unreadable.entries
+        if entry.fields.get("raw:plan_id") == plan_id
+    ]
+    return sorted(seen, key=lambda it: order(it.entry_id), reverse=True), (fields or [{}])[0]
 
 
 # Plans -----------------------------------------------------------------------------------------
@@ -123,12 +141,12 @@ def _with_pending(store: Store, found: list[PlanSeen]) -> list[PlanSeen]:
 
 
 def _with_rejected(
-    found: list[PlanSeen], rejected: Sequence[StreamEntry], symbol: str
+    found: list[PlanSeen], rejected: Sequence[StreamEntry], field: str, value: str
 ) -> list[PlanSeen]:
     """The same with the governor's own records of the plans that it could not read."""
     by_entry = {seen.entry_id: seen for seen in found}
     for fields in (entry.fields for entry in rejected):
-        if fields.get("raw:symbol", "").strip() != symbol:
+        if fields.get(f"raw:{field}", "").strip() != value:
             continue
         entry_id = fields.get("entry_id", "")
         seen = by_entry.get(entry_id) or PlanSeen(
