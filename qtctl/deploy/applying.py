@@ -69,8 +69,7 @@ class Applying:
             verb = "install" if change.before == ABSENT else "replace"
             verb = "remove" if change.after == ABSENT else verb
             steps.append(Step(f"{verb} {change.path}", partial(self._put, change)))
-        made = self._made(record)
-        if made:
+        if made := self._made(record):
             steps.append(Step("remove the folders that are empty now", partial(self._drop, made)))
         return steps
 

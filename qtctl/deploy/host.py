@@ -53,11 +53,10 @@ class Host:
         if not pure.is_absolute() or ".." in pure.parts:
             raise QtctlError(f"{path!r} is not a path on a host")
         root = self.root.resolve()
-        folder = root.joinpath(*pure.parts[1:-1]).resolve()
+        named = root.joinpath(*pure.parts[1:-1])
+        folder = named.resolve()
         if not folder.is_relative_to(root):
-            raise RefusedError(
-                f"{root.joinpath(*pure.parts[1:-1])} leads out of {root} through a link"
-            )
+            raise RefusedError(f"{named} leads out of {root} through a link")
         return folder / pure.name
 
     def read(self, path: str) -> State:
@@ -84,18 +83,15 @@ class Host:
         """Replace what is there, atomically and on disk. Errors: OSError."""
         place = self.place(path)
         new = place.with_name(f".{place.name}{_NEW_SUFFIX}")
-        with contextlib.suppress(FileNotFoundError):
-            new.unlink()
+        new.unlink(missing_ok=True)
         if wanted.kind == "absent":
             place.unlink(missing_ok=True)
         else:
             try:
                 self._make(new, wanted)
                 new.replace(place)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    new.unlink()
-                raise
+            finally:
+                new.unlink(missing_ok=True)
         sync(place.parent)
 
     def missing_folders(self, path: str) -> list[str]:

@@ -85,17 +85,15 @@ class Records:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             lock = os.open(self.folder / "lock", flags, 0o600)
         except OSError as problem:
-            raise RefusedError(
-                f"{self.folder} can't be written: {problem.strerror}; nothing was done"
-            ) from problem
+            why = f"{self.folder} can't be written: {problem.strerror}"
+            raise RefusedError(f"{why}; nothing was done") from problem
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 pid = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
-                raise RefusedError(
-                    f"another deploy or rollback is running (pid {pid}); nothing was done"
-                ) from None
+                why = f"another deploy or rollback is running (pid {pid})"
+                raise RefusedError(f"{why}; nothing was done") from None
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
             for left in self.folder.glob(".*.new"):  # of one that was killed before it began
@@ -161,10 +159,8 @@ class Records:
                     change[side] = _restored(folder, change[side])
             return msgspec.convert(content, Record)
         except (OSError, ValueError, KeyError, TypeError, msgspec.MsgspecError) as problem:
-            raise QtctlError(
-                f"{folder} can't be read ({type(problem).__name__}: {problem}); the saved files "
-                "are in its objects/"
-            ) from problem
+            why = f"{folder} can't be read ({type(problem).__name__}: {problem})"
+            raise QtctlError(f"{why}; the saved files are in its objects/") from problem
 
 
 def unfinished(records: Sequence[Record]) -> Record | None:

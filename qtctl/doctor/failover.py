@@ -20,11 +20,8 @@ def nodes(inspection: Inspection) -> Findings:
         return
     nobody = "nobody decides that another server takes over"
     why = nobody if sentinel else "the cluster refuses every command"
-    yield warning(
-        f"{len(problems)} of the {nodes} can't be asked: {'; '.join(problems)}",
-        f"where too few are left {why}",
-        inspection.show("redis.url"),
-    )
+    what = f"{len(problems)} of the {nodes} can't be asked: {'; '.join(problems)}"
+    yield warning(what, f"where too few are left {why}", inspection.show("redis.url"))
 
 
 def replicas(inspection: Inspection) -> Findings:

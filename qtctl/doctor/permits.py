@@ -8,7 +8,7 @@ from typing import Any
 from qtctl.doctor.findings import Findings, ok, some, unknown, warning, wrong
 from qtctl.doctor.inspection import PERMITS_LOOKED_AT, Inspection
 from qtctl.domain import numbers
-from qtctl.domain.downsize import DownsizeRules, EffAction, Hint, hint
+from qtctl.domain.downsize import DownsizeRules, Hint, hint
 from qtctl.domain.readings import Efficiency
 from qtctl.domain.reasons import EffReason
 from qtctl.wire.queries.keyspace import PermitKey
@@ -130,8 +130,6 @@ def _hint_contradicts(
     cooldowns = [it.extra_cooldown_sec for it in fitting]
     if not min(cooldowns) <= cooldown <= max(cooldowns):
         return f"extra_cooldown_sec {cooldown:g} where the formula gives {cooldowns[0]}"
-    if action == EffAction.NONE and reason == EffReason.OK and score is None:
-        return "eff_reason ok without a score"
     return ""
 
 

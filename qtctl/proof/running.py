@@ -4,6 +4,7 @@ Events, not sleeps: a scenario ends when its result appears, or times out with w
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from qtctl import clock
@@ -19,26 +20,21 @@ LOOK_SEC = 0.01
 SERVICE_SEC = 3.0
 """How long a service may take to show in its metrics what it has done."""
 CLEAN_UP_SEC = 30.0
-Settings = Mapping[str, tuple[Any, str]]
-Listener = Callable[[ScenarioResult], None]
 
 
+@dataclass
 class Run:
     """One run of some steps in an environment. settings: section.key to value and origin, as in
     force; on_result is called with each scenario as it ends."""
 
-    def __init__(
-        self,
-        environment: Environment,
-        steps: Sequence[str],
-        settings: Settings,
-        on_result: Listener,
-    ) -> None:
-        self._environment = environment
-        self._settings = settings
-        self._on_result = on_result
+    _environment: Environment
+    _steps: Sequence[str]
+    _settings: Mapping[str, tuple[Any, str]]
+    _on_result: Callable[[ScenarioResult], None]
+
+    def __post_init__(self) -> None:
+        environment, steps = self._environment, self._steps
         self._scenarios = [scenario for scenario in SCENARIOS if scenario.step in steps]
-        self._steps = list(dict.fromkeys(scenario.step for scenario in self._scenarios))
         self.fixtures = Fixtures(environment.store, self._scenarios, live=environment.live)
         self._results: dict[tuple[str, str], ScenarioResult] = {}
         self._before: dict[str, Samples] = {}

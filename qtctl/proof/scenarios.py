@@ -40,34 +40,18 @@ class Scenario(msgspec.Struct, frozen=True):
     rests_on: Mapping[str, object] = {}
 
 
-def _proposal(
-    multiplier: str, proposed: str, score: str, confidence: str, stale: str, reason: str
-) -> dict[str, str]:
-    return {
-        "base_target": "1000.00",
-        "proposed_target": proposed,
-        "multiplier": multiplier,
-        "eff_score": score,
-        "eff_confidence": confidence,
-        "eff_stale": stale,
-        "reason": reason,
-        "mode": "shadow",
-    }
+_PROPOSAL = ("proposed_target", "multiplier", "eff_score", "eff_confidence", "eff_stale", "reason")
+_HINT = ("extra_cooldown_sec", "eff_score", "eff_confidence", "eff_stale", "eff_reason")
 
 
-def _hint(
-    action: str, factor: str, cooldown: str, score: str, confidence: str, reason: str
-) -> dict[str, str]:
-    return {
-        "eff_action": action,
-        "eff_factor": factor,
-        "downsize_factor": factor,
-        "extra_cooldown_sec": cooldown,
-        "eff_score": score,
-        "eff_confidence": confidence,
-        "eff_stale": "0",
-        "eff_reason": reason,
-    }
+def _proposal(*values: str) -> dict[str, str]:
+    fields = dict(zip(_PROPOSAL, values, strict=True))
+    return {"base_target": "1000.00", **fields, "mode": "shadow"}
+
+
+def _hint(action: str, factor: str, *values: str) -> dict[str, str]:
+    first = {"eff_action": action, "eff_factor": factor, "downsize_factor": factor}
+    return first | dict(zip(_HINT, values, strict=True))
 
 
 _FORMULA = {
@@ -89,52 +73,52 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "step1", "high_efficiency", "A high score raises the proposal",
         given=Given("0.9", "0.9"),
-        expected=_proposal("1.4000", "1400.00", "0.9000", "0.9", "0", "ok"),
+        expected=_proposal("1400.00", "1.4000", "0.9000", "0.9", "0", "ok"),
         rests_on=_ALLOCATION,
     ),
     Scenario(
         "step1", "low_efficiency", "A low score lowers the proposal",
         given=Given("0.3", "0.9"),
-        expected=_proposal("0.8000", "800.00", "0.3000", "0.9", "0", "ok"),
+        expected=_proposal("800.00", "0.8000", "0.3000", "0.9", "0", "ok"),
         rests_on=_ALLOCATION,
     ),
     Scenario(
         "step1", "missing_efficiency", "Without a score the target stays",
-        expected=_proposal("1.0000", "1000.00", "", "", "0", "missing_eff"),
+        expected=_proposal("1000.00", "1.0000", "", "", "0", "missing_eff"),
     ),
     Scenario(
         "step1", "low_confidence", "A score of low confidence changes nothing",
         given=Given("0.8", "0.5"),
-        expected=_proposal("1.0000", "1000.00", "0.8000", "0.5", "0", "low_conf"),
+        expected=_proposal("1000.00", "1.0000", "0.8000", "0.5", "0", "low_conf"),
         rests_on={"allocation.min_conf": 0.65},
     ),
     Scenario(
         "step1", "stale_efficiency", "A stale score changes nothing",
         given=Given("0.9", "0.9", 700),
-        expected=_proposal("1.0000", "1000.00", "0.9000", "0.9", "1", "stale_eff"),
+        expected=_proposal("1000.00", "1.0000", "0.9000", "0.9", "1", "stale_eff"),
         rests_on={"allocation.stale_sec": 600.0},
     ),
     Scenario("step1", "service_health", "The allocation loop is healthy", what="health"),
     Scenario(
         "step2", "low_efficiency_downsizes", "A low score asks for a downsize",
         given=Given("0.2", "0.9"),
-        expected=_hint("DOWNSIZE", "0.4444", "96", "0.2000", "0.9", "ok"),
+        expected=_hint("DOWNSIZE", "0.4444", "96", "0.2000", "0.9", "0", "ok"),
         rests_on=_GOVERNOR,
     ),
     Scenario(
         "step2", "high_efficiency", "A high score asks for nothing",
         given=Given("0.8", "0.9"),
-        expected=_hint("NONE", "1.0000", "0", "0.8000", "0.9", "ok"),
+        expected=_hint("NONE", "1.0000", "0", "0.8000", "0.9", "0", "ok"),
         rests_on=_GOVERNOR,
     ),
     Scenario(
         "step2", "missing_efficiency", "Without a score the permit is whole",
-        expected=_hint("NONE", "1.0000", "0", "", "", "missing_eff"),
+        expected=_hint("NONE", "1.0000", "0", "", "", "0", "missing_eff"),
     ),
     Scenario(
         "step2", "low_confidence", "A score of low confidence asks for nothing",
         given=Given("0.8", "0.3"),
-        expected=_hint("NONE", "1.0000", "0", "0.8000", "0.3", "low_conf"),
+        expected=_hint("NONE", "1.0000", "0", "0.8000", "0.3", "0", "low_conf"),
         rests_on={"governor.min_conf": 0.65},
     ),
     Scenario(

@@ -146,10 +146,8 @@ def redis_claims(variables: Variables, base: str) -> Iterator[Claim]:
             db=_integer(variables, field, "REDIS_DB", 0, 999_999_999),
         )
     except ValueError:
-        raise ConfigError(
-            f"redis.url = {shown(base)} can't take {', '.join(names)} ({origin}): "
-            f"unset them, or set {URL}"
-        ) from None
+        why = f"redis.url = {shown(base)} can't take {', '.join(names)} ({origin})"
+        raise ConfigError(f"{why}: unset them, or set {URL}") from None
     yield Claim(field, checked(field, url, origin), origin)
 
 

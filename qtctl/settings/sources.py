@@ -64,10 +64,8 @@ def toml_claims(content: Mapping[str, Any], origin: str) -> Iterator[Claim]:
         if section not in SECTIONS:
             raise unknown("section", section, origin, (*SECTIONS, *by_path()))
         if not isinstance(keys, dict):
-            raise ConfigError(
-                f"{section} = {shown(keys)} ({origin}): {section} is a section; "
-                f"write [{section}] and its settings below"
-            )
+            how = f"{section} is a section; write [{section}] and its settings below"
+            raise ConfigError(f"{section} = {shown(keys)} ({origin}): {how}")
         for key, value in keys.items():
             field = by_path().get(f"{section}.{key}")
             if field is None:
