@@ -1,7 +1,7 @@
 """`qtctl deploy`: install the services on this host and start them, keeping what was there."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,14 +9,6 @@ from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import AcceptRisk, DryRun, Finish, NoInput, Root, Wait, YesButRisk
 from qtctl.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qtctl.deploy.host import Host
-    from qtctl.deploy.planning import Plan
-    from qtctl.deploy.records import Record
-    from qtctl.deploy.systemctl import Systemctl
 
 app = new_app("deploy")
 
@@ -69,16 +61,8 @@ def deploy(
     from qtctl.cli.views import deployments
     from qtctl.deploy import packaged, planning
 
-    def plan(host: "Host", systemd: "Systemctl | None", records: "Sequence[Record]") -> "Plan":
-        import socket
-
-        where = f"this host, {socket.gethostname()}" if host.live else f"the folder {host.root}"
-        ctx.say(f"deploy to {where}")
-        if host.live and (warning := packaged.owner_warning()) is not None:
-            ctx.warn(warning)
-        layout = None if together is None else "together" if together else "separate"
-        settings = packaged.folder("etc") if replace_config else None if etc is None else Path(etc)
-        return planning.deploy(host, systemd, planning.Choices(layout, settings, restart), records)
-
+    layout = None if together is None else "together" if together else "separate"
+    settings = packaged.folder("etc") if replace_config else None if etc is None else Path(etc)
+    planner = deployments.planner(ctx, planning.Choices(layout, settings, restart))
     options = deployments.Options(root, wait, accept_risk, yes, no_input, dry_run, finish)
-    deployments.run(ctx, "deploy", plan, options)
+    deployments.run(ctx, "deploy", planner, options)

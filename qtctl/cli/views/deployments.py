@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from qtctl.cli.framework.safety import agreed
 from qtctl.cli.output import tables
 from qtctl.cli.output.columns import moment, text
 from qtctl.cli.output.render import emit, emit_one
-from qtctl.deploy import planning, systemctl
+from qtctl.deploy import packaged, planning, systemctl
 from qtctl.deploy.applying import Applying, Done
 from qtctl.deploy.host import Host
 from qtctl.deploy.planning import Plan
@@ -55,6 +56,19 @@ class Options(NamedTuple):
     no_input: bool
     dry_run: bool
     finish: bool
+
+
+def planner(ctx: Context, choices: planning.Choices) -> Planner:
+    """Plans a deployment, and says where to."""
+
+    def plan(host: Host, systemd: Systemctl | None, records: Sequence[Record]) -> Plan:
+        where = f"this host, {socket.gethostname()}" if host.live else f"the folder {host.root}"
+        ctx.say(f"deploy to {where}")
+        if host.live and (warning := packaged.owner_warning()) is not None:
+            ctx.warn(warning)
+        return planning.deploy(host, systemd, choices, records)
+
+    return plan
 
 
 def run(ctx: Context, kind: str, planner: Planner, options: Options) -> None:
