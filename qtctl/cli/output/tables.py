@@ -41,7 +41,6 @@ def console(ctx: Context) -> "Console":
         markup=False,
         highlight=False,
         emoji=False,
-        soft_wrap=False,
     )
 
 
@@ -54,16 +53,35 @@ def print_table(ctx: Context, rows: Sequence[Any], columns: Sequence[Column]) ->
         for line in lines:
             print_line(None, columns, widths, line, ())
         return
-    fitted = fit(columns, _natural_widths(columns, cells), terminal_width())
-    if fitted is not None:
-        kept = [columns[i] for i in fitted.kept]
-        _print_rich_table(ctx, rows, kept, fitted.widths)
-        name_hidden(ctx, columns, kept)
+    # A title may be broken between its words.
+    words = [max(column.title.split(" "), key=cells_of) for column in columns]
+    fitted = fit(columns, line_widths(columns, [words, *cells]), terminal_width())
+    if fitted is None:
+        for index, row in enumerate(rows):
+            if index:
+                sys.stdout.write("\n")
+            print_fields(ctx, row, columns)
         return
-    for index, row in enumerate(rows):
-        if index:
-            sys.stdout.write("\n")
-        print_fields(ctx, row, columns)
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    kept = [columns[i] for i in fitted.kept]
+    # The box's own divider is one blank, the padding the other.
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GAP - 1, 0, 0),
+        header_style="bold",
+    )
+    for column, width in zip(kept, fitted.widths, strict=True):
+        side: Literal["left", "right"] = "right" if column.right else "left"
+        table.add_column(Text(column.title), justify=side, overflow="fold", width=width)
+    for row in rows:
+        table.add_row(*(Text(c.cell(row, ctx.utc), c.style_of(row)) for c in kept))
+    console(ctx).print(table)
+    name_hidden(ctx, columns, kept)
 
 
 def print_fields(
@@ -105,37 +123,6 @@ def name_hidden(ctx: Context, columns: Sequence[Column], kept: Sequence[Column])
     left_out = [column.title for column in columns if column not in kept]
     if left_out:
         ctx.say(f"Hidden columns: {', '.join(left_out)} (-o json has everything)")
-
-
-def _print_rich_table(
-    ctx: Context, rows: Sequence[Any], columns: Sequence[Column], widths: Sequence[int]
-) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    # The box's own divider is one blank, the padding the other.
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, GAP - 1, 0, 0),
-        header_style="bold",
-    )
-    for column, width in zip(columns, widths, strict=True):
-        side: Literal["left", "right"] = "right" if column.right else "left"
-        table.add_column(Text(column.title), justify=side, overflow="fold", width=width)
-    for row in rows:
-        table.add_row(*(Text(c.cell(row, ctx.utc), c.style_of(row)) for c in columns))
-    console(ctx).print(table)
-
-
-def _natural_widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:
-    """A header may break between words, a cell needs its whole length."""
-    words = [max(cells_of(word) for word in column.title.split(" ")) for column in columns]
-    for row in cells:
-        words = [max(width, cells_of(cell)) for width, cell in zip(words, row, strict=True)]
-    return [max(column.width, width) for column, width in zip(columns, words, strict=True)]
 
 
 def line_widths(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> list[int]:
