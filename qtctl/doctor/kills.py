@@ -30,7 +30,8 @@ def switches(inspection: Inspection) -> Findings:
     set_ = [row for row in rows if row.mode is not Mode.NORMAL]
     heard = inspection.store.keys.kills(name for each in read for name in each.names)
     for row in set_:
-        yield _set(inspection, row, not heard or bool(row.symbol) or row.key in heard)
+        everywhere = not heard or bool(row.symbol) or row.by_clock
+        yield _set(inspection, row, everywhere or row.key in heard)
     if not set_ and not unreadable:
         listed = ", ".join(names.names)
         yield ok(f"nothing is halted under any of {len(rows):,} names: {listed}")
@@ -91,7 +92,7 @@ def _here(inspection: Inspection) -> KillNames:
 def _unreadable(inspection: Inspection, names: KillNames) -> list[str]:
     """The keys that this user may not read: kill_switch counts them as normal."""
     keys = inspection.store.keys
-    asked = (*keys.kills(names.names), keys.halted_symbols)
+    asked = (*keys.kills(names.names), keys.clock_jump, keys.halted_symbols)
     replies = inspection.store.batch(kill_switch.asks(keys, names))[: len(asked)]
     return [
         key
@@ -120,7 +121,10 @@ def _set(inspection: Inspection, row: KillKey, heard: bool) -> Finding:
                      inspection.qtctl("halt"))  # fmt: skip
     why = f"{'no plan that opens' if opens_only else 'nothing'} gets a permit{closes}"
     name = row.key.removeprefix(inspection.store.keys.prefix)
-    if row.record or name == HALT_KEPT.template:
+    if row.by_clock:
+        why += ": decisions may have expired before their time, see docs/runbooks/QtctlClockJump.md"
+        fix = inspection.qtctl("resume", "--clock", *_WHY_ON)
+    elif row.record or name == HALT_KEPT.template:
         fix = inspection.qtctl("resume", *_WHY_ON)
     else:
         # What another system has set is not ours to delete, and it would set it again.

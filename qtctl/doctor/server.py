@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from qtctl import clock
 from qtctl.doctor.findings import Finding, Findings, ok, unknown, warning, wrong
 from qtctl.doctor.inspection import Inspection
+from qtctl.wire.schema.service import MAX_CLOCK_OFF_SEC
 
 NEEDED = (6, 2)
 """XAUTOCLAIM, ZRANGE with REV, ZMSCORE."""
@@ -13,11 +14,16 @@ WANTED = {"redis": (7, 0), "valkey": (7, 2)}
 """Lag, and ACL rules that tell a read from a write."""
 MEMORY_TIGHT, MEMORY_FULL = 0.80, 0.95
 SLOW_SEC = 0.1
-SKEW_SEC = 2.0
 SKEW_MUCH_SEC = 60.0
 """From here on the readers take a time for one ahead, and trust it no more."""
 FORGETS = "a plan whose decision is forgotten can be permitted, and traded, a second time"
 _ALSO = "Put it into redis.conf as well"
+
+
+_NOT_BY_IT = (
+    "nothing is decided by a host's clock, but one of the two is wrong: all ages, rates and "
+    "lifetimes go by the server's, and publishers may put the host's time into plans and scores"
+)
 
 
 def reachable(inspection: Inspection) -> Findings:
@@ -146,20 +152,25 @@ def _without_aof(inspection: Inspection, info: Mapping[str, str]) -> Finding:
 
 
 def clocks(inspection: Inspection) -> Findings:
-    """This host's clock beside the server's."""
+    """The clock of this host and of each service's beside the server's."""
+    for each in (it for found in inspection.running.values() for it in found if it.clock_is_off):
+        off = each.clock_ahead_sec
+        yield warning(
+            f"the clock of {each.host} ({each.service} {each.name}) is {abs(off):.0f} s "
+            f"{'ahead of' if off > 0 else 'behind'} the server's",
+            f"{_NOT_BY_IT}. On {each.host}, if it is not the server's clock that is off:",
+            "sudo timedatectl set-ntp true",
+        )
     timed = inspection.timed
     ahead = abs(timed.skew_sec)
     side = "ahead of" if timed.skew_sec > 0 else "behind"
     what = f"the server's clock is {ahead:.1f} s {side} this host's"
-    if ahead - timed.unsure_sec <= SKEW_SEC:
+    if ahead - timed.unsure_sec <= MAX_CLOCK_OFF_SEC:
         yield ok(f"the server's clock is this host's, within {max(ahead, timed.unsure_sec):.2f} s")
         return
-    why = (
-        "ages and rates are judged by the server's clock, the age of a score by the host's: with "
-        "clocks apart, fresh is taken for stale and stale for fresh"
-    )
     level = wrong if ahead >= SKEW_MUCH_SEC else warning
-    yield level(what, f"{why}. On the host whose clock is off:", "sudo timedatectl set-ntp true")
+    why = f"{_NOT_BY_IT}. On the host whose clock is off:"
+    yield level(what, why, "sudo timedatectl set-ntp true")
 
 
 def _int(info: Mapping[str, str], name: str) -> int:

@@ -286,7 +286,8 @@ GATES: tuple[Gate, ...] = (
     Gate(
         name="quarantine", reason=Reason.QUARANTINE, judge=_quarantine,
         blocks="it was queued before this Redis started or was promoted, or the clock of Redis "
-        "jumped ahead: it may have been decided before",
+        "jumped ahead ('qtctl status' shows it), and may have been decided before; sent again, it "
+        "is judged",
         facts=("queued_before_server", "clock_jump"),
     ),
     Gate(

@@ -157,7 +157,9 @@ class Governor:
         before, looked_before = self._watch.objection(), self._looked_at is not None
         self._store.confirm()
         self._look_at_clocks()
-        decisive = kill_switch.strictest(kill_switch.read(self._store, self._names))
+        rows = kill_switch.read(self._store, self._names)
+        self.metrics.clock_jump.set(any(row.by_clock for row in rows))
+        decisive = kill_switch.strictest(row for row in rows if not row.by_clock)
         self.metrics.kill_level.set(0 if decisive is None else decisive.mode.level)
         self._looked_at = clock.monotonic()
         objection = self._watch.objection()
@@ -190,7 +192,6 @@ class Governor:
         jump_ms = self._server_clock.jump_ms
         if jump_ms:
             self._quarantine(jump_ms)
-        self.metrics.clock_jump.set(self._store.run("EXISTS", self._store.keys.clock_jump))
 
     def _report_step(self, step_ms: int) -> None:
         direction = "forward" if step_ms > 0 else "backward"

@@ -32,6 +32,7 @@ SERVICE = [
     "version",
     "host",
     "metrics",
+    "clock_ahead_s",
 ]
 
 NO_PORTS = ("governor.metrics_port=0", "allocation.metrics_port=0")

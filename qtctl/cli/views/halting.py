@@ -222,6 +222,8 @@ def resume(
     if not taken:
         what = f"{order.symbol} has no halt of its own" if order.symbol else "nothing is halted"
         rows = kill_switch.read(store, order.names)
+        if any(row.by_clock for row in rows) and not order.symbol:
+            what += "; opens are quarantined by a jump of the clock ('qtctl resume --clock')"
         alone = ", ".join(row.symbol for row in rows if row.symbol)
         only = f", but for {alone} ('qtctl resume SYMBOL')" if alone and not order.symbol else ""
         raise NotFoundError(f"{what} on {ctx.where()}{only}")

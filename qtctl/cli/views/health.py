@@ -26,7 +26,8 @@ ALIVE = "alive"
 @dataclass(frozen=True)
 class Service:
     """state: `ready`, `alive`, or what is wrong: `not_ready` (detail: what /readyz says), `silent`
-    (its port does not answer), `late` (no pass for too long), `missing` (it does not run)."""
+    (its port does not answer), `late` (no pass for too long), `missing` (it does not run).
+    clock_ahead_s: the clock of its host less the server's; nothing goes by it."""
 
     service: str
     name: str
@@ -37,6 +38,7 @@ class Service:
     version: str
     host: str
     metrics: str
+    clock_ahead_s: float | None = None
 
     @property
     def well(self) -> bool:
@@ -188,6 +190,7 @@ def _service(it: ServiceRecord, now: float) -> Service:
         version=it.version,
         host=it.host,
         metrics=it.metrics,
+        clock_ahead_s=it.clock_ahead_sec,
     )
 
 

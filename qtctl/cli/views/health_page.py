@@ -5,6 +5,7 @@ from typing import Any
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import age, number, text
 from qtctl.cli.views.health import Overall, Plans, Redis, Service
+from qtctl.wire.schema.service import MAX_CLOCK_OFF_SEC
 
 STATES = {
     "not_ready": "NOT READY",
@@ -55,6 +56,18 @@ def kill_switch(found: Overall) -> str:
     return f"{halted}{found.kill_switch.told}"
 
 
+def clocks(found: Overall) -> str:
+    """The hosts whose clock is off."""
+    off = {
+        it.host: it.clock_ahead_s
+        for it in found.services
+        if abs(it.clock_ahead_s or 0.0) > MAX_CLOCK_OFF_SEC
+    }
+    told = [f"{host} {abs(by or 0):.0f} s {'ahead' if (by or 0) > 0 else 'behind'}"
+            for host, by in off.items()]  # fmt: skip
+    return f"OFF by the server's: {', '.join(told)}" if told else "right, by the server's"
+
+
 def plans(found: Overall) -> str:
     """How many come, and what became of them."""
     seen, problems = found.plans, found.problems
@@ -102,6 +115,7 @@ SERVICES = (
 PAGE = (
     text("redis", lambda found: f"{found.redis.url} {server(found.redis)}", fold=True),
     text("kill switch", kill_switch, fold=True, style=_style),
+    text("clocks", clocks, fold=True, style=_style),
     text("plans", plans, fold=True),
     text("group", group, fold=True, style=_style),
     text("permits", permits, fold=True, style=_style),

@@ -7,6 +7,7 @@ from qtctl.domain.diagnosis import Cause
 from qtctl.domain.gates import GATES
 from qtctl.domain.names import plan_id_problem
 from qtctl.domain.reasons import Reason
+from qtctl.wire.schema.keys import CLOCK_JUMP
 
 
 def next_command(cause: str, it: Narrator) -> str:
@@ -58,6 +59,8 @@ def _word(text: str) -> str:
 def _resume(it: Narrator) -> str:
     """What another system has set is not ours to take back: what is in the way is only shown."""
     kill = it.facts.kill
+    if kill.key.endswith(CLOCK_JUMP.template):
+        return "--clock --reason '…'"
     dry_run = "" if kill.since is not None else "--dry-run "
     symbol = f" {_word(kill.symbol)}" if kill.symbol else ""
     return f"{dry_run}--reason '…'{symbol}"

@@ -242,7 +242,8 @@ def resume(
     """
     keys = store.keys
     rows = kill_switch.read(store, order.names)
-    found = [row.key.removeprefix(keys.prefix) for row in rows if row.key != keys.halted_symbols]
+    apart = (keys.halted_symbols, keys.clock_jump)
+    found = [row.key.removeprefix(keys.prefix) for row in rows if row.key not in apart]
     # Another name that a halt has set is read as a kill key; those of the governors come last.
     further = [name for name in found if name not in order.names.names]
     names = [*further, *order.names.names]

@@ -16,7 +16,9 @@ from qtctl.domain.names import ascii_upper
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.pipe import Command
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.keys import HALTED_SYMBOLS, Keys
+from qtctl.wire.control import clock_jump
+from qtctl.wire.control.clock_jump import ClockJump
+from qtctl.wire.schema.keys import CLOCK_JUMP, HALTED_SYMBOLS, Keys
 from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.records import pairs, text
 
@@ -65,6 +67,11 @@ class KillKey(msgspec.Struct, frozen=True):
     record: HaltRecord | None = None
 
     @property
+    def by_clock(self) -> bool:
+        """True where it is no halt, but the quarantine after a jump of the server's clock."""
+        return self.key.endswith(CLOCK_JUMP.template)
+
+    @property
     def who(self) -> str:
         """`operator:alice@host`, empty where it is not known."""
         return self.record.who if self.record else ""
@@ -82,7 +89,8 @@ class KillKey(msgspec.Struct, frozen=True):
 
 def read(store: Store, names: KillNames) -> list[KillKey]:
     """All kill keys and halt keys, in their order, normal ones too; then other keys that a halt has
-    set, then the symbols that are stopped, by name.
+    set, then a jump of the server's clock, which stops opens too, then the symbols that are
+    stopped, by name.
 
     One round trip, or a second where a halt has set a key that is not among the names.
     Errors: RedisUnreachable.
@@ -104,9 +112,10 @@ def read(store: Store, names: KillNames) -> list[KillKey]:
 
 
 def asks(keys: Keys, names: KillNames) -> list[Command]:
-    """The commands whose replies `rows_of` takes: one for each name, and two."""
+    """The commands whose replies `rows_of` takes: one for each name, and three."""
     return [
         *(("GET", key) for key in keys.kills(names.names)),
+        ("GET", keys.clock_jump),
         ("HGETALL", keys.halted_symbols),
         ("HGETALL", keys.halt_records),
     ]
@@ -117,13 +126,15 @@ def rows_of(keys: Keys, names: KillNames, replies: Sequence[Any]) -> list[KillKe
 
     A key that may not be read (no permission) counts as normal here: nothing is known of it.
     """
-    *values, symbols, kept = replies
+    *values, jump, symbols, kept = replies
     records = _records(kept)
     halts = set(names.halts)
     rows = [
         _row(keys.prefix + name, value, records.get(name), halts=name in halts)
         for name, value in zip(names.names, map(_value, values), strict=True)
     ]
+    if jump is not None and (not is_error(jump) or _value(jump)):
+        rows.append(_jump_row(keys.clock_jump, clock_jump.of_reply(jump)))
     if is_error(symbols):
         if _value(symbols):
             rows.append(_row(keys.halted_symbols, OTHER_TYPE, None))
@@ -178,6 +189,13 @@ def _row(
     if value == OTHER_TYPE or vouched:
         level = 2
     return KillKey(key, value[:64], tuple(Mode)[level], symbol, held)
+
+
+def _jump_row(key: str, jump: ClockJump) -> KillKey:
+    value = f"ahead by {jump.jump_sec:.0f} s"
+    why = "the clock of Redis jumped; 'qtctl resume --clock' lets opens pass again"
+    record = HaltRecord(value, 1, jump.by or "nobody knows whom", why, jump.since_ms / 1000)
+    return KillKey(key, value, Mode.REDUCE_ONLY, "", record)
 
 
 def _records(reply: Any) -> dict[str, HaltRecord]:
