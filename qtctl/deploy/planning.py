@@ -248,8 +248,8 @@ def _target(records: Sequence[Record], id: str | None) -> Record:
             return record
     if id is None:
         raise NotFoundError("there is no deployment to undo")
-    known = ", ".join(record.id for record in records[-5:]) or "there is none"
-    raise NotFoundError(f"no deployment {id}: {known}")
+    known = ", ".join(record.id for record in records[-5:]) or "none"
+    raise NotFoundError(f"no deployment {id}; known: {known}")
 
 
 def _owner(host: Host, user: str, group: str) -> Owner:

@@ -76,7 +76,7 @@ class Systemctl:
         # Earlier tries must not count: neither a start limit nor a failure.
         self._run("reset-failed", unit, may_fail=True)
         before = self.status(unit)
-        # Not by `systemctl restart` alone: while Redis is away, that would wait for ever.
+        # Not by `systemctl restart` alone: while Redis is away, that would wait indefinitely.
         self._run("restart", "--no-block", unit)
         deadline = clock.monotonic() + wait_sec
         while True:

@@ -99,7 +99,7 @@ def _place(scheme: str, url: str, options: dict[str, str]) -> list[str]:
         return ["-s", unquote(parts.path), *(["-n", number] if number != "0" else [])]
     number = options.get("db", parts.path.strip("/")) or "0"
     words = ["--tls"] if scheme == "rediss" else []
-    # What redis-cli takes for itself; a certificate may be for the name alone.
+    # redis-cli's own default; a certificate may be for the name alone.
     if parts.hostname not in ("127.0.0.1", "localhost") or scheme == "rediss":
         words += ["-h", parts.hostname or ""]
     if (parts.port or 6379) != 6379:

@@ -97,7 +97,7 @@ def contradiction(fields: Mapping[str, Any], rules: DownsizeRules) -> str:
     )
     reason = str(fields["eff_reason"])
     if reason not in set(EffReason):
-        return f"eff_reason {reason[:40]!r} is none that there is"
+        return f"eff_reason {reason[:40]!r} is not a known reason"
     if reason in (EffReason.OK, EffReason.LOW_CONF) and (score is None or confidence is None):
         return f"eff_reason {reason} without a score and its confidence"
     if (str(fields["eff_stale"]) == "1") != (reason == EffReason.STALE):

@@ -1,4 +1,4 @@
-"""Streams that do not grow for ever, and groups that do not stand still."""
+"""Streams that stay bounded, and groups that keep moving."""
 
 from qtctl.doctor.findings import Finding, Findings, ok, some, unknown, warning, wrong
 from qtctl.doctor.inspection import Inspection

@@ -63,7 +63,7 @@ def targets(inspection: Inspection) -> Findings:
     if for_ever:
         what = f"{len(for_ever):,} of {len(found):,} targets have no lifetime: {some(for_ever)}"
         fix = inspection.redis_cli("expire", store.keys.at(TARGET, for_ever[0]), "300")
-        yield warning(what, "they outlive their producer, and are proposed from for ever", fix)
+        yield warning(what, "they outlive their producer, and proposals never stop using them", fix)
     if not (misnamed or problems or old or for_ever):
         more = len(inspection.sweep.of_spec(TARGET)) - len(found)
         yield ok(f"{len(found):,} targets, fresh and readable"
@@ -88,7 +88,7 @@ def scores(inspection: Inspection) -> Findings:
     bad = list(_unusable(inspection, EFFICIENCY, found))
     yield from bad
     read = {symbol: _assessed(inspection, it) for symbol, it in found}
-    flagged = {symbol: said for symbol, it in found if (said := producer_flags(it.readable))}
+    flagged = {symbol: flags for symbol, it in found if (flags := producer_flags(it.readable))}
     by_reason = list(_scores_by_reason(inspection, symbols, read, flagged))
     yield from by_reason
     if not (misnamed or bad or by_reason):
@@ -97,15 +97,16 @@ def scores(inspection: Inspection) -> Findings:
 
 def _flagged(flagged: Mapping[str, str], of: int, low: Sequence[str], see: str) -> Findings:
     """What P3.1 says against its own scores: the cause of nearly every low_conf."""
-    said = by_problem(flagged.items())
-    for flags, names in list(said.items())[:FLAGS_SHOWN]:
+    by_flags = by_problem(flagged.items())
+    for flags, names in list(by_flags.items())[:FLAGS_SHOWN]:
         hit = len(set(names) & set(low))
         why = f"so P3.1 lowers their confidence: {hit:,} of them count as low_conf"
         if "P29_STALE" in flags:
             why += ". P29_STALE: it looks for ts in targets, where P2.9 writes timestamp"
         yield warning(f"{len(names):,} of {of:,} scores have {flags}: {some(names)}", why, see)
-    if len(said) > FLAGS_SHOWN:
-        yield warning(f"{len(said) - FLAGS_SHOWN:,} more kinds of flags in scores", "likewise", see)
+    more = len(by_flags) - FLAGS_SHOWN
+    if more > 0:
+        yield warning(f"{more:,} more kinds of flags in scores", "likewise", see)
 
 
 def _misnamed(inspection: Inspection, spec: KeySpec) -> Findings:
