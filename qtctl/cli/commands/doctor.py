@@ -20,10 +20,10 @@ def doctor(
         bool, typer.Option("--strict", help="Exit 1 for warnings and unknowns as well.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Also each check that found nothing.")
+        bool, typer.Option("-v", "--verbose", help="Also list the checks that passed.")
     ] = False,
     scan: Annotated[
-        str, typer.Option("--scan", metavar="KEYS", help="Keys to walk over, at most.")
+        str, typer.Option("--scan", metavar="KEYS", help="Scan at most this many keys.")
     ] = "2000000",
     root: Annotated[
         str | None,

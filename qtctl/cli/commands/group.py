@@ -87,11 +87,13 @@ def prune(
     ctx: Context,
     name: Name = None,
     stream: Stream = None,
-    idle: Annotated[str, typer.Option("--idle", help="Only those idle for so long.")] = "1h",
+    idle: Annotated[
+        str, typer.Option("--idle", help="Only those idle for at least this long.")
+    ] = "1h",
     dry_run: DryRun = False,
     force: Force = False,
 ) -> None:
-    """Remove consumers that hold nothing and have asked for nothing for long.
+    """Remove consumers that hold nothing and have been idle for long.
 
     One that holds entries is never removed: its entries would be lost.
 

@@ -15,9 +15,9 @@ app = new_app("top")
 @command(app)
 def top(
     ctx: Context,
-    interval: Annotated[str, typer.Option("--interval", help="Time between two looks.")] = "1s",
+    interval: Annotated[str, typer.Option("--interval", help="Time between two updates.")] = "1s",
     count: Annotated[
-        int | None, typer.Option("--count", "-n", min=1, help="End after so many looks.")
+        int | None, typer.Option("--count", "-n", min=1, help="Stop after this many updates.")
     ] = None,
 ) -> None:
     """Services, permits as they come and symbols by how far the proposal is from the target, live.
@@ -26,8 +26,8 @@ def top(
     and waits. The comparison of all symbols is read every few seconds, and nothing while it is
     paused.
 
-    On a pipe, on a dumb terminal or on one under 60×15 it prints a line for each look, and one for
-    each permit as it comes; with -o ndjson the document of `qtctl status -o json` for each look.
+    On a pipe, on a dumb terminal or on one under 60×15 it prints a line per update, and one for
+    each new permit; with -o ndjson the document of `qtctl status -o json` per update.
 
     Examples:
         qtctl top

@@ -202,7 +202,7 @@ class Context:
 
 
 def _is_private(url: str) -> bool:
-    """Is it the socket of a private server (a proof's, a demo's): there is no login there."""
+    """True for the socket of a private server (a proof's, a demo's), which needs no login."""
     if not url.startswith("unix://"):
         return False
     from urllib.parse import unquote, urlsplit

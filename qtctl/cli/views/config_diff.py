@@ -17,7 +17,7 @@ HINT = (
 
 
 class Compared(NamedTuple):
-    """rows: each setting that differs, once an instance (here or there is None where that side does
+    """rows: each setting that differs, once per instance (here or there is None where that side does
     not know it). same: something was compared, and nothing differs. notes: a line each."""
 
     rows: list[dict[str, Any]]
