@@ -84,10 +84,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 class Unreadable(msgspec.Struct, frozen=True):
     """A plan that can't be read: what is wrong, and its kind where that is certain.
-
-    kind_if_executed: the kind of permit it seems to ask for, by what of it can be read; None where
-    its decision asks for none.
-    """
+    kind_if_executed: of the permit it seems to ask for, None where its decision asks for none."""
 
     problem: str
     kind: Kind | None = None

@@ -1,7 +1,5 @@
-"""A decision judged again, on its own facts, under other limits.
-
-Nothing that follows from another verdict is simulated: one open more would have raised the counts
-of those behind it. What the facts can't tell is said and never guessed.
+"""A decision judged again, on its own facts, under other limits. What would follow from another
+verdict is not simulated, and what the facts can't tell is reported as unknown.
 
 Source: docs/rules.md#judging-again.
 """
@@ -37,10 +35,8 @@ class Again(msgspec.Struct, frozen=True):
 
 
 def again(decision: Recorded, changes: Changes) -> Again:
-    """The same facts under its own limits but for the changes.
-
-    The limits that are forgotten must all be given: each of them could decide.
-    """
+    """The same facts under its own limits but for the changes, which must name all limits where its
+    own are forgotten."""
     if decision.limits is None:
         if not changes.keys() >= set(LIMIT_NAMES):
             return Again(None, "the limits it was judged by are forgotten")

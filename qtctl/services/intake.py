@@ -61,30 +61,23 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Intake:
-    """Reads for one consumer of the governors' group. Errors: RedisUnreachable, WireError.
-
-    What it has read and not yet handed over is pending in Redis, and survives a crash there.
-    """
+    """Reads for one consumer of the governors' group; what it has read and not yet handed over is
+    pending in Redis. Errors: RedisUnreachable, WireError."""
 
     def __init__(self, queue: PlanQueue, batch: int) -> None:
         self._queue = queue
         self._batch = batch
         self._count = batch  # of the next read of new entries
-        self._phase = Phase.OWN_PENDING
+        self.phase = Phase.OWN_PENDING  # of the next `take`
         self._read: list[Entry] = []
         self._own_after = _FIRST
         self._claim_from = CLAIM_START
         self._retry_at: float | None = None
 
     @property
-    def phase(self) -> Phase:
-        """What the next `take` asks for."""
-        return self._phase
-
-    @property
     def idle(self) -> bool:
         """True while there is nothing to do but to read new entries."""
-        return self._phase is Phase.NEW and not self._read
+        return self.phase is Phase.NEW and not self._read
 
     @property
     def settled(self) -> bool:
@@ -98,9 +91,9 @@ class Intake:
     def look(self) -> GroupInfo | None:
         """How the group stands, None where it is missing. Claims are due after each look."""
         state = self._queue.state()
-        if self._phase is Phase.NEW:
+        if self.phase is Phase.NEW:
             # While own entries are read again, a claimed one could come twice.
-            self._phase = Phase.CLAIM
+            self.phase = Phase.CLAIM
         return state
 
     def take(self, server_now_ms: int) -> Batch:
@@ -109,7 +102,7 @@ class Intake:
 
     def wait(self) -> None:
         """Until there is something to take, at most BLOCK_SEC."""
-        self._fetch(0.0 if self._phase is Phase.CLAIM else self._block_sec())
+        self._fetch(0.0 if self.phase is Phase.CLAIM else self._block_sec())
 
     def poll(self) -> None:
         """The same without waiting."""
@@ -132,18 +125,18 @@ class Intake:
             entries = self._own_pending()
             if entries:
                 return entries
-            self._phase = Phase.CLAIM
-        if self._phase is Phase.CLAIM:
+            self.phase = Phase.CLAIM
+        if self.phase is Phase.CLAIM:
             self._claim()
         entries, self._read = self._read, []
         return entries
 
     def _in_round(self) -> bool:
         """True while this consumer's own pending entries are read, from the first to the last."""
-        return self._phase in (Phase.OWN_PENDING, Phase.RETRY)
+        return self.phase in (Phase.OWN_PENDING, Phase.RETRY)
 
     def _begin_round(self, phase: Phase) -> None:
-        self._phase, self._own_after, self._read = phase, _FIRST, []
+        self.phase, self._own_after, self._read = phase, _FIRST, []
 
     def _retry_is_due(self) -> bool:
         """Never in the middle of a round, which would then not reach its end."""
@@ -152,7 +145,7 @@ class Intake:
         return clock.monotonic() >= self._retry_at
 
     def _own_pending(self) -> list[Entry]:
-        retry = self._phase is Phase.RETRY
+        retry = self.phase is Phase.RETRY
         count = RETRY_COUNT if retry else self._batch
         entries = self._queue.own_pending(self._own_after, count)
         if not entries:
@@ -165,7 +158,7 @@ class Intake:
         self._claim_from, claimed = self._queue.claim(self._claim_from, ABANDONED_MS, CLAIM_COUNT)
         self._read += claimed
         if self._claim_from == CLAIM_START:
-            self._phase = Phase.NEW
+            self.phase = Phase.NEW
 
     def _fetch(self, block_sec: float) -> None:
         """Reads new entries, unless there is something to take already."""
@@ -182,8 +175,7 @@ class Intake:
         return min(BLOCK_SEC, max(0.001, self._retry_at - clock.monotonic()))
 
     def _sorted(self, entries: list[Entry], server_now_ms: int) -> Batch:
-        """How each is to be served; what is too old is acknowledged, and read in bulk from then on
-        until the first batch without."""
+        """How each is to be served; what is too old is acknowledged, and then read in bulk."""
         cutoff_ms = server_now_ms - OLD_MS
         old = [entry.id for entry in entries if entry.queued_ms < cutoff_ms]
         self._queue.acknowledge(old)

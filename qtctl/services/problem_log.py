@@ -22,10 +22,7 @@ class ProblemLog:
 
     def update(self, found: Mapping[str, str], looked_at: Iterable[str] | None = None) -> None:
         """Takes the problems of this pass, key to problem; logs new, changed and solved ones.
-
-        looked_at: the keys that this pass saw, where it does not see all of them; the problems of
-        other keys are kept as they are.
-        """
+        looked_at: the keys that this pass saw, where it does not see all; those of others stay."""
         if looked_at is not None:
             seen = set(looked_at)
             unseen = {key: text for key, text in self._known.items() if key not in seen}

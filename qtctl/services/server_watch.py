@@ -35,10 +35,7 @@ class ServerWatch:
 
     @property
     def now_ms(self) -> int:
-        """The server's clock at the last look, epoch milliseconds.
-
-        Not advanced by our own clock: when that jumps, no plan may look older than it is.
-        """
+        """The server's clock at the last look, epoch milliseconds; not advanced by our own."""
         return 0 if self._server is None else self._server.now_ms
 
     def objection(self) -> str | None:
@@ -57,9 +54,8 @@ class ServerWatch:
 
 
 def _start(server: Server) -> int:
-    """Its start less a second of grace: the start is only known as the end of its second, and the
-    first entries after it must pass. A promotion has no grace: the last decisions before it may be
-    lost."""
+    """Its start, less a second since only the end of its second is known and the first entries must
+    pass. A promotion has no such grace: the last decisions before it may be lost."""
     return server.started_ms - GRACE_MS
 
 

@@ -43,8 +43,8 @@ class HaltRequest(msgspec.Struct, frozen=True):
 
 class Stop(msgspec.Struct, frozen=True):
     """One stop as it is in force now. name: the kill key without the prefix; was: what was there
-    before (a stop of ours, somebody else's, or a key of another type, which stops everything and
-    is left alone); problem: what could not be written beside it, else empty."""
+    before (a key of another type stops everything and is left alone); problem: what could not be
+    written beside it, else empty."""
 
     name: str
     was: Literal["normal", "ours", "other", "another_type"]
@@ -67,9 +67,9 @@ class Withdrawn(msgspec.Struct, frozen=True):
 
 class Report(msgspec.Struct, frozen=True):
     """What a halt came to. names: the kill keys that were set (in a dry run: would be), without
-    the prefix (for a symbol: the record's name); again: something was stopped by it before; rows:
-    all of the kill switch as it stands then; governors: those that have a record, found at `now` on
-    the server's clock; unheard: those whose records do not tell which kill keys they read."""
+    the prefix (for a symbol: the record's name); again: it had stopped something before; rows: the
+    kill switch as it stands then; governors: those with a record, at `now` on the server's clock;
+    unheard: those whose records do not name the kill keys that they read."""
 
     names: list[str]
     again: bool
@@ -141,9 +141,8 @@ def follow_up(
     first: Stop | None,
     find_governors: Callable[[], list[ServiceRecord]],
 ) -> Report:
-    """All that comes after the stop: permits are taken back, and where a governor does not read
-    the key that was set, one that it reads is set too. first: None for a dry run; find_governors:
-    called once the permits are withdrawn, since it may take long.
+    """Withdraws permits after the stop, and sets more keys where a governor does not read the one
+    that was set. first: None for a dry run; find_governors may take long, so permits come first.
 
     Errors: RedisUnreachable, WireError; the stop stands.
     """
@@ -176,10 +175,9 @@ def own_name(names: KillNames) -> str:
 
 def withdraw(store: Store, order: HaltRequest, *, dry_run: bool = False) -> Withdrawn:
     """Takes back every permit of an open that nobody has taken, and of a close where the order says
-    so, one small step each.
+    so, one small step each. To be called once the stop is in force: no open permit comes after.
 
-    A consumer's take comes before it or finds nothing. To be called once the stop is in force:
-    then no open permit comes after. dry_run: only counts. Errors: RedisUnreachable.
+    dry_run: only counts. Errors: RedisUnreachable.
     """
     found: dict[str, int] = {}
     unknown: list[str] = []
@@ -280,8 +278,7 @@ def _permit_keys(store: Store, plan_id: str) -> tuple[str, ...]:
 
 
 def _indexed(store: Store) -> Iterator[list[str]]:
-    """The plan_ids in the index of permits by the thousand, each once; those that are there all the
-    while are not missed."""
+    """The plan_ids in the index of permits by the thousand, each once."""
     seen: set[str] = set()
     for page in store.index_pages(store.keys.permits):
         fresh = [id_ for id_ in map(text, page) if id_ not in seen]

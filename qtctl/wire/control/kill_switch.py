@@ -43,8 +43,7 @@ class Mode(StrEnum):
 class HaltRecord(msgspec.Struct, frozen=True):
     """What `qtctl halt` keeps beside a value it has set. level: how strict that was, None in a
     record of a version before; since: epoch seconds, the server's clock; before: what it covered,
-    None where there was nothing; before_until_ms: when that would have run out (epoch
-    milliseconds), None for never."""
+    if anything; before_until_ms: when that expires (epoch milliseconds), None for never."""
 
     value: str
     level: int | None = None
@@ -56,9 +55,9 @@ class HaltRecord(msgspec.Struct, frozen=True):
 
 
 class KillKey(msgspec.Struct, frozen=True):
-    """One name of the kill switch. key: the full name of the key in Redis; symbol: where it stops
-    that one only (the key is then the hash of all such symbols); value: "" where it is absent;
-    record: None where the value is not what `qtctl halt` has set (nobody knows who has)."""
+    """One name of the kill switch. key: its full name in Redis; symbol: where it stops that one
+    only (the key is then the hash of all such symbols); value: "" where it is absent; record: None
+    where `qtctl halt` has not set the value."""
 
     key: str
     value: str
@@ -153,20 +152,14 @@ def record_name(symbol: str) -> str:
 
 
 def strictest(rows: Iterable[KillKey], symbol: str | None = None) -> KillKey | None:
-    """The one that decides, the first of equals; None where all are normal.
-
-    With a symbol: for that one, as sent or, where that is not there, in upper case. Without: for
-    all, so symbols that are stopped do not count.
+    """The one that decides, the first of equals; None where all are normal. With a symbol for that
+    one, as sent or else in upper case; without for all, so symbols that are stopped do not count.
     """
     rows = list(rows)
-    chosen: KillKey | None = None
     if symbol is not None and not any(row.symbol == symbol for row in rows):
         symbol = ascii_upper(symbol)
-    for row in rows:
-        counts = not row.symbol or row.symbol == symbol
-        if counts and row.mode.level > (chosen.mode.level if chosen else 0):
-            chosen = row
-    return chosen
+    stops = [row for row in rows if row.mode.level and row.symbol in ("", symbol)]
+    return max(stops, key=lambda row: row.mode.level, default=None)
 
 
 def _is_key(name: str, keys: Keys, known: set[str]) -> bool:

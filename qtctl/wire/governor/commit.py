@@ -1,7 +1,4 @@
-"""The atomic step as Python calls it: requests in, results out, in one batch.
-
-The step itself is commit_permit.lua.
-"""
+"""The atomic step (commit_permit.lua) as Python calls it: requests in, results out."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -101,10 +98,8 @@ def _calls(
     marks: ServerMarks,
     statics: list[Flat],
 ) -> Iterator[bytes]:
-    """A call for each request, packed for the wire; its static fields go to `statics`.
-
-    What is the same for all of them is packed once, and goes in the middle.
-    """
+    """A call for each request, packed for the wire; its static fields go to `statics`. What is the
+    same for all of them is packed once, and goes in the middle."""
     shared = [*shared_keys(store).values(), *store.keys.kills(settings.names.names)]
     arguments = [*shared_arguments(settings, marks).values()]
     step, encode = digest(STEP), _ENCODERS[settings.encoding]

@@ -135,11 +135,8 @@ class PlanQueue:
 
     def claim(self, cursor: str, idle_ms: int, count: int) -> tuple[str, list[Entry]]:
         """Takes over what other consumers have held for that long: the next cursor (CLAIM_START
-        after the last entry) and the entries.
-
-        Those trimmed from the stream meanwhile are no longer pending; they are listed all the
-        same. (Redis 6.2 leaves them pending, and does not name them.)
-        """
+        after the last entry) and the entries, those trimmed from the stream meanwhile included.
+        (Redis 6.2 leaves these pending, and does not name them.)"""
         reply = self.store.run(
             "XAUTOCLAIM", self._stream, GROUP, self._consumer, idle_ms, cursor, "COUNT", count
         )
@@ -172,8 +169,8 @@ class PlanQueue:
             self.store.run("XACK", self._stream, GROUP, *ids)
 
     def begin_try(self, entry_id: str) -> int:
-        """Counts another try at a redelivered entry; the number of tries that are not known to have
-        finished, this one and the very first included."""
+        """Counts another try at a redelivered entry; the tries that are not known to have finished,
+        this one and the first included."""
         key = self.store.keys.at(TRIES, entry_id)
         tries, _ = self.store.batch([("INCR", key), ("EXPIRE", key, TRIES_TTL_SEC)], atomic=True)
         if isinstance(tries, Exception):
@@ -203,10 +200,8 @@ class PlanQueue:
         return 0 if state is None else state.pending
 
     def reject(self, entries: Sequence[tuple[Entry, str]], maxlen: int) -> list[Any]:
-        """Stores unreadable plans (entry, problem) and acknowledges each in the same atomic step.
-
-        The replies are in the order of the entries; a WireError where one was refused.
-        """
+        """Stores unreadable plans (entry, problem) and acknowledges each in the same atomic step;
+        the replies in their order, a WireError where one was refused."""
         keys = (self.store.keys.rejected, self._stream)
         calls = [
             (keys, (GROUP, entry.id, maxlen, *_rejected(entry, problem)))
