@@ -17,8 +17,8 @@ HINT = (
 
 
 class Compared(NamedTuple):
-    """rows: each setting that differs, once per instance (here or there is None where that side does
-    not know it). same: something was compared, and nothing differs. notes: a line each."""
+    """rows: each setting that differs, once per instance (None on the side that does not know it).
+    same: something was compared, and nothing differs. notes: a line each."""
 
     rows: list[dict[str, Any]]
     same: bool
