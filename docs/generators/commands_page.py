@@ -22,6 +22,10 @@ system; nouns take `list` (also the bare noun) and `show`. The settings are in
 EXITS = """\
 Exit codes: 0 done; 1 a proof failed, a check found something, or what was asked for is not there;
 2 usage; 3 Redis can't be reached; 4 refused for safety; 5 bad configuration; 130 interrupted.
+SIGTERM ends every command as it ends any program (143 in a shell, also as PID 1); `serve` exits 0.
+Where the output can't be written, the code is 1; where its reader has gone (`… | head`), 141
+without a word, as with any program that SIGPIPE ends. Signals that are ignored at the start
+(`nohup`) stay ignored.
 
 `--yes` answers a question, `--no-input` never asks (and refuses, 4, where an answer was needed),
 `--force` overrides a refusal, `--dry-run` prints what would be done.

@@ -5,7 +5,6 @@ line of COMMANDS; it is imported only when it is named.
 """
 
 import inspect
-import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 from qtctl import __version__
-from qtctl.cli.framework import exit
+from qtctl.cli.framework import exit, process
 from qtctl.cli.framework.command import common_callback, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.parsing import Group
@@ -128,8 +127,5 @@ def run(args: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
 
 def main() -> None:
     """Run the command line of this process, and end it."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal that can't show a character is no reason to fail.
-            stream.reconfigure(errors="backslashreplace")
+    process.prepare()
     sys.exit(run(sys.argv[1:]))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import typer
 
+from qtctl.cli.framework import process
 from qtctl.errors import QtctlError
 from qtctl.text import escape
 
@@ -31,8 +32,12 @@ def guarded(action: Callable[[], None], *, debug: bool) -> int:
         except typer.Exit as ended:
             code = ended.exit_code
         sys.stdout.flush()
+        failure = process.failure()
+        if failure is not None:
+            raise failure  # Somebody took the error for theirs.
         return code
     except (KeyboardInterrupt, typer.Abort):
+        process.hurry()
         return INTERRUPTED
     except BrokenPipeError:
         return BROKEN_PIPE
@@ -51,7 +56,9 @@ def _report(error: Exception) -> int:
         return error.exit_code
     if isinstance(error, ParserError):
         return _report_usage(error)
-    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE and error.filename is None:
+    if isinstance(error, OSError) and (
+        error is process.failure() or (error.errno in _CANNOT_WRITE and error.filename is None)
+    ):
         _complain(f"cannot write the output: {error.strerror}")
         return 1
     _complain(f"internal error: {type(error).__name__}: {error} (--debug shows the traceback)")

@@ -165,7 +165,12 @@ def taken() -> Iterator[Screen]:
         screen.wake()
 
     handlers = {signal.SIGTSTP: stop, signal.SIGWINCH: resized, **dict.fromkeys(_ENDING, end)}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    # What was ignored from the start stays ignored.
+    before = {
+        number: signal.signal(number, handler)
+        for number, handler in handlers.items()
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         screen.take()
         yield screen

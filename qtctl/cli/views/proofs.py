@@ -92,7 +92,9 @@ def _interrupted_by_sigterm() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.getsignal(signal.SIGTERM)
+    if before is not signal.SIG_IGN:  # as it was from the start
+        signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
