@@ -1,4 +1,4 @@
-"""Output into pipes that are slow, non-blocking, full or gone; and SIGTERM while a command waits."""
+"""Output into pipes that are slow, full or gone; and SIGTERM while a command waits."""
 
 import os
 import shutil
