@@ -31,14 +31,13 @@ def listing(redis_url: str, store: Store) -> list[str]:
     return ["tail", "events", "-n", str(ROWS), "-o", "ndjson", "--redis-url", redis_url]
 
 
-def start(args: Sequence[str], stdout: int, **more: object) -> "subprocess.Popen[bytes]":
+def start(args: Sequence[str], stdout: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [*QTCTL, *args],
         env=ENVIRON,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,
-        **more,  # type: ignore[call-overload]
     )
 
 
