@@ -94,7 +94,7 @@ def queue(
     if not keep:
         stage.empty()
         store.run("XGROUP", "CREATE", store.keys.plans, group, "0", "MKSTREAM")
-    now = int(clock.now())
+    now = store.now_ms() // 1000
     store.batch([score(store, name, "0.2", now) for name in names])
     ids = zip(names, entries or ["*"] * len(names), strict=True)
     return [text(each) for each in store.batch([plan(store, name, now, id_) for name, id_ in ids])]

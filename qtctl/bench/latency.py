@@ -58,7 +58,7 @@ def _plans(stage: Stage, head: str, count: int) -> list[float]:
     store = stage.store
     events = store.keys.events
     names = symbols(count, head)
-    now = int(clock.now())
+    now = store.now_ms() // 1000
     store.batch([score(store, name, "0.2", now) for name in names])
     last = store.run("XREVRANGE", events, "+", "-", "COUNT", 1)
     at = text(last[0][0]) if last else "0-0"
@@ -68,7 +68,7 @@ def _plans(stage: Stage, head: str, count: int) -> list[float]:
         next_at += 1 / RATE
         clock.sleep(max(0.0, next_at - clock.monotonic()))
         begun = clock.monotonic()
-        store.run(*plan(store, name, int(clock.now())))
+        store.run(*plan(store, name, store.now_ms() // 1000))
         ((_, entries),) = store.run("XREAD", "BLOCK", 10_000, "STREAMS", events, at)
         took.append((clock.monotonic() - begun) * 1000)
         at = text(entries[-1][0])

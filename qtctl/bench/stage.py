@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from qtctl import clock
 from qtctl.errors import RefusedError, UsageError
 from qtctl.settings import display_url, nodes_of
 from qtctl.wire.client.pipe import Command
@@ -75,7 +74,7 @@ def symbols(count: int, head: str = "S") -> list[str]:
 
 def put_targets(store: Store, names: Sequence[str]) -> None:
     """A target and a good score for each, as upstream writes them."""
-    now = int(clock.now())
+    now = store.now_ms() // 1000
     commands: list[Command] = []
     for place, name in enumerate(names):
         commands.append(

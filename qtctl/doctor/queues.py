@@ -35,7 +35,7 @@ def lag(inspection: Inspection) -> Findings:
         what = f"{inspection.store.keys.plans} has no group {GROUP}"
         yield wrong(what, why, _to_work(inspection))
     for group in inspection.groups:
-        yield _lag(inspection, group)
+        yield _ahead(inspection, group) if group.ahead_of else _lag(inspection, group)
 
 
 def pending(inspection: Inspection) -> Findings:
@@ -129,6 +129,20 @@ def _most(inspection: Inspection, name: str) -> int:
         kept = int(inspection.settings_of("allocation")[0]["stream_maxlen"])
         return max(kept, 3 * len(inspection.targets))
     return int(inspection.settings_of("governor")[0]["stream_maxlen"])
+
+
+def _ahead(inspection: Inspection, group: Group) -> Finding:
+    """The clock stepped back, the stream was made anew, or a backup was restored."""
+    what = f"group {group.name} lies ahead of its stream: at {group.last_id}, past {group.ahead_of}"
+    why = "it is given no plan"
+    if group.name != GROUP:
+        stream = inspection.store.keys.plans
+        fix = inspection.redis_cli("xgroup", "setid", stream, group.name, group.ahead_of)
+        return warning(what, f"{why}. {_OTHERS}", fix)
+    if inspection.running["governor"]:
+        why += "; a governor sets it back within two seconds, or says on /readyz why it can't"
+        return wrong(what, why, inspection.qtctl("status"))
+    return wrong(what, f"{why}; a governor that starts sets it back", _to_work(inspection))
 
 
 def _lag(inspection: Inspection, group: Group) -> Finding:

@@ -89,6 +89,11 @@ def aged(spec: Any, field: str, ago: int, symbols: tuple[str, ...]) -> Callable[
     return make
 
 
+def ahead(system: System) -> None:
+    system.plan("5-1", "other:stream")
+    system.run("XGROUP", "CREATE", "other:stream", "governor", "9999999999999-0")
+
+
 def grown(name: str, count: int) -> Callable[[System], Any]:
     script = "for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'event', 'x') end"
     return lambda system: system.run("EVAL", script, 1, name, count)
@@ -303,6 +308,8 @@ TROUBLES = (
             "no group governor", args=OTHER),
     Trouble("group stands", group("governor", 0, 30), "group.lag", "wrong",
             "lag 3, the first has been waiting 30 s", False, OTHER),
+    Trouble("group ahead of its stream", ahead, "group.lag", "wrong",
+            "group governor lies ahead of its stream: at 9999999999999-0, past 5-1", False, OTHER),
     Trouble("lag is null", lag_null, "group.lag", "wrong",
             "lag unknown (NULL), 2 entries counted behind it", False, OTHER),
     Trouble("pending", group("governor", 2, 1200), "group.pending", "wrong",

@@ -9,7 +9,16 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.queries import services
 from qtctl.wire.schema.keys import PROPOSED
 from qtctl.wire.schema.records import pairs
-from tests.services.helpers import allocation, governor, score, send, serve_all, target
+from tests.services.helpers import (
+    allocation,
+    governor,
+    messages,
+    metric,
+    score,
+    send,
+    serve_all,
+    target,
+)
 from tests.support.plans import decision, fields, permit
 
 
@@ -46,6 +55,25 @@ def test_a_wrong_host_clock_changes_no_multiplier(store: Store) -> None:
     assert (made["reason"], made["multiplier"]) == ("ok", "1.4000")
     assert before <= int(made["ts_epoch"]) <= store.now_ms() // 1000
     loop.close()
+
+
+def test_a_wrong_host_clock_is_logged_once_and_stands_in_the_record(
+    store: Store, host_clock_off: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    for service in (governor(store), allocation(store)):
+        caplog.clear()
+        service.open()
+        for _ in range(2):
+            service.step()
+        assert len(messages(caplog, "clock of this host is off")) == 1
+        (found,) = services.running(store, service.name)
+        assert found.clock_ahead_sec == pytest.approx(host_clock_off, abs=2)
+        assert found.clock_is_off
+        name = {"governor": "p32", "allocation": "p29_shadow"}[service.name]
+        assert metric(service, f"{name}_host_clock_ahead_seconds") == pytest.approx(
+            host_clock_off, abs=2
+        )
+        service.close()
 
 
 @pytest.mark.usefixtures("host_clock_off")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from qtctl.domain.gates import Limits, judge
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.decision import facts_of
+from qtctl.wire.schema.decision import facts_of, unrecorded
 from qtctl.wire.schema.keys import DECISION, LAST_CLOSE, LEDGER, PERMIT
 from tests.domain.vectors import cases, of_the_stream
 from tests.support import plans
@@ -120,6 +120,15 @@ def _opens_before(store: Store, now: int, own: list[int], others: list[int]) -> 
     for key, agos in ((store.keys.at(LEDGER, "BTCUSDT"), own), (store.keys.ledger_total, others)):
         for number, ago in enumerate(agos):
             store.run("ZADD", key, f"{(now - ago * 1000 - 500) / 1000:.3f}", f"old{number}")
+
+
+def test_a_record_of_a_version_before_tells_of_no_jump(store: Store) -> None:
+    outcome = plans.judge(store, plans.fields(), since_ms=store.now_ms() + 10_000)
+    record = plans.decision(store)
+    del record["clock_jump"]
+    assert unrecorded(record) == {}
+    assert judge(facts_of(record), plans.RATES_OFF).reason == outcome.reason
+    assert "" in unrecorded(record | {"clock_jump": "perhaps"})
 
 
 # What came before --------------------------------------------------------------------------------

@@ -42,7 +42,8 @@ class RecentOpens:
         self._known = {id_: it for id_, it in known.items() if it[0] > now - LEDGER_KEEP_SEC}
         if whole:
             self._whole_at = begun
-        return tuple(self._known.values())
+        # What lies ahead of the clock, which stepped back, was not in this hour.
+        return tuple(it for it in self._known.values() if it[0] <= now)
 
     def _page(self, at: int) -> dict[str, float]:
         flat = self._store.run(

@@ -262,7 +262,7 @@ def passes_at(store: Store, symbol: str, limits: Limits, now: float) -> float | 
     opens and closes up to now; epoch seconds, None where they do already."""
     on = [(gate.wait, getattr(limits, gate.limits[0])) for gate in GATES
           if gate.wait is not None and gate.on(limits)]  # fmt: skip
-    replies = store.batch([_mark(store, symbol, wait, limit) for wait, limit in on])
+    replies = store.batch([_mark(store, symbol, wait, limit, now) for wait, limit in on])
     ends = [
         wait.ends(at, limit)
         for reply, (wait, limit) in zip(replies, on, strict=True)
@@ -272,13 +272,15 @@ def passes_at(store: Store, symbol: str, limits: Limits, now: float) -> float | 
     return latest if latest > now else None
 
 
-def _mark(store: Store, symbol: str, wait: Wait, limit: float) -> Command:
-    """Reads the mark that must grow old enough."""
+def _mark(store: Store, symbol: str, wait: Wait, limit: float, now: float) -> Command:
+    """Reads the mark that must grow old enough; what lies ahead of the clock is none."""
     if wait.mark == "close":
         return ("GET", store.keys.at(LAST_CLOSE, symbol))
     opens = store.keys.ledger_total if wait.mark == "all_opens" else store.keys.at(LEDGER, symbol)
     place = wait.marks(limit) - 1
-    return ("ZRANGE", opens, place, place, "REV", "WITHSCORES")
+    return (
+        "ZRANGE", opens, f"{now:.3f}", "-inf", "BYSCORE", "REV", "LIMIT", place, 1, "WITHSCORES",
+    )  # fmt: skip
 
 
 def _marked_at(reply: Any) -> float | None:

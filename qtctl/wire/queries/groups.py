@@ -12,7 +12,7 @@ from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.client.xinfo import Consumer, GroupInfo, Pending
-from qtctl.wire.schema.ids import ms_of
+from qtctl.wire.schema.ids import ms_of, order
 
 COUNTED = 1_000
 """Entries behind a group's place are counted up to here where its lag is NULL."""
@@ -38,7 +38,8 @@ class StreamState(msgspec.Struct, frozen=True):
 class Group(msgspec.Struct, frozen=True):
     """A consumer group. lag: None is unknown; behind: entries after its place, None for more than
     COUNTED; oldest_behind_ms: when the first of them was added; stuck: pending entries that nobody
-    has touched for a minute (at least so many), stuck_sec: the longest."""
+    has touched for a minute (at least so many), stuck_sec: the longest; ahead_of: the last id of
+    the stream, where the group lies ahead of it and is given nothing, else ""."""
 
     name: str
     pending: int
@@ -49,6 +50,8 @@ class Group(msgspec.Struct, frozen=True):
     stuck_sec: float
     consumers: tuple[Consumer, ...] | None
     """None where this user may not look at them."""
+    last_id: str = ""
+    ahead_of: str = ""
 
 
 def streams(store: Store, names: Sequence[str]) -> list[StreamState]:
@@ -70,14 +73,17 @@ def groups(store: Store, stream: str) -> list[Group]:
             ("XRANGE", stream, f"({row.last_id}", "+", "COUNT", 1),
             ("XPENDING", stream, row.name, "IDLE", STUCK_MS, "-", "+", CONSUMERS),
         ]
-    replies = store.batch(asks)
+    *replies, whole = store.batch([*asks, ("XINFO", "STREAM", stream)])
+    last_id = "" if is_error(whole) else xinfo.stream(whole).last_id
     found = []
     for place, row in enumerate(rows):
         consumers, newer, stuck = replies[3 * place : 3 * place + 3]
         for each in (newer, stuck):
             if is_error(each):
                 raise reply_error(each, stream)
-        found.append(_group(store, stream, row, consumers, newer, stuck))
+        ahead_of = last_id if last_id and order(row.last_id) > order(last_id) else ""
+        group = _group(store, stream, row, consumers, newer, stuck)
+        found.append(msgspec.structs.replace(group, ahead_of=ahead_of))
     return found
 
 
@@ -89,6 +95,7 @@ def _group(
         behind = _counted(store, stream, row.last_id) if newer else 0
     return Group(
         name=row.name,
+        last_id=row.last_id,
         pending=row.pending,
         lag=row.lag,
         behind=behind,
