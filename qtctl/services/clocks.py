@@ -41,11 +41,8 @@ class HostClock:
 
 
 class ServerClock:
-    """Whether the server's clock stepped, by CLOCK_BOOTTIME of this host.
-
-    What it knows is of one server (run id): the clock of another may differ. A slow drift is
-    followed and never reported.
-    """
+    """Whether the clock of one server (run id) stepped, by CLOCK_BOOTTIME of this host. A drift
+    that is slow is followed and never reported."""
 
     def __init__(self) -> None:
         self._run_id = ""

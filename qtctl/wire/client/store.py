@@ -57,14 +57,9 @@ class Store:
     """
 
     def __init__(
-        self,
-        url: str,
-        keys: Keys,
-        *,
-        connect_timeout_sec: float = 1.5,
-        timeout_sec: float = 2.0,
+        self, url: str, keys: Keys, *, connect_timeout_sec: float = 1.5, timeout_sec: float = 2.0,
         access: Access = NO_ACCESS,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.url = url
         self.keys = keys
         self.generation = 0

@@ -39,7 +39,7 @@ class Embedded:
         self.directory, self.pid, self.port = directory, pid, port
         self.url = _url(directory)
         self._process = process  # None: taken over, not our child
-        self._serve_lock: int | None = None
+        self._serve_lock = contextlib.ExitStack()
 
     @classmethod
     def start(
@@ -72,14 +72,14 @@ class Embedded:
             self._signal(signal.SIGTERM)
             if not _within(STOP_SEC, self._gone):
                 self.kill()
-        self._release()
+        self._serve_lock.close()
 
     def kill(self) -> None:
         """SIGKILL, like a crash; returns once it is gone."""
         if not self._gone():
             self._signal(signal.SIGKILL)
             _within(STOP_SEC, self._gone)
-        self._release()
+        self._serve_lock.close()
 
     def __enter__(self) -> Self:
         return self
@@ -107,16 +107,8 @@ class Embedded:
         return not processes.locked(self.directory / SERVER_LOCK)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    def _release(self) -> None:
-        if self._serve_lock is not None:
-            os.close(self._serve_lock)
-            self._serve_lock = None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
 
 @contextlib.contextmanager
@@ -147,14 +139,12 @@ def serve_embedded(directory: Path) -> Embedded:
             f"another serve (pid {pid}) has the embedded server in {directory}; end it first, or "
             "run both loops in one process: qtctl serve all --embedded"
         )
-    try:
+    with contextlib.ExitStack() as held:
+        held.callback(os.close, lock)
         os.ftruncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())
         server = _started_or_taken_over(directory)
-    except BaseException:
-        os.close(lock)
-        raise
-    server._serve_lock = lock
+        server._serve_lock = held.pop_all()
     return server
 
 

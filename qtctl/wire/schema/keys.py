@@ -3,6 +3,7 @@
 The table in docs/redis-contract.md is made from CONTRACT.
 """
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -178,14 +179,9 @@ class Keys:
     """The contract under one prefix. Streams are full names: settings may name others."""
 
     def __init__(
-        self,
-        prefix: str = "quantum:",
-        *,
-        plans: str = "",
-        proposed: str = "",
-        events: str = "",
+        self, prefix: str = "quantum:", *, plans: str = "", proposed: str = "", events: str = "",
         rejected: str = "",
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.prefix = prefix
         self.plans = plans or prefix + PLANS.template
         self.proposed_stream = proposed or prefix + PROPOSED_STREAM.template
@@ -211,10 +207,7 @@ class Keys:
 
     def pattern(self, spec: KeySpec) -> str:
         """A glob for SCAN that every key of the template matches (and perhaps others: see name)."""
-        literal = (self.prefix + spec.head).replace("\\", "\\\\")
-        for char in "*?[]":
-            literal = literal.replace(char, "\\" + char)
-        return literal + "*"
+        return re.sub(r"[\\*?\[\]]", r"\\\g<0>", self.prefix + spec.head) + "*"
 
     def misnamed(self, spec: KeySpec, key: str) -> str | None:
         """Why a key under a symbol's template has no symbol, or None: it has one, or is ours."""
@@ -226,10 +219,8 @@ class Keys:
         return symbol_problem(name)
 
     def name(self, spec: KeySpec, key: str) -> str | None:
-        """The symbol or plan_id in a key, or None where the key is not of this template.
-
-        It must match as a whole: `allocation:target:proposed:X` is not a target.
-        """
+        """The symbol or plan_id in a key, or None where the key as a whole is not of this template:
+        `allocation:target:proposed:X` is not a target."""
         head = self.prefix + spec.head
         if not key.startswith(head):
             return None

@@ -34,15 +34,12 @@ class KillNames(msgspec.Struct, frozen=True):
 
 
 def names_of(settings: Mapping[str, Any]) -> KillNames | None:
-    """Those in the record of a running governor; None where it does not tell.
-
-    One of a version before reads kill keys only.
-    """
+    """Those in the record of a running governor (one of a version before has kill keys only); None
+    where it lacks them."""
     try:
-        found = msgspec.convert({"halt_keys": ()} | dict(settings), KillNames)
+        return msgspec.convert({"halt_keys": ()} | dict(settings), KillNames)
     except msgspec.ValidationError:
         return None
-    return found
 
 
 def together(all_names: Iterable[KillNames]) -> KillNames:
