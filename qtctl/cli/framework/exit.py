@@ -61,6 +61,9 @@ def _report(error: Exception) -> int:
     ):
         _complain(f"cannot write the output: {error.strerror}")
         return 1
+    if isinstance(error, FileNotFoundError) and "No usable temporary directory" in str(error):
+        _complain("no folder for temporary files can be written: set TMPDIR to one that can")
+        return 5
     _complain(f"internal error: {type(error).__name__}: {error} (--debug shows the traceback)")
     return 1
 

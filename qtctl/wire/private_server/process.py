@@ -159,7 +159,14 @@ def ask(directory: Path, command: bytes) -> bytes | None:
 def guarded_directory() -> Iterator[tuple[Path, Callable[[int], None]]]:
     """A temporary directory, and a function that registers the pid of the server in it. A shell
     removes both when this process ends, even by SIGKILL."""
-    directory = Path(tempfile.mkdtemp(prefix="qtctl-", dir=_short_folder()))
+    folder = _short_folder()
+    try:
+        directory = Path(tempfile.mkdtemp(prefix="qtctl-", dir=folder))
+    except OSError as problem:
+        raise ConfigError(
+            f"no temporary folder can be made in {folder}: {problem.strerror}; set TMPDIR to a "
+            "short path that can be written"
+        ) from problem
     guard = subprocess.Popen(
         ["/bin/sh", "-c", _GUARD, "qtctl-guard", str(directory)],
         stdin=subprocess.PIPE,
