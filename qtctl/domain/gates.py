@@ -40,12 +40,9 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """Everything a verdict rests on, under the names of the decision record. Ages in seconds on
-    the server's clock; None is unknown.
-
-    kill_value and kill_level are those of the strictest kill key or halt key ("" and 0 where all
-    are normal): 1 lets only closes pass, 2 stops everything.
-    """
+    """Everything a verdict rests on, under the names of the decision record. Ages in seconds on the
+    server's clock; None is unknown. kill_value and kill_level are those of the strictest kill key
+    or halt key ("" and 0 where all are normal): 1 lets only closes pass, 2 stops everything."""
 
     symbol: str
     kind: Kind
@@ -94,12 +91,9 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """When a gate lets an open pass again: once a mark is old enough.
-
-    mark: the permitted opens of the symbol or of all symbols, or the symbol's last full close.
-    window_sec: the limit is a number of opens in so many seconds; None: it is the age that the
-    latest mark must reach.
-    """
+    """When a gate lets an open pass again: once a mark is old enough. mark: the permitted opens of
+    the symbol or of all symbols, or the symbol's last full close. window_sec: the limit is a number
+    of opens in so many seconds; None: it is the age that the latest mark must reach."""
 
     mark: Literal["opens", "all_opens", "close"]
     window_sec: float | None = None
@@ -156,9 +150,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
 def kill_level(value: str, *, halts: bool = False) -> int:
     """How strict the value of a kill key is: 0 normal, 1 only closes pass, 2 everything stops.
-
-    halts: of a halt key, where a value that is not normal stops opens only, unless it is `all`.
-    """
+    halts: of a halt key, where a value that is not normal stops opens only, unless it is `all`."""
     word = value.strip(_BLANKS).lower()
     if word in NORMAL_KILL:
         return 0

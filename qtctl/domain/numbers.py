@@ -33,9 +33,8 @@ def ratio(text: str) -> float | None:
 
 
 def epoch(text: str) -> float | None:
-    """Seconds since the epoch from seconds, ms (over 1e11), µs (over 1e14), ns (over 1e17) or
-    ISO 8601, or None. ISO 8601 without an offset is UTC.
-    """
+    """Seconds since the epoch from seconds, ms (over 1e11), µs (over 1e14), ns (over 1e17) or ISO
+    8601, or None. ISO 8601 without an offset is UTC."""
     value = number(text)
     if value is not None:
         for above, parts in _UNITS:

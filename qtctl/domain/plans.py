@@ -101,10 +101,8 @@ def notional(qty: float | None, price: float | None) -> float | None:
 
 
 def read(fields: Mapping[str, str], rules: PlanRules) -> Plan | Unreadable:
-    """The plan that an entry holds, or why it can't be read. Never raises.
-
-    fields: name to value, decoded with `surrogateescape`; empty is absent.
-    """
+    """The plan that an entry holds, or why it can't be read. Never raises. fields: name to value,
+    decoded with `surrogateescape`; empty is absent."""
     kind: Kind | None = None
     try:
         for name in _NEEDED:

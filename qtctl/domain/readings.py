@@ -29,11 +29,8 @@ class Unusable(msgspec.Struct, frozen=True):
 
 
 class Efficiency(msgspec.Struct, frozen=True, gc=False):
-    """A capital-efficiency score, judged.
-
-    score and confidence are 0..1, None where unknown; age_sec is now − its time; `problem` says
-    what is wrong where the reason is `redis_error`.
-    """
+    """A capital-efficiency score, judged. score and confidence are 0..1, None where unknown;
+    age_sec is now − its time; `problem` says what is wrong where the reason is `redis_error`."""
 
     reason: EffReason
     score: float | None = None
@@ -54,11 +51,8 @@ MISSING = Efficiency(EffReason.MISSING)
 def assess(
     raw: Mapping[str, str] | Unusable | None, now: float, max_age_sec: float, min_conf: float
 ) -> Efficiency:
-    """What an efficiency hash counts as.
-
-    raw: its fields (those of EFF_FIELDS suffice), None where there is no hash, Unusable where
-    Redis refused. now: seconds since the epoch. Never raises.
-    """
+    """What an efficiency hash counts as. raw: its fields (those of EFF_FIELDS suffice), None where
+    there is no hash, Unusable where Redis refused. now: seconds since the epoch. Never raises."""
     if raw is None:
         return MISSING
     if isinstance(raw, Unusable):
@@ -80,10 +74,8 @@ def assess(
 
 def score_time(raw: Mapping[str, str], now: float) -> float | None:
     """The time of a score, epoch seconds: the newest of `ts` and `timestamp` that can be read and
-    is not over 60 s ahead, else the newest that can be read; None where neither can.
-
-    HSET keeps the field of a producer that is gone: an old `ts` must not make a fresh score stale.
-    """
+    is not over 60 s ahead, else the newest that can be read; None where neither can. HSET keeps the
+    field of a producer that is gone: an old `ts` must not make a fresh score stale."""
     one, other = (numbers.epoch(text) if (text := raw.get(name)) else None for name in TIME_FIELDS)
     if one is None or other is None:
         return other if one is None else one

@@ -13,12 +13,9 @@ from prometheus_client import CollectorRegistry
 
 
 class Service(Protocol):
-    """One loop, as the supervisor sees it.
-
-    Errors: every method but the constructor may raise `qtctl.errors.RedisUnreachable` (the
-    supervisor waits it out) or another `QtctlError`; anything else is a bug, logged with its
-    traceback, counted, and followed by close, backoff and open.
-    """
+    """One loop, as the supervisor sees it. Errors: every method but the constructor may raise
+    `qtctl.errors.RedisUnreachable` (the supervisor waits it out) or another `QtctlError`; anything
+    else is a bug, logged with its traceback, counted, and followed by close, backoff and open."""
 
     name: str
     """`allocation` or `governor`."""

@@ -42,10 +42,8 @@ class Heartbeat:
 
     def beat(self, now: float, metrics: str, clock_ahead_sec: float) -> None:
         """Records a finished pass; now: epoch seconds, the server's clock; metrics: address of its
-        health port; clock_ahead_sec: see HostClock. A refusal by Redis is only logged.
-
-        Errors: RedisUnreachable.
-        """
+        health port; clock_ahead_sec: see HostClock. A refusal by Redis is only logged. Errors:
+        RedisUnreachable."""
         if self._started_at is None:
             self._started_at = int(now)
         at = clock.monotonic()

@@ -62,10 +62,8 @@ class Judge:
         self._refusals: set[str] = set()
 
     def serve(self, entries: Sequence[Entry], marks: ServerMarks, attempt: int = 1) -> list[str]:
-        """Serves one batch in its order; the ids of what stays pending.
-
-        attempt: 1 for the first try at these entries. marks: what is known of the server.
-        """
+        """Serves one batch in its order; the ids of what stays pending. attempt: 1 for the first
+        try at these entries. marks: what is known of the server."""
         trimmed: list[str] = []
         unreadable: list[tuple[Entry, Unreadable]] = []
         readable: list[tuple[Entry, Plan]] = []

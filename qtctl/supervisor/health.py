@@ -134,9 +134,7 @@ class _Server(ThreadingHTTPServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """The next connection; OSError (none for now) while there are too many, or no descriptors.
-
-        It waits then: the loop around it would come back at once.
-        """
+        It waits then: the loop around it would come back at once."""
         with self._lock:
             full = len(self._deadlines) >= self._most
         try:
@@ -226,8 +224,7 @@ def most_connections() -> int:
 
 def is_own_host(host: str, own_address: str) -> bool:
     """True where a Host header can only mean this host: an address, a name without a dot (nobody
-    can register one), `localhost`, the configured address, or the host's own names.
-    """
+    can register one), `localhost`, the configured address, or the host's own names."""
     name = host.strip().lower()
     if name.startswith("["):
         name = name[1:].partition("]")[0]

@@ -27,9 +27,7 @@ _CHUNK = 65_536
 
 class LogWriter:
     """A bounded queue of lines for one file descriptor. Thread safe; never waits in `write`.
-
-    notice: makes the line about a number of lines that are lost.
-    """
+    notice: makes the line about a number of lines that are lost."""
 
     def __init__(
         self, descriptor: int, notice: Callable[[int], bytes], limit: int = LIMIT_BYTES

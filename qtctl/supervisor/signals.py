@@ -30,11 +30,9 @@ Request = int | Reload
 
 @contextlib.contextmanager
 def handling(put: Callable[[Request], None], *, reload: bool) -> Iterator[None]:
-    """SIGTERM and SIGINT request the end, a second one forces it; SIGHUP requests a reload.
-
-    A signal that is ignored stays ignored. The handlers before are restored afterwards. In the
-    main thread only; elsewhere this does nothing. `put` must be safe in a signal handler.
-    """
+    """SIGTERM and SIGINT request the end, a second one forces it; SIGHUP requests a reload. A
+    signal that is ignored stays ignored. The handlers before are restored afterwards. In the main
+    thread only; elsewhere this does nothing. `put` must be safe in a signal handler."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -30,11 +30,8 @@ def run(
     store: Store, symbols: Sequence[Symbol], decide: Decide, *, maxlen: int, ttl_sec: int
 ) -> tuple[float, dict[str, str]]:
     """One pass; returns the server's clock at its start, epoch seconds, and what could not be
-    written: key to problem.
-
-    A problem with one symbol never costs another its proposal. Errors: RedisUnreachable, and
-    WireError where the server does not give its time.
-    """
+    written: key to problem. A problem with one symbol never costs another its proposal. Errors:
+    RedisUnreachable, and WireError where the server does not give its time."""
     with store.pipe(decoded=True) as pipe:
         chunks = _Pass(store, pipe, decide, maxlen, ttl_sec)
         chunks.ask_time(more=bool(symbols))

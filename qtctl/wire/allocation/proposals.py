@@ -36,11 +36,9 @@ def multis(
 def write(
     store: Store, proposals: Sequence[Proposal], *, maxlen: int, ttl_sec: int
 ) -> dict[str, str]:
-    """Writes a few proposals in one MULTI; returns what failed: key to problem.
-
-    A command refused when it is queued (no permission, no memory) discards the whole MULTI: it is
-    halved until the offending proposal is found. Errors: RedisUnreachable.
-    """
+    """Writes a few proposals in one MULTI; returns what failed: key to problem. A command refused
+    when it is queued (no permission, no memory) discards the whole MULTI: it is halved until the
+    offending proposal is found. Errors: RedisUnreachable."""
     try:
         replies = store.batch(_commands(store, proposals, maxlen, ttl_sec), atomic=True)
     except errors.WireError as problem:

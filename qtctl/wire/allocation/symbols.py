@@ -25,10 +25,8 @@ class Symbol(msgspec.Struct, frozen=True, gc=False):
 
 
 class Symbols:
-    """The symbols that have a target, as far as known.
-
-    A deleted target is noticed when it is read, before the scan gets there.
-    """
+    """The symbols that have a target, as far as known. A deleted target is noticed when it is read,
+    before the scan gets there."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -39,11 +37,9 @@ class Symbols:
         self._sorted: tuple[list[Symbol], dict[str, str]] = ([], {})
 
     def look(self) -> tuple[list[Symbol], dict[str, str]]:
-        """The symbols in order, and the keys whose symbol is invalid: key to problem.
-
-        Our own proposals (`allocation:target:proposed:X`) are neither. Errors: RedisUnreachable,
-        WireError.
-        """
+        """The symbols in order, and the keys whose symbol is invalid: key to problem. Our own
+        proposals (`allocation:target:proposed:X`) are neither. Errors: RedisUnreachable,
+        WireError."""
         if self._scan():
             found = self._seen
             if found != self._before:

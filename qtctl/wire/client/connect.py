@@ -98,11 +98,9 @@ _EVERY_REDIS_HAS = [
 
 
 class Access(msgspec.Struct, frozen=True):
-    """How we log in to a server, and how we recognise it; the URL takes precedence.
-
-    password is called for each new connection. The files are PEM, for rediss:// only; ca_file
-    replaces the CAs of the system.
-    """
+    """How we log in to a server, and how we recognise it; the URL takes precedence. password is
+    called for each new connection. The files are PEM, for rediss:// only; ca_file replaces the CAs
+    of the system."""
 
     username: str = ""
     password: Callable[[], str] | None = None

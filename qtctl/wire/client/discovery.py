@@ -45,10 +45,8 @@ class Finder:
         self._silent_until: dict[Place, float] = {}
 
     def find(self, connect_to: Callable[[Place], T]) -> T:
-        """The result of connect_to for the first of the servers named that it accepts.
-
-        Errors: RedisUnreachable with the problem of each node and of each server named.
-        """
+        """The result of connect_to for the first of the servers named that it accepts. Errors:
+        RedisUnreachable with the problem of each node and of each server named."""
         problems: dict[str, None] = {}
         for place in self._named(problems):
             try:
@@ -67,9 +65,7 @@ class Finder:
 
     def moved(self, place: Place) -> Place | None:
         """The server that has become the primary meanwhile; None if there is none, or nobody knows.
-
-        Only sentinels are asked: a cluster node that is cut off refuses writes by itself.
-        """
+        Only sentinels are asked: a cluster node that is cut off refuses writes by itself."""
         asked = self._next_sentinel()
         if asked is None:
             return None

@@ -23,10 +23,8 @@ _INCOMPLETE = object()
 
 class Pipe:
     """Commands sent over one connection whose replies have not been received yet, in order. All
-    must be received (or drained) before the connection is used for anything else.
-
-    Errors: those of redis and of the socket, after which the connection's state is unknown.
-    """
+    must be received (or drained) before the connection is used for anything else. Errors: those of
+    redis and of the socket, after which the connection's state is unknown."""
 
     def __init__(
         self, client: "redis.Redis", *, roams: bool = False, decoded: bool = False
@@ -60,9 +58,7 @@ class Pipe:
 
     def receive(self) -> list[Any]:
         """The replies to the oldest commands still unanswered; an error reply is an exception.
-
-        Errors: ResponseError if a MULTI was refused, which then did nothing.
-        """
+        Errors: ResponseError if a MULTI was refused, which then did nothing."""
         count, atomic = self._due.popleft()
         if not atomic:
             return self._replies(count)

@@ -52,9 +52,7 @@ class Server(msgspec.Struct, frozen=True):
 
 class Store:
     """A connection that is made on first use, and again after it broke; not thread safe.
-
-    `generation` counts the connections: what is known of the server holds for one of them.
-    """
+    `generation` counts the connections: what is known of the server holds for one of them."""
 
     def __init__(
         self, url: str, keys: Keys, *, connect_timeout_sec: float = 1.5, timeout_sec: float = 2.0,
@@ -109,11 +107,9 @@ class Store:
     def batch(
         self, commands: Sequence[Command], *, atomic: bool = False, decoded: bool = False
     ) -> list[Any]:
-        """The replies to many commands; an error reply stands in its place as an exception.
-
-        Sent in chunks of BATCH; with `atomic` each chunk is a MULTI. decoded: text for bytes.
-        Errors: RedisUnreachable.
-        """
+        """The replies to many commands; an error reply stands in its place as an exception. Sent in
+        chunks of BATCH; with `atomic` each chunk is a MULTI. decoded: text for bytes. Errors:
+        RedisUnreachable."""
         replies: list[Any] = []
         with self.pipe(decoded=decoded) as pipe:
             for start in range(0, len(commands), BATCH):
@@ -126,10 +122,8 @@ class Store:
 
     @contextmanager
     def pipe(self, *, decoded: bool = False) -> Iterator[Pipe]:
-        """Commands sent ahead of their replies; at the end none is left unanswered.
-
-        Errors: RedisUnreachable, WireError where a MULTI was refused.
-        """
+        """Commands sent ahead of their replies; at the end none is left unanswered. Errors:
+        RedisUnreachable, WireError where a MULTI was refused."""
         with self._guarded():
             pipe = Pipe(self._connected(), roams=self._finder is not None, decoded=decoded)
             try:
@@ -148,10 +142,8 @@ class Store:
         return self._raised(reply)
 
     def scripts(self, name: str, calls: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
-        """The replies to many calls of one script (keys, arguments), in their order.
-
-        Errors as in batch.
-        """
+        """The replies to many calls of one script (keys, arguments), in their order. Errors as in
+        batch."""
         commands = (
             ("EVALSHA", scripts.digest(name), len(keys), *keys, *args) for keys, args in calls
         )

@@ -108,11 +108,9 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 def stop(store: Store, order: HaltRequest, everything: bool, name: str | None = None) -> Stop:
-    """Sets the stop, in one step: opens only, or everything; never looser than what is there.
-
-    name: the key, without it OWN where that is among the order's names, else the first.
-    Errors: RedisUnreachable (it may stand or not), WireError (it does not).
-    """
+    """Sets the stop, in one step: opens only, or everything; never looser than what is there. name:
+    the key, without it OWN where that is among the order's names, else the first. Errors:
+    RedisUnreachable (it may stand or not), WireError (it does not)."""
     keys = store.keys
     name = name or own_name(order.names)
     key = keys.prefix + name
@@ -143,9 +141,7 @@ def follow_up(
 ) -> Report:
     """Withdraws permits after the stop, and sets more keys where a governor does not read the one
     that was set. first: None for a dry run; find_governors may take long, so permits come first.
-
-    Errors: RedisUnreachable, WireError; the stop stands.
-    """
+    Errors: RedisUnreachable, WireError; the stop stands."""
     names = [first.name if first else own_name(order.names)]
     problems = [first.problem] if first and first.problem else []
     withdrawn = withdraw(store, order, dry_run=first is None)
@@ -176,9 +172,7 @@ def own_name(names: KillNames) -> str:
 def withdraw(store: Store, order: HaltRequest, *, dry_run: bool = False) -> Withdrawn:
     """Takes back every permit of an open that nobody has taken, and of a close where the order says
     so, one small step each. To be called once the stop is in force: no open permit comes after.
-
-    dry_run: only counts. Errors: RedisUnreachable.
-    """
+    dry_run: only counts. Errors: RedisUnreachable."""
     found: dict[str, int] = {}
     unknown: list[str] = []
     problems: list[str] = []

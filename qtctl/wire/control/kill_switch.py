@@ -121,10 +121,8 @@ def asks(keys: Keys, names: KillNames) -> list[Command]:
 
 
 def rows_of(keys: Keys, names: KillNames, replies: Sequence[Any]) -> list[KillKey]:
-    """The keys in their order, then the symbols that are stopped, by name.
-
-    A key that may not be read (no permission) counts as normal here: nothing is known of it.
-    """
+    """The keys in their order, then the symbols that are stopped, by name. A key that may not be
+    read (no permission) counts as normal here: nothing is known of it."""
     *values, jump, symbols, kept = replies
     records = _records(kept)
     halts = set(names.halts)

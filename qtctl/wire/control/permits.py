@@ -13,9 +13,7 @@ MAX_AHEAD_SEC = 60.0
 
 def void(fields: dict[str, Any], now: float, ttl_sec: float) -> str:
     """Why a permit must not be acted on, "" where it may; now: the server's clock, epoch seconds.
-
-    Its lifetime goes by that clock: where it stepped back, a permit lives longer than it may.
-    """
+    Its lifetime goes by that clock: where it stepped back, a permit lives longer than it may."""
     at = numbers.number(str(fields.get("created_at", "")))
     age = 0.0 if at is None else now - at
     if age > ttl_sec:

@@ -89,11 +89,9 @@ class PlanQueue:
         return group_state(self.store)
 
     def set_back(self, actor: str, events_maxlen: int) -> SetBack | None:
-        """Sets a group back that lies ahead of the stream; None where it does not. What it has
-        seen before and sees again changes nothing: the decision stands.
-
-        Errors: RedisUnreachable, WireError.
-        """
+        """Sets a group back that lies ahead of the stream; None where it does not. What it has seen
+        before and sees again changes nothing: the decision stands. Errors: RedisUnreachable,
+        WireError."""
         keys = (self._stream, self.store.keys.events)
         reply = self.store.script(
             "set_back_group", keys, (GROUP, START_AGO_MS, actor, events_maxlen)

@@ -96,11 +96,9 @@ def server_lock(directory: Path) -> int:
 def spawn(
     directory: Path, port: int | None, appendonly: bool, extra: Mapping[str, str], lock: int
 ) -> "subprocess.Popen[bytes]":
-    """A server process over `directory` that holds a copy of `lock`; not yet ready.
-
-    In a session of its own, so that Ctrl-C does not reach it. Its configuration comes through a
-    pipe: no password is on a command line.
-    """
+    """A server process over `directory` that holds a copy of `lock`; not yet ready. In a session of
+    its own, so that Ctrl-C does not reach it. Its configuration comes through a pipe: no password
+    is on a command line."""
     config = _config(directory, port, appendonly, extra)
     descriptor = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:

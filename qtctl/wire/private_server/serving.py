@@ -21,10 +21,8 @@ def serve(
     options: Sequence[str] = (),
     output: IO[bytes] | int = subprocess.DEVNULL,
 ) -> "subprocess.Popen[bytes]":
-    """Start `qtctl serve WHAT` on a server, with these options and settings. Errors: OSError.
-
-    In a session of its own: Ctrl-C is for the starter, which then ends it.
-    """
+    """Start `qtctl serve WHAT` on a server, with these options and settings. Errors: OSError. In a
+    session of its own: Ctrl-C is for the starter, which then ends it."""
     sets_options = [part for each in (*PORTS, *sets) for part in ("--set", each)]
     return subprocess.Popen(
         [sys.executable, "-m", "qtctl", "serve", what, *options, "--redis-url", url, *sets_options],
@@ -38,11 +36,9 @@ def serve(
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Holds back what SIGINT and SIGTERM raise until the block is done.
-
-    An interrupt between the start of a process and the note of who it is would leave it running.
-    The handlers are swapped, not the signal mask: a child would inherit that.
-    """
+    """Holds back what SIGINT and SIGTERM raise until the block is done. An interrupt between the
+    start of a process and the note of who it is would leave it running. The handlers are swapped,
+    not the signal mask: a child would inherit that."""
     came: list[int] = []
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():

@@ -12,10 +12,8 @@ LOOKED_AT = 2_000
 
 
 def is_known(store: Store, symbol: str) -> bool:
-    """True where a key or a recent plan or decision is of exactly this symbol.
-
-    What can't be read counts as known: nobody is refused because of it. Errors: RedisUnreachable.
-    """
+    """True where a key or a recent plan or decision is of exactly this symbol. What can't be read
+    counts as known: nobody is refused because of it. Errors: RedisUnreachable."""
     keys = store.keys
     asks = [("TYPE", keys.at(spec, symbol)) for spec in _OF_SYMBOLS]
     replies = store.batch([*asks, ("HMGET", keys.halted_symbols, symbol)])

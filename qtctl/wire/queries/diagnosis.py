@@ -55,9 +55,7 @@ def recent_plans(
     store: Store, symbol: str, since: float, now: float, rules: PlanRules, permit_ttl_sec: float
 ) -> RecentPlans:
     """What became of the symbol's plans. since, now: epoch seconds on the server's clock.
-
-    permit_ttl_sec: of permits as they are issued now; 0 where that is not known.
-    """
+    permit_ttl_sec: of permits as they are issued now; 0 where that is not known."""
     queued = streams.since(store, store.keys.plans, since, PLAN_CAP)
     events = streams.since(store, store.keys.events, since, PLAN_CAP)
     unreadable = streams.since(store, store.keys.rejected, since, REJECTED_CAP, REJECTED_PAGE)

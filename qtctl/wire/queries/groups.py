@@ -61,10 +61,8 @@ def streams(store: Store, names: Sequence[str]) -> list[StreamState]:
 
 
 def groups(store: Store, stream: str) -> list[Group]:
-    """The consumer groups of a stream; none where it is not there.
-
-    Errors: RedisUnreachable, WireError.
-    """
+    """The consumer groups of a stream; none where it is not there. Errors: RedisUnreachable,
+    WireError."""
     rows = xinfo.groups(store, stream)
     asks: list[tuple[Any, ...]] = []
     for row in rows:
@@ -154,9 +152,7 @@ def still_there(store: Store, stream: str, ids: Sequence[str]) -> set[str]:
 
 def added_since(store: Store, streams: Sequence[str], since_ms: int, most: int) -> list[int | None]:
     """How many entries each stream got since then (epoch ms), at most `most`; None for no stream.
-
-    Ids come back with their fields: keep `most` small.
-    """
+    Ids come back with their fields: keep `most` small."""
     replies = store.batch(
         [("XREVRANGE", stream, "+", since_ms, "COUNT", most) for stream in streams]
     )

@@ -78,10 +78,8 @@ def info(store: Store) -> dict[str, str]:
 
 
 def sweep(store: Store, specs: Sequence[KeySpec], most: int) -> Sweep:
-    """Walks over all keys, `most` of them at most, and keeps the names of these templates.
-
-    Errors: RedisUnreachable, WireError (no permission).
-    """
+    """Walks over all keys, `most` of them at most, and keeps the names of these templates. Errors:
+    RedisUnreachable, WireError (no permission)."""
     (size,) = store.batch([("DBSIZE",)])
     of = None if is_error(size) else int(size)
     heads = [(spec, (store.keys.prefix + spec.head).encode()) for spec in specs]
@@ -127,10 +125,8 @@ def shown(store: Store, keys: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def permits(store: Store, plan_ids: Sequence[str]) -> list[PermitKey]:
-    """These permits as they lie there; those that are gone by now are left out.
-
-    Errors: RedisUnreachable, WireError (no permission).
-    """
+    """These permits as they lie there; those that are gone by now are left out. Errors:
+    RedisUnreachable, WireError (no permission)."""
     asks = []
     for id_ in plan_ids:
         key, decision_key = store.keys.at(PERMIT, id_), store.keys.at(DECISION, id_)

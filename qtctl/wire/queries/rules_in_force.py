@@ -29,10 +29,8 @@ def in_force(
     shape: type[T],
     units: Units = (),
 ) -> tuple[T, str]:
-    """Settings of a service by the fields of `shape`, and their source in words.
-
-    running: its records, None where they can't be read; settings: of this shell.
-    """
+    """Settings of a service by the fields of `shape`, and their source in words. running: its
+    records, None where they can't be read; settings: of this shell."""
     # Where several have a record, the one that passed last: another may have ended just now.
     latest = sorted(running or (), key=lambda it: (-it.last_pass_at, -it.started_at))
     for each in latest:

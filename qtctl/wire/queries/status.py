@@ -164,9 +164,7 @@ class _Recent:
 
     def read(self, store: Store, now: float) -> tuple[list[_Event], float | None]:
         """Oldest first; and the time where a cap cut it off, None where it goes back all the way.
-
-        Errors: RedisUnreachable, WireError.
-        """
+        Errors: RedisUnreachable, WireError."""
         begin = now - self._keep_sec
         new = streams.since(store, self._stream, begin, MOST_EVENTS, after=self._last)
         if new.back_to is not None:

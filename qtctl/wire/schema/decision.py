@@ -145,11 +145,8 @@ def _kill_level(record: Mapping[str, str]) -> int:
 
 def unrecorded(record: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The facts that a record should hold and does not, by the limit that they are compared with,
-    or "" for gates that have none or are never off.
-
-    An empty field is a fact (the plan had none); a missing one, or one that is no number, is not,
-    though `facts_of` takes it for the same.
-    """
+    or "" for gates that have none or are never off. An empty field is a fact (the plan had none); a
+    missing one, or one that is no number, is not, though `facts_of` takes it for the same."""
     lacking = [name for name in _OF_EVERY_PLAN if not _holds(record, name)]
     found = {"": lacking}
     if record.get("kind") == Kind.OPEN:

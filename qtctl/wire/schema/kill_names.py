@@ -9,10 +9,8 @@ from qtctl.wire.schema.keys import HALT_KEPT
 
 
 class KillNames(msgspec.Struct, frozen=True):
-    """The settings of a governor that name its kill switch, without the prefix.
-
-    A name in both lists is a halt key: a configuration from before has all of them in one.
-    """
+    """The settings of a governor that name its kill switch, without the prefix. A name in both
+    lists is a halt key: a configuration from before has all of them in one."""
 
     kill_keys: tuple[str, ...]
     halt_keys: tuple[str, ...] = ()

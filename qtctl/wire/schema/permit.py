@@ -67,9 +67,7 @@ _PERMIT_NUMBERS = ("computed_qty", "computed_notional", "created_at")
 
 def permit_fields(raw: Any) -> dict[str, Any] | None:
     """A permit as read, from the JSON string (bytes) or the flat hash (list): the same mapping.
-
-    None where it is neither: a reader then says so instead of guessing.
-    """
+    None where it is neither: a reader then says so instead of guessing."""
     if isinstance(raw, bytes):
         try:
             found = msgspec.json.decode(raw)
