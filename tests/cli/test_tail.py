@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -329,6 +330,45 @@ def test_a_stream_that_is_made_anew_is_followed_on(redis_url: str, store: Store)
         add(store, store.keys.events, n=1)
         until(lambda: len(rows_of(child)) == 2)
         assert [row["n"] for row in rows_of(child)] == ["0", "1"]
+
+
+def test_a_stream_that_is_made_anew_behind_its_old_ids_is_followed_on(
+    redis_url: str, store: Store
+) -> None:
+    """As after a clock that was ahead: the new ids are smaller than the last one seen."""
+    ahead = int(time.time() * 1000) + 3_600_000
+    for i in range(3):
+        store.run("XADD", store.keys.events, f"{ahead}-{i}", "n", i)
+    with follow(redis_url, "-o", "ndjson") as child:
+        until(lambda: len(rows_of(child)) == 3)
+        store.run("DEL", store.keys.events)
+        for i in range(3, 6):
+            add(store, store.keys.events, n=i)
+        until(lambda: len(rows_of(child)) == 6)
+        for i in range(6, 9):
+            add(store, store.keys.events, n=i)
+        until(lambda: len(rows_of(child)) == 9)
+        assert [int(row["n"]) for row in rows_of(child)] == [*range(9)]
+        assert child.stderr.count("was deleted and made anew") == 1
+        assert "trimmed" not in child.stderr
+
+
+def test_a_stream_that_lost_its_end_is_followed_without_a_repeat(
+    redis_url: str, store: Store
+) -> None:
+    """As after a restart of a server that had not written the last second to its file."""
+    for i in range(3):
+        store.run("XADD", store.keys.events, f"1000-{i}", "n", i)
+    before = store.run("DUMP", store.keys.events)
+    with follow(redis_url, "-o", "ndjson") as child:
+        until(lambda: len(rows_of(child)) == 3)
+        store.run("XADD", store.keys.events, "2000-0", "n", 3)
+        until(lambda: len(rows_of(child)) == 4)
+        store.run("RESTORE", store.keys.events, 0, before, "REPLACE")
+        child.wait_for_line("has lost its newest entries")
+        store.run("XADD", store.keys.events, "1500-0", "n", 4)
+        until(lambda: len(rows_of(child)) == 5)
+        assert [int(row["n"]) for row in rows_of(child)] == [*range(5)]
 
 
 def test_a_pipe_that_is_closed_ends_a_follower(redis_url: str, store: Store) -> None:

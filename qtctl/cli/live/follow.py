@@ -8,7 +8,7 @@ from qtctl.cli.output.render import Stream
 from qtctl.cli.views import streams as view
 from qtctl.errors import RedisUnreachable
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries.streams import Follower, StreamEntry, last
+from qtctl.wire.queries.streams import Follower, News, StreamEntry, last
 
 SETTLE_SEC = 1.0
 """How long a plan is held back for its verdict."""
@@ -34,27 +34,31 @@ def follow(
         out.write(view.rows_of(ctx, store, stream, before))
         ctx.report_halt(store)
         while True:
-            entries, lost = _next(ctx, store, follower)
-            if lost:
-                ctx.say(f"{lost:,} entries of {name} were trimmed before they could be read")
-            fresh = [entry for entry in entries if is_wanted(entry)]
+            news = _next(ctx, store, follower)
+            if news.anew:
+                ctx.say(f"{name} was deleted and made anew: following the new one")
+            if news.cut:
+                ctx.say(f"{name} has lost its newest entries, which stand above")
+            if news.lost:
+                ctx.say(f"{news.lost:,} entries of {name} were trimmed before they could be read")
+            fresh = [entry for entry in news.entries if is_wanted(entry)]
             if fresh:
                 out.write(_settled_rows(ctx, store, stream, fresh))
     finally:
         follower.close()
 
 
-def _next(ctx: Context, store: Store, follower: Follower) -> tuple[Sequence[StreamEntry], int]:
+def _next(ctx: Context, store: Store, follower: Follower) -> News:
     """What is new; a lost connection is reported once and waited out."""
     away = False
     while True:
         try:
-            entries, lost = follower.read()
+            news = follower.read()
             if away:
                 ctx.say("Redis is back")
                 away = False
-            if entries or lost:
-                return entries, lost
+            if news:
+                return news
             ctx.report_halt(store, HALT_EVERY_SEC)
             follower.wait()
         except RedisUnreachable as problem:

@@ -1,5 +1,6 @@
 """Reading a stream from its end, and following it without a gap or a repeat."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -68,9 +69,23 @@ def since(
     return Window(tuple(found), time_of(found[-1].id))
 
 
+class News(msgspec.Struct, frozen=True):
+    """What a follower read: entries, oldest first; how many were trimmed before they could be read;
+    anew: the stream was deleted and made anew; cut: its newest entries are gone (a server that lost
+    the end of its file)."""
+
+    entries: Sequence[StreamEntry] = ()
+    lost: int = 0
+    anew: bool = False
+    cut: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.lost or self.anew or self.cut)
+
+
 class Follower:
-    """A place in a stream. It survives a lost connection: nothing is returned twice, and what was
-    trimmed before it could be read is counted."""
+    """A place in a stream. It survives a lost connection, and a stream that is made anew: nothing
+    is returned twice, and what was trimmed before it could be read is counted."""
 
     def __init__(self, store: Store, stream: str, block_sec: float = 1.0) -> None:
         self._store = store
@@ -80,12 +95,15 @@ class Follower:
         self._last = "0-0"
         # How many entries, of all that were ever added, lie behind this place.
         self._position: int | None = None
+        # Entries that were there: none of them is in a stream that was made anew.
+        self._known: deque[str] = deque(maxlen=PAGE)
 
     def to_end(self) -> None:
         """Puts the place behind what is there now. Errors: RedisUnreachable, WireError."""
         try:
             info = xinfo.stream(self._store.run("XINFO", "STREAM", self._stream))
             self._position, self._last = info.added, info.last_id
+            self._known.extend(id_ for id_ in (info.first, info.last) if id_)
         except errors.ServerRefusedError:
             # No such stream yet: everything in it will be new.
             self._position, self._last = 0, "0-0"
@@ -100,19 +118,34 @@ class Follower:
             "XREAD", "COUNT", 1, "BLOCK", self._block_ms, "STREAMS", self._stream, self._last
         )
 
-    def read(self) -> tuple[list[StreamEntry], int]:
-        """What is new, oldest first, at most PAGE; and how many were trimmed before it."""
+    def read(self) -> News:
+        """What is new, at most PAGE entries. Errors: RedisUnreachable."""
         newer = ("XRANGE", self._stream, f"({self._last}", "+", "COUNT", PAGE)
         info, page = self._store.batch([("XINFO", "STREAM", self._stream), newer], atomic=True)
         if isinstance(info, Exception) or isinstance(page, Exception):
-            return [], 0  # The stream is not there (yet).
-        lost = self._lost(xinfo.stream(info))
+            return News()  # The stream is not there (yet).
+        found = xinfo.stream(info)
+        if order(found.last_id) < order(self._last):
+            return self._gone_back(found)
+        lost = self._lost(found)
         entries = _entries(page)
         if entries:
             self._last = entries[-1].id
+            self._known.extend(entry.id for entry in entries)
             if self._position is not None:
                 self._position += len(entries)
-        return entries, lost
+        return News(entries, lost)
+
+    def _gone_back(self, info: StreamInfo) -> News:
+        """The stream is behind this place: made anew, where it has none of the known entries."""
+        known = [id_ for id_ in self._known if order(id_) <= order(info.last_id)]
+        there = self._store.batch([("XRANGE", self._stream, id_, id_) for id_ in known])
+        if any(isinstance(reply, list) and reply for reply in there):
+            self._last, self._position = info.last_id, info.added
+            return News(cut=True)
+        self._last, self._position = "0-0", 0
+        self._known.clear()
+        return News(anew=True)
 
     def close(self) -> None:
         """Lets the waiting connection go."""
