@@ -14,9 +14,10 @@ from qtctl.doctor.hosts import Installed, of_service
 from qtctl.errors import WireError
 from qtctl.settings import SERVICES, Settings
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import keyspace
+from qtctl.wire.queries import keyspace, plan_ids
 from qtctl.wire.queries.groups import Group, StreamState, groups, streams
 from qtctl.wire.queries.keyspace import PermitKey, Sweep
+from qtctl.wire.queries.plan_ids import PlanIds
 from qtctl.wire.queries.rules_in_force import in_force
 from qtctl.wire.queries.services import named, running
 from qtctl.wire.queries.streams import StreamEntry, last, since
@@ -131,6 +132,11 @@ class Inspection:
     def plans(self) -> list[StreamEntry]:
         """The last plans, oldest first."""
         return last(self.store, self.store.keys.plans, PLANS_LOOKED_AT, lambda _: True)
+
+    @cached_property
+    def plan_ids(self) -> PlanIds | None:
+        """What is wrong with the ids of the plan stream."""
+        return plan_ids.plan_ids(self.store, int(self.now * 1000))
 
     @cached_property
     def events(self) -> list[StreamEntry]:

@@ -40,7 +40,8 @@ def stream_of_plans(inspection: Inspection) -> Findings:
                     "nothing can be permitted: no publisher runs, or it writes elsewhere",
                     inspection.show("governor.stream_plans"))  # fmt: skip
         return
-    age = inspection.now - time_of(entries[-1].id)
+    # Ids by another clock tell no age; plan_clocks says so.
+    age = 0.0 if inspection.plan_ids else inspection.now - time_of(entries[-1].id)
     if age > IDLE_SEC:
         yield warning(f"the last plan came {age / 3600:,.1f} h ago",
                       "the publishers have stopped, or write elsewhere", see)  # fmt: skip
@@ -77,6 +78,14 @@ def gates_have_input(inspection: Inspection) -> Findings:
 
 def plan_clocks(inspection: Inspection) -> Findings:
     """The publishers' clocks beside the server's, by plans that were just sent."""
+    ids = inspection.plan_ids
+    if ids is not None:
+        steps = ids.way_out(inspection.redis_cli)
+        in_order = "; ".join(f"{place}. {step}" for place, step in enumerate(steps, 1))
+        moves = len(steps) > 1
+        fix = ids.rename(inspection.redis_cli) if moves else inspection.qtctl("tail", "plans")
+        yield wrong(ids.what, f"{ids.effect}. The way out, in this order: {in_order}", fix)
+        return
     ahead: dict[str, float] = {}
     for entry, plan in _read(inspection):
         if isinstance(plan, Plan) and plan.at is not None:

@@ -30,6 +30,7 @@ class Cause(StrEnum):
     GOVERNOR_NOT_READY = "governor_not_ready"
     PLAN_WAITING = "plan_waiting"
     REDUCE_ONLY = "reduce_only"
+    PLAN_IDS = "plan_ids"
     NO_TARGET = "no_target"
     TARGET_UNREADABLE = "target_unreadable"
     TARGET_STALE = "target_stale"
@@ -159,6 +160,10 @@ class Diagnosis(msgspec.Struct, frozen=True):
     check: Check | None = None
     passes_at: float | None = None
     permits: Mapping[str, Permit] = {}
+    plan_ids: str = ""
+    """What is wrong with the ids of the plan stream, and what follows from it."""
+    plan_ids_fix: str = ""
+    """The way out, step by step."""
 
     @property
     def last(self) -> PlanSeen | None:
@@ -240,6 +245,12 @@ def _no_open_passed(facts: Diagnosis) -> bool:
     return blocked and (last is None or last.kind != Kind.CLOSE)
 
 
+def _ids_decided(facts: Diagnosis) -> bool:
+    """True where the last plan fell for its id, or none is seen since ids tell no time."""
+    last = facts.last
+    return last is None or last.reason in (Reason.FUTURE_PLAN, Reason.STALE_PLAN, Reason.QUARANTINE)
+
+
 def _all_late(facts: Diagnosis) -> bool:
     return bool(facts.governors) and all(governor.late for governor in facts.governors)
 
@@ -266,6 +277,7 @@ _RULES = (
     Rule(Cause.GOVERNOR_NOT_READY, lambda facts: bool(facts.not_ready), _nothing_judged),
     Rule(Cause.PLAN_WAITING, lambda facts: facts.last is not None and bool(facts.last.waits)),
     Rule(Cause.REDUCE_ONLY, lambda facts: facts.kill.level == 1, _no_open_passed),
+    Rule(Cause.PLAN_IDS, lambda facts: bool(facts.plan_ids), _ids_decided),
     Rule(Cause.NO_TARGET, lambda facts: not facts.target.there, _no_plan),
     Rule(Cause.TARGET_UNREADABLE, lambda facts: bool(facts.target.problem), _no_plan),
     Rule(Cause.TARGET_STALE, _target_stale, _no_plan),

@@ -46,7 +46,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     symbol: str
     kind: Kind
-    queue_age_sec: float
+    queue_age_sec: float | None
     kill_key: str = ""
     kill_value: str = ""
     kill_level: int = 0
@@ -181,12 +181,13 @@ def _quarantine(facts: Facts, limits: Limits) -> Line:
 
 
 def _age(facts: Facts, limits: Limits) -> Line:
-    queued = Line(
-        facts.queue_age_sec, limits.max_queue_age_sec,
-        facts.queue_age_sec <= limits.max_queue_age_sec,
-    )  # fmt: skip
+    age, limit = facts.queue_age_sec, limits.max_queue_age_sec
+    if age is None:
+        # Only of a close whose entry has an id by another clock than the server's.
+        return Line(None, limit, None if facts.kind is Kind.CLOSE else False)
+    queued = Line(age, limit, age <= limit)
     if not queued.passed or facts.kind is Kind.CLOSE or facts.plan_age_sec is None:
-        # Only the time in the queue is known, or counts: and that is never unknown.
+        # Only the time in the queue is known, or counts.
         return queued
     fresh = facts.plan_age_sec <= limits.max_plan_age_sec
     return Line(facts.plan_age_sec, limits.max_plan_age_sec, fresh)
@@ -194,7 +195,7 @@ def _age(facts: Facts, limits: Limits) -> Line:
 
 def _future(facts: Facts, limits: Limits) -> Line:
     # An id ahead of the server's clock would never grow old in the queue.
-    ahead = -facts.queue_age_sec
+    ahead = -(facts.queue_age_sec or 0.0)
     if facts.plan_age_sec is not None:
         ahead = max(ahead, -facts.plan_age_sec)
     unknown = facts.plan_age_sec is None and ahead <= MAX_AHEAD_SEC

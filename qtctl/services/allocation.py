@@ -104,6 +104,10 @@ class AllocationLoop:
     def failed(self, kind: str) -> None:
         self.metrics.errors.labels(kind).inc()
 
+    def warning(self) -> str | None:
+        """None: what is wrong with a symbol is counted and logged."""
+        return None
+
     def not_ready(self) -> str | None:
         """None: a finished pass is all it takes to be ready."""
         return None

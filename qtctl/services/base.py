@@ -46,5 +46,8 @@ class Service(Protocol):
     def failed(self, kind: str) -> None:
         """Count an error that ended a pass: `redis_unreachable`, `redis_error`, `exception`."""
 
+    def warning(self) -> str | None:
+        """What people must know though the service does its work, for /readyz, or None."""
+
     def not_ready(self) -> str | None:
         """Why the service may do no work though Redis answers (eviction allowed, …), or None."""

@@ -31,6 +31,7 @@ from qtctl.wire.governor.commit import ServerMarks
 from qtctl.wire.governor.events import Event
 from qtctl.wire.governor.ledger import RecentOpens
 from qtctl.wire.governor.plan_queue import PlanQueue
+from qtctl.wire.queries import plan_ids
 from qtctl.wire.schema import ids
 from qtctl.wire.schema.decision import limits_json
 from qtctl.wire.schema.keys import LIMITS, LIMITS_TTL_SEC
@@ -72,6 +73,8 @@ class Governor:
         self._judge = Judge(store, self._queue, rules, self.metrics)
         self._redelivery = Redelivery(self._queue, self._judge, self.metrics)
         self._opens = RecentOpens(store)
+        self._ids_trouble: str | None = None
+        self._ids_note: str | None = None
         self._bad_ledger = ProblemLog(log, "ledger of opens")
         self._looked_at: float | None = None
         self._group_at = ""
@@ -176,6 +179,7 @@ class Governor:
         else:
             self.metrics.group(group.pending, group.lag)
             self._set_back(group)
+            self._look_at_ids(group.last_id)
         self._count_opens()
 
     def _look_at_clocks(self) -> None:
@@ -253,6 +257,35 @@ class Governor:
         )
         if self._stranded != was_stranded:
             log.error("no permits are issued", extra={"fields": {"problem": self._stranded}})
+
+    def _look_at_ids(self, last_id: str) -> None:
+        """A publisher that names its entries itself, in another unit, must not go unnoticed."""
+        trouble = plan_ids.trouble_of(last_id, self._watch.now_ms)
+        if trouble is not None and trouble == self._ids_trouble:
+            return
+        found = None
+        if trouble is not None:
+            try:
+                found = plan_ids.plan_ids(self._store, self._watch.now_ms)
+            except WireError as problem:
+                self.failed("group")
+                self._group_problems.update({self._store.keys.plans: str(problem)})
+        was, self._ids_trouble = self._ids_trouble, None if found is None else found.trouble
+        self.metrics.plan_ids(self._ids_trouble)
+        if found is None:
+            self._ids_note = None
+            if was is not None:
+                log.info("plan ids are by Redis's clock again")
+            return
+        self._ids_note, sources = f"{found.what}: {found.effect}", ", ".join(found.sources)
+        log.error(
+            "plan ids are not by Redis's clock", extra={"fields": {"problem": self._ids_note}}
+        )
+        self._report("plan_ids", found.trouble, {"value": found.last_id, "source": sources})
+
+    def warning(self) -> str | None:
+        """What is wrong though permits are issued: plan ids by another clock, or None."""
+        return self._ids_note
 
     def _count_opens(self) -> None:
         now = self._watch.now_ms / 1000

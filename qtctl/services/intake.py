@@ -17,6 +17,7 @@ import msgspec
 from qtctl import clock
 from qtctl.wire.client.xinfo import GroupInfo
 from qtctl.wire.governor.plan_queue import CLAIM_START, Entry, PlanQueue
+from qtctl.wire.schema.ids import queued_at_ms
 
 BLOCK_SEC = 1.0
 """The longest wait for a new entry, and so the longest delay of a stop or a look."""
@@ -177,10 +178,12 @@ class Intake:
     def _sorted(self, entries: list[Entry], server_now_ms: int) -> Batch:
         """How each is to be served; what is too old is acknowledged, and then read in bulk."""
         cutoff_ms = server_now_ms - OLD_MS
-        old = [entry.id for entry in entries if entry.queued_ms < cutoff_ms]
+        queued = [queued_at_ms(entry.queued_ms, server_now_ms) for entry in entries]
+        old = [entry.id for entry, ms in zip(entries, queued, strict=True) if ms < cutoff_ms]
         self._queue.acknowledge(old)
         self._count = OLD_BATCH if old else self._batch
-        young = [entry for entry in entries if entry.queued_ms >= cutoff_ms] if old else entries
+        skipped = set(old)
+        young = [entry for entry in entries if entry.id not in skipped] if old else entries
         return Batch(
             redelivered=[entry for entry in young if entry.deliveries > 1],
             fresh=[entry for entry in young if entry.deliveries == 1],

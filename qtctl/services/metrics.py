@@ -20,10 +20,12 @@ from qtctl.domain.gates import CLOSE_REASONS, Facts, Limits, lacking_input
 from qtctl.domain.reasons import SKIPPED_DECISIONS, EffReason, Kind, Reason, Verdict
 from qtctl.wire.governor.commit import CommitResult, known_facts
 from qtctl.wire.governor.ledger import Open
+from qtctl.wire.queries.plan_ids import AHEAD
 from qtctl.wire.schema.decision import CommitRequest
 
 OTHER = "other"
 """The label of everything over the cap."""
+PLAN_ID_UNITS = {"s": "s", "µs": "us", "ns": "ns", AHEAD: "ahead"}
 BACKLOG = "backlog"
 """The `decision` label of entries skipped as too old."""
 LOOP_ERRORS = ("redis_unreachable", "redis_error", "exception")
@@ -170,6 +172,12 @@ class GovernorMetrics:
             "p32_gate_skipped", "Gates that passed for want of input", ["gate"]
         )
         self.skipped = counter("p32_skipped", "Plans acknowledged without a verdict", ["decision"])
+        self.queue_age_unknown = counter(
+            "p32_queue_age_unknown", "Permits of closes whose entry id is by another clock"
+        )
+        self.plan_ids_off = gauge(
+            "p32_plan_ids_off", "1 while the last plan's id is not in ms by Redis's clock", ["unit"]
+        )
         self.pending = gauge("p32_pending_plans", "Entries the group has not acknowledged")
         self.lag = gauge("p32_group_lag", "Entries the group has not read; NaN is unknown")
         self.kill_level = gauge(
@@ -204,6 +212,7 @@ class GovernorMetrics:
         self._symbols: set[str] = set()
         self._max_symbols = max_symbols
         self.lag.set(math.nan)
+        self.plan_ids(None)
         # Looking up a series by its labels costs more than counting.
         self._allow_of = cache(self.allow.labels)
         self._eff_factor_of = cache(self.eff_factor.labels)
@@ -229,7 +238,10 @@ class GovernorMetrics:
             self._allow_of(symbol).inc()
             self._eff_factor_of(symbol).set(hint.factor)
             self._eff_apply_of(hint.action, hint.efficiency.reason).inc()
-            self.plan_to_permit.observe(max(0.0, float(result.facts["queue_age_sec"])))
+            if result.facts["queue_age_sec"]:
+                self.plan_to_permit.observe(max(0.0, float(result.facts["queue_age_sec"])))
+            else:
+                self.queue_age_unknown.inc()
 
     def count_rejected(self, kind: Kind | None) -> None:
         """Counts a rejected plan; kind: of the permit that it asked for, if any."""
@@ -249,6 +261,12 @@ class GovernorMetrics:
         """The state of the consumer group; lag None is unknown."""
         self.pending.set(pending)
         self.lag.set(math.nan if lag is None else lag)
+
+    def plan_ids(self, unit: str | None) -> None:
+        """The unit that plan ids are in where it is the wrong one, or `ahead`; None while all is
+        well."""
+        for each, label in PLAN_ID_UNITS.items():
+            self.plan_ids_off.labels(label).set(each == unit)
 
     def opened(self, opens: Sequence[Open], now: float) -> None:
         """The opens of the last hour, by every governor; now: epoch seconds."""

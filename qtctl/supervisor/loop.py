@@ -72,7 +72,7 @@ class Loop:
             service.close()
 
     def _finished(self, now: float, opened: float) -> None:
-        self._progress.passed(now, self._service.not_ready())
+        self._progress.passed(now, self._service.not_ready(), self._service.warning())
         self._redis_backoff.ran(now - opened)
         self._exception_backoff.ran(now - opened)
         if self._away_since is not None:

@@ -25,11 +25,13 @@ class Progress:
         self.problem: str | None = None  # why the last try was no pass
         self.away = False
         self.blocked: str | None = None
+        self.warning: str | None = None
         self.stopping = False
 
-    def passed(self, now: float, blocked: str | None) -> None:
-        """Note a finished pass; blocked: the service's own reason why it may do no work."""
-        self.last_pass, self.blocked = now, blocked
+    def passed(self, now: float, blocked: str | None, warning: str | None = None) -> None:
+        """Note a finished pass; blocked: the service's own reason why it may do no work; warning:
+        what is wrong though it works."""
+        self.last_pass, self.blocked, self.warning = now, blocked, warning
         self.away, self.problem = False, None
 
     def unreachable(self, now: float, why: str) -> None:
@@ -76,7 +78,8 @@ class Progress:
         elif blocked is not None:
             why = escape(blocked)
         else:
-            return Answer(True, f"ok: last pass {_ago(age)}")
+            warning = f"; WARNING: {escape(self.warning)}" if self.warning else ""
+            return Answer(True, f"ok: last pass {_ago(age)}{warning}")
         return Answer(False, f"not ready: {why}")
 
     def state(self, now: float) -> str:

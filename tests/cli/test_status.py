@@ -175,3 +175,25 @@ def test_what_cant_be_read_is_told_in_its_place(cli: Cli, store: Store) -> None:
     assert "events" in found["problems"]
     assert found["permits"]["open"] == 0
     assert found["ok"] is False
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 0.001), ("µs", 1000), ("ns", 1_000_000)])
+def test_plan_ids_by_another_clock_are_named(
+    cli: Cli, store: Store, unit: str, factor: float
+) -> None:
+    store.run("XADD", store.keys.plans, f"{int(store.now_ms() * factor)}-0", "plan_id", "p1",
+              "symbol", "BTCUSDT", "decision", "EXECUTE", "source", "harvest")  # fmt: skip
+    said = cli("status", "-o", "json")
+    assert said.code == 1
+    problem = said.json["problems"]["plan_ids"]
+    assert f"are in {unit}, not in ms" in problem
+    assert "from harvest" in problem
+    assert f"are in {unit}" in cli("status").out
+    assert "p1" in cli.ok("tail", "plans").out
+    cli.ok("serve", "governor", "--once")
+    why = cli.ok("why", "BTCUSDT", "-o", "json").json
+    assert why["cause"] == "plan_ids"
+    assert f"are in {unit}, not in ms" in why["sentence"]
+    assert "1. " in why["sentence"]
+    assert "XADD … *" in why["sentence"]
+    assert f"the id of its entry is in {unit}, not in ms" in cli.ok("plan", "show", "p1").out

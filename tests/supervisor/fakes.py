@@ -65,6 +65,9 @@ class FakeService:
     def failed(self, kind: str) -> None:
         self.failures.append(kind)
 
+    def warning(self) -> str | None:
+        return None
+
     def not_ready(self) -> str | None:
         return self.blocked
 

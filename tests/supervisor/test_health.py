@@ -54,6 +54,16 @@ def test_an_error_that_redis_answers_is_not_ready() -> None:
         assert run.get("allocation", "/readyz")[0] == 503
 
 
+def test_a_warning_stands_on_the_page_of_a_service_that_is_ready() -> None:
+    progress = Progress(10.0, 0.0)
+    progress.passed(1.0, None, "plan ids are in µs\x1b[2J")
+    assert progress.ready(1.5) == (
+        True, "ok: last pass 0.5 s ago; WARNING: plan ids are in µs\\x1b[2J",
+    )  # fmt: skip
+    progress.passed(2.0, None)
+    assert progress.ready(2.5) == (True, "ok: last pass 0.5 s ago")
+
+
 def test_what_the_service_has_against_work_is_the_reason_for_not_ready() -> None:
     service = FakeService()
     with running(service) as run:

@@ -75,7 +75,9 @@ def plans(found: Overall) -> str:
     decided = (
         f"{seen.permitted:,} permitted, {seen.blocked:,} blocked in {format.span(seen.since_s)}"
     )
-    return f"{came}; {problems.get('events') or decided}"
+    ids = problems.get("plan_ids")
+    line = f"{came}; {problems.get('events') or decided}"
+    return f"WRONG IDS: {ids}. {line}" if ids else line
 
 
 def group(found: Overall) -> str:
@@ -116,7 +118,7 @@ PAGE = (
     text("redis", lambda found: f"{found.redis.url} {server(found.redis)}", fold=True),
     text("kill switch", kill_switch, fold=True, style=_style),
     text("clocks", clocks, fold=True, style=_style),
-    text("plans", plans, fold=True),
+    text("plans", plans, fold=True, style=_style),
     text("group", group, fold=True, style=_style),
     text("permits", permits, fold=True, style=_style),
 )

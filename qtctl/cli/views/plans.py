@@ -18,6 +18,7 @@ from qtctl.domain.reasons import SKIPPED_DECISIONS, Verdict
 from qtctl.domain.what_if import Again, Changes
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions, diagnosis
+from qtctl.wire.queries.plan_ids import AHEAD, trouble_of
 from qtctl.wire.schema.decision import facts_of
 from qtctl.wire.schema.ids import time_of
 
@@ -46,7 +47,7 @@ HEAD = (
     text("price USD", "price"),
     money("notional USD", "notional_usd"),
     text("source", "source"),
-    age("in queue", "queue_age_sec"),
+    text("in queue", lambda row: _in_queue(row)),
     text("hint", lambda row: _hint(row)),
     text("entry", "entry_id"),
     text("governor", lambda row: f"{row.get('instance', '')} {row.get('version', '')}".strip()),
@@ -117,6 +118,18 @@ def show(
                 GATES_AGAIN,
             )
     emit_one(ctx, decision, Fields(head), Rows(rows, columns), as_json=json)
+
+
+def _in_queue(row: Mapping[str, str]) -> str:
+    """How long it waited; by an id of another clock that is unknown."""
+    waited = row.get("queue_age_sec")
+    decided_ms = int((format.as_number(row.get("decided_at")) or 0.0) * 1000)
+    entry_id = row.get("entry_id", "")
+    trouble = trouble_of(entry_id, decided_ms) if decided_ms and entry_id else None
+    if trouble is None:
+        return format.span(waited)
+    by = "is ahead of Redis's clock" if trouble == AHEAD else f"is in {trouble}, not in ms"
+    return f"unknown (the id of its entry {by})"
 
 
 def show_undecided(ctx: Context, store: Store, plan_id: str) -> bool:

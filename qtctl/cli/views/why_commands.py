@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     Cause.GOVERNOR_STUCK: "qtctl doctor",
     Cause.GOVERNOR_NOT_READY: "qtctl doctor",
     Cause.PLAN_WAITING: "qtctl group list",
+    Cause.PLAN_IDS: "qtctl doctor",
     Cause.NO_TARGET: "qtctl target list",
     Cause.TARGET_UNREADABLE: "qtctl target list {symbol}",
     Cause.TARGET_STALE: "qtctl target list {symbol}",

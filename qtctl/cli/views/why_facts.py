@@ -1,5 +1,6 @@
 """What `qtctl why` asks: Redis, and a governor's own port where that is on this host."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -15,8 +16,9 @@ from qtctl.domain.plans import PlanRules
 from qtctl.domain.readings import MISSING, Unusable, assess, target_usd
 from qtctl.errors import WireError
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import decisions, diagnosis, targets, upstream
+from qtctl.wire.queries import decisions, diagnosis, plan_ids, targets, upstream
 from qtctl.wire.queries.diagnosis import RecentPlans
+from qtctl.wire.queries.plan_ids import PlanIds
 from qtctl.wire.queries.targets import Found
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET, KeySpec
 from qtctl.wire.schema.kill_names import KillNames
@@ -61,7 +63,8 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
     recent_plans = diagnosis.recent_plans(store, symbol, now - since_sec, now, rules, ttl_sec)
     found = targets.symbols(store, [symbol])
     known = found[0] if found else None
-    if known is None and not recent_plans.plans:
+    ids = plan_ids.plan_ids(store, int(now * 1000))
+    if known is None and not recent_plans.plans and ids is None:
         return None
     judged_by = None
     if recent_plans.decision is not None:
@@ -87,6 +90,8 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
         check=diagnosis.failed_check(recent_plans.decision, judged_by),
         passes_at=diagnosis.passes_at(store, symbol, limits, now),
         permits=recent_plans.permits,
+        plan_ids="" if ids is None else f"{ids.what}: {ids.effect}",
+        plan_ids_fix="" if ids is None else "; ".join(_steps(ids)),
     )
     score = None if known is None else known.efficiency.fields
     reading = (
@@ -98,6 +103,11 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
         {} if known is None else known.efficiency.readable,
         _shadow(store, EFFICIENCY, now) if score is None else "",
     )
+
+
+def _steps(ids: PlanIds) -> list[str]:
+    steps = ids.way_out(lambda *words: shlex.join(("redis-cli", *words)))
+    return [f"{place}. {step}" for place, step in enumerate(steps, 1)]
 
 
 def _shadow(store: Store, spec: KeySpec, now: float) -> str:

@@ -268,6 +268,7 @@ SENTENCES: dict[str, str | Callable[[Narrator], str]] = {
     Cause.GOVERNOR_NOT_READY: _not_ready,
     Cause.PLAN_WAITING: _waiting,
     Cause.REDUCE_ONLY: _reduce_only,
+    Cause.PLAN_IDS: "{facts.plan_ids}. The way out, in this order: {facts.plan_ids_fix}.",
     Cause.NO_TARGET: _no_target,
     Cause.TARGET_UNREADABLE: "The target of {facts.symbol} can't be read: {facts.target.problem}.",
     Cause.TARGET_STALE: _target_stale,

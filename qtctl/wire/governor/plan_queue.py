@@ -13,7 +13,7 @@ from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.client.xinfo import GroupInfo
-from qtctl.wire.schema.ids import ms_of, order
+from qtctl.wire.schema.ids import ms_of, order, unit_of
 from qtctl.wire.schema.keys import GROUP, TRIES, TRIES_TTL_SEC
 from qtctl.wire.schema.records import text
 
@@ -74,8 +74,8 @@ class PlanQueue:
     def ensure_group(self) -> bool:
         """Creates stream and group where missing, starting one hour back or at the stream's last
         id, if that is smaller: ahead of the stream it would see nothing. True if it did."""
-        hour_ago = f"{self.store.now_ms() - START_AGO_MS}-0"
-        start = min(hour_ago, self._last_generated(), key=order)
+        last = self._last_generated()
+        start = min(f"{self._start(last)}-0", last, key=order)
         try:
             self.store.run("XGROUP", "CREATE", self._stream, GROUP, start, "MKSTREAM")
         except errors.ServerRefusedError as problem:
@@ -83,6 +83,12 @@ class PlanQueue:
                 return False
             raise
         return True
+
+    def _start(self, last_id: str) -> int:
+        """One hour back, in the unit of the stream's ids as far as they go by seconds."""
+        now_ms = self.store.now_ms()
+        hour_ago = now_ms - START_AGO_MS
+        return hour_ago // 1000 if unit_of(ms_of(last_id), now_ms) == "s" else hour_ago
 
     def state(self) -> GroupInfo | None:
         """The state of the group, None where stream or group is missing."""
@@ -113,7 +119,7 @@ class PlanQueue:
         length, oldest = self.store.batch(
             [("XLEN", self._stream), ("XRANGE", self._stream, "-", "+", "COUNT", 1)]
         )
-        start_ms = self.store.now_ms() - START_AGO_MS
+        start_ms = self._start(self._last_generated())
         if not length or not oldest or ms_of(oldest[0][0]) >= start_ms:
             return 0
         newer = self.store.run("XRANGE", self._stream, start_ms, "+", "COUNT", 1)

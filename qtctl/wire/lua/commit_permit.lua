@@ -207,6 +207,10 @@ end
 
 local queued_ms = tonumber(string.match(entry_id, '^(%d+)-'))
 local queue_age_ms = now_ms - queued_ms
+-- An id ahead of the clock, or in seconds (ids.unit_of), is by a publisher's own clock and tells no
+-- age: that must not keep a close from its permit. For opens it counts as it stands.
+local age_unknown = not opens and (queue_age_ms < -60000
+  or queued_ms * 2000 > now_ms and queued_ms * 500 < now_ms)
 local before_server = queued_ms < server_since_ms
 local plan_age_ms = plan_at_ms and (now_ms - plan_at_ms)
 
@@ -239,7 +243,7 @@ end
 local function judge()
   if kill_level == 2 or (kill_level == 1 and opens) then return 'kill_switch_active' end
   if opens and (before_server or clock_jump) then return 'failover_quarantine' end
-  if queue_age_ms / 1000 > max_queue_age_sec then return 'stale_plan' end
+  if not age_unknown and queue_age_ms / 1000 > max_queue_age_sec then return 'stale_plan' end
   if not opens then return 'ok' end
   if plan_age_ms and plan_age_ms / 1000 > max_plan_age_sec then return 'stale_plan' end
   if plan_age_ms and -plan_age_ms / 1000 > 60 then return 'future_plan' end
@@ -268,7 +272,7 @@ local verdict = reason == 'ok' and 'permitted' or 'blocked'
 local dynamic = {
   now,
   plan_age_ms and sec(plan_age_ms) or '',
-  sec(queue_age_ms),
+  age_unknown and '' or sec(queue_age_ms),
   kill_key,
   kill_value,
   tostring(kill_level),

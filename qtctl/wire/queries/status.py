@@ -17,7 +17,7 @@ from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Server, Store, server_of
 from qtctl.wire.control import kill_switch
 from qtctl.wire.control.kill_switch import KillKey
-from qtctl.wire.queries import groups, permits, services, streams
+from qtctl.wire.queries import groups, permits, plan_ids, services, streams
 from qtctl.wire.queries.groups import Group
 from qtctl.wire.queries.permits import StoredPermit
 from qtctl.wire.queries.rules_in_force import in_force
@@ -54,7 +54,8 @@ class Status(msgspec.Struct, frozen=True):
     """now: the server's clock, epoch seconds. server_url: of the one server that answers; server:
     None where this user may not ask (INFO). group: the governors' own, None where it is missing.
     plans_per_minute: on the plan stream, over the last five minutes or as far back as MOST_EVENTS
-    go. problems: why `group`, `permits`, `plans` or `events` could not be read."""
+    go. problems: why `group`, `permits`, `plans` or `events` could not be read; `plan_ids`: what is
+    wrong with the ids of the plans."""
 
     now: float
     server_url: str
@@ -89,6 +90,9 @@ class Watch:
         governors = [each for each in services if each.service == "governor"]
         own, _ = in_force(governors, "governor", self._settings, KillNames)
         self._problems.clear()
+        ids = self._part("plan_ids", lambda: plan_ids.plan_ids(self._store, int(now * 1000)), None)
+        if ids is not None:
+            self._problems["plan_ids"] = f"{ids.what}: {ids.effect}; see 'qtctl doctor'"
         no_events: tuple[list[_Event], float | None] = ([], None)
         return Status(
             now=now,

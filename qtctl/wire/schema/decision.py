@@ -79,7 +79,11 @@ def static_fields(case: CommitRequest, hint: Flat) -> Flat:
 DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (
     ("decided_at", "epoch seconds with milliseconds, the server's clock"),
     ("plan_age_sec", "by the plan's own timestamp, empty if it has none"),
-    ("queue_age_sec", "by the id of its stream entry"),
+    (
+        "queue_age_sec",
+        "by the id of its stream entry; empty where that is unknown: for a close whose id is by "
+        "another clock (in seconds, or over 60 s ahead)",
+    ),
     ("kill_key", "the strictest kill key or halt key that was set, else empty"),
     ("kill_value", "its value (a wrong type as <type>)"),
     ("kill_level", "how strict: 0 normal, 1 only closes pass, 2 everything stops"),
@@ -121,7 +125,7 @@ _LEVELS = ("0", "1", "2")
 
 def facts_of(record: Mapping[str, str]) -> Facts:
     """The facts that a decision record holds, for `domain.gates.judge`."""
-    known: dict[str, Any] = {"queue_age_sec": 0.0}
+    known: dict[str, Any] = {"queue_age_sec": None if record.get("queue_age_sec") == "" else 0.0}
     for name, number in _NUMBERS.items():
         value = numbers.number(record.get(name, ""))
         if value is not None:
@@ -168,6 +172,8 @@ def _holds(record: Mapping[str, str], name: str) -> bool:
         return True  # A version before did not look, so that this blocked nothing.
     if name in ("queued_before_server", "clock_jump"):
         return value in ("0", "1")
+    if name == "queue_age_sec" and value == "":
+        return record.get("kind") == Kind.CLOSE
     if value is None or name not in _NUMBERS:
         return value is not None
     return numbers.number(value) is not None or (not value and name not in _ALWAYS_A_NUMBER)
