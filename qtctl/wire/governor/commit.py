@@ -26,7 +26,7 @@ from qtctl.wire.schema.keys import (
 )
 from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.permit import permit_hash, permit_json
-from qtctl.wire.schema.records import HINT, Flat, packed, packed_words, text
+from qtctl.wire.schema.records import HINT, Flat, packed, packed_words
 
 FAR_MS = 9_000_000_000_000_000
 """Beyond this a double is no longer exact in milliseconds; no honest time is."""
@@ -206,14 +206,14 @@ def known_facts(plan: Plan) -> Facts:
 def _result_of(reply: Any, static: Flat) -> CommitResult | errors.WireError:
     if isinstance(reply, Exception):
         return reply_error(reply)
-    verdict, reason, *rest = (text(part) for part in reply)
-    if not rest:
-        return CommitResult(Verdict(verdict), Reason(reason))
-    decided_at, withdrawn, *written = rest
+    verdict, reason = Verdict(reply[0].decode()), Reason(reply[1].decode())
+    if len(reply) == 2:
+        return CommitResult(verdict, reason)
+    decided_at, withdrawn, *written = reply[2:]
     unwritten, facts = "", {}
     if written:
-        unwritten, facts = written[0], dict(zip(_DYNAMIC, written[1:], strict=True))
+        unwritten, *found = [each.decode("utf-8", "backslashreplace") for each in written]
+        facts = dict(zip(_DYNAMIC, found, strict=True))
     return CommitResult(
-        Verdict(verdict), Reason(reason), float(decided_at), withdrawn == "1", unwritten, facts,
-        static,
-    )  # fmt: skip
+        verdict, reason, float(decided_at), withdrawn == 1, unwritten, facts, static
+    )
