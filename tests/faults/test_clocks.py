@@ -1,8 +1,11 @@
 """The server's clock steps, and the ids of the plan stream with it: no plan vanishes, nothing is
 permitted twice, and no close is held up."""
 
+import json
+import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +15,13 @@ from qtctl.wire.client import xinfo
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import clock_jump
 from qtctl.wire.governor.plan_queue import group_state
+from qtctl.wire.queries import services
 from qtctl.wire.schema.ids import order
 from qtctl.wire.schema.keys import DECISION, GROUP, LEDGER
-from tests.services.helpers import governor, metric, send
-from tests.support.clocks import SteppedServer, stepped_server
+from tests.services.helpers import governor, metric, score, send
+from tests.support.clocks import SteppedClock, SteppedServer, stepped_server
 from tests.support.plans import decision, events, fields, permit
+from tests.support.processes import qtctl, until
 
 HOUR = 3600.0
 
@@ -342,3 +347,29 @@ def test_the_place_of_a_group_is_compared_as_numbers(store: Store) -> None:
     assert order(event["value"]) < order(last)
     assert xinfo.groups(store, store.keys.plans)[0].last_id == last
     gov.close()
+
+
+def test_a_governor_whose_host_clock_is_off_and_steps_decides_all_the_same(
+    store: Store, redis_url: str, tmp_path: Path
+) -> None:
+    """A real process; its wall clock is 20 min behind, then 2 h ahead."""
+    host = SteppedClock(tmp_path)
+    host.off(-1_200.0)
+    command = ("--redis-url", redis_url, "serve", "governor",
+               "--set", "governor.metrics_port=0", "--set", "governor.name=g1")  # fmt: skip
+    score(store, "BTCUSDT", "0.2", age=30)
+    score(store, "ETHUSDT", "0.2", age=30)
+    with qtctl(*command, env={**os.environ, **host.environ}) as child:
+        send(store, fields())
+        assert json.loads(until(lambda: permit(store)))["eff_factor"] == "0.4444"
+        child.wait_for_line("clock of this host is off")
+        host.off(2 * HOUR)
+        record = store.keys.service("governor", "g1")
+        until(lambda: float(store.run("HGET", record, "clock_ahead_sec") or 0) > 7_000)
+        send(store, fields(plan_id="p2", symbol="ETHUSDT"))
+        assert json.loads(until(lambda: permit(store, "p2")))["eff_factor"] == "0.4444"
+        now = store.now_ms() / 1000
+        (found,) = services.running(store, "governor")
+        assert not found.is_late(now)
+    assert clock_jump.found(store) is None
+    assert named(store, "clock_step") == []
