@@ -361,13 +361,13 @@ def test_a_governor_whose_host_clock_is_off_and_steps_decides_all_the_same(
     score(store, "ETHUSDT", "0.2", age=30)
     with qtctl(*command, env={**os.environ, **host.environ}) as child:
         send(store, fields())
-        assert json.loads(until(lambda: permit(store)))["eff_factor"] == "0.4444"
+        assert json.loads(until(lambda: permit(store)) or b"")["eff_factor"] == "0.4444"
         child.wait_for_line("clock of this host is off")
         host.off(2 * HOUR)
         record = store.keys.service("governor", "g1")
         until(lambda: float(store.run("HGET", record, "clock_ahead_sec") or 0) > 7_000)
         send(store, fields(plan_id="p2", symbol="ETHUSDT"))
-        assert json.loads(until(lambda: permit(store, "p2")))["eff_factor"] == "0.4444"
+        assert json.loads(until(lambda: permit(store, "p2")) or b"")["eff_factor"] == "0.4444"
         now = store.now_ms() / 1000
         (found,) = services.running(store, "governor")
         assert not found.is_late(now)

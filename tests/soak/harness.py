@@ -18,7 +18,7 @@ from tests.soak.history import Findings
 from tests.soak.nemesis import Nemesis
 from tests.soak.producer import Producer
 from tests.soak.report import Report
-from tests.soak.scenario import Scenario
+from tests.soak.scenario import Kind, Scenario
 from tests.soak.stage import MAIN, ROOT, Stage
 from tests.support.guard import Guard, guarded
 
@@ -72,7 +72,8 @@ def _run(what: Scenario, stage: Stage, guard: Guard, say: Say, began: float) -> 
     store = stage.store(timeout_sec=30.0)
     seen = history.read(store, pending, stage.audit_logs(), logs)
     store.close()
-    findings = Findings(seen, producer.ledger, stage.surprises)
+    stepped = any(done.kind is Kind.SERVER_CLOCK for done in nemesis.done)
+    findings = Findings(seen, producer.ledger, stage.surprises, stepped=stepped)
     seconds = time.monotonic() - began
     return Report(
         what,

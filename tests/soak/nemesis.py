@@ -18,6 +18,7 @@ from tests.soak.stage import MAIN, TWIN, Governor, Stage, now_ms
 LATER_SEC = 0.1
 TWIN_STAYS_SEC = 2.0
 AIM_MS, AIM_SEC = 100, 0.002
+SERVER_STEP_SEC, HOST_STEP_SEC = 25.0, 7_200.0
 OTHER_NAME = 0.15
 """So often a killed governor comes back under another name: what it held must then be claimed."""
 
@@ -75,6 +76,8 @@ class Nemesis:
     def _begin(self, act: Act) -> None:
         if act.kind is Kind.KILL_GOVERNOR:
             self._kill_governor(act)
+        elif act.kind in (Kind.SERVER_CLOCK, Kind.HOST_CLOCK):
+            self._step_clock(act)
         elif act.kind in (Kind.STOP_GOVERNOR, Kind.TWIN):
             self._stop_governor(act)
         elif self._down or (act.kind is not Kind.KILL_SERVER and self._is_busy()):
@@ -145,6 +148,23 @@ class Nemesis:
         """One governor stays, whoever it is: two would hide how long one needs to recover."""
         while len(self._stage.governors) > 1:
             self._stage.kill_governor(self._stage.governors[-1])
+
+    # Clocks -----------------------------------------------------------------------------------
+
+    def _step_clock(self, act: Act) -> None:
+        """There, and back after a while: neither is a jump, which would stop opens for good."""
+        self._set_clock(act.kind, 2 * act.luck - 1)
+        self._after(act.lasts_sec, lambda: self._right_clock(act))
+
+    def _right_clock(self, act: Act) -> None:
+        self._set_clock(act.kind, 0.0)
+        self._over(act.kind)
+
+    def _set_clock(self, kind: Kind, share: float) -> None:
+        if kind is Kind.HOST_CLOCK:
+            self._stage.host_clock.write_text(f"{share * HOST_STEP_SEC}")
+        elif self._stage.server_clock is not None:
+            self._stage.server_clock.off(share * SERVER_STEP_SEC)
 
     # The server -------------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ class Kind(enum.StrEnum):
     GROUP = "consumer group destroyed"
     SCRIPTS = "scripts flushed"
     CLIENTS = "connections cut"
+    SERVER_CLOCK = "the server's clock stepped"
+    HOST_CLOCK = "the clock of the governors' host stepped"
 
 
 FULL_RUN_SEC = 450.0
@@ -43,6 +45,8 @@ FULL_RUN: Mapping[Kind, int] = {
     Kind.GROUP: 8,
     Kind.SCRIPTS: 10,
     Kind.CLIENTS: 12,
+    Kind.SERVER_CLOCK: 8,
+    Kind.HOST_CLOCK: 8,
 }
 """How often in a run of FULL_RUN_SEC; longer and shorter ones have more and fewer."""
 
@@ -52,6 +56,8 @@ LASTS_SEC: Mapping[Kind, tuple[float, float]] = {
     Kind.STOP_SERVER: (1.0, 4.0),
     Kind.PAUSE: (0.5, 3.0),
     Kind.MEMORY: (0.5, 3.0),
+    Kind.SERVER_CLOCK: (1.0, 4.0),
+    Kind.HOST_CLOCK: (1.0, 4.0),
     Kind.KILL_SERVER: (0.0, 1.0),
     Kind.KILL_REWRITING: (0.0, 0.1),
 }
@@ -87,7 +93,7 @@ class Scenario(msgspec.Struct, frozen=True):
     acts: Mapping[Kind, int] | None = None
     longest_sec: float = 4.0
     consumers: Sequence[str] = ("apply", "apply", "index")
-    governor: Sequence[str] = (sys.executable, "-m", "qtctl")
+    governor: Sequence[str] = (sys.executable, "-m", "tests.soak.off_clock")
     fsync: str = "always"
     settle_sec: float = 60.0
 

@@ -1,17 +1,23 @@
 """The server and the governors as processes, to be killed and started again."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from qtctl.wire.client.store import Store
+from qtctl.wire.private_server import process
 from qtctl.wire.private_server.embedded import Embedded
 from qtctl.wire.schema.keys import Keys
+from tests.soak.off_clock import OFFSET
 from tests.soak.scenario import Scenario
+from tests.support import clocks
+from tests.support.clocks import SteppedClock
 from tests.support.guard import Guard
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +52,9 @@ class Stage:
         self.directory = guard.directory
         self.surprises: list[str] = []
         """Governors that ended though nobody had killed them."""
+        # None where libfaketime is missing: then its clock does not step.
+        self.server_clock = SteppedClock(guard.directory) if clocks.found() else None
+        self.host_clock = guard.directory / "host-clock"
         self.server = self._new_server()
         self.url = self.server.url
         self.governors = [self._new_governor(MAIN)]
@@ -57,6 +66,7 @@ class Stage:
     def kill_server(self) -> None:
         """As a crash would: what it has written to its file is there, nothing else."""
         self.server.kill()
+        clocks.clear(self.server.pid)
         self._guard.forget(self.server.pid)
 
     def start_server(self) -> None:
@@ -104,9 +114,27 @@ class Stage:
         self.kill_server()
 
     def _new_server(self) -> Embedded:
-        server = Embedded.start(self.directory / "server", appendonly=True, extra=self._extra)
+        with self._under_its_clock():
+            server = Embedded.start(self.directory / "server", appendonly=True, extra=self._extra)
         self._guard.watch(server.pid)
         return server
+
+    @contextlib.contextmanager
+    def _under_its_clock(self) -> Iterator[None]:
+        """A server that is started meanwhile has a clock that can be stepped."""
+        if self.server_clock is None:
+            yield
+            return
+        real = process._binary
+        wrapper = self.directory / "stepped-server"
+        sets = [f"{name}='{value}'" for name, value in self.server_clock.environ.items()]
+        wrapper.write_text(f"#!/bin/sh\nexport {' '.join(sets)}\nexec '{real()}' \"$@\"\n")
+        wrapper.chmod(0o700)
+        process._binary = lambda: wrapper
+        try:
+            yield
+        finally:
+            process._binary = real
 
     def _new_governor(self, name: str) -> Governor:
         self._started += 1
@@ -114,17 +142,17 @@ class Stage:
         sets = [part for setting in SETTINGS for part in ("--set", setting)]
         command = (*self._scenario.governor, "--redis-url", self.url, *sets)
         with log.open("wb") as out:
-            process = subprocess.Popen(
+            child = subprocess.Popen(
                 [*command, "serve", "governor", "--name", name],
                 cwd=ROOT,
-                env=_environment(),
+                env=_environment() | {OFFSET: str(self.host_clock)},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
             )
-        self._guard.watch(process.pid)
-        return Governor(name, process)
+        self._guard.watch(child.pid)
+        return Governor(name, child)
 
 
 def _environment() -> dict[str, str]:

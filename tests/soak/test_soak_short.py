@@ -20,6 +20,8 @@ ONCE_EACH = {
     Kind.GROUP: 1,
     Kind.SCRIPTS: 1,
     Kind.CLIENTS: 1,
+    Kind.SERVER_CLOCK: 2,
+    Kind.HOST_CLOCK: 2,
 }
 
 

@@ -22,15 +22,26 @@ _LIBRARIES = (
 )
 
 
+def found() -> Path | None:
+    """Where libfaketime is, None where it is not installed."""
+    return next((it for pattern in _LIBRARIES for it in Path("/").glob(pattern[1:])), None)
+
+
 def library() -> Path:
     """Where libfaketime is; where it is missing the test is skipped, and fails under CI."""
-    for pattern in _LIBRARIES:
-        for found in Path("/").glob(pattern[1:]):
-            return found
+    where = found()
+    if where is not None:
+        return where
     reason = "libfaketime is not installed (Debian: faketime)"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def clear(pid: int) -> None:
+    """What libfaketime of a process that was killed has left in /dev/shm."""
+    for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+        Path("/dev/shm", name).unlink(missing_ok=True)
 
 
 class SteppedClock:
@@ -89,6 +100,7 @@ class SteppedServer:
         assert self._popen is not None
         self._popen.kill()
         self._popen.wait()
+        clear(self._popen.pid)
         self._guard.forget(self._popen.pid)
 
     @contextlib.contextmanager
