@@ -10,7 +10,7 @@ from qtctl.deploy.host import ABSENT, Host, State
 from qtctl.errors import ConfigError
 from qtctl.settings import Loaded, load
 from qtctl.settings.environment import parse, valid
-from qtctl.settings.sources import DEFAULT_FILE
+from qtctl.settings.sources import DEFAULT_FILE, refuse_oversized
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,17 @@ class View:
         return self._changes[path] if path in self._changes else self._host.read(path)
 
     def text(self, path: str) -> str | None:
-        """The text of a file, links followed where they stay on the host; None without one."""
+        """The text of a file, links followed where they stay on the host; None without one.
+        Errors: ConfigError for one that no person has written."""
         state = self.read(path)
         if state.kind == "link":
             # One hop, and on this host: what a link in a staging folder means there.
             target = posixpath.join(posixpath.dirname(path), state.target)
             state = self.read(posixpath.normpath(target))
-        return state.content.decode("utf-8", "backslashreplace") if state.kind == "file" else None
+        if state.kind != "file":
+            return None
+        refuse_oversized(state.content, f"file {path}")
+        return state.content.decode("utf-8", "backslashreplace")
 
     def names(self, folder: str) -> list[str]:
         """The names in a folder."""

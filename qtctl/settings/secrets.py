@@ -6,6 +6,7 @@ where systemd puts what LoadCredential= names. A password must not be on a comma
 shows it.
 """
 
+import codecs
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def _read(path: Path, why: str) -> str:
             raw = file.read(MAX_BYTES + 1)
     except OSError as problem:
         raise ConfigError(f"file {path} ({why}) can't be read: {problem.strerror}") from problem
-    line = raw.removesuffix(b"\n").removesuffix(b"\r")
+    line = raw.removeprefix(codecs.BOM_UTF8).removesuffix(b"\n").removesuffix(b"\r")
     if not line or len(raw) > MAX_BYTES or b"\n" in line or b"\0" in line:
         raise ConfigError(f"file {path} ({why}) must hold a password on one line, and nothing else")
     try:

@@ -19,6 +19,7 @@ from qtctl.settings.model import SECTIONS
 from qtctl.settings.urls import mask_url
 
 DEFAULT_FILE = Path("/etc/quantum/qtctl.toml")
+MAX_BYTES, MAX_LINES, MAX_LINE_BYTES, MAX_PARTS = 1_000_000, 10_000, 4_096, 32
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -34,15 +35,31 @@ def read_text(path: Path) -> str:
     """A file of settings. Errors: ConfigError naming the file, and the line where it is not UTF-8;
     FileNotFoundError."""
     try:
-        raw = path.read_bytes()
-        return raw.decode("utf-8")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise
     except OSError as problem:
         raise ConfigError(f"file {path} can't be read: {problem.strerror}") from problem
+    refuse_oversized(raw, f"file {path}")
+    try:
+        return raw.decode("utf-8")
     except UnicodeDecodeError as problem:
         line = raw.count(b"\n", 0, problem.start) + 1
-        raise ConfigError(f"file {path} is not UTF-8 (at line {line})") from problem
+        utf_16 = ", but UTF-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else ""
+        raise ConfigError(f"file {path} is not UTF-8{utf_16} (at line {line})") from problem
+
+
+def refuse_oversized(raw: bytes, origin: str) -> None:
+    """Errors: ConfigError for a file that no person has written: reading it would take minutes."""
+    lines = raw.split(b"\n")
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"{origin} is over {MAX_BYTES:,} bytes: these are no settings")
+    if len(lines) > MAX_LINES:
+        raise ConfigError(f"{origin} has over {MAX_LINES:,} lines: these are no settings")
+    long = next((at for at, line in enumerate(lines, 1) if len(line) > MAX_LINE_BYTES), None)
+    if long is not None:
+        raise ConfigError(f"{origin}: line {long} is over {MAX_LINE_BYTES:,} bytes")
 
 
 def parsed(text: str, path: Path | None) -> dict[str, Any]:
@@ -51,11 +68,21 @@ def parsed(text: str, path: Path | None) -> dict[str, Any]:
         return {}
     import tomllib
 
+    text = text.removeprefix("\ufeff")  # Windows' editors put one there.
+    deep = next((at for at, line in enumerate(text.split("\n"), 1) if _is_deep(line)), None)
+    if deep is not None:
+        raise ConfigError(f"file {path}: line {deep} has a name of over {MAX_PARTS} parts")
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as problem:
         why = " ".join(str(problem).split())
         raise ConfigError(f"file {path} is not TOML: {why}") from problem
+
+
+def _is_deep(line: str) -> bool:
+    """True for a dotted name that costs tomllib the square of its parts."""
+    names = [line] if line.lstrip().startswith("[") else line.split("=")[:-1]
+    return any(name.count(".") >= MAX_PARTS for name in names)
 
 
 def toml_claims(content: Mapping[str, Any], origin: str) -> Iterator[Claim]:
@@ -118,7 +145,7 @@ def _set_value(field: FieldInfo, text: str) -> Any:
     import tomllib
 
     try:
-        document = tomllib.loads(f"value = {text}")
+        document = {} if _is_deep(text) else tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         document = {}
     # A line break in the text could have begun another key.

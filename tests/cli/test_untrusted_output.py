@@ -11,6 +11,8 @@ from typing import Any
 import pexpect
 import pytest
 
+from qtctl.cli.output.render import to_json
+from qtctl.text import escape
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import DECISION, EFFICIENCY, INJECTED, LIMITS, PERMIT, PROPOSED, TARGET
 from tests.support.cli import NO_FILE, Cli
@@ -238,3 +240,22 @@ def test_the_log_of_a_service_is_harmless_too(
     harmless(said.err)
     assert "plan_id=p1" in said.err
     assert said.out == ""
+
+
+# DerivedCoreProperties.txt, Default_Ignorable_Code_Point: what shows nothing by definition.
+IGNORABLE = [
+    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5),
+    (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164),
+    (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3),
+    (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+]  # fmt: skip
+
+
+def test_nothing_invisible_stands_raw_in_json_or_in_a_table() -> None:
+    formats = (chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cf")
+    ignorable = (chr(code) for first, last in IGNORABLE for code in range(first, last + 1))
+    for char in {*formats, *ignorable}:
+        document = to_json({"a": f"x{char}y"})
+        assert document.isascii(), hex(ord(char))
+        assert json.loads(document) == {"a": f"x{char}y"}
+        assert escape(f"x{char}y").isascii(), hex(ord(char))

@@ -164,8 +164,7 @@ def test_an_unknown_name_in_set(assignment: str, message: str) -> None:
         (b"[redis]\nurl = \n", "line 2"),
         (b"[redis]\n\n[redis]\n", "line 3"),
         (b"[redis", "end of document"),
-        (b"x = " + 9000 * b"[", "not TOML"),
-        (b"x = " + 9000 * b"1", "not TOML"),
+        (b"x = " + 4000 * b"[", "not TOML"),
     ],
 )
 def test_a_file_that_is_not_toml_names_its_line(tmp_path: Path, raw: bytes, line: str) -> None:

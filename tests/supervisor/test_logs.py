@@ -135,6 +135,8 @@ def test_escape_leaves_ordinary_text_alone(text: str) -> None:
         ("\u200b\ufeff\u2028", "\\u200b\\ufeff\\u2028"),
         ("\ud83d", "\\ud83d"),
         ("\U000e0041", "\\U000e0041"),
+        ("\ufe0f\U000e0100\u034f", "\\ufe0f\\U000e0100\\u034f"),
+        ("\u3164\u115f\uffa0\u2800", "\\u3164\\u115f\\uffa0\\u2800"),
     ],
 )
 def test_escape_writes_out_what_is_not_visible(text: str, escaped: str) -> None:

@@ -14,10 +14,7 @@ from qtctl.cli.output import tables
 from qtctl.cli.output.columns import Column
 from qtctl.cli.output.layout import squeeze
 from qtctl.errors import UsageError
-
-# Legal in JSON, but a terminal may act on them: DEL and C1 controls, line separators, marks that
-# turn the direction of text, noncharacters. They stand in strings only, where \u means the same.
-_UNSAFE = re.compile(r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+from qtctl.text import INVISIBLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +101,14 @@ def to_json(value: Any, *, indent: bool = False) -> str:
 
         raw = json.dumps(msgspec.to_builtins(value)).encode()
     text = (msgspec.json.format(raw, indent=2) if indent else raw).decode()
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    # Legal in JSON, but a terminal may act on it, and a person sees nothing of it. All of it stands
+    # in strings, where \\u means the same.
+    return INVISIBLE.sub(_unicode_escape, text)
+
+
+def _unicode_escape(match: "re.Match[str]") -> str:
+    units = match[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 class Stream:

@@ -170,6 +170,10 @@ class _Recent:
         """Oldest first; and the time where a cap cut it off, None where it goes back all the way.
         Errors: RedisUnreachable, WireError."""
         begin = now - self._keep_sec
+        if self._last and time_of(self._last) > now:
+            # Ids of a clock that was ahead: the stream may have been made anew behind them.
+            self._kept.clear()
+            self._last = ""
         new = streams.since(store, self._stream, begin, MOST_EVENTS, after=self._last)
         if new.back_to is not None:
             self._kept.clear()
