@@ -151,6 +151,11 @@ def redis_claims(variables: Variables, base: str) -> Iterator[Claim]:
     yield Claim(field, checked(field, url, origin), origin)
 
 
+def is_ours(name: str) -> bool:
+    """True for a name that a setting has, or that looks as if one had it."""
+    return name.startswith((OURS, *_OLD_FAMILIES)) or name in (*by_variable(), *REDIS_PARTS)
+
+
 def unknown_ours(variables: Variables) -> None:
     """Errors: ConfigError for a QTCTL_ variable that is not a setting."""
     for name in sorted(variables.values):

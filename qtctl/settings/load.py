@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from qtctl.errors import ConfigError
-from qtctl.settings import environment, secrets, sources
+from qtctl.settings import environment, platform, secrets, sources
 from qtctl.settings.catalog import by_path, by_variable, checked, fields, plain, shown
 from qtctl.settings.environment import Variables
 from qtctl.settings.model import SECTIONS, STREAMS, Governor, Settings
@@ -28,7 +28,8 @@ class Loaded(Struct, frozen=True, kw_only=True):
     origins: for every setting (`allocation.min_conf`) `default`, `file …`, `environment …`,
     `--set` or `--redis-url`. overruled: (origin, value without a password) of weaker sources,
     weakest first, where there are any. file: the TOML file that was read. explicit_url: the URL
-    came from a flag. password: where the password is if it is not in the URL.
+    came from a flag. password: where the password is if it is not in the URL. injected: variables
+    under our names that a platform has set, and that are ignored.
     """
 
     settings: Settings
@@ -38,6 +39,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
     explicit_url: bool
     file: Path | None
     password: Secret | None
+    injected: list[str] = []
 
 
 def load(
@@ -87,6 +89,8 @@ def _load(
     """The same by these sections only; the others are as by default."""
     if len(sections) < len(SECTIONS):
         environ, sets = _only(environ, sets, sections)
+    injected = platform.injected(environ)
+    environ = {name: value for name, value in environ.items() if name not in injected}
     variables = Variables(environ)
     environment.unknown_ours(variables)
     file, toml = _file(config, variables) if content is None else (config, content)
@@ -113,6 +117,7 @@ def _load(
         explicit_url=explicit_url,
         file=file,
         password=secrets.find(settings.redis, origins, environ),
+        injected=sorted(name for name in injected if environment.is_ours(name)),
     )
 
 

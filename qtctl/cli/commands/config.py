@@ -90,6 +90,8 @@ def show(
             raise UsageError(
                 f"KEY {key!r} is neither a setting nor a section: see 'qtctl config show'"
             )
+    if ctx.loaded.injected:
+        ctx.say(f"Ignored, since a platform has set them: {', '.join(ctx.loaded.injected)}")
     if ctx.output == "toml":
         sys.stdout.write(_toml(ctx, rows))
     elif ctx.output == "table" and [row["key"] for row in rows] == keys:
