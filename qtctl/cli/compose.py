@@ -32,6 +32,7 @@ def services(ctx: Context, names: Sequence[str], url: str) -> list[Service]:
                 ctx.connection(url),
                 settings.governor,
                 allow_eviction=settings.safety.allow_eviction,
+                start_halted=settings.safety.start_halted,
             )
         )
     # A try that finds Redis hanging ends by its time-outs: within the deadline, or waiting for

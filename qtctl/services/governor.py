@@ -14,6 +14,7 @@ from qtctl.domain.reasons import Reason
 from qtctl.errors import WireError
 from qtctl.services import intake
 from qtctl.services.clocks import HostClock, ServerClock
+from qtctl.services.halt_keeper import HaltKeeper
 from qtctl.services.heartbeat import Heartbeat
 from qtctl.services.intake import Batch, Intake
 from qtctl.services.judge import Judge
@@ -25,7 +26,7 @@ from qtctl.services.server_watch import ServerWatch
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.wire.client.store import Store
 from qtctl.wire.client.xinfo import GroupInfo
-from qtctl.wire.control import clock_jump, kill_switch
+from qtctl.wire.control import clock_jump
 from qtctl.wire.governor import events
 from qtctl.wire.governor.commit import ServerMarks
 from qtctl.wire.governor.events import Event
@@ -49,7 +50,10 @@ class Governor:
     name = "governor"
     pass_timeout_sec = 15.0
 
-    def __init__(self, store: Store, settings: GovernorSettings, *, allow_eviction: bool) -> None:
+    def __init__(
+        self, store: Store, settings: GovernorSettings, *, allow_eviction: bool,
+        start_halted: bool = False,
+    ) -> None:  # fmt: skip
         self._store = store
         self._settings = settings
         self.instance = settings.name or socket.gethostname()
@@ -60,10 +64,13 @@ class Governor:
         self._reader = store.reader(intake.BLOCK_SEC)
         self._queue = PlanQueue(store, self._reader, self.instance)
         rules = rules_of(settings, self.instance)
-        self._names = rules.commit.names
         self._limits_json = limits_json(rules.limits, rules.plans)
         self._limits_digest = rules.limits_digest
         self._heartbeat = Heartbeat(store, self.name, self.instance, settings, LOOK_SEC)
+        self._halts = HaltKeeper(
+            store, rules.commit.names, self.instance, settings.stream_maxlen,
+            start_halted=start_halted,
+        )  # fmt: skip
         self._watch = ServerWatch(allow_eviction=allow_eviction)
         self._host_clock = HostClock(log)
         self._server_clock = ServerClock()
@@ -160,10 +167,6 @@ class Governor:
         before, looked_before = self._watch.objection(), self._looked_at is not None
         self._store.confirm()
         self._look_at_clocks()
-        rows = kill_switch.read(self._store, self._names)
-        self.metrics.clock_jump.set(any(row.by_clock for row in rows))
-        decisive = kill_switch.strictest(row for row in rows if not row.by_clock)
-        self.metrics.kill_level.set(0 if decisive is None else decisive.mode.level)
         self._looked_at = clock.monotonic()
         objection = self._watch.objection()
         if objection is not None:
@@ -173,6 +176,8 @@ class Governor:
             return
         if before is not None and looked_before:
             log.info("permits are issued again")
+        # Before the group is made, and before anything is served.
+        self.metrics.halted(self._halts.look(), self._halts.times)
         group = self._intake.look()
         if group is None:
             self._create_group()
@@ -317,6 +322,7 @@ class Governor:
         refused += self._judge.serve(batch.fresh, self._marks())
         if refused:
             self._intake.retry_later()
+            self._looked_at = None  # Redis may have lost the mark of the last look.
         elif self._intake.settled:
             self._judge.forget_refusals()
 

@@ -18,10 +18,13 @@ from qtctl.domain.allocation import Proposal
 from qtctl.domain.downsize import EffAction
 from qtctl.domain.gates import CLOSE_REASONS, Facts, Limits, lacking_input
 from qtctl.domain.reasons import SKIPPED_DECISIONS, EffReason, Kind, Reason, Verdict
+from qtctl.wire.control.forgotten import How
+from qtctl.wire.control.kill_switch import KillKey, strictest
 from qtctl.wire.governor.commit import CommitResult, known_facts
 from qtctl.wire.governor.ledger import Open
 from qtctl.wire.queries.plan_ids import AHEAD
 from qtctl.wire.schema.decision import CommitRequest
+from qtctl.wire.schema.keys import HALT_KEPT
 
 OTHER = "other"
 """The label of everything over the cap."""
@@ -183,6 +186,13 @@ class GovernorMetrics:
         self.kill_level = gauge(
             "p32_kill_switch_level", "0 normal, 1 only closes pass, 2 all is stopped"
         )
+        self.halt_kept = gauge(
+            "p32_halt_kept_level",
+            "The halt that a governor kept when Redis forgot it: 0 none, 1 opens, 2 everything",
+        )
+        self.emptied = counter(
+            "p32_redis_emptied", "Redis was found without what the governors knew", ["how"]
+        )
         self.set_back = counter(
             "p32_group_set_back", "The group lay ahead of the stream, and was set back"
         )
@@ -195,6 +205,7 @@ class GovernorMetrics:
         self.clock_ahead = gauge("p32_host_clock_ahead_seconds", _CLOCK_AHEAD)
         self.errors = counter("p32_errors", "Errors by kind", ["kind"])
         self.last_success = gauge("p32_last_success_timestamp_seconds", "End of the last pass")
+        self._emptied: dict[How, int] = {}
         _preset(self.eff_apply, [(EffAction.NONE.value, reason.value) for reason in EffReason])
         _preset(self.eff_apply, [(EffAction.DOWNSIZE.value, EffReason.OK.value)])
         _preset(self.rejected, [(Reason.INVALID_PLAN.value,)])
@@ -204,6 +215,7 @@ class GovernorMetrics:
         _preset(self.skipped, [(decision,) for decision in (*SKIPPED_DECISIONS, OTHER, BACKLOG)])
         bare_open = Facts(symbol="", kind=Kind.OPEN, queue_age_sec=0.0)
         _preset(self.gate_skipped, [(gate,) for gate in lacking_input(bare_open, Limits())])
+        _preset(self.emptied, [(how.value,) for how in How])
         _preset(self.clock_steps, [("forward",), ("backward",)])
         _preset(self.errors, [(kind,) for kind in GOVERNOR_ERRORS])
         _start_time("p32_start_time_seconds", own)
@@ -218,6 +230,18 @@ class GovernorMetrics:
         self._eff_factor_of = cache(self.eff_factor.labels)
         self._eff_apply_of = cache(self.eff_apply.labels)
         self._gate_skipped_of = cache(self.gate_skipped.labels)
+
+    def halted(self, rows: Sequence[KillKey], emptied: Mapping[How, int]) -> None:
+        """The kill switch as it stands, and how often Redis had forgotten since the start."""
+        self.clock_jump.set(any(row.by_clock for row in rows))
+        decisive = strictest(row for row in rows if not row.by_clock)
+        self.kill_level.set(0 if decisive is None else decisive.mode.level)
+        kept = [row.mode.level for row in rows if row.key.endswith(HALT_KEPT.template)]
+        self.halt_kept.set(max(kept, default=0))
+        for how, times in emptied.items():
+            series = self.emptied.labels(how.value)
+            series.inc(times - self._emptied.get(how, 0))
+        self._emptied = dict(emptied)
 
     def count(self, request: CommitRequest, result: CommitResult, limits: Limits) -> None:
         """Counts a settled plan; not a replay, whose first result was counted."""

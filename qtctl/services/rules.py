@@ -26,7 +26,7 @@ def rules_of(settings: GovernorSettings, instance: str) -> Rules:
             encoding=settings.permit_encoding,
             permit_ttl_sec=settings.permit_ttl_sec,
             events_maxlen=settings.stream_maxlen,
-            actor=f"governor:{instance}",
+            instance=instance,
         ),
         limits_digest=hashlib.sha256(limits_json(limits, plans)).hexdigest()[:16],
         instance=instance,

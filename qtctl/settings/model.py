@@ -291,6 +291,13 @@ class Safety(Struct, frozen=True, kw_only=True):
     allow_eviction: Annotated[
         bool, _about("Issue permits even where Redis may evict decisions, and so forget them.")
     ] = False
+    start_halted: Annotated[
+        bool,
+        _about(
+            "Halt opens when a governor starts on a Redis without any trace of the control plane: "
+            "it may have lost a halt. 'qtctl resume' ends it."
+        ),
+    ] = False
     allow_live_proof: Annotated[
         bool, _about("Allow 'qtctl proof --live' on the running services here.")
     ] = True

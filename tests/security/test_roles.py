@@ -150,6 +150,7 @@ def test_the_governor_does_all_of_its_work_under_its_user(
         gov.wait(threading.Event())
         assert gov.once()
         stranded(redis, gov)
+        forgotten(redis, gov)
         gov._quarantine(90_000)
         gov.close()
     with redis.store() as admin:
@@ -170,6 +171,30 @@ def stranded(redis: Redis, gov: Governor) -> None:
         (group,) = xinfo.groups(admin, plans_at)
         assert group.last_id != "9999999999999-0"
         admin.run("XGROUP", "SETID", plans_at, GROUP, "$")
+
+
+def forgotten(redis: Redis, gov: Governor) -> None:
+    """Redis has lost a halt of all and one of a symbol that the governor knew."""
+    kill, kept, symbols, records = (
+        f"{Q}{name}"
+        for name in ("global:kill_switch", "governor:halt_kept", "governor:halt:symbols",
+                     "governor:halt:records")
+    )  # fmt: skip
+    with redis.store() as admin:
+        admin.run("SET", kill, "1")
+        admin.run("HSET", symbols, "XUSDT", "all")
+        gov._look()
+        admin.run("DEL", kill, symbols, f"{Q}governor:mark:{gov.instance}")
+        admin.run("SET", kept, "reduce_only")
+        gov._look()
+        assert admin.run("GET", kept) == b"all"
+        admin.run("DEL", kept, records)
+        gov._look()
+        admin.run("DEL", symbols, f"{Q}governor:mark:{gov.instance}")
+        admin.run("DEL", records)
+        gov._look()
+        assert admin.run("HGET", symbols, "XUSDT") == b"all"
+        admin.run("DEL", kept, symbols, records, f"{Q}governor:emptied")
 
 
 def halted(redis: Redis, gov: Governor) -> None:

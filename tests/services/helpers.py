@@ -12,7 +12,10 @@ from qtctl.wire.schema.keys import EFFICIENCY, TARGET
 from qtctl.wire.schema.records import text
 
 
-def governor(store: Store, name: str = "g1", allow_eviction: bool = False, **more: Any) -> Governor:
+def governor(
+    store: Store, name: str = "g1", allow_eviction: bool = False, start_halted: bool = False,
+    **more: Any,
+) -> Governor:  # fmt: skip
     """A governor on a connection of its own; rates are off unless asked for."""
     quiet = {
         "symbol_cooldown_sec": 0.0,
@@ -21,7 +24,12 @@ def governor(store: Store, name: str = "g1", allow_eviction: bool = False, **mor
         "max_exec_per_hour": 0,
     }
     settings = GovernorSettings(name=name, **(quiet | more))
-    return Governor(Store(store.url, store.keys), settings, allow_eviction=allow_eviction)
+    return Governor(
+        Store(store.url, store.keys),
+        settings,
+        allow_eviction=allow_eviction,
+        start_halted=start_halted,
+    )
 
 
 def allocation(store: Store, **more: Any) -> AllocationLoop:

@@ -62,4 +62,4 @@ def test_other_limits_have_another_digest() -> None:
 def test_a_governor_reads_its_kill_keys_and_then_its_halt_keys() -> None:
     step = rules_of(Governor(kill_keys=("kill", "stop")), "host").commit
     assert step.names.names == ("kill", "stop", "governor:halt", "governor:halt_kept")
-    assert step.actor == "governor:host"
+    assert step.instance == "host"

@@ -12,7 +12,7 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.governor.commit import CommitSettings, ServerMarks, commit
 from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.schema.decision import CommitRequest
-from qtctl.wire.schema.keys import DECISION, GROUP, PERMIT
+from qtctl.wire.schema.keys import DECISION, GROUP, MARK, PERMIT
 from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.records import pairs, text
 
@@ -37,7 +37,8 @@ def fields(**changes: Any) -> dict[str, str]:
 
 
 def queue(store: Store, entry: dict[str, Any], entry_id: str = "*", consumer: str = "test") -> str:
-    """Adds an entry and delivers it to the group; its id."""
+    """Adds an entry and delivers it to the group, as a governor does that has looked; its id."""
+    store.run("SET", store.keys.at(MARK, "test"), 1)
     if group_state(store) is None:
         store.run("XGROUP", "CREATE", store.keys.plans, GROUP, "0", "MKSTREAM")
     flat = [part for pair in entry.items() for part in pair]
@@ -47,7 +48,7 @@ def queue(store: Store, entry: dict[str, Any], entry_id: str = "*", consumer: st
 
 
 def settings(store: Store, limits: Limits = RATES_OFF, encoding: str = "json") -> CommitSettings:
-    return CommitSettings(limits, NAMES, encoding, 60, 10_000, "governor:test")
+    return CommitSettings(limits, NAMES, encoding, 60, 10_000, "test")
 
 
 def case(plan: Plan, entry_id: str, efficiency: Efficiency = MISSING) -> CommitRequest:

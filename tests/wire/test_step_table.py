@@ -36,7 +36,7 @@ def sent(store: Store) -> tuple[list[str], list[str]]:
     case: Any = plans.case(plans.read(plans.fields()), "1-0")
     settings = plans.settings(store)
     static = static_fields(case, HINT.flat(case.hint))
-    keys = [*commit.own_keys(store, case.plan), *commit.shared_keys(store)]
+    keys = [*commit.own_keys(store, case.plan), *commit.shared_keys(store, settings)]
     arguments = [
         *commit.shared_arguments(settings, commit.ServerMarks(0)),
         *commit.own_arguments(case, static, settings.limits),

@@ -22,6 +22,7 @@ from qtctl.wire.schema.keys import (
     LAST_CLOSE,
     LEDGER,
     LEDGER_KEEP_SEC,
+    MARK,
     PERMIT,
 )
 from qtctl.wire.schema.kill_names import KillNames
@@ -58,7 +59,12 @@ class CommitSettings(msgspec.Struct, frozen=True):
     encoding: str
     permit_ttl_sec: int
     events_maxlen: int
-    actor: str
+    instance: str
+
+    @property
+    def actor(self) -> str:
+        """Who does it, in events."""
+        return f"governor:{self.instance}"
 
 
 class CommitResult(msgspec.Struct, frozen=True):
@@ -100,7 +106,7 @@ def _calls(
 ) -> Iterator[bytes]:
     """A call for each request, packed for the wire; its static fields go to `statics`. What is the
     same for all of them is packed once, and goes in the middle."""
-    shared = [*shared_keys(store).values(), *store.keys.kills(settings.names.names)]
+    shared = [*shared_keys(store, settings).values(), *store.keys.kills(settings.names.names)]
     arguments = [*shared_arguments(settings, marks).values()]
     step, encode = digest(STEP), _ENCODERS[settings.encoding]
     same = packed_words([*shared, *arguments])
@@ -136,7 +142,7 @@ def own_keys(store: Store, plan: Plan) -> dict[str, str]:
     }
 
 
-def shared_keys(store: Store) -> dict[str, str]:
+def shared_keys(store: Store, settings: CommitSettings) -> dict[str, str]:
     """The keys that are the same for every plan; kill keys and halt keys stand behind them."""
     keys = store.keys
     return {
@@ -144,6 +150,7 @@ def shared_keys(store: Store) -> dict[str, str]:
         "PERMITS": keys.permits,
         "EVENTS": keys.events,
         "PLANS": keys.plans,
+        "MARK": keys.at(MARK, settings.instance),
         "CLOCK_JUMP": keys.clock_jump,
         "HALTED_SYMBOLS": keys.halted_symbols,
         "HALT_RECORDS": keys.halt_records,

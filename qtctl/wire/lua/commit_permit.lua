@@ -17,6 +17,7 @@
 --   PERMITS          sorted set: index of permits
 --   EVENTS           stream
 --   PLANS            stream: acknowledged last
+--   MARK             there while Redis has all that this governor knew at its last look
 --   CLOCK_JUMP       there while the server's clock is known to have jumped ahead
 --   HALTED_SYMBOLS   hash: symbols that are stopped
 --   HALT_RECORDS     hash: who has halted what
@@ -64,7 +65,7 @@
 -- where a permit was withdrawn; with a decision then why LAST_CLOSE could not be written, or
 -- nothing, and what was found here, in the order of the record.
 local DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE, LEDGER_TOTAL, PERMITS, EVENTS, PLANS,
-  CLOCK_JUMP, HALTED_SYMBOLS, HALT_RECORDS = unpack(KEYS)
+  MARK, CLOCK_JUMP, HALTED_SYMBOLS, HALT_RECORDS = unpack(KEYS)
 local group, server_since_ms, jumped_after_ms, max_queue_age_sec, max_plan_age_sec, symbol_cooldown_sec,
   reopen_cooldown_sec, max_exec_per_5min, max_exec_per_hour, max_opens_per_5min_total,
   permit_ttl_sec, decision_ttl_sec, block_ttl_sec, ledger_keep_sec, events_maxlen, actor, encoding,
@@ -100,6 +101,9 @@ local function check(key, wanted, or_that)
   return found
 end
 
+if redis.call('EXISTS', MARK) == 0 then
+  return redis.error_reply('FORGOTTEN ' .. MARK .. ' is gone: the governor must look first')
+end
 -- Most plans are new: then nothing of their own is there, and need not be looked at. Two calls,
 -- since the governor's user has its rights on permits in a set of their own.
 local known = redis.call('EXISTS', DECISION, BLOCK) + redis.call('EXISTS', PERMIT) > 0

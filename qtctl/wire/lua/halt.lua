@@ -33,7 +33,7 @@ if not another_type then
   if symbol == '' then
     redis.call('SET', KEY, in_force)
   else
-    redis.call('HSET', KEY, symbol, in_force)
+    put(redis.call, KEY, symbol, in_force)
   end
 end
 
@@ -62,7 +62,7 @@ if raised or not ours then
 end
 local kept = cjson.encode(record)
 if not another_type then
-  problem = attempt(problem, 'HSET', RECORDS, name, kept)
+  problem = put(function(...) return attempt(problem, ...) end, RECORDS, name, kept)
 end
 problem = attempt(problem, 'XADD', EVENTS, 'MAXLEN', '~', maxlen, '*', 'event', called,
   'plan_id', '', 'symbol', symbol, 'reason', why, 'ts', time[1], 'actor', who,

@@ -9,6 +9,12 @@ local function attempt(problem, ...)
   return problem
 end
 
+-- Adds a field, or changes it: whoever may only add (HSETNX) can set a stop and loosen none.
+local function put(run, hash, field, value)
+  local reply = redis.pcall('HMGET', hash, field)
+  return run(not reply['err'] and reply[1] and 'HSET' or 'HSETNX', hash, field, value)
+end
+
 local function halt_record(hash, name)
   local reply = redis.pcall('HMGET', hash, name)
   if reply['err'] then

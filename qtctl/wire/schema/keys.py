@@ -15,6 +15,8 @@ BLOCK_TTL_SEC = 3_600
 LEDGER_KEEP_SEC = 3_600
 LIMITS_TTL_SEC = 7 * 86_400
 SERVICE_TTL_SEC = 30
+MARK_TTL_SEC = 7 * 86_400
+EMPTIED_TTL_SEC = 3_600
 TRIES_TTL_SEC = 3_600
 """What is queued for longer is not judged any more."""
 GROUP = "governor"
@@ -148,7 +150,7 @@ HALTED_SYMBOLS = KeySpec(
     "stops every symbol",
 )
 HALT_RECORDS = KeySpec(
-    "governor:halt:records", "hash", "halt, resume",
+    "governor:halt:records", "hash", "governor, halt, resume",
     "who halted what: the kill key (without prefix), or `governor:halt:symbols:{symbol}`, and a "
     "JSON object of value, level, who, why, since, before, before_until_ms",
 )
@@ -156,6 +158,18 @@ CLOCK_JUMP = KeySpec(
     "governor:clock_jump", "string (JSON)", "governor, resume --clock",
     "that the server's clock jumped ahead: since_ms, jump_sec, by; while it is there no open gets "
     "a permit",
+)
+MARK = KeySpec(
+    "governor:mark:{name}", "string", "governor",
+    "when this governor last looked, epoch ms: where it is gone, or older than it was left, Redis "
+    "has lost what it knew; this governor permits nothing while it is gone",
+    "7 days, refreshed every second",
+)
+EMPTIED = KeySpec(
+    "governor:emptied", "string (JSON)", "governor",
+    "how Redis was found within the last hour: at, how (`start`: without a trace of the governors, "
+    "`empty`, `older`: it lost what a running governor knew), by",
+    "1 h",
 )
 SERVICE = KeySpec(
     "qtctl:service:{service}:{name}", "hash", "each running service",
@@ -192,6 +206,8 @@ class Keys:
         self.halted_symbols = prefix + HALTED_SYMBOLS.template
         self.halt_records = prefix + HALT_RECORDS.template
         self.clock_jump = prefix + CLOCK_JUMP.template
+        self.halt_kept = prefix + HALT_KEPT.template
+        self.emptied = prefix + EMPTIED.template
 
     def at(self, spec: KeySpec, name: str) -> str:
         """The key of one symbol, plan_id, …: `keys.at(PERMIT, plan_id)`."""

@@ -1,0 +1,145 @@
+"""What a governor remembers of halts, and what it does when Redis has forgotten them.
+
+Each look leaves a mark in Redis. Where the mark is gone at the next, or older than it was left,
+Redis came back empty or with older data, and what it has lost is written again before anything is
+served: the atomic step gives no permit while the mark of its governor is gone. A halt that
+expired, or that somebody took back, leaves the mark alone and is not kept.
+"""
+
+import logging
+from collections.abc import Iterable
+
+import msgspec
+
+from qtctl.errors import WireError
+from qtctl.wire.client.store import Store
+from qtctl.wire.control import forgotten, halt
+from qtctl.wire.control.forgotten import How
+from qtctl.wire.control.halt import HaltRequest
+from qtctl.wire.control.kill_switch import KillKey, Mode, strictest
+from qtctl.wire.schema.keys import HALT_KEPT
+from qtctl.wire.schema.kill_names import KillNames
+
+log = logging.getLogger("qtctl.governor")
+MAX_WHY_CHARS = 200
+SAID = {
+    How.EMPTY: "Redis came back EMPTY: the halt is kept",
+    How.OLDER: "Redis came back with OLDER data: the halt is kept",
+    How.START: "started on an EMPTY Redis ([safety] start_halted)",
+}
+EVENT = "halt_kept"
+
+
+NORMAL = KillKey("", "", Mode.NORMAL)
+
+
+class Halts(msgspec.Struct, frozen=True):
+    """What was stopped at a look: the strictest key, and each symbol's own."""
+
+    all: KillKey | None = None
+    symbols: dict[str, KillKey] = {}
+
+    @property
+    def level(self) -> int:
+        """How strict it is for all symbols."""
+        return 0 if self.all is None else self.all.mode.level
+
+
+def halts_of(rows: Iterable[KillKey]) -> Halts:
+    """From the rows of the kill switch."""
+    rows = list(rows)
+    return Halts(strictest(rows), {row.symbol: row for row in rows if row.symbol})
+
+
+class HaltKeeper:
+    """Errors of `look`: RedisUnreachable, WireError: nothing may be served then."""
+
+    def __init__(
+        self, store: Store, names: KillNames, instance: str, events_maxlen: int, *,
+        start_halted: bool,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._names = names
+        self._instance = instance
+        self._events_maxlen = events_maxlen
+        self._start_halted = start_halted
+        self._known: Halts | None = None
+        self._how: How | None = None
+        self._mark = 0
+        self.times: dict[How, int] = dict.fromkeys(How, 0)
+        """How often Redis was found so."""
+
+    def look(self) -> list[KillKey]:
+        """The kill switch as it stands, once all is kept that Redis has forgotten of it."""
+        first = self._known is None and self._how is None
+        if first and forgotten.without_a_trace(self._store, self._instance):
+            self._how = How.START
+        again = self._known is not None and self._how is None
+        mark, before, rows = self._read(again=again)
+        if again and before is None:
+            self._how = How.EMPTY
+        elif again and before is not None and before < self._mark:
+            self._how = How.OLDER
+        while self._how is not None:
+            self._keep(self._how, halts_of(rows))
+            # The mark, without which there is no permit, comes with a look at what was kept: it may
+            # be gone again.
+            mark, _, rows = self._read(again=False)
+            if self._stands(halts_of(rows)):
+                self._how = None
+        self._mark, self._known = mark, halts_of(rows)
+        return rows
+
+    def _read(self, *, again: bool) -> tuple[int, int | None, list[KillKey]]:
+        return forgotten.look(self._store, self._names, self._instance, again=again)
+
+    def _stands(self, now: Halts) -> bool:
+        """True while nothing of what was known is lost."""
+        known = self._known or Halts()
+        return now.level >= known.level and not self._lost_symbols(known, now)
+
+    def _lost_symbols(self, known: Halts, now: Halts) -> list[KillKey]:
+        return [
+            row
+            for symbol, row in known.symbols.items()
+            if row.mode.level > max(now.level, now.symbols.get(symbol, NORMAL).mode.level)
+        ]
+
+    def _keep(self, how: How, now: Halts) -> None:
+        known = self._known or Halts()
+        if known.level > now.level and known.all is not None:
+            self._stop(how, known.all, known.level)
+        for row in self._lost_symbols(known, now):
+            try:
+                self._stop(how, row, row.mode.level)
+            except WireError:
+                # A governor may add the halt of a symbol and change none: then all are halted.
+                self._stop(how, msgspec.structs.replace(row, symbol=""), row.mode.level)
+        if how is How.START and self._start_halted:
+            self._stop(how, None, 1)
+        forgotten.report(self._store, how, self._who, self._events_maxlen)
+        self.times[how] += 1
+        fields = {"how": how.value, "level": known.level, "symbols": len(known.symbols)}
+        if how is How.START:
+            log.warning("Redis has no trace of the control plane", extra={"fields": fields})
+        else:
+            log.error("Redis has lost what it knew", extra={"fields": fields})
+
+    @property
+    def _who(self) -> str:
+        return f"governor:{self._instance}"
+
+    def _stop(self, how: How, was: KillKey | None, level: int) -> None:
+        why = SAID[how]
+        if was is not None:
+            by = f" {was.who}" if was.record else ""
+            why += f" (was {was.key}='{was.value}'{by}{': ' if was.why else ''}{was.why})"
+        symbol = was.symbol if was is not None else ""
+        request = HaltRequest(
+            self._who, why[:MAX_WHY_CHARS], self._names, self._events_maxlen, symbol, event=EVENT
+        )
+        kept = halt.stop(self._store, request, level > 1, None if symbol else HALT_KEPT.template)
+        log.error(why, extra={"fields": {"key": kept.name, "value": kept.value}})
+        if kept.problem:
+            problem = {"problem": kept.problem}
+            log.warning("its record or event is not written", extra={"fields": problem})

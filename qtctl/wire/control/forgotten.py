@@ -1,0 +1,88 @@
+"""What tells that Redis has lost what it knew: the mark of a governor, and any trace at all."""
+
+from enum import StrEnum
+
+import msgspec
+
+from qtctl.wire.client import xinfo
+from qtctl.wire.client.connect import is_error, reply_error
+from qtctl.wire.client.store import Store
+from qtctl.wire.control import kill_switch
+from qtctl.wire.control.kill_switch import KillKey
+from qtctl.wire.schema.keys import EMPTIED_TTL_SEC, GROUP, MARK, MARK_TTL_SEC
+from qtctl.wire.schema.kill_names import KillNames
+from qtctl.wire.schema.records import text
+
+
+class How(StrEnum):
+    """In which way it was found to have lost it."""
+
+    START = "start"
+    """A governor started and found no trace of the control plane."""
+    EMPTY = "empty"
+    """What a governor left a moment ago is gone."""
+    OLDER = "older"
+    """It is there as it was before."""
+
+
+class Emptied(msgspec.Struct, frozen=True):
+    """That Redis was found so, within the last hour. at: epoch seconds, the server's clock."""
+
+    at: int = 0
+    how: str = ""
+    by: str = ""
+
+
+def look(
+    store: Store, names: KillNames, instance: str, *, again: bool
+) -> tuple[int, int | None, list[KillKey]]:
+    """Leaves the mark of this governor and reads the kill switch, in one step: the mark (the
+    server's clock, epoch ms), the one before, None where there was none, and the rows.
+
+    again: a mark that is gone is not made anew. Errors: RedisUnreachable, WireError.
+    """
+    key, now_ms = store.keys.at(MARK, instance), store.now_ms()
+    condition = ("XX", "GET") if again else ("GET",)
+    set_mark = ("SET", key, now_ms, "EX", MARK_TTL_SEC, *condition)
+    marked, *replies = store.batch([set_mark, *kill_switch.asks(store.keys, names)], atomic=True)
+    if is_error(marked):
+        raise reply_error(marked, key)
+    before = text(marked or b"")
+    rows = kill_switch.rows_of(store.keys, names, replies)
+    return now_ms, int(before) if before.isdecimal() else None, rows
+
+
+def without_a_trace(store: Store, instance: str) -> bool:
+    """True where nothing of the governors is there that outlives them: no group, no ledgers, no
+    halts, no mark of this one. The loops' own records and proposals may be seconds old, and do not
+    count."""
+    keys = store.keys
+    traces = (keys.permits, keys.ledger_total, keys.halt_records, keys.halted_symbols,
+              keys.halt_kept, keys.clock_jump, keys.emptied, keys.at(MARK, instance))  # fmt: skip
+    groups = {each.name for each in xinfo.groups(store, keys.plans)}
+    return not store.run("EXISTS", *traces) and GROUP not in groups
+
+
+def report(store: Store, how: How, who: str, events_maxlen: int) -> None:
+    """Says for an hour how Redis was found, with an event but for a start: the first one of all is
+    no incident. Errors: as in `look`."""
+    at = store.now_ms() // 1000
+    record = msgspec.json.encode(Emptied(at, how.value, who))
+    store.run("SET", store.keys.emptied, record, "EX", EMPTIED_TTL_SEC)
+    if how is How.START:
+        return
+    event = ("event", "redis_emptied", "plan_id", "", "symbol", "", "reason", how.value, "ts", at,
+             "actor", who)  # fmt: skip
+    store.run("XADD", store.keys.events, "MAXLEN", "~", events_maxlen, "*", *event)
+
+
+def emptied(store: Store) -> Emptied | None:
+    """How Redis was found within the last hour; None where nothing was lost, or it may not be read.
+    Errors: RedisUnreachable."""
+    (reply,) = store.batch([("GET", store.keys.emptied)])
+    if reply is None or is_error(reply):
+        return None
+    try:
+        return msgspec.json.decode(text(reply), type=Emptied)
+    except (msgspec.DecodeError, RecursionError):
+        return Emptied()
