@@ -327,7 +327,8 @@ class Governor:
             self._judge.forget_refusals()
 
     def _marks(self) -> ServerMarks:
-        return ServerMarks(self._watch.since_ms, self._server_clock.jumped_after_ms())
+        jumped_after_ms = self._server_clock.jumped_after_ms()
+        return ServerMarks(self._watch.since_ms, jumped_after_ms, self._halts.marked)
 
     def _report_skipped(self) -> None:
         """One event and one log line for all entries that were too old to be judged."""

@@ -11,13 +11,14 @@ from collections.abc import Iterable
 
 import msgspec
 
-from qtctl.errors import WireError
+from qtctl.errors import NoPermissionError, WireError
+from qtctl.services.problem_log import ProblemLog
 from qtctl.wire.client.store import Store
-from qtctl.wire.control import forgotten, halt
+from qtctl.wire.control import forgotten, halt, kill_switch
 from qtctl.wire.control.forgotten import How
 from qtctl.wire.control.halt import HaltRequest
 from qtctl.wire.control.kill_switch import KillKey, Mode, strictest
-from qtctl.wire.schema.keys import HALT_KEPT
+from qtctl.wire.schema.keys import HALT_KEPT, MARK
 from qtctl.wire.schema.kill_names import KillNames
 
 log = logging.getLogger("qtctl.governor")
@@ -66,20 +67,25 @@ class HaltKeeper:
         self._known: Halts | None = None
         self._how: How | None = None
         self._mark = 0
+        self._problems = ProblemLog(log, "mark of this governor")
+        self.marked = True
+        """False where the mark can't be left in Redis: then it is not asked for."""
         self.times: dict[How, int] = dict.fromkeys(How, 0)
         """How often Redis was found so."""
 
     def look(self) -> list[KillKey]:
         """The kill switch as it stands, once all is kept that Redis has forgotten of it."""
         first = self._known is None and self._how is None
-        if first and forgotten.without_a_trace(self._store, self._instance):
+        if first and self._is_empty():
             self._how = How.START
         again = self._known is not None and self._how is None
         mark, before, rows = self._read(again=again)
-        if again and before is None:
+        if again and self.marked and before is None:
             self._how = How.EMPTY
-        elif again and before is not None and before < self._mark:
+        elif again and self.marked and before is not None and before < self._mark:
             self._how = How.OLDER
+        elif again and not self.marked and self._is_empty():
+            self._how = How.EMPTY
         while self._how is not None:
             self._keep(self._how, halts_of(rows))
             # The mark, without which there is no permit, comes with a look at what was kept: it may
@@ -90,8 +96,20 @@ class HaltKeeper:
         self._mark, self._known = mark, halts_of(rows)
         return rows
 
+    def _is_empty(self) -> bool:
+        return forgotten.without_a_trace(self._store, self._instance)
+
     def _read(self, *, again: bool) -> tuple[int, int | None, list[KillKey]]:
-        return forgotten.look(self._store, self._names, self._instance, again=again)
+        try:
+            found = forgotten.look(self._store, self._names, self._instance, again=again)
+        except NoPermissionError as problem:
+            # By the rights of a version before: what is left is to see that nothing is there.
+            self.marked = False
+            self._problems.update({self._store.keys.at(MARK, self._instance): str(problem)})
+            return 0, None, kill_switch.read(self._store, self._names)
+        self.marked = True
+        self._problems.update({})
+        return found
 
     def _stands(self, now: Halts) -> bool:
         """True while nothing of what was known is lost."""
@@ -117,7 +135,10 @@ class HaltKeeper:
                 self._stop(how, msgspec.structs.replace(row, symbol=""), row.mode.level)
         if how is How.START and self._start_halted:
             self._stop(how, None, 1)
-        forgotten.report(self._store, how, self._who, self._events_maxlen)
+        try:
+            forgotten.report(self._store, how, self._who, self._events_maxlen)
+        except WireError as problem:
+            log.warning("that is not written", extra={"fields": {"problem": problem}})
         self.times[how] += 1
         fields = {"how": how.value, "level": known.level, "symbols": len(known.symbols)}
         if how is How.START:

@@ -32,6 +32,7 @@ STARTS = {
 """What the lines of a block of that kind may begin with."""
 SITUATIONS = {
     "QtctlTradingHalted": ("halt", "--all", "--reason", "a test"),
+    "QtctlHaltKept": ("halt", "--reason", "a test"),
     "QtctlReduceOnly": ("halt", "--reason", "a test"),
 }
 """What makes the alert's case, where its commands need one."""

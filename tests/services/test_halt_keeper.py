@@ -203,6 +203,29 @@ def test_while_it_can_not_be_kept_nothing_is_served_and_then_it_is(
     assert decision(store, "soon")["verdict"] == "blocked"
 
 
+def test_by_the_rights_of_a_version_before_plans_are_served_and_an_empty_redis_is_seen(
+    store: Store,
+) -> None:
+    """Its user may leave no mark; with a mark that is only missing, closes would be trapped."""
+    rights = ("reset", "on", ">secret", "+@all", "-set", "~quantum:*")
+    before = ("~quantum:permit:*", "~quantum:governor:limits:*", "~quantum:governor:last_close:*")
+    store.run("ACL", "SETUSER", "before", *rights, f"(+set {' '.join(before)})")
+    service = governor(Store(store.url.replace("unix://", "unix://before:secret@"), store.keys))
+    service.open()
+    assert verdict(store, service, "c", **CLOSE) == "permitted"
+    store.run("SET", "quantum:kill", "reduce_only")
+    service._look()
+    forget(store)
+    with pytest.raises(QtctlError):
+        service.open()  # It can't keep the halt, and so serves nothing.
+    assert not list(store.scan_keys("quantum:permit:*"))
+    store.run("ACL", "SETUSER", "before", "+set")
+    service.open()
+    assert kept(store) == "reduce_only"
+    service.close()
+    store.run("ACL", "DELUSER", "before")
+
+
 # A start -----------------------------------------------------------------------------------------
 
 

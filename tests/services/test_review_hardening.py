@@ -44,7 +44,8 @@ def test_a_close_that_can_not_be_noted_gets_its_permit_is_counted_and_logged_onc
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.run("ACL", "SETUSER", "nonote", "reset", "on", ">secret", "+@all", "-set", "~quantum:*",
-              "(+set ~quantum:permit:* ~quantum:governor:limits:*)")  # fmt: skip
+              "(+set ~quantum:permit:* ~quantum:governor:limits:* ~quantum:governor:mark:*)"
+              )  # fmt: skip
     url = store.url.replace("unix://", "unix://nonote:secret@")
     gov = Governor(Store(url, store.keys), GovernorSettings(name="g1"), allow_eviction=False)
     gov.open()

@@ -45,10 +45,12 @@ _LIMITS = tuple(name for gate in GATES if not gate.plan_alone for name in gate.l
 class ServerMarks(msgspec.Struct, frozen=True):
     """What the governor knows of the server, in epoch ms by the server's clock. since_ms: an entry
     queued before it may have been decided on another server; jumped_after_ms: a clock of the server
-    beyond it has jumped ahead."""
+    beyond it has jumped ahead; marked: nothing is permitted while the mark of the last look is
+    gone."""
 
     since_ms: int
     jumped_after_ms: int = FAR_MS
+    marked: bool = True
 
 
 class CommitSettings(msgspec.Struct, frozen=True):
@@ -163,6 +165,7 @@ def shared_arguments(settings: CommitSettings, marks: ServerMarks) -> dict[str, 
         "group": GROUP,
         "server_since_ms": marks.since_ms,
         "jumped_after_ms": marks.jumped_after_ms,
+        "marked": int(marks.marked),
         **{name: getattr(settings.limits, name) for name in _LIMITS},
         "permit_ttl_sec": settings.permit_ttl_sec,
         "decision_ttl_sec": DECISION_TTL_SEC,

@@ -27,6 +27,7 @@
 --   group                    of consumers, in which the entry is acknowledged
 --   server_since_ms          what was queued before it is from before this server
 --   jumped_after_ms          a clock of the server beyond it has jumped ahead
+--   marked                   1 where there is no permit without MARK
 --   max_queue_age_sec        limits, see domain/gates.py
 --   max_plan_age_sec
 --   symbol_cooldown_sec      0 is off, as with those below
@@ -66,11 +67,11 @@
 -- nothing, and what was found here, in the order of the record.
 local DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE, LEDGER_TOTAL, PERMITS, EVENTS, PLANS,
   MARK, CLOCK_JUMP, HALTED_SYMBOLS, HALT_RECORDS = unpack(KEYS)
-local group, server_since_ms, jumped_after_ms, max_queue_age_sec, max_plan_age_sec, symbol_cooldown_sec,
-  reopen_cooldown_sec, max_exec_per_5min, max_exec_per_hour, max_opens_per_5min_total,
-  permit_ttl_sec, decision_ttl_sec, block_ttl_sec, ledger_keep_sec, events_maxlen, actor, encoding,
-  kill_keys, halt_keys, entry_id, plan_id, symbol, symbol_stored, kind, full_close, execute, plan_at_ms,
-  static_reason, block_symbol, permit_from, record_from = unpack(ARGV)
+local group, server_since_ms, jumped_after_ms, marked, max_queue_age_sec, max_plan_age_sec,
+  symbol_cooldown_sec, reopen_cooldown_sec, max_exec_per_5min, max_exec_per_hour,
+  max_opens_per_5min_total, permit_ttl_sec, decision_ttl_sec, block_ttl_sec, ledger_keep_sec,
+  events_maxlen, actor, encoding, kill_keys, halt_keys, entry_id, plan_id, symbol, symbol_stored,
+  kind, full_close, execute, plan_at_ms, static_reason, block_symbol, permit_from, record_from = unpack(ARGV)
 server_since_ms, jumped_after_ms, plan_at_ms =
   tonumber(server_since_ms), tonumber(jumped_after_ms), tonumber(plan_at_ms)
 max_queue_age_sec, max_plan_age_sec = tonumber(max_queue_age_sec), tonumber(max_plan_age_sec)
@@ -101,7 +102,7 @@ local function check(key, wanted, or_that)
   return found
 end
 
-if redis.call('EXISTS', MARK) == 0 then
+if marked == '1' and redis.call('EXISTS', MARK) == 0 then
   return redis.error_reply('FORGOTTEN ' .. MARK .. ' is gone: the governor must look first')
 end
 -- Most plans are new: then nothing of their own is there, and need not be looked at. Two calls,
