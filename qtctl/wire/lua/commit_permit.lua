@@ -71,7 +71,8 @@ local group, server_since_ms, jumped_after_ms, marked, max_queue_age_sec, max_pl
   symbol_cooldown_sec, reopen_cooldown_sec, max_exec_per_5min, max_exec_per_hour,
   max_opens_per_5min_total, permit_ttl_sec, decision_ttl_sec, block_ttl_sec, ledger_keep_sec,
   events_maxlen, actor, encoding, kill_keys, halt_keys, entry_id, plan_id, symbol, symbol_stored,
-  kind, full_close, execute, plan_at_ms, static_reason, block_symbol, permit_from, record_from = unpack(ARGV)
+  kind, full_close, execute, plan_at_ms, static_reason, block_symbol, permit_from,
+  record_from = unpack(ARGV)
 server_since_ms, jumped_after_ms, plan_at_ms =
   tonumber(server_since_ms), tonumber(jumped_after_ms), tonumber(plan_at_ms)
 max_queue_age_sec, max_plan_age_sec = tonumber(max_queue_age_sec), tonumber(max_plan_age_sec)

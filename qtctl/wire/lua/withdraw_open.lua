@@ -1,7 +1,8 @@
--- Takes back the permit of an open that nobody has taken, or of a close. KEYS: decision, permit, index
--- of permits, events. ARGV: plan_id, symbol as a decision keeps it (empty for any), reason, actor,
--- events kept, dry run (1 or 0), closes too (1 or 0). Replies withdrawn, withdrawn_close, gone (taken, or run out), close, other (symbol), or unknown
--- (a permit without its decision). The verdict stays; HSETNX, so that its user can change none.
+-- Takes back the permit of an open that nobody has taken, or of a close. KEYS: decision, permit,
+-- index of permits, events. ARGV: plan_id, symbol as a decision keeps it (empty for any), reason,
+-- actor, events kept, dry run (1 or 0), closes too (1 or 0). Replies withdrawn, withdrawn_close, gone
+-- (taken, or run out), close, other (symbol), or unknown (a permit without its decision). The
+-- verdict stays; HSETNX, so that its user can change none.
 local DECISION, PERMIT, PERMITS, EVENTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local plan_id, symbol, reason, actor, maxlen = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
