@@ -26,7 +26,11 @@ EVENT_FIELDS: tuple[tuple[str, str], ...] = (
     ("value", "likewise: its value from now on, empty for none"),
     ("before", "likewise: its value before"),
     ("count", "of backlog_skipped, trimmed, unknown_decision: how many plans it stands for"),
-    ("first", "of backlog_skipped and trimmed: the entry id of the first of them"),
+    (
+        "first",
+        "of backlog_skipped and trimmed: the entry id of the first of them; where they were "
+        "trimmed unread, value is the last that was read",
+    ),
     ("last", "likewise of the last"),
     ("decision", "of unknown_decision: the word, over 64 bytes cut and with a digest"),
     ("source", "likewise: who sent it"),

@@ -28,6 +28,10 @@ _INPUT = {"kill_score": "kill_score", "future": "timestamp", "notional": "qty an
 """What a gate judges by, in words."""
 UNKNOWN_DECISION = "unknown_decision"
 UNKNOWN_SHOWN = 3
+_LOST = {
+    "backlog_skipped": "were skipped as too old (in the queue for over an hour)",
+    "trimmed": "were trimmed from the stream before they were judged",
+}
 NO_SOURCE = "a publisher without a source"
 
 
@@ -45,7 +49,7 @@ def stream_of_plans(inspection: Inspection) -> Findings:
     if age > IDLE_SEC:
         yield warning(f"the last plan came {age / 3600:,.1f} h ago",
                       "the publishers have stopped, or write elsewhere", see)  # fmt: skip
-    bad = [*_unreadable(inspection), *_unknown_decisions(inspection)]
+    bad = [*_unreadable(inspection), *_unknown_decisions(inspection), *_lost(inspection)]
     yield from bad
     if age <= IDLE_SEC and not bad:
         yield ok(f"the last of the plans came {max(age, 0):,.0f} s ago; {len(entries):,} readable")
@@ -157,6 +161,22 @@ def _unknown_decisions(inspection: Inspection) -> Findings:
     if len(found) > UNKNOWN_SHOWN:
         more = f"{len(found) - UNKNOWN_SHOWN:,} more decisions that nobody knows"
         yield warning(more, "likewise not carried out", see)
+
+
+def _lost(inspection: Inspection) -> Findings:
+    """Plans of the last hour that nobody judged, by their events."""
+    for name, what in _LOST.items():
+        found = [event for event in inspection.events if event.fields.get("event") == name]
+        if found:
+            counts = [event.fields.get("count", "") for event in found]
+            known = sum(int(count) for count in counts if count.isdecimal())
+            more = "" if all(map(str.isdecimal, counts)) else " or more"
+            ago = max(0.0, inspection.now - time_of(found[0].id)) / 60
+            yield warning(
+                f"{known:,}{more} plans {what}, the last {ago:,.0f} min ago",
+                "no decision about them was taken, closes among them: who sent them must know",
+                inspection.qtctl("tail", "events", "-n", "20"),
+            )
 
 
 def _plan_problem(entry: StreamEntry, plan: Unreadable) -> str:

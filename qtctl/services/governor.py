@@ -31,7 +31,7 @@ from qtctl.wire.governor import events
 from qtctl.wire.governor.commit import ServerMarks
 from qtctl.wire.governor.events import Event
 from qtctl.wire.governor.ledger import RecentOpens
-from qtctl.wire.governor.plan_queue import PlanQueue
+from qtctl.wire.governor.plan_queue import PlanQueue, Trimmed
 from qtctl.wire.queries import plan_ids
 from qtctl.wire.schema import ids
 from qtctl.wire.schema.decision import limits_json
@@ -80,6 +80,7 @@ class Governor:
         self._judge = Judge(store, self._queue, rules, self.metrics)
         self._redelivery = Redelivery(self._queue, self._judge, self.metrics)
         self._opens = RecentOpens(store)
+        self._trimmed: Trimmed | None = None
         self._ids_trouble: str | None = None
         self._ids_note: str | None = None
         self._bad_ledger = ProblemLog(log, "ledger of opens")
@@ -185,6 +186,7 @@ class Governor:
             self.metrics.group(group.pending, group.lag)
             self._set_back(group)
             self._look_at_ids(group.last_id)
+            self._look_for_trimmed()
         self._count_opens()
 
     def _look_at_clocks(self) -> None:
@@ -287,6 +289,22 @@ class Governor:
             "plan ids are not by Redis's clock", extra={"fields": {"problem": self._ids_note}}
         )
         self._report("plan_ids", found.trouble, {"value": found.last_id, "source": sources})
+
+    def _look_for_trimmed(self) -> None:
+        """Plans that were trimmed before a governor had read them are gone, and must be told of."""
+        found, before = self._queue.trimmed_unread(), self._trimmed
+        self._trimmed = found
+        if found is None:
+            return
+        count = found.count
+        if before is not None and before.after == found.after:
+            count -= before.count
+        if count <= 0:
+            return
+        self.metrics.errors.labels("trimmed").inc(count)
+        more = {"count": count, "value": found.after}
+        log.error("plans were trimmed before they were read", extra={"fields": more})
+        self._report("trimmed", "trimmed_unread", more)
 
     def warning(self) -> str | None:
         """What is wrong though permits are issued: plan ids by another clock, or None."""

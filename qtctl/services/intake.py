@@ -178,8 +178,12 @@ class Intake:
     def _sorted(self, entries: list[Entry], server_now_ms: int) -> Batch:
         """How each is to be served; what is too old is acknowledged, and then read in bulk."""
         cutoff_ms = server_now_ms - OLD_MS
-        queued = [queued_at_ms(entry.queued_ms, server_now_ms) for entry in entries]
-        old = [entry.id for entry, ms in zip(entries, queued, strict=True) if ms < cutoff_ms]
+        old = [
+            entry.id
+            for entry in entries
+            if entry.queued_ms < cutoff_ms
+            and queued_at_ms(entry.queued_ms, server_now_ms) < cutoff_ms
+        ]
         self._queue.acknowledge(old)
         self._count = OLD_BATCH if old else self._batch
         skipped = set(old)

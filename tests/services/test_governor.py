@@ -394,6 +394,42 @@ def test_a_trimmed_pending_entry_is_let_go(store: Store, gov: Governor) -> None:
     assert event["first"] == event["last"] == entry_id
 
 
+def test_plans_that_were_trimmed_before_anybody_read_them_are_told_of(
+    store: Store, gov: Governor
+) -> None:
+    last = send(store, fields(plan_id="read"))
+    serve_all(gov)
+    gov.close()
+    for number in range(5):
+        send(store, fields(plan_id=f"lost{number}"))
+    store.run("XTRIM", store.keys.plans, "MAXLEN", 2)
+    gov.open()
+    assert metric(gov, "p32_errors_total", kind="trimmed") == 3
+    (event,) = [it for it in events(store) if it["event"] == "trimmed"]
+    assert (event["reason"], event["count"], event["value"]) == ("trimmed_unread", "3", last)
+    gov.open()
+    assert metric(gov, "p32_errors_total", kind="trimmed") == 3, "told once"
+    store.run("XTRIM", store.keys.plans, "MAXLEN", 0)
+    gov.open()
+    assert metric(gov, "p32_errors_total", kind="trimmed") == 5, "and what was lost since"
+    send(store, fields(plan_id="after"))
+    serve_all(gov)
+    gov.open()
+    assert metric(gov, "p32_errors_total", kind="trimmed") == 5
+    assert permit(store, "after") is not None
+
+
+def test_what_is_trimmed_after_it_was_read_is_no_loss(store: Store, gov: Governor) -> None:
+    for number in range(5):
+        send(store, fields(plan_id=f"p{number}"))
+    serve_all(gov)
+    store.run("XTRIM", store.keys.plans, "MAXLEN", 0)
+    gov.open()
+    send(store, fields(plan_id="after"))
+    gov.open()
+    assert metric(gov, "p32_errors_total", kind="trimmed") == 0
+
+
 def test_rates_count_permitted_opens_only(store: Store) -> None:
     service = governor(store, max_exec_per_5min=2)
     service.open()

@@ -25,12 +25,14 @@ class StreamInfo(msgspec.Struct, frozen=True):
 
 
 class GroupInfo(msgspec.Struct, frozen=True):
-    """last_id: the last entry that was delivered; lag: entries behind it, None for unknown."""
+    """last_id: the last entry that was delivered; lag: entries behind it; read: entries up to it,
+    of all that were ever added; None for unknown."""
 
     name: str
     pending: int
     lag: int | None
     last_id: str
+    read: int | None = None
 
 
 class Consumer(msgspec.Struct, frozen=True):
@@ -58,11 +60,18 @@ def groups(store: Store, stream: str) -> list[GroupInfo]:
         if is_missing(reply):
             return []
         raise reply_error(reply, stream)
-    rows = map(_fields, reply)
+    return groups_of(reply)
+
+
+def groups_of(reply: Any) -> list[GroupInfo]:
+    """From the reply to XINFO GROUPS."""
     return [
-        GroupInfo(text(it["name"]), it["pending"], it.get("lag"), text(it["last-delivered-id"]))
-        for it in rows
-    ]
+        GroupInfo(
+            text(it["name"]), it["pending"], it.get("lag"), text(it["last-delivered-id"]),
+            it.get("entries-read"),
+        )
+        for it in map(_fields, reply)
+    ]  # fmt: skip
 
 
 def is_missing(reply: Any) -> bool:

@@ -62,6 +62,13 @@ class SetBack(msgspec.Struct, frozen=True):
     problem: str
 
 
+class Trimmed(msgspec.Struct, frozen=True):
+    """Entries that were cut from the stream unread: how many, and after which one."""
+
+    count: int
+    after: str
+
+
 class PlanQueue:
     """Reads and acknowledges as one consumer of the group."""
 
@@ -93,6 +100,22 @@ class PlanQueue:
     def state(self) -> GroupInfo | None:
         """The state of the group, None where stream or group is missing."""
         return group_state(self.store)
+
+    def trimmed_unread(self) -> Trimmed | None:
+        """What was cut from the stream before the group had read it, None for nothing. Unknown,
+        and so nothing, before Redis 7.0 and until the group's place is known (lag NULL)."""
+        asks = [("XINFO", "GROUPS", self._stream), ("XINFO", "STREAM", self._stream)]
+        replies = self.store.batch(asks, atomic=True)
+        if any(map(is_error, replies)):
+            return None
+        found, info = xinfo.groups_of(replies[0]), xinfo.stream(replies[1])
+        group = next((each for each in found if each.name == GROUP), None)
+        if group is None or group.read is None or info.added is None:
+            return None
+        if info.length and order(info.first) <= order(group.last_id):
+            return None
+        count = info.added - group.read - info.length
+        return Trimmed(count, group.last_id) if count > 0 else None
 
     def set_back(self, actor: str, events_maxlen: int) -> SetBack | None:
         """Sets a group back that lies ahead of the stream; None where it does not. What it has seen
