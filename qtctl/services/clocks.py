@@ -53,11 +53,13 @@ class ServerClock:
     def note(self, server: Server, before: float, after: float) -> int:
         """The step since the last report in ms, 0 for none; before, after: clock.boot() around the
         question. A jump stays until `accept`."""
+        if server.run_id != self._run_id:
+            self._run_id, self._level = server.run_id, None
         if after - before > SLOW_SEC:
             return 0
         offset = server.now_ms - (before + after) * 500
-        if self._level is None or server.run_id != self._run_id:
-            self._run_id, self._level, self._reported = server.run_id, offset, offset
+        if self._level is None:
+            self._level = self._reported = offset
         most = DRIFT * 1000 * (after - self._looked_at)
         self._looked_at = after
         self._level += _within(offset - self._level, most)

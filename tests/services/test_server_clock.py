@@ -89,6 +89,8 @@ def test_a_clock_that_drifts_never_steps(looks: Looks, ppm: int) -> None:
 def test_another_server_has_another_clock(looks: Looks) -> None:
     looks.look()
     looks.run_id, looks.off_ms = "another", 7_200_000
+    assert looks.look(took_sec=5) == 0
+    assert looks.watch.jumped_after_ms() == FAR_MS, "nothing is known of this one yet"
     assert looks.look() == 0
     assert looks.watch.jump_ms == 0
 

@@ -78,7 +78,7 @@ class SteppedServer:
         """Start it, with the dump or the append-only file that is there."""
         options = {
             "port": "0", "unixsocket": str(self.directory / "sock"), "dir": str(self.directory),
-            "save": "", "logfile": "log", "enable-debug-command": "local",
+            "save": "", "logfile": "log",
         }  # fmt: skip
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         self._popen = subprocess.Popen(
