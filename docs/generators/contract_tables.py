@@ -14,7 +14,8 @@ from qtctl.wire.schema.records import HINT, PROPOSAL
 EVENT_FIELDS: tuple[tuple[str, str], ...] = (
     (
         "event",
-        "permitted, blocked, withdrawn, backlog_skipped, trimmed, unknown_decision, halted, "
+        "permitted, blocked, withdrawn, backlog_skipped, trimmed, unknown_decision, "
+        "group_set_back, clock_step, clock_jump, halted, "
         "resumed, …",
     ),
     ("plan_id", "empty where it concerns no single plan"),
@@ -23,8 +24,12 @@ EVENT_FIELDS: tuple[tuple[str, str], ...] = (
     ("ts", "epoch seconds, the server's clock"),
     ("actor", "who did it: governor:{name}, operator:{user}@{host}, …"),
     ("key", "halted and resumed: the kill key, or `governor:halt:symbols:{symbol}`"),
-    ("value", "likewise: its value from now on, empty for none"),
-    ("before", "likewise: its value before"),
+    (
+        "value",
+        "likewise: its value from now on, empty for none; of group_set_back: its last id now; "
+        "of clock_step and clock_jump: the seconds",
+    ),
+    ("before", "likewise: its value before; of group_set_back: the last id of the group before"),
     ("count", "of backlog_skipped, trimmed, unknown_decision: how many plans it stands for"),
     (
         "first",
