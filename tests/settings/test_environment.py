@@ -237,7 +237,7 @@ def test_old_redis_names_beside_a_url_without_such_parts_are_refused(
 
 
 def test_old_redis_names_are_ignored_beside_a_whole_url() -> None:
-    environ = {"REDIS_PORT": "tcp://10.0.0.1:6379", "REDIS_HOST": "no"}
+    environ = {"REDIS_PORT": "http://10.0.0.1:6379", "REDIS_HOST": "no"}
     by_name = load(config=None, environ=environ | {"QTCTL_REDIS_URL": "redis://h:1/0"})
     assert by_name.settings.redis.url == "redis://h:1/0"
     by_flag = load(config=None, environ=environ, redis_url="redis://f:1/0")
@@ -251,7 +251,7 @@ def test_old_redis_names_are_ignored_beside_a_whole_url() -> None:
     [
         ("REDIS_PORT", "0"),
         ("REDIS_PORT", "65536"),
-        ("REDIS_PORT", "tcp://10.0.0.1:6379"),
+        ("REDIS_PORT", "http://10.0.0.1:6379"),
         ("REDIS_DB", "-1"),
         ("REDIS_DB", "one"),
         ("REDIS_HOST", "a/b"),
