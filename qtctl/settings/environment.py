@@ -14,6 +14,7 @@ break continues the line. A quoted piece and what follows it are joined. Names t
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from qtctl.errors import ConfigError
 from qtctl.settings.catalog import (
@@ -209,16 +210,31 @@ def valid(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name: value for name, value in pairs if _NAME.fullmatch(name)}
 
 
+class Assignment(NamedTuple):
+    """A name and its value in the text of an EnvironmentFile; start, end: where the value stands,
+    with its quotes and escapes."""
+
+    name: str
+    value: str
+    start: int
+    end: int
+
+
 def parse(text: str) -> list[tuple[str, str]]:
     """All (name, value) of the text of an EnvironmentFile."""
+    return [(each.name, each.value) for each in assignments(text)]
+
+
+def assignments(text: str) -> Iterator[Assignment]:
+    """The same with their places."""
     # systemd stops at a NUL, as C does.
-    text, at, found = text.partition("\0")[0], 0, []
+    text, at = text.partition("\0")[0], 0
     while (line := _LINE.match(text, at)) is not None:
         at = line.end()
         if line["name"] is not None:
+            start = at
             value, at = _value(text, at)
-            found.append((line["name"].rstrip(_BLANKS), value))
-    return found
+            yield Assignment(line["name"].rstrip(_BLANKS), value, start, at)
 
 
 def _value(text: str, at: int) -> tuple[str, int]:

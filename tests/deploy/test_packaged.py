@@ -10,9 +10,11 @@ import pytest
 
 import qtctl
 from qtctl.deploy import packaged
-from qtctl.deploy.diffs import masked
+from qtctl.deploy.diffs import masked, unified
+from qtctl.deploy.host import State
 from qtctl.errors import RefusedError
 from qtctl.settings import template
+from qtctl.settings.urls import MASK
 from tests.deploy.hosts import ETC, UNITS
 
 ROOT = ETC.parent
@@ -89,7 +91,7 @@ def test_where_a_service_could_not_see_it_nothing_is_deployed(
         ("  export PGPASS = 'hunter2'", "  export PGPASS = ***"),
         ('password: "hunter2"', "password: ***"),
         ('url = "redis://u:hunter2@h/0" # x', 'url = "redis://u:***@h/0" # x'),
-        ('url = "redis://h/0?password=hunter2"', 'url = "redis://h/0?password=***'),
+        ('url = "redis://h/0?password=hunter2"', 'url = "redis://h/0?password=***"'),
         ("SetCredential=redis-password:hunter2", "SetCredential=***"),
         ("LoadCredential=redis-password:x.redis-password", None),
         ('password_file = "/etc/quantum/redis.password"', None),
@@ -115,3 +117,72 @@ def test_a_secret_of_several_lines_is_masked_to_its_end(lines: list[str]) -> Non
     shown = masked([*lines, "B=2"])
     assert "hunter2" not in "".join(shown)
     assert shown[-1] == "B=2"
+
+
+VARIABLES = [
+    'QTCTL_REDIS_URL="redis://u:hun\\"ter2@h/0"',
+    "QTCTL_REDIS_URL='redis://u:hun\"ter2@h/0'",
+    "QTCTL_REDIS_URL=redis://u:hun\\ ter2@h/0",
+    "QTCTL_REDIS_URL=redis://u:hun\\\nter2@h/0",
+    'QTCTL_REDIS_URL="redis://u:"\'hunter2\'"@h/0"',
+    "QTCTL_REDIS_URL='redis://u:hun\nter2@h/0'",
+    'QTCTL_REDIS_PASSWORD="hun\\"ter2"',
+    "QTCTL_REDIS_PASSWORD='hun'\"ter2\"",
+    "QTCTL_REDIS_PASSWORD=hun\\\n  ter2",
+    'QTCTL_REDIS_PASSWORD="hun\n#ter2\n"',
+    "BYBIT_KEY=hunter2",
+    "REDIS_URL=u:hunter2@h",
+    "REDIS_URL=hunter2@h",
+    "# REDIS_URL=u:hunter2@h",
+    '# url = "redis://u:hun\\"ter2@h/0"',
+    '[Service]\nEnvironment="QTCTL_REDIS_URL=redis://u:hun\\"ter2@h/0" A=b',
+    "[Service]\nEnvironment=QTCTL_REDIS_PASSWORD=hun\\\nter2",
+    "[Service]\nExecStart=/usr/bin/env qtctl serve all --redis-url redis://u:hun'ter2@h",
+]
+TOML = [
+    '[redis]\nurl = "redis://u:hun\\"ter2@h/0"',
+    "[redis]\nurl = 'redis://u:hun\"ter2@h/0'",
+    '[redis]\nurl = "redis://u:hun\\u0074er2@h/0"',
+    '[redis]\nurl = """\nredis://u:hun\\\n   ter2@h/0"""',
+    '[redis]\nurl = """redis://u:hun""ter2@h/0"""',
+    '[redis]\n"url" = "redis://u:hun ter2@h/0"',
+    'redis = { url = "redis://u:hun\\"ter2@h/0" }',
+    'redis.url = "redis://u:hun\\"ter2@h/0"',
+    '[redis]\nurl = "u:hunter2@h"',
+    "[redis]\nurl = u:hunter2@h",
+    '[x]\nbybit_key = "hunter2"',
+    '[x]\ntokens = [\n "hun",\n "ter2",\n]',
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        *((text, "/etc/quantum/governor.env") for text in VARIABLES),
+        *((text, "/etc/quantum/qtctl.toml") for text in TOML),
+    ],
+)
+def test_no_way_to_write_a_password_shows_it(text: str, path: str) -> None:
+    before, after = State("absent"), State("file", f"A=1\n{text}\nB=2\n".encode())
+    shown = "\n".join(unified(path, before, after))
+    for part in ("hun", "ter2", "u0074er2"):
+        assert part not in shown, shown
+    assert MASK in shown
+    assert "+A=1\n" in shown
+    assert shown.endswith("+B=2")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GOV_SYMBOL_COOLDOWN_SECONDS=60",
+        "# rotate the token, ask for the key",
+        'QTCTL_REDIS_URL="redis://h/0"',
+        "PROPOSE_KEY_TTL=600",
+        "Documentation=https://example.org/a?b=c",
+        "Wants=network-online.target getty@tty1.service",
+        'kill_keys = ["kill", "a:b"]',
+    ],
+)
+def test_what_is_no_secret_is_shown_as_it_stands(line: str) -> None:
+    assert masked([line]) == masked([line], is_toml=True) == [line]
