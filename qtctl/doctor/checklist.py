@@ -39,6 +39,7 @@ CHECKS = (
     Check("redis.eviction", server.eviction),
     Check("redis.memory", server.memory),
     Check("redis.persistence", server.persistence),
+    Check("redis.emptied", server.emptied),
     Check("redis.clock", server.clocks),
     Check("service.alive", services.alive),
     Check("service.ready", services.ready),

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from qtctl import clock
 from qtctl.doctor.findings import Finding, Findings, ok, unknown, warning, wrong
 from qtctl.doctor.inspection import Inspection
+from qtctl.wire.control import forgotten
+from qtctl.wire.control.forgotten import How
 from qtctl.wire.schema.service import MAX_CLOCK_OFF_SEC
 
 NEEDED = (6, 2)
@@ -138,6 +140,27 @@ def persistence(inspection: Inspection) -> Findings:
         yield ok("append-only file on")
     else:
         yield _without_aof(inspection, info)
+
+
+def emptied(inspection: Inspection) -> Findings:
+    """Within the last hour nothing was lost."""
+    found = forgotten.emptied(inspection.store)
+    if found is None:
+        yield ok("has lost nothing within the last hour, as far as a governor noticed")
+        return
+    ago = f"{(inspection.now - found.at) / 60:.0f} min ago"
+    if found.how == How.START:
+        why = (
+            "nobody remembers a halt that was in force before; a first start looks the same. "
+            "[safety] start_halted = true halts opens then"
+        )
+        yield warning(f"{ago} {found.what}", why, inspection.qtctl("tail", "events"))
+    else:
+        why = (
+            f"{FORGETS}. Halts that a running governor knew are kept; see "
+            "docs/runbooks/QtctlRedisEmptied.md"
+        )
+        yield wrong(f"{ago} {found.what}", why, inspection.qtctl("tail", "events"))
 
 
 def _without_aof(inspection: Inspection, info: Mapping[str, str]) -> Finding:

@@ -15,7 +15,7 @@ from tests.support.processes import qtctl, until
 KEYS = {
     "": ["ok", "where", "at", "services", "redis", "kill_switch", "plans", "group", "permits",
          "problems"],
-    "redis": ["url", "primary", "name", "version", "role", "up_s", "may_evict"],
+    "redis": ["url", "primary", "name", "version", "role", "up_s", "may_evict", "emptied"],
     "kill_switch": ["mode", "told", "keys"],
     "plans": ["per_minute", "decided_per_minute", "permitted", "blocked", "since_s", "cut",
               "blocks"],
@@ -197,3 +197,13 @@ def test_plan_ids_by_another_clock_are_named(
     assert "1. " in why["sentence"]
     assert "XADD … *" in why["sentence"]
     assert f"the id of its entry is in {unit}, not in ms" in cli.ok("plan", "show", "p1").out
+
+
+def test_that_redis_lost_what_it_knew_is_said_for_an_hour(cli: Cli, store: Store) -> None:
+    record = f'{{"at":{store.now_ms() // 1000 - 120},"how":"empty","by":"governor:g1"}}'
+    store.run("SET", store.keys.emptied, record)
+    said = "2 min ago Redis came back EMPTY, found by governor:g1"
+    assert cli("status", "-o", "json").json["redis"]["emptied"] == said
+    assert said in cli("status").out
+    store.run("DEL", store.keys.emptied)
+    assert cli("status", "-o", "json").json["redis"]["emptied"] is None

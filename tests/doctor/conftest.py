@@ -126,7 +126,14 @@ def system(running: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     run("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction", "appendonly", "yes")
     for key in set(system.store.scan_keys(keys.pattern(PERMIT))):
         run("DEL", key)
-    run("DEL", *keys.kills(KILLS), keys.halted_symbols, "other:stream", "other:stream.wrong-ids")
+    run(
+        "DEL",
+        *keys.kills(KILLS),
+        keys.halted_symbols,
+        keys.emptied,
+        "other:stream",
+        "other:stream.wrong-ids",
+    )
     run("XTRIM", keys.plans, "MAXLEN", 0)
     run("XTRIM", keys.events, "MAXLEN", 0)
     run("DEL", *(keys.at(spec, "") for spec in (TARGET_DECISIONS, SCORE_DECISIONS)),

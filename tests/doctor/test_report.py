@@ -53,7 +53,7 @@ def test_the_page_has_the_worst_first_and_one_line_for_what_is_well(system: Syst
     lines = system.doctor().out.splitlines()
     heads = [line.split()[0] for line in lines if line]
     assert heads.index("WRONG") < heads.index("WARNING") < heads.index("ok")
-    assert lines[-2].startswith("ok       kill 2, redis 7, ")
+    assert lines[-2].startswith("ok       kill 2, redis 8, ")
     assert lines[-1].startswith("total    2 wrong, 1 warning, 0 unknown, ")
     assert lines[-1].endswith(" quantum:")
 

@@ -37,6 +37,11 @@ class Trouble(NamedTuple):
     args: tuple[str, ...] = ()
 
 
+def emptied(how: str) -> Callable[[System], Any]:
+    record = f'{{"at":1769558400,"how":"{how}","by":"governor:g1"}}'
+    return lambda system: system.run("SET", system.store.keys.emptied, record)
+
+
 def config(**options: str) -> Callable[[System], Any]:
     flat = [part for name, value in options.items() for part in (name.replace("_", "-"), value)]
     return lambda system: system.run("CONFIG", "SET", *flat)
@@ -234,6 +239,10 @@ TROUBLES = (
             "quantum:system:mode is 'HALT'", False),
     Trouble("reduce only", kill("global:kill_switch", "reduce_only"),
             "kill.switch", "warning", "global:kill_switch is 'reduce_only'", False),
+    Trouble("emptied", emptied("empty"), "redis.emptied", "wrong",
+            "Redis came back EMPTY, found by governor:g1", False),
+    Trouble("started on an empty Redis", emptied("start"), "redis.emptied", "warning",
+            "governor:g1 started and found no trace of the control plane", False),
     Trouble("halted under a name of this shell", kill("stop:all", "yes"), "kill.switch", "wrong",
             "no running governor reads that key", False,
             ("--set", 'governor.kill_keys=["kill", "stop:all"]')),

@@ -48,8 +48,9 @@ class Service:
 
 @dataclass(frozen=True)
 class Redis:
-    """primary: host:port of the server that answers, where the URL names several; else None. The
-    others are None where this user may not ask (INFO)."""
+    """primary: host:port of the server that answers, where the URL names several; else None.
+    emptied: that it lost what it knew within the last hour, in words. The others are None where
+    this user may not ask (INFO)."""
 
     url: str
     primary: str | None
@@ -58,6 +59,7 @@ class Redis:
     role: str | None
     up_s: float | None
     may_evict: bool | None
+    emptied: str | None = None
 
 
 @dataclass(frozen=True)
@@ -216,13 +218,15 @@ def _readiness(it: ServiceRecord) -> tuple[str, str]:
 def _redis(ctx: Context, found: Status) -> Redis:
     _, _, at = urlsplit(found.server_url).netloc.rpartition("@")
     primary = None if found.server_url == ctx.settings.redis.url else at or None
-    server = found.server
+    server, emptied = found.server, None
+    if found.emptied is not None:
+        emptied = f"{format.span(found.now - found.emptied.at)} ago {found.emptied.what}"
     if server is None:
-        return Redis(ctx.where(), primary, None, None, None, None, None)
+        return Redis(ctx.where(), primary, None, None, None, None, None, emptied)
     up_s = max(0.0, round(found.now - server.started_ms / 1000, 3))
     return Redis(
         ctx.where(), primary, server.name, server.version, server.role, up_s,
-        may_evict=server.may_evict,
+        may_evict=server.may_evict, emptied=emptied,
     )  # fmt: skip
 
 

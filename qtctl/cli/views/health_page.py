@@ -42,12 +42,13 @@ def blocked_since(found: Plans) -> str:
 def server(found: Redis) -> str:
     """The server that answers, behind a URL that is shown already."""
     at = "" if found.primary is None else f"at {found.primary} "
+    emptied = f"; {found.emptied}" if found.emptied else ""
     if found.version is None:
-        return f"{at}(this ACL user lacks INFO)"
+        return f"{at}(this ACL user lacks INFO){emptied}"
     evicts = "; MAY EVICT DECISIONS: set maxmemory-policy noeviction" if found.may_evict else ""
     role = "" if found.role == "master" else f"; {str(found.role).upper()}, NOT A PRIMARY"
     up = format.span(found.up_s)
-    return f"{at}{found.name} {found.version}, up {up}{role}{evicts}"
+    return f"{at}{found.name} {found.version}, up {up}{role}{evicts}{emptied}"
 
 
 def kill_switch(found: Overall) -> str:

@@ -32,6 +32,14 @@ class Emptied(msgspec.Struct, frozen=True):
     how: str = ""
     by: str = ""
 
+    @property
+    def what(self) -> str:
+        """In words that stand behind a time."""
+        if self.how == How.START:
+            return f"{self.by} started and found no trace of the control plane"
+        older = "came back with OLDER data" if self.how == How.OLDER else "came back EMPTY"
+        return f"Redis {older}, found by {self.by or 'nobody knows whom'}"
+
 
 def look(
     store: Store, names: KillNames, instance: str, *, again: bool

@@ -15,7 +15,8 @@ from qtctl.errors import WireError
 from qtctl.settings import SERVICES, Settings
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Server, Store, server_of
-from qtctl.wire.control import kill_switch
+from qtctl.wire.control import forgotten, kill_switch
+from qtctl.wire.control.forgotten import Emptied
 from qtctl.wire.control.kill_switch import KillKey
 from qtctl.wire.queries import groups, permits, plan_ids, services, streams
 from qtctl.wire.queries.groups import Group
@@ -55,7 +56,7 @@ class Status(msgspec.Struct, frozen=True):
     None where this user may not ask (INFO). group: the governors' own, None where it is missing.
     plans_per_minute: on the plan stream, over the last five minutes or as far back as MOST_EVENTS
     go. problems: why `group`, `permits`, `plans` or `events` could not be read; `plan_ids`: what is
-    wrong with the ids of the plans."""
+    wrong with the ids of the plans. emptied: that Redis lost what it knew within the last hour."""
 
     now: float
     server_url: str
@@ -67,6 +68,7 @@ class Status(msgspec.Struct, frozen=True):
     plans_per_minute: float
     lately: RecentVerdicts
     problems: dict[str, str]
+    emptied: Emptied | None = None
 
 
 class Watch:
@@ -108,6 +110,7 @@ class Watch:
                 now,
                 self._since_sec,
             ),
+            emptied=forgotten.emptied(self._store),
             problems=dict(self._problems),
         )
 
