@@ -37,7 +37,7 @@ SITUATIONS = {
 }
 """What makes the alert's case, where its commands need one."""
 STANDS_FOR = {"PLAN_ID": "demo-btc-open", "SYMBOL": "BTCUSDT"}
-FINDS = {"doctor": (0, 1)}
+FINDS = {"doctor": (0, 1), "status": (0, 1)}
 """Exit codes of commands that tell with 1 that they found something; else it is 0."""
 
 
