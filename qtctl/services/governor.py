@@ -334,9 +334,8 @@ class Governor:
             first, last = batch.skipped_ids
             self._skipped_ids = self._skipped_ids[0] if self._skipped else first, last
             self._skipped += batch.skipped
-        refused = []
-        for entry in batch.redelivered:
-            refused += self._redelivery.serve(entry, self._marks())
+        refused, left = self._redelivery.serve(batch.redelivered, self._marks())
+        self._intake.hand_back(left)
         refused += self._judge.serve(batch.fresh, self._marks())
         if refused:
             self._intake.retry_later()

@@ -6,10 +6,11 @@
                               ↓
                             RETRY → CLAIM → …      RETRY_SEC after Redis refused an entry
 
-What was delivered before comes back as redelivered: it is served one entry at a time, so that an
-entry that breaks the governor takes no other with it.
+What was delivered before comes back as redelivered. A pass may serve a part of it and hand the rest
+back; nothing else that was delivered before is read until that is served, but new entries are.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
@@ -24,7 +25,7 @@ BLOCK_SEC = 1.0
 RETRY_SEC = 0.5
 """How soon an entry that Redis refused is tried again."""
 RETRY_COUNT = 50
-"""Entries per read in a retry: each is served alone, and new ones are served in between."""
+"""Entries per read in a retry."""
 ABANDONED_MS = 5_000
 """An entry that another consumer has held for this long is claimed."""
 CLAIM_COUNT = 100
@@ -39,9 +40,10 @@ class Phase(StrEnum):
     """What the next read asks for."""
 
     OWN_PENDING = "own pending"
-    """Entries that this consumer had before a start or reconnect and never finished."""
+    """Entries that this consumer had before a start or reconnect and never finished. Behind the
+    first of them new entries are read beside it."""
     RETRY = "retry"
-    """The same list again, for what Redis refused; new entries are read beside it."""
+    """The same list again, for what Redis refused; new entries are read beside all of it."""
     CLAIM = "claim"
     """Entries that other consumers abandoned, behind the cursor of XAUTOCLAIM."""
     NEW = "new"
@@ -71,6 +73,7 @@ class Intake:
         self._count = batch  # of the next read of new entries
         self.phase = Phase.OWN_PENDING  # of the next `take`
         self._read: list[Entry] = []
+        self._left: list[Entry] = []
         self._own_after = _FIRST
         self._claim_from = CLAIM_START
         self._retry_at: float | None = None
@@ -78,12 +81,12 @@ class Intake:
     @property
     def idle(self) -> bool:
         """True while there is nothing to do but to read new entries."""
-        return self.phase is Phase.NEW and not self._read
+        return self.phase is Phase.NEW and not self._read and not self._left
 
     @property
     def settled(self) -> bool:
         """True while no entry is pending that Redis refused."""
-        return self._retry_at is None and not self._in_round()
+        return self._retry_at is None and not self._in_round() and not self._left
 
     def restart(self) -> None:
         """After a start or reconnect: what was read and not finished is read again."""
@@ -114,7 +117,15 @@ class Intake:
         if self._retry_at is None:
             self._retry_at = clock.monotonic() + RETRY_SEC
 
+    def hand_back(self, left: Sequence[Entry]) -> None:
+        """Redelivered entries that the pass had no time for: they come with the next."""
+        self._left = list(left)
+
     def _next(self) -> list[Entry]:
+        if self._left:
+            entries = self._left + (self._read or self._new(self._count))
+            self._left, self._read = [], []
+            return entries
         if self._retry_is_due():
             # What is in hand goes first: the round would deliver it once more.
             read, self._read = self._read, []
@@ -137,7 +148,8 @@ class Intake:
         return self.phase in (Phase.OWN_PENDING, Phase.RETRY)
 
     def _begin_round(self, phase: Phase) -> None:
-        self.phase, self._own_after, self._read = phase, _FIRST, []
+        self.phase, self._own_after = phase, _FIRST
+        self._read, self._left = [], []
 
     def _retry_is_due(self) -> bool:
         """Never in the middle of a round, which would then not reach its end."""
@@ -147,13 +159,14 @@ class Intake:
 
     def _own_pending(self) -> list[Entry]:
         retry = self.phase is Phase.RETRY
+        beside = retry or self._own_after != _FIRST
         count = RETRY_COUNT if retry else self._batch
         entries = self._queue.own_pending(self._own_after, count)
         if not entries:
             return []
         self._own_after = entries[-1].id
-        # What Redis keeps refusing must not keep new plans waiting, closes least of all.
-        return entries + self._new(count) if retry else entries
+        # What comes again must not keep new plans waiting, closes least of all.
+        return entries + self._new(count) if beside else entries
 
     def _claim(self) -> None:
         self._claim_from, claimed = self._queue.claim(self._claim_from, ABANDONED_MS, CLAIM_COUNT)
@@ -163,7 +176,7 @@ class Intake:
 
     def _fetch(self, block_sec: float) -> None:
         """Reads new entries, unless there is something to take already."""
-        if not self._read and not self._in_round():
+        if not self._read and not self._left and not self._in_round():
             self._read = self._new(self._count, block_sec)
 
     def _new(self, count: int, block_sec: float = 0.0) -> list[Entry]:

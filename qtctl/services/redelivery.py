@@ -1,7 +1,13 @@
-"""Entries that were delivered before and not finished: each alone, with its tries counted."""
+"""Entries that were delivered before and not finished, with their tries counted.
+
+Those with nothing against them share their round trips. One that was in hand when something broke
+is served alone from then on, so that what breaks the governor is found and takes no other with it.
+"""
 
 import logging
+from collections.abc import Sequence
 
+from qtctl import clock
 from qtctl.errors import RedisUnreachable, WireError
 from qtctl.services.judge import Judge
 from qtctl.services.metrics import GovernorMetrics
@@ -12,6 +18,10 @@ from qtctl.wire.governor.plan_queue import Entry, PlanQueue
 log = logging.getLogger("qtctl.governor")
 MAX_TRIES = 5
 """An entry is rejected once this many tries ended in an exception or the governor's death."""
+AT_ONCE = 50
+"""Entries that are served together."""
+SHARE_SEC = 0.1
+"""After so much of a pass the rest waits for the next: new entries are served in between."""
 
 
 class Redelivery:
@@ -22,37 +32,68 @@ class Redelivery:
         self._judge = judge
         self._metrics = metrics
         self._bad_counts = ProblemLog(log, "count of tries")
-        self._interrupted: str | None = None
+        self._interrupted: list[str] = []
 
-    def serve(self, entry: Entry, marks: ServerMarks) -> list[str]:
-        """Its id where Redis refused it and it stays pending. Errors: RedisUnreachable."""
+    def serve(
+        self, entries: Sequence[Entry], marks: ServerMarks
+    ) -> tuple[list[str], Sequence[Entry]]:
+        """Serves them in their order, as far as a pass has time for it: the ids that Redis refused
+        and that stay pending, and what is left for the next pass. Errors: RedisUnreachable,
+        WireError."""
+        refused: list[str] = []
+        until = clock.monotonic() + SHARE_SEC
+        while entries:
+            count = _together(entries)
+            refused += self._serve(entries[:count], marks)
+            entries = entries[count:]
+            if clock.monotonic() >= until:
+                break
+        return refused, entries
+
+    def _serve(self, entries: Sequence[Entry], marks: ServerMarks) -> list[str]:
+        ids = [entry.id for entry in entries]
         try:
-            tries = self._queue.begin_try(entry.id)
-        except RedisUnreachable:
-            self._interrupted = entry.id  # It may have been counted, and only the reply was lost.
+            failed = self._try(entries, self._queue.begin_tries(ids), marks)
+            settled = [id_ for id_ in ids if id_ not in failed] if failed else ids
+            self._queue.end_tries(settled, failed)
+        except (RedisUnreachable, WireError):
+            self._interrupted += ids  # They may have been counted, and only the reply was lost.
             raise
-        except WireError as refused:
-            # An uncounted try is better than a plan, and all behind it, that is never judged.
-            self._metrics.errors.labels("tries").inc()
-            self._bad_counts.update({"governor:tries:*": str(refused)})
-            return self._judge.serve([entry], marks)
-        try:
-            if tries > MAX_TRIES:
-                problem = f"{tries - 1} tries ended in an exception or in the governor's death"
-                failed = self._judge.reject(entry, problem)
-            else:
-                failed = self._judge.serve([entry], marks, tries)
-        except RedisUnreachable:
-            self._interrupted = entry.id
-            raise
-        if failed:
-            self._queue.forgive_try(entry.id)
-        else:
-            self._queue.end_try(entry.id)
         return failed
 
+    def _try(
+        self, entries: Sequence[Entry], counted: Sequence[int | WireError], marks: ServerMarks
+    ) -> list[str]:
+        """The ids that Redis refused."""
+        failed: list[str] = []
+        together: list[Entry] = []
+        attempt = 1
+        for entry, tries in zip(entries, counted, strict=True):
+            if isinstance(tries, WireError):
+                # An uncounted try is better than a plan, and all behind it, that is never judged.
+                self._metrics.errors.labels("tries").inc()
+                self._bad_counts.update({"governor:tries:*": str(tries)})
+                failed += self._judge.serve([entry], marks)
+            elif tries > MAX_TRIES:
+                problem = f"{tries - 1} tries ended in an exception or in the governor's death"
+                failed += self._judge.reject(entry, problem)
+            else:
+                together.append(entry)
+                attempt = max(attempt, tries)
+        return failed + self._judge.serve(together, marks, attempt)
+
     def forgive_interrupted(self) -> None:
-        """After a reconnect: the try that the lost connection ended does not count."""
-        if self._interrupted is not None:
-            self._queue.forgive_try(self._interrupted)
-            self._interrupted = None
+        """After a reconnect: the tries that Redis ended do not count."""
+        self._queue.end_tries((), self._interrupted)
+        self._interrupted = []
+
+
+def _together(entries: Sequence[Entry]) -> int:
+    """How many of the first share their round trips: all with nothing against them, at most
+    AT_ONCE, or one that was in hand when something broke."""
+    clean = 0
+    for entry in entries[:AT_ONCE]:
+        if entry.tries > 0:
+            break
+        clean += 1
+    return max(1, clean)

@@ -30,11 +30,13 @@ KEEP_RAW_FIELDS = 3_000
 
 class Entry(msgspec.Struct, frozen=True):
     """One delivered entry. raw: name, value, name, value, … unchanged, or None where the entry was
-    trimmed from the stream while it was pending."""
+    trimmed from the stream while it was pending; tries: those before, after it came again, that
+    are not known to have finished."""
 
     id: str
     raw: Sequence[bytes] | None
     deliveries: int = 1
+    tries: int = 0
 
     @property
     def queued_ms(self) -> int:
@@ -179,11 +181,18 @@ class PlanQueue:
     def _with_deliveries(self, found: Sequence[Any]) -> list[Entry]:
         if not found:
             return []
-        rows = self.store.run(
-            "XPENDING", self._stream, GROUP, found[0][0], found[-1][0], len(found), self._consumer
+        ids = [text(id_) for id_, _ in found]
+        rows, *tries = self.store.batch(
+            [("XPENDING", self._stream, GROUP, ids[0], ids[-1], len(ids), self._consumer)]
+            + [("GET", self._tries_key(id_)) for id_ in ids]
         )
+        if is_error(rows):
+            raise reply_error(rows, self._stream)
         times = {row.id: row.deliveries for row in xinfo.pending(rows)}
-        return [Entry(text(id_), raw, times.get(text(id_), 1)) for id_, raw in found]
+        return [
+            Entry(id_, raw, times.get(id_, 1), _count(tried))
+            for id_, (_, raw), tried in zip(ids, found, tries, strict=True)
+        ]
 
     def last_id(self) -> str:
         """The id of the newest entry, "0-0" where there is none."""
@@ -195,24 +204,34 @@ class PlanQueue:
         if ids:
             self.store.run("XACK", self._stream, GROUP, *ids)
 
-    def begin_try(self, entry_id: str) -> int:
-        """Counts another try at a redelivered entry; the tries that are not known to have finished,
-        this one and the first included."""
-        key = self.store.keys.at(TRIES, entry_id)
-        tries, _ = self.store.batch([("INCR", key), ("EXPIRE", key, TRIES_TTL_SEC)], atomic=True)
-        if isinstance(tries, Exception):
-            raise reply_error(tries, key)
-        return int(tries) + 1
+    def begin_tries(self, ids: Sequence[str]) -> list[int | errors.WireError]:
+        """Counts another try at each of these redelivered entries; the tries that are not known to
+        have finished, this one and the first included, or why one could not be counted."""
+        try:
+            counted = self.store.batch(
+                [each for id_ in ids for each in self._count_try("INCR", id_)], atomic=True
+            )[::2]
+        except errors.WireError as refused:
+            return [refused] * len(ids)
+        return [
+            reply_error(tries, self._tries_key(id_)) if is_error(tries) else int(tries) + 1
+            for id_, tries in zip(ids, counted, strict=True)
+        ]
 
-    def forgive_try(self, entry_id: str) -> None:
-        """Uncounts a try that failed because of Redis."""
-        key = self.store.keys.at(TRIES, entry_id)
+    def end_tries(self, settled: Sequence[str], forgiven: Sequence[str] = ()) -> None:
+        """Drops the counts of entries that are settled, and uncounts a try at each of those where
+        it failed because of Redis."""
+        commands = [("DEL", *map(self._tries_key, settled))] if settled else []
         # Sets the lifetime again: where the server has lost the count, DECR creates it.
-        self.store.batch([("DECR", key), ("EXPIRE", key, TRIES_TTL_SEC)], atomic=True)
+        commands += [each for id_ in forgiven for each in self._count_try("DECR", id_)]
+        self.store.batch(commands, atomic=True)
 
-    def end_try(self, entry_id: str) -> None:
-        """Drops the count of an entry that is settled."""
-        self.store.run("DEL", self.store.keys.at(TRIES, entry_id))
+    def _count_try(self, command: str, entry_id: str) -> list[tuple[Any, ...]]:
+        key = self._tries_key(entry_id)
+        return [(command, key), ("EXPIRE", key, TRIES_TTL_SEC)]
+
+    def _tries_key(self, entry_id: str) -> str:
+        return self.store.keys.at(TRIES, entry_id)
 
     def drop_dead_consumers(self) -> list[str]:
         """Removes consumers that have not read for DEAD_AFTER_MS and hold nothing; their names."""
@@ -236,6 +255,13 @@ class PlanQueue:
         ]
         replies = self.store.scripts("reject_plan", calls)
         return [reply_error(r) if isinstance(r, Exception) else r for r in replies]
+
+
+def _count(reply: Any) -> int:
+    """A count of tries; one that can't be read holds something against the entry."""
+    if reply is None:
+        return 0
+    return int(reply) if isinstance(reply, bytes) and reply.lstrip(b"-").isdigit() else 1
 
 
 def group_state(store: Store) -> GroupInfo | None:
