@@ -8,7 +8,7 @@ import pytest
 
 from qtctl import clock
 from qtctl.domain import plans
-from qtctl.errors import RedisUnreachable
+from qtctl.errors import RedisUnreachable, ServerRefusedError
 from qtctl.services import governor as governor_module
 from qtctl.services import intake
 from qtctl.services.governor import Governor
@@ -236,3 +236,55 @@ def test_what_was_trimmed_while_a_dead_consumer_held_it_is_counted(store: Store)
     assert pending(store) == []
     assert metric(gov, "p32_errors_total", kind="trimmed") == 1
     gov.close()
+
+
+def test_what_breaks_the_governor_is_found_among_many_and_takes_none_with_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redelivered entries share their round trips: the try that breaks counts against all of them,
+    and from then on each is served alone."""
+    monkeypatch.setattr(plans, "read", poisoned(plans.read))
+    store.run("XGROUP", "CREATE", store.keys.plans, GROUP, "0", "MKSTREAM")
+    for number in range(60):
+        send(store, fields(plan_id="poison" if number == 20 else f"p{number}"))
+    store.run("XREADGROUP", "GROUP", GROUP, "g1", "STREAMS", store.keys.plans, ">")
+    service = governor(store)
+    service.open()
+    assert passes(service, MAX_TRIES + 2) == MAX_TRIES - 1, "the first try was somebody else's"
+    (kept,) = rejected(store)
+    assert kept["raw:plan_id"] == "poison"
+    assert all(permit(store, f"p{number}") for number in range(60) if number != 20)
+    assert pending(store) == []
+    assert tries_left(store) == []
+    service.close()
+
+
+def test_what_redis_refuses_while_many_come_again_counts_against_none(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the refusal ends the pass: the script of the atomic step could not be loaded."""
+    refuse = {"now": True}
+
+    def refused(*args: Any) -> Any:
+        if refuse["now"]:
+            raise ServerRefusedError("NOPERM this user may not run SCRIPT LOAD")
+        return commit(*args)
+
+    monkeypatch.setattr("qtctl.services.judge.commit", refused)
+    store.run("XGROUP", "CREATE", store.keys.plans, GROUP, "0", "MKSTREAM")
+    for number in range(20):
+        send(store, fields(plan_id=f"p{number}"))
+    store.run("XREADGROUP", "GROUP", GROUP, "g1", "STREAMS", store.keys.plans, ">")
+    service = governor(store)
+    service.open()
+    for _ in range(2 * MAX_TRIES):
+        with pytest.raises(ServerRefusedError):
+            service.step()
+        service.close()
+        service.open()
+    refuse["now"] = False
+    passes(service, 3)
+    assert rejected(store) == []
+    assert all(permit(store, f"p{number}") for number in range(20))
+    assert tries_left(store) == []
+    service.close()

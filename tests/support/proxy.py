@@ -6,6 +6,7 @@ socket can't be reset.
 """
 
 import contextlib
+import queue
 import socket
 import struct
 import threading
@@ -140,3 +141,73 @@ def _exchange(server: socket.socket, command: list[bytes]) -> bytes:
         whole += chunk
         reader.feed(chunk)
     return whole
+
+
+class SlowLink:
+    """`url` leads to the server over a link that is long and not narrow: everything arrives half a
+    round trip later, in each direction, however much it is."""
+
+    def __init__(self, upstream: Path, round_trip_sec: float) -> None:
+        self._upstream = str(upstream)
+        self._delay_sec = round_trip_sec / 2
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        self._start(self._accept)
+
+    def __enter__(self) -> "SlowLink":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _shut(self._listener)
+        self.cut()
+
+    def cut(self) -> None:
+        """Ends the connections of this moment."""
+        while self._open:
+            _shut(self._open.pop())
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                server.connect(self._upstream)
+                self._open += [client, server]
+                for source, target in ((client, server), (server, client)):
+                    on_its_way: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+                    self._start(self._take, source, on_its_way)
+                    self._start(self._deliver, on_its_way, target)
+
+    def _take(
+        self, source: socket.socket, on_its_way: "queue.SimpleQueue[tuple[float, bytes]]"
+    ) -> None:
+        chunk = b"all"
+        while chunk:
+            try:
+                chunk = source.recv(_CHUNK)
+            except OSError:
+                chunk = b""
+            on_its_way.put((time.monotonic() + self._delay_sec, chunk))
+
+    def _deliver(
+        self, on_its_way: "queue.SimpleQueue[tuple[float, bytes]]", target: socket.socket
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                due, chunk = on_its_way.get()
+                time.sleep(max(0.0, due - time.monotonic()))
+                if not chunk:
+                    break
+                target.sendall(chunk)
+        _shut(target)
+
+    def _start(self, run: Callable[..., None], *args: object) -> None:
+        threading.Thread(target=run, args=args, daemon=True).start()
+
+
+def _shut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()

@@ -1,0 +1,111 @@
+"""A governor far away from its server: what comes again keeps no fresh close waiting."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor.plan_queue import group_state
+from qtctl.wire.private_server.embedded import Embedded
+from qtctl.wire.private_server.process import SOCKET
+from qtctl.wire.schema.ids import ms_of
+from qtctl.wire.schema.keys import DECISION, GROUP
+from qtctl.wire.schema.records import pairs
+from tests.services.helpers import send
+from tests.support.plans import fields, pending
+from tests.support.processes import Process, qtctl, until
+from tests.support.proxy import SlowLink
+
+REDELIVERED = 500
+FRESH, APART_SEC = 30, 0.05
+MOST_SEC = 1.2
+
+
+@contextlib.contextmanager
+def governed(url: str, name: str = "g1") -> Iterator[Process]:
+    """A governor of its own process; it serves when this begins."""
+    free = ("--set", "governor.metrics_port=0")
+    with qtctl("serve", "governor", "--redis-url", url, "--name", name, *free) as child:
+        yield child
+
+
+def serving(store: Store, name: str = "g1") -> bool:
+    return store.run("EXISTS", store.keys.service("governor", name)) == 1
+
+
+def close(plan_id: str) -> dict[str, str]:
+    return fields(plan_id=plan_id, action="FULL_CLOSE", reduceOnly="true")
+
+
+def hold(store: Store, consumer: str) -> None:
+    """Entries that were delivered to a consumer, which did not finish them."""
+    for number in range(REDELIVERED):
+        send(store, close(f"old-{number}"))
+    store.run("XREADGROUP", "GROUP", GROUP, consumer, "STREAMS", store.keys.plans, ">")
+
+
+def abandon(store: Store, consumer: str) -> None:
+    """So long ago that any other may claim them."""
+    ids = [row[0] for row in store.run("XPENDING", store.keys.plans, GROUP, "-", "+", 1000)]
+    store.run("XCLAIM", store.keys.plans, GROUP, consumer, 0, *ids, "IDLE", 60_000, "JUSTID")
+
+
+def waits(store: Store) -> list[float]:
+    """Sends closes, one after the other; how long each was queued before its verdict, seconds."""
+    ids = {}
+    for number in range(FRESH):
+        ids[f"new-{number}"] = send(store, close(f"new-{number}"))
+        time.sleep(APART_SEC)
+    return [permitted(store, plan_id) - ms_of(id_) / 1000 for plan_id, id_ in ids.items()]
+
+
+def permitted(store: Store, plan_id: str) -> float:
+    """When it was, epoch seconds by the server's clock."""
+    key = store.keys.at(DECISION, plan_id)
+    until(lambda: store.run("EXISTS", key), 30, f"a verdict on {plan_id}")
+    decision = pairs(store.run("HGETALL", key))
+    assert decision["verdict"] == "permitted", decision
+    return float(decision["decided_at"])
+
+
+@pytest.mark.parametrize("claimed", [False, True], ids=["own", "claimed"])
+@pytest.mark.parametrize("round_trip_ms", [1, 5, 20])
+def test_after_a_killed_governor_fresh_closes_do_not_wait_behind_what_it_held(
+    server: Embedded, store: Store, round_trip_ms: int, claimed: bool
+) -> None:
+    with SlowLink(server.directory / SOCKET, round_trip_ms / 1000) as link:
+        with governed(link.url) as first:
+            until(lambda: serving(store), 10)
+            first.signal(signal.SIGSTOP)
+            hold(store, "g1")
+            first.signal(signal.SIGKILL)
+            first.wait()
+        store.run("DEL", store.keys.service("governor", "g1"))
+        if claimed:
+            abandon(store, "g1")
+        name = "g2" if claimed else "g1"
+        with governed(link.url, name):
+            until(lambda: serving(store, name), 10)
+            longest = max(waits(store))
+            until(lambda: not pending(store), 20)
+    assert longest <= MOST_SEC
+
+
+@pytest.mark.parametrize("claimed", [False, True], ids=["own", "claimed"])
+@pytest.mark.parametrize("round_trip_ms", [5, 20])
+def test_after_a_cut_connection_fresh_closes_do_not_wait_behind_what_was_held(
+    server: Embedded, store: Store, round_trip_ms: int, claimed: bool
+) -> None:
+    with SlowLink(server.directory / SOCKET, round_trip_ms / 1000) as link, governed(link.url):
+        until(lambda: serving(store), 10)
+        hold(store, "dead" if claimed else "g1")
+        if claimed:
+            abandon(store, "dead")
+        link.cut()
+        until(lambda: (group := group_state(store)) and group.pending < REDELIVERED, 10)
+        longest = max(waits(store))
+        until(lambda: not pending(store), 20)
+    assert longest <= MOST_SEC
