@@ -33,7 +33,7 @@ def governed(url: str, name: str = "g1") -> Iterator[Process]:
 
 
 def serving(store: Store, name: str = "g1") -> bool:
-    return store.run("EXISTS", store.keys.service("governor", name)) == 1
+    return bool(store.run("EXISTS", store.keys.service("governor", name)))
 
 
 def close(plan_id: str) -> dict[str, str]:
