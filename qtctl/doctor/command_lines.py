@@ -13,7 +13,7 @@ import msgspec
 
 from qtctl.settings import Loaded, Redis, nodes_of
 from qtctl.settings.secrets import PASSWORD
-from qtctl.settings.urls import has_password, without_password
+from qtctl.settings.urls import has_password, mask_text, mask_url, url_problem, without_password
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -61,16 +61,31 @@ def words_of(
 
 
 def own_words(redis_url: str | None, config: str | None, sets: Sequence[str]) -> str:
-    """`qtctl` with the options of this call, for the shell; a password is left out."""
+    """`qtctl` with the options of this call, for the shell; a password is left out, and masked
+    where the option is not what it should be."""
     own = ["qtctl"]
     if config is not None:
-        own += ["--config", config]
+        own += ["--config", mask_text(config)]
     if redis_url is not None:
-        own += ["--redis-url", without_password(redis_url)]
+        own += ["--redis-url", _repeatable(redis_url)]
     for assignment in sets:
-        if not has_password(assignment.partition("=")[2]):
+        value = assignment.partition("=")[2] or assignment
+        # Quoted, as for TOML.
+        if _repeatable(value.strip().strip("\"'")) in value:
             own += ["--set", assignment]
     return " ".join(map(shlex.quote, own))
+
+
+def _repeatable(url: str) -> str:
+    """What was typed as a URL, without its password."""
+    if "@" not in url and "?" not in url:
+        return url
+    if url_problem(url) is not None:
+        return mask_url(url)
+    known = without_password(url)
+    query = known.partition("?")[2]
+    options = f"redis://h?{query}"
+    return known if not query or mask_url(options) == options else mask_url(known)
 
 
 def _redis_cli(loaded: Loaded, url: str) -> str:

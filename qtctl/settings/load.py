@@ -16,7 +16,7 @@ from qtctl.settings.environment import Variables
 from qtctl.settings.model import SECTIONS, STREAMS, Governor, Settings
 from qtctl.settings.secrets import Secret
 from qtctl.settings.sources import Claim, parsed, read_text, set_claims, toml_claims
-from qtctl.settings.urls import CLUSTER, hash_tag, scheme_of
+from qtctl.settings.urls import CLUSTER, hash_tag, mask_text, scheme_of
 
 SERVICES = ("allocation", "governor")
 DEFAULT = "default"
@@ -177,7 +177,7 @@ def _file(config: Path | None, variables: Variables) -> tuple[Path | None, str]:
     except FileNotFoundError as problem:
         if config is None:
             return None, ""
-        raise ConfigError(f"file {path} ({by}) does not exist") from problem
+        raise ConfigError(f"file {mask_text(str(path))} ({by}) does not exist") from problem
 
 
 def _environment_claims(

@@ -22,8 +22,24 @@ _PLAIN = ("redis", "rediss")
 _KNOWN = (*_PLAIN, "unix", SENTINEL, CLUSTER)
 _USER = re.compile(r"[\w.%~+-]*")
 """A user name that can't be part of a password."""
-_SECRET = re.compile(r"pass|pw|secret|token|auth|cred", re.IGNORECASE)
+_SHOWN_OPTIONS = frozenset(
+    [
+        "db",
+        "protocol",
+        "username",
+        "sentinel_username",
+        "client_name",
+        "socket_timeout",
+        "socket_connect_timeout",
+        "socket_keepalive",
+        "health_check_interval",
+        "max_connections",
+        "timeout",
+    ]
+)
 _PORT_6379 = re.compile(r":6379(?=[,/?#]|$)")
+_LOGIN = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:/+)?[^\s\"'@:/()=]*:(?!//)[^\s@]+@[^\s\"')]*")
+"""Something with `user:password@` in it."""
 _HOST_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^:\[\]]*)(?::[0-9]*)?")
 _QUOTED = "in a password, / ? # @ : are %2F %3F %23 %40 %3A"
 _DB = re.compile(r"(/[0-9]*)?")
@@ -39,6 +55,11 @@ def mask_url(url: str) -> str:
     if not login:
         return head + place
     return f"{head}{_user(login) or ''}{':' if ':' in login else ''}{MASK}@{place}"
+
+
+def mask_text(text: str) -> str:
+    """Prose in which somebody may have typed a URL, or a login, where it does not belong."""
+    return _LOGIN.sub(lambda found: mask_url(found[0]), text)
 
 
 def display_url(url: str) -> str:
@@ -169,7 +190,8 @@ def _masked_option(part: str) -> str:
     name, equals, _ = part.partition("=")
     if not equals:
         return part and MASK
-    return f"{name}={MASK}" if _SECRET.search(unquote(name)) else part
+    # A name that is not known may be a misspelt password.
+    return part if unquote(name) in _SHOWN_OPTIONS else f"{name}={MASK}"
 
 
 class Nodes(msgspec.Struct, frozen=True):

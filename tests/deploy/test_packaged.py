@@ -179,7 +179,7 @@ def test_no_way_to_write_a_password_shows_it(text: str, path: str) -> None:
         "# rotate the token, ask for the key",
         'QTCTL_REDIS_URL="redis://h/0"',
         "PROPOSE_KEY_TTL=600",
-        "Documentation=https://example.org/a?b=c",
+        "Documentation=https://example.org/a",
         "Wants=network-online.target getty@tty1.service",
         'kill_keys = ["kill", "a:b"]',
     ],

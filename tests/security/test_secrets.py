@@ -1,6 +1,7 @@
 """A password that is planted is nowhere to be found: in no output, log, error, page or report."""
 
 import contextlib
+import os
 import re
 import signal
 import urllib.error
@@ -12,7 +13,9 @@ from urllib.parse import quote
 
 import pytest
 
+from qtctl.cli.main import run
 from qtctl.errors import ServerRefusedError
+from qtctl.settings.urls import mask_text
 from tests.security.servers import Redis, free_port
 from tests.support.cli import NO_FILE
 from tests.support.processes import Process, qtctl, until
@@ -222,3 +225,48 @@ def test_a_password_that_is_told_would_be_found(guarded: Redis) -> None:
     search.heard.append(("a careless line", f"connecting to {url_with(guarded, 'u')}"))
     with pytest.raises(AssertionError, match="a careless line tells the password"):
         search.finds_nothing()
+
+
+MISTYPED = [
+    "plan list redis://u:geheim@h/0",
+    "doctor --redis-url redis:/u:geheim@h",
+    "doctor --redis-url u:geheim@h:6379",
+    "doctor --redis-url geheim@h",
+    "doctor --redis-url redis://h/0?pasword=geheim",
+    "doctor --set redis.url=redis:u:geheim@h",
+    "doctor --set redis://u:geheim@h",
+    "doctor --config redis://u:geheim@h/1",
+    "status u:geheim@h",
+    "redis://u:geheim@h status",
+    "status --config u:geheim@h",
+    "inject eff redis://:geheim@h 0.2",
+    "inject eff BTCUSDT redis://:geheim@h",
+    "-o redis://:geheim@h status",
+    "config show redis://u:geheim@h",
+    "completion redis://u:geheim@h",
+    "why redis://:geheim@h",
+]
+
+
+@pytest.mark.parametrize("line", MISTYPED)
+def test_a_url_in_the_wrong_place_is_repeated_without_its_password(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(line.split(), {"QTCTL_CONFIG": os.devnull}) != 0 or line.startswith("doctor")
+    out, err = capsys.readouterr()
+    assert out + err
+    assert "geheim" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("SYMBOL 'redis://u:pw@h:6379/0' must", "SYMBOL 'redis://u:***@h:6379/0' must"),
+        ("extra argument (u:pw@h)", "extra argument (u:***@h)"),
+        ("redis://user@prod-1/0: by ops@desk", "redis://user@prod-1/0: by ops@desk"),
+        ("no Redis at redis://h:6379/0: alice@desk", "no Redis at redis://h:6379/0: alice@desk"),
+        ("at 12:30 by alice@desk: reason", "at 12:30 by alice@desk: reason"),
+    ],
+)
+def test_prose_is_masked_where_it_holds_a_login(text: str, shown: str) -> None:
+    assert mask_text(text) == shown

@@ -80,7 +80,10 @@ def _report_usage(error: Exception) -> int:
 
 
 def _complain(message: str) -> None:
-    _stderr(f"qtctl: {escape(message)}\n")
+    # Whatever was typed in the wrong place may be a URL with its password.
+    from qtctl.settings.urls import mask_text
+
+    _stderr(f"qtctl: {escape(mask_text(message))}\n")
 
 
 def _stderr(text: str) -> None:
