@@ -153,7 +153,7 @@ def _unknown_decisions(inspection: Inspection) -> Findings:
     for (word, source), count in found.most_common(UNKNOWN_SHOWN):
         meant = " Did it mean EXECUTE?" if word.strip().upper().startswith("EXEC") else ""
         yield warning(
-            f"{count:,} plans of {source or NO_SOURCE} have the decision {word!r}",
+            f"plans of {source or NO_SOURCE} have the decision {word!r}: {count:,} of them",
             "nobody knows that word: they are acknowledged, and neither judged nor carried out."
             f"{meant} Only EXECUTE is carried out; {', '.join(SKIPPED_DECISIONS)} are not meant to",
             see,
@@ -174,7 +174,7 @@ def _lost(inspection: Inspection) -> Findings:
             ago = max(0.0, inspection.now - time_of(found[0].id)) / 60
             yield warning(
                 f"{known:,}{more} plans {what}, the last {ago:,.0f} min ago",
-                "no decision about them was taken, closes among them: who sent them must know",
+                "nothing was decided about them, and closes may be among them: tell who sent them",
                 inspection.qtctl("tail", "events", "-n", "20"),
             )
 

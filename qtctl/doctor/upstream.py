@@ -113,7 +113,9 @@ def _misnamed(inspection: Inspection, spec: KeySpec) -> Findings:
     """Keys that are there and belong to no symbol."""
     kind, effect = _EFFECTS[spec]
     for problem, keys in by_problem(inspection.sweep.misnamed_of(spec).items()).items():
-        what = f"{len(keys):,} keys of {kind} whose symbol {problem}: {some(map(repr, keys))}"
+        what = (
+            f"{len(keys):,} of the keys of {kind}: the symbol {problem} ({some(map(repr, keys))})"
+        )
         why = f"{effect}: a symbol is 1 to 64 characters without whitespace, ':' and globs (write "
         why += "BTCUSDT, not BTC/USDT:USDT)"
         yield wrong(what, why, inspection.redis_cli("hgetall", keys[0]))

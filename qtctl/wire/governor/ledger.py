@@ -10,8 +10,11 @@ from qtctl.wire.schema.keys import DECISION, LEDGER_KEEP_SEC
 from qtctl.wire.schema.records import text
 
 PAGE = 200
-MOST = 20_000
-"""Opens that are looked at, the newest; more in an hour are not counted."""
+MOST = 5_000
+"""Opens that are counted, the newest of the hour."""
+NEW_MOST = 1_000
+"""New opens that are looked up in one read: more a second are left to the next whole one, so that
+metrics never hold up permits."""
 WHOLE_SEC = 60.0
 """How often all of it is read again, not only what is new: entries may go, or come late."""
 
@@ -30,20 +33,19 @@ class RecentOpens:
     def read(self, now: float) -> tuple[Open, ...]:
         """The opens up to an hour before now (epoch seconds on the server's clock). Errors:
         RedisUnreachable, WireError."""
-        begun = clock.monotonic()
+        begun, old = clock.monotonic(), now - LEDGER_KEEP_SEC
         whole = self._whole_at is None or begun - self._whole_at >= WHOLE_SEC
-        known = {} if whole else self._known
-        for at in range(0, MOST, PAGE):
-            page = self._page(at)
-            new = {plan_id: when for plan_id, when in page.items() if plan_id not in known}
-            known = known | self._with_symbols(new)
-            if len(new) < PAGE or min(new.values()) <= now - LEDGER_KEEP_SEC:
+        found: dict[str, Open] = {} if whole else self._known.copy()
+        for at in range(0, MOST if whole else NEW_MOST, PAGE):
+            page = {id_: when for id_, when in self._page(at).items() if id_ not in found}
+            found |= self._with_symbols(page)
+            if len(page) < PAGE or min(page.values()) <= old:
                 break  # What follows is known, or too old.
-        self._known = {id_: it for id_, it in known.items() if it[0] > now - LEDGER_KEEP_SEC}
+        newest = sorted(found.items(), key=lambda it: it[1][0], reverse=True)[:MOST]
+        self._known = {id_: it for id_, it in newest if it[0] > old}
         if whole:
             self._whole_at = begun
-        # What lies ahead of the clock, which stepped back, was not in this hour.
-        return tuple(it for it in self._known.values() if it[0] <= now)
+        return tuple(self._known.values())
 
     def _page(self, at: int) -> dict[str, float]:
         flat = self._store.run(
@@ -51,10 +53,14 @@ class RecentOpens:
         )
         return {text(id_): float(when) for id_, when in zip(flat[::2], flat[1::2], strict=True)}
 
-    def _with_symbols(self, new: dict[str, float]) -> dict[str, Open]:
-        keys = self._store.keys
+    def _with_symbols(self, page: dict[str, float]) -> dict[str, Open]:
+        known, keys = self._known, self._store.keys
+        new = [id_ for id_ in page if id_ not in known]
         replies = self._store.batch([("HMGET", keys.at(DECISION, id_), "symbol") for id_ in new])
+        symbols = {
+            id_: "" if is_error(reply) or reply[0] is None else text(reply[0])
+            for id_, reply in zip(new, replies, strict=True)
+        }
         return {
-            id_: (when, "" if is_error(reply) or reply[0] is None else text(reply[0]))
-            for (id_, when), reply in zip(new.items(), replies, strict=True)
+            id_: known[id_] if id_ in known else (when, symbols[id_]) for id_, when in page.items()
         }
