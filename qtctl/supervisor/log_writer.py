@@ -22,7 +22,7 @@ FLUSH_SEC: Final = 0.8
 """How long the end of the process may wait for lines to be written; and without any progress."""
 STALLED_SEC: Final = 0.4
 
-_CHUNK = 65_536
+_AT_ONCE = 1_048_576
 
 
 class LogWriter:
@@ -72,10 +72,12 @@ class LogWriter:
             with self._changed:
                 while not self._queue:
                     self._changed.wait()
-                lines, notice_of = self._queue[0]
+                count, notice_of = self._next()
+                lines = b"".join([self._queue[at][0] for at in range(count)])
             written = self._put(lines)
             with self._changed:
-                self._queue.popleft()
+                for _ in range(count):
+                    self._queue.popleft()
                 self._size -= len(lines)
                 if not written and notice_of:
                     self._lost += notice_of
@@ -86,12 +88,27 @@ class LogWriter:
                     self._admit()
                 self._changed.notify_all()
 
+    def _next(self) -> tuple[int, int]:
+        """How many of the queue to write at once, and the count of a notice, which goes alone.
+
+        Each write may cost a wait for the interpreter, which a busy loop holds.
+        """
+        if self._queue[0][1]:
+            return 1, self._queue[0][1]
+        size, count = 0, 0
+        for lines, notice_of in self._queue:
+            size += len(lines)
+            if notice_of or (count and size > _AT_ONCE):
+                break
+            count += 1
+        return count, 0
+
     def _put(self, lines: bytes) -> bool:
         """Write it all, however long that takes; False if nobody can ever read it."""
         rest = memoryview(lines)
         while rest:
             try:
-                rest = rest[os.write(self.descriptor, rest[:_CHUNK]) :]
+                rest = rest[os.write(self.descriptor, rest) :]
             except BlockingIOError:
                 # Somebody who shares the pipe has made it non-blocking.
                 with contextlib.suppress(OSError, ValueError):
