@@ -2,7 +2,7 @@
 
 import pytest
 
-from qtctl.errors import RedisUnreachable, ServerRefusedError, UsageError
+from qtctl.errors import RedisUnreachable, UsageError
 from qtctl.wire.client.connect import Access
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import temporary
@@ -44,7 +44,7 @@ def test_a_sentinel_that_knows_another_service_or_a_dead_primary() -> None:
             f"redis+sentinel://{at}/{SERVICE}"
         )
         # And the wrong way round: a plain URL that leads to a sentinel.
-        with pytest.raises(ServerRefusedError, match=r"is it a sentinel\? Use redis\+sentinel"):
+        with pytest.raises(RedisUnreachable, match=r"does not know TIME.*redis\+sentinel://host"):
             Store(f"redis://{at}", Keys()).run("TIME")
         node.kill()
 

@@ -252,8 +252,8 @@ def not_serving(problem: BaseException | None) -> str | None:
     unknown = _UNKNOWN_COMMAND.match(text)
     if unknown is not None and unknown[1].upper() in _EVERY_REDIS_HAS:
         return (
-            f"does not know {unknown[1].upper()}, so it is no server of data: a sentinel "
-            "(redis+sentinel://host:port/service), or something else"
+            f"does not know {unknown[1].upper()}, so it is no Redis with data: a "
+            "sentinel, perhaps (use redis+sentinel://host:port/service)"
         )
     return _NOT_SERVING.get(text.partition(" ")[0])
 
