@@ -15,15 +15,15 @@ EVENT_FIELDS: tuple[tuple[str, str], ...] = (
     (
         "event",
         "permitted, blocked, withdrawn, backlog_skipped, trimmed, unknown_decision, "
-        "group_set_back, clock_step, clock_jump, halted, "
-        "resumed, …",
+        "group_set_back, clock_step, clock_jump, halted, resumed, halt_kept (a governor wrote a "
+        "halt again that Redis had lost), redis_emptied (how is the reason), …",
     ),
     ("plan_id", "empty where it concerns no single plan"),
     ("symbol", "likewise"),
     ("reason", "the gate's word, or ok; of halted and resumed the operator's own words"),
     ("ts", "epoch seconds, the server's clock"),
     ("actor", "who did it: governor:{name}, operator:{user}@{host}, …"),
-    ("key", "halted and resumed: the kill key, or `governor:halt:symbols:{symbol}`"),
+    ("key", "halted, halt_kept and resumed: the kill key, or `governor:halt:symbols:{symbol}`"),
     (
         "value",
         "likewise: its value from now on, empty for none; of group_set_back: its last id now; "

@@ -66,6 +66,7 @@ LIMITS = (
     Limit("governor.min_factor", UP),
     Limit("governor.max_extra_cooldown_sec", DOWN),
     Limit("safety.allow_eviction", UP),
+    Limit("safety.start_halted", DOWN),
     # Proposals, which are in shadow: larger ones, or on weaker ground.
     Limit("allocation.max_mult", UP),
     Limit("allocation.min_mult", UP),

@@ -47,6 +47,10 @@ def test_a_single_step_ends_with_the_summary_line(prove: Prove, step: str) -> No
     assert proven.err.count("✅") == 6
 
 
+def test_a_private_server_that_is_empty_at_first_halts_nothing(prove: Prove) -> None:
+    assert prove("step2", "--set", "safety.start_halted=true").code == 0
+
+
 def test_a_failure_prints_its_checks_and_the_summary_line(prove: Prove) -> None:
     proven = prove("step1", "--set", "allocation.min_conf=0")
     assert proven.code == 1

@@ -80,7 +80,9 @@ def _environment(ctx: Context, steps: Sequence[str], *, live: bool) -> Iterator[
             yield Live(store)
         return
     options = [] if ctx.config is None else ["--config", ctx.config]
-    options += [part for each in ctx.sets for part in ("--set", each)]
+    # A private server is always empty at first.
+    sets = (*ctx.sets, "safety.start_halted=false")
+    options += [part for each in sets for part in ("--set", each)]
     with sandbox(steps, options, ctx.environ, ctx.keys()) as environment:
         yield environment
 
