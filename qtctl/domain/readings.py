@@ -93,10 +93,10 @@ def score_time_text(raw: Mapping[str, str], now: float) -> str:
 def producer_flags(raw: Mapping[str, str]) -> str:
     """What a score's producer says against its inputs, cut: `stale_flags=P29_STALE, inputs_ok=0`;
     empty where it says nothing."""
-    said = {name: raw.get(name, "").strip() for name in FLAG_FIELDS}
-    if said["inputs_ok"].lower() in _INPUTS_OK:
-        del said["inputs_ok"]
-    return ", ".join(f"{name}={value[:60]}" for name, value in said.items() if value)
+    flags = {name: raw.get(name, "").strip() for name in FLAG_FIELDS}
+    if flags["inputs_ok"].lower() in _INPUTS_OK:
+        del flags["inputs_ok"]
+    return ", ".join(f"{name}={value[:60]}" for name, value in flags.items() if value)
 
 
 def _eff_problem(raw: Mapping[str, str], score: float | None, confidence: float | None) -> str:

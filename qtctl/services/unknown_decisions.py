@@ -32,23 +32,23 @@ class UnknownDecisions:
         self._store = store
         self._actor = actor
         self._events_maxlen = events_maxlen
-        self._told: dict[tuple[str, str], float] = {}
+        self._reported: dict[tuple[str, str], float] = {}
         self._counts: dict[tuple[str, str], int] = {}
 
     def note(self, plans: Sequence[Plan]) -> None:
         """Reports plans that were acknowledged just now. Errors: RedisUnreachable."""
         now = clock.monotonic()
-        self._told = {pair: at for pair, at in self._told.items() if now - at < EVERY_SEC}
+        self._reported = {pair: at for pair, at in self._reported.items() if now - at < EVERY_SEC}
         last: dict[tuple[str, str], Plan] = {}
         for plan in plans:
             pair = (stored(plan.decision), stored(plan.source))
-            if pair not in self._told and len(self._told | last) >= MAX_KINDS:
+            if pair not in self._reported and len(self._reported | last) >= MAX_KINDS:
                 pair = REST
             last[pair] = plan
             self._counts[pair] = self._counts.get(pair, 0) + 1
         for pair, plan in last.items():
-            if pair not in self._told:
-                self._told[pair] = now
+            if pair not in self._reported:
+                self._reported[pair] = now
                 self._report(pair, plan, self._counts.pop(pair))
 
     def _report(self, pair: tuple[str, str], plan: Plan, count: int) -> None:
