@@ -291,7 +291,7 @@ class Governor:
         self._report("plan_ids", found.trouble, {"value": found.last_id, "source": sources})
 
     def _look_for_trimmed(self) -> None:
-        """Plans that were trimmed before a governor had read them are gone, and must be reported."""
+        """Reports plans that were trimmed before a governor had read them: they are gone."""
         found, before = self._queue.trimmed_unread(), self._trimmed
         self._trimmed = found
         if found is None:
