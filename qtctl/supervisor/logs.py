@@ -170,7 +170,7 @@ def quote(value: object) -> str:
     `"` and `\` have a backslash before them, so that a value can't pass for another field.
     """
     text = "" if value is None else str(value)
-    if _bare(text) or (text.isprintable() and not re.search(r'[\s"=\\]', text)):
+    if _bare(text) or (escape(text) == text and not re.search(r'[\s"=\\]', text)):
         return text
     return '"' + escape(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 

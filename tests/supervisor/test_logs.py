@@ -82,6 +82,7 @@ def test_a_plain_line_is_as_documented() -> None:
         ("a\nb", '"a\\x0ab"'),
         ("\u202egpj", '"\\u202egpj"'),
         ("\u3000", '"\u3000"'),
+        ("p1\ufe0f\u3164", '"p1\\ufe0f\\u3164"'),
     ],
 )
 def test_a_value_that_could_be_misread_is_quoted(value: object, written: str) -> None:
