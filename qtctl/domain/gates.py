@@ -51,6 +51,7 @@ class Facts(msgspec.Struct, frozen=True):
     kill_value: str = ""
     kill_level: int = 0
     queued_before_server: bool = False
+    permitted_before: bool = False
     clock_jump: bool = False
     plan_age_sec: float | None = None
     kill_score: float | None = None
@@ -176,7 +177,7 @@ def _kill_switch(facts: Facts, limits: Limits) -> Line:
 def _quarantine(facts: Facts, limits: Limits) -> Line:
     if facts.kind is Kind.CLOSE:
         return Line()
-    held = facts.queued_before_server or facts.clock_jump
+    held = facts.queued_before_server or facts.permitted_before or facts.clock_jump
     return Line(int(held), 0, not held)
 
 
@@ -278,10 +279,10 @@ GATES: tuple[Gate, ...] = (
     ),
     Gate(
         name="quarantine", reason=Reason.QUARANTINE, judge=_quarantine,
-        blocks="it was queued before this Redis started or was promoted, or the clock of Redis "
-        "jumped ahead ('qtctl status' shows it), and may have been decided before; sent again, it "
-        "is judged",
-        facts=("queued_before_server", "clock_jump"),
+        blocks="it was queued before this Redis started or was promoted, or this governor had "
+        "permitted it within the last minute, or the clock of Redis jumped ahead ('qtctl status' "
+        "shows it), and may have been decided before; sent again later, it is judged",
+        facts=("queued_before_server", "permitted_before", "clock_jump"),
     ),
     Gate(
         name="age", reason=Reason.STALE_PLAN, opens_only=False, judge=_age,

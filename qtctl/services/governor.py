@@ -194,7 +194,7 @@ class Governor:
         wall, before = clock.now(), clock.boot()
         server = self._store.server()
         after = clock.boot()
-        self._watch.note(server)
+        self._watch.note(server, self._queue.last_id)
         self._host_clock.note(wall, wall + after - before, server.now_ms / 1000)
         self.metrics.clock_ahead.set(self._host_clock.ahead_sec)
         step_ms = self._server_clock.note(server, before, after)
@@ -345,7 +345,7 @@ class Governor:
 
     def _marks(self) -> ServerMarks:
         jumped_after_ms = self._server_clock.jumped_after_ms()
-        return ServerMarks(self._watch.since_ms, jumped_after_ms, self._halts.marked)
+        return ServerMarks(self._watch.before, jumped_after_ms, self._halts.marked)
 
     def _report_skipped(self) -> None:
         """One event and one log line for all entries that were too old to be judged."""

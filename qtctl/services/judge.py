@@ -11,11 +11,12 @@ from qtctl.domain.downsize import DownsizeRules, hint
 from qtctl.domain.gates import Limits
 from qtctl.domain.plans import Plan, PlanRules, Unreadable
 from qtctl.domain.readings import MISSING, Efficiency, assess
-from qtctl.domain.reasons import EffReason, Verdict
+from qtctl.domain.reasons import EffReason, Kind, Verdict
 from qtctl.errors import WireError
 from qtctl.logs import Line, log_batch
 from qtctl.services.metrics import GovernorMetrics
 from qtctl.services.problem_log import ProblemLog
+from qtctl.services.server_watch import RecentPermits
 from qtctl.services.unknown_decisions import UnknownDecisions
 from qtctl.wire.allocation import scores
 from qtctl.wire.client.store import Store
@@ -59,6 +60,7 @@ class Judge:
         self._bad_scores = ProblemLog(log, "efficiency score")
         self._bad_closes = ProblemLog(log, "last close of a symbol")
         self._unknown = UnknownDecisions(store, rules.commit.actor, rules.commit.events_maxlen)
+        self._permitted = RecentPermits()
         self._refusals: set[str] = set()
 
     def serve(self, entries: Sequence[Entry], marks: ServerMarks, attempt: int = 1) -> list[str]:
@@ -129,6 +131,7 @@ class Judge:
             return []
         rules = self._rules
         efficiencies = self._efficiencies([plan for _, plan in readable if plan.execute])
+        self._permitted.forget_old()
         requests = [
             CommitRequest(
                 plan=plan,
@@ -139,6 +142,7 @@ class Judge:
                 instance=rules.instance,
                 version=__version__,
                 limits=rules.limits_digest,
+                permitted_before=self._permitted.has(entry.id, plan.plan_id),
             )
             for entry, plan in readable
         ]
@@ -152,6 +156,8 @@ class Judge:
                 failed.append(self._refused(request.entry_id, result))
                 continue
             self._metrics.count(request, result, rules.limits)
+            if result.verdict is Verdict.PERMITTED and request.plan.kind is Kind.OPEN:
+                self._permitted.note(request.entry_id, request.plan.plan_id)
             if result.verdict is Verdict.SKIPPED and not request.plan.decision_known:
                 unknown.append(request.plan)
             if request.plan.full_close and result.verdict is Verdict.PERMITTED:

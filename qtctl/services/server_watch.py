@@ -4,11 +4,17 @@ See "Quarantine" in docs/architecture.md.
 """
 
 import logging
+from collections.abc import Callable
+from itertools import islice
 
+from qtctl import clock
 from qtctl.wire.client.store import Server
+from qtctl.wire.schema import ids
 
 log = logging.getLogger("qtctl.governor")
-GRACE_MS = 1_000
+REMEMBER_SEC = 60.0
+"""How long a governor remembers what it permitted."""
+REMEMBER_MOST = 50_000
 
 
 class ServerWatch:
@@ -17,20 +23,17 @@ class ServerWatch:
     def __init__(self, *, allow_eviction: bool) -> None:
         self._allow_eviction = allow_eviction
         self._server: Server | None = None
-        self.since_ms = 0
-        """Opens queued before this may have been decided on another server; epoch milliseconds."""
+        self.before = (0, 0)
+        """Opens with an id up to this one may have been decided on another server."""
 
-    def note(self, server: Server) -> None:
-        """Takes in what the server just reported."""
+    def note(self, server: Server, last_id: Callable[[], str]) -> None:
+        """Takes in what the server just reported. last_id: asks it for the id of the newest plan;
+        called at the first look at a server only."""
         known = self._server
-        if known is None:
-            # A promotion may have happened just now, unseen. This costs only what was queued
-            # before this governor came.
-            self.since_ms = server.now_ms if server.promoted else _start(server)
-        elif (known.run_id, known.replication_id) != (server.run_id, server.replication_id):
-            self.since_ms = max(self.since_ms, _trusted_since(known, server))
+        if known is None or _differs(known, server):
+            self.before = max(self.before, _before(known, server, last_id))
         # A mark ahead of the clock, which stepped back, would hold opens until the clock is there.
-        self.since_ms = min(self.since_ms, server.now_ms)
+        self.before = min(self.before, ids.last_before(server.now_ms + 1))
         self._server = server
 
     @property
@@ -53,15 +56,51 @@ class ServerWatch:
         return None
 
 
-def _start(server: Server) -> int:
-    """Its start, less a second since only the end of its second is known and the first entries must
-    pass. A promotion has no such grace: the last decisions before it may be lost."""
-    return server.started_ms - GRACE_MS
+def _differs(known: Server, server: Server) -> bool:
+    return (known.run_id, known.replication_id) != (server.run_id, server.replication_id)
 
 
-def _trusted_since(known: Server, server: Server) -> int:
+def _before(known: Server | None, server: Server, last_id: Callable[[], str]) -> tuple[int, int]:
+    """The last id that may have been decided on another server, or on this one before it lost its
+    last writes."""
+    # Of its start only the second is known, and the first plans of that second must pass: those
+    # that came after the first look.
+    started = min(ids.order(last_id()), ids.last_before(server.started_ms))
+    # A promotion may have happened just now, unseen. This costs only what was queued before.
+    promoted = ids.last_before(server.now_ms)
+    if known is None:
+        return promoted if server.promoted else started
     restarted = server.run_id != known.run_id and server.started_ms > known.now_ms
     if restarted and not server.promoted:
-        return _start(server)  # It started after the last look at the other one.
+        return started  # It started after the last look at the other one.
     log.warning("a different primary answers: opens queued before now are quarantined")
-    return server.now_ms  # It was running before, and was promoted by now at the latest.
+    return promoted  # It was running before, and was promoted by now at the latest.
+
+
+class RecentPermits:
+    """The opens that this governor permitted in the last REMEMBER_SEC, at most REMEMBER_MOST, by
+    entry id and plan_id: a server that lost their decisions must not permit them again."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, float] = {}
+
+    def note(self, entry_id: str, plan_id: str) -> None:
+        """Remembers an open that was just permitted."""
+        now = clock.monotonic()
+        for name in (entry_id, plan_id):
+            self._at.pop(name, None)  # The latest stands last.
+            self._at[name] = now
+
+    def has(self, entry_id: str, plan_id: str) -> bool:
+        """True where the entry or the plan_id had a permit lately."""
+        return entry_id in self._at or plan_id in self._at
+
+    def forget_old(self) -> None:
+        """Before a batch is judged: what is too old, or too much, goes."""
+        oldest = clock.monotonic() - REMEMBER_SEC
+        spare = len(self._at) - 2 * REMEMBER_MOST
+        for name, at in list(islice(self._at.items(), max(spare, 1_000))):
+            if at >= oldest and spare <= 0:
+                break
+            del self._at[name]
+            spare -= 1

@@ -91,6 +91,7 @@ any_facts = st.builds(
     kill_key=st.just("quantum:kill"),
     kill_level=st.integers(0, 2),
     queued_before_server=st.booleans(),
+    permitted_before=st.booleans(),
     clock_jump=st.booleans(),
     plan_age_sec=st.none() | st.floats(-1e4, 1e4),
     kill_score=st.none() | st.floats(0, 1),

@@ -19,6 +19,7 @@ FACTS = st.builds(
     queue_age_sec=AGES,
     kill_value=st.sampled_from(["", "1", "reduce_only"]),
     queued_before_server=st.booleans(),
+    permitted_before=st.booleans(),
     clock_jump=st.booleans(),
     plan_age_sec=st.none() | AGES,
     kill_score=st.none() | st.floats(0, 1),

@@ -16,6 +16,7 @@ from qtctl.services.server_watch import ServerWatch
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.wire.client.store import Server, Store
 from qtctl.wire.private_server.embedded import temporary
+from qtctl.wire.schema.ids import last_before
 from qtctl.wire.schema.keys import DECISION, EFFICIENCY, GROUP, LAST_CLOSE, TRIES
 from tests.services.helpers import governor, metric, send, serve_all
 from tests.support.plans import decision, events, fields, pending, permit, queue
@@ -170,27 +171,29 @@ def test_no_value_of_a_decision_outgrows_the_compact_encoding(store: Store) -> N
 def test_a_governor_that_finds_a_promoted_server_trusts_it_from_now_on() -> None:
     """It may have died with the old primary: nobody told it what was decided there."""
     watch = ServerWatch(allow_eviction=False)
-    watch.note(SERVER)
-    assert watch.since_ms == SERVER.started_ms - 1_000
+    watch.note(SERVER, lambda: "49000-0")
+    assert watch.before == last_before(SERVER.started_ms)
     watch = ServerWatch(allow_eviction=False)
-    watch.note(Server("redis", "7", "run", "repl", True, "master", 50_000, 10_000, 0, "noeviction"))
-    assert watch.since_ms == 50_000
+    promoted = Server("redis", "7", "run", "repl", True, "master", 50_000, 10_000, 0, "noeviction")
+    watch.note(promoted, lambda: "49000-0")
+    assert watch.before == last_before(50_000)
 
 
-def seen_after(server: Server) -> int:
+def seen_after(server: Server, last_id: str) -> tuple[int, int]:
     watch = ServerWatch(allow_eviction=False)
-    watch.note(SERVER)
-    watch.note(server)
-    return watch.since_ms
+    watch.note(SERVER, lambda: "0-0")
+    watch.note(server, lambda: last_id)
+    return watch.before
 
 
-def test_a_restart_has_a_seconds_grace_and_a_failover_has_none() -> None:
+def test_what_a_restarted_server_had_is_from_before_it_and_after_a_failover_all_is() -> None:
     """A plan that was decided right before a failover may have lost its decision."""
     restarted = replace(SERVER, run_id="new", started_ms=52_000, now_ms=53_000)
-    assert seen_after(restarted) == 51_000
-    assert seen_after(replace(restarted, promoted=True)) == 53_000
+    assert seen_after(restarted, "51400-7") == (51_400, 7), "later in that second it is fresh"
+    assert seen_after(restarted, "52800-7") == last_before(52_000), "it came to this server"
+    assert seen_after(replace(restarted, promoted=True), "51400-7") == last_before(53_000)
     was_there_before = replace(SERVER, run_id="new", started_ms=40_000, now_ms=53_000)
-    assert seen_after(was_there_before) == 53_000
+    assert seen_after(was_there_before, "51400-7") == last_before(53_000)
 
 
 def test_the_start_of_a_server_is_known_to_the_second_and_never_early(store: Store) -> None:

@@ -106,8 +106,8 @@ def test_a_host_that_slept_or_was_stopped_sees_no_jump(looks: Looks) -> None:
 
 def test_a_mark_ahead_of_a_clock_that_stepped_back_is_taken_again() -> None:
     watch = ServerWatch(allow_eviction=False)
-    watch.note(replace(SERVER, promoted=True, now_ms=50_000))
-    watch.note(replace(SERVER, promoted=True, now_ms=20_000))
-    assert watch.since_ms == 20_000
-    watch.note(replace(SERVER, promoted=True, now_ms=60_000))
-    assert watch.since_ms == 20_000
+    watch.note(replace(SERVER, promoted=True, now_ms=50_000), lambda: "0-0")
+    watch.note(replace(SERVER, promoted=True, now_ms=20_000), lambda: "0-0")
+    assert watch.before == (20_000, 2**64 - 1)
+    watch.note(replace(SERVER, promoted=True, now_ms=60_000), lambda: "0-0")
+    assert watch.before == (20_000, 2**64 - 1)

@@ -11,6 +11,7 @@ from qtctl.domain.readings import MISSING, Efficiency
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.commit import CommitSettings, ServerMarks, commit
 from qtctl.wire.governor.plan_queue import group_state
+from qtctl.wire.schema import ids
 from qtctl.wire.schema.decision import CommitRequest
 from qtctl.wire.schema.keys import DECISION, GROUP, MARK, PERMIT
 from qtctl.wire.schema.kill_names import KillNames
@@ -51,10 +52,13 @@ def settings(store: Store, limits: Limits = RATES_OFF, encoding: str = "json") -
     return CommitSettings(limits, NAMES, encoding, 60, 10_000, "test")
 
 
-def case(plan: Plan, entry_id: str, efficiency: Efficiency = MISSING) -> CommitRequest:
+def case(
+    plan: Plan, entry_id: str, efficiency: Efficiency = MISSING, *, permitted_before: bool = False
+) -> CommitRequest:
     return CommitRequest(
-        plan, entry_id, hint(efficiency, DownsizeRules()), 1, 1, "test", "0.1.0", "abc"
-    )
+        plan, entry_id, hint(efficiency, DownsizeRules()), 1, 1, "test", "0.1.0", "abc",
+        permitted_before,
+    )  # fmt: skip
 
 
 def read(entry: dict[str, Any]) -> Plan:
@@ -70,6 +74,8 @@ def judge(
     *,
     since_ms: int = 0,
     jumped_after_ms: int = 10**15,
+    before: tuple[int, int] | None = None,
+    permitted_before: bool = False,
     entry_id: str = "*",
     encoding: str = "json",
     again: str | None = None,
@@ -77,8 +83,9 @@ def judge(
     """Queues an entry (or takes the id of one that is there) and runs the atomic step on it."""
     queued = again or queue(store, entry, entry_id)
     step = settings(store, limits, encoding)
-    marks = ServerMarks(since_ms, jumped_after_ms)
-    ((_, outcome),) = commit(store, [case(read(entry), queued)], step, marks)
+    marks = ServerMarks(before or ids.last_before(since_ms), jumped_after_ms)
+    request = case(read(entry), queued, permitted_before=permitted_before)
+    ((_, outcome),) = commit(store, [request], step, marks)
     return outcome
 
 

@@ -32,7 +32,7 @@ def _commit(store: Store, encoding: str) -> str:
     entry_id = plans.queue(store, entry)
     case = plans.case(plans.read(entry), entry_id, LOW)
     step = plans.settings(store, encoding=encoding)
-    ((_, outcome),) = commit.commit(store, [case], step, commit.ServerMarks(0))
+    ((_, outcome),) = commit.commit(store, [case], step, commit.ServerMarks())
     assert isinstance(outcome, commit.CommitResult)
     return entry_id
 
@@ -88,7 +88,7 @@ def test_decision(store: Store) -> None:
         "downsize_factor": "0.4444", "extra_cooldown_sec": "96", "eff_age_sec": "12.500",
         "deliveries": "1", "attempts": "1", "instance": "test", "version": "0.1.0",
         "limits": "abc", "kill_key": "", "kill_value": "", "kill_level": "0",
-        "queued_before_server": "0",
+        "queued_before_server": "0", "permitted_before": "0",
         "clock_jump": "0",
         "last_open_at": "", "last_open_age_sec": "", "last_close_age_sec": "",
         "opens_5min": "0", "opens_1h": "0",

@@ -55,6 +55,7 @@ opens = st.lists(st.integers(-5, 4000), max_size=5)
     plan_ago_ms=st.none() | st.sampled_from([-120_000, -61_500, -1_000, 0, 59_000, 62_000]),
     since_ago_ms=st.sampled_from([0, 1_400, 10_000, 10**9]),
     jump=st.sampled_from([None, None, "found", "noted"]),
+    permitted_before=st.sampled_from([False, False, True]),
 )
 @hypothesis_settings(
     max_examples=400,
@@ -73,6 +74,7 @@ def test_the_worksheet_gives_the_verdict_of_the_atomic_step(
     plan_ago_ms: int | None,
     since_ago_ms: int,
     jump: str | None,
+    permitted_before: bool,
 ) -> None:
     store.run("FLUSHALL")
     now = store.now_ms()
@@ -91,6 +93,7 @@ def test_the_worksheet_gives_the_verdict_of_the_atomic_step(
         limits,
         entry_id=f"{now - queued_ago_ms}-0",
         since_ms=now - since_ago_ms,
+        permitted_before=permitted_before,
         jumped_after_ms=now - 1 if jump == "found" else 10**15,
     )
     record = plans.decision(store)
@@ -112,6 +115,7 @@ def test_the_worksheet_gives_the_verdict_of_the_atomic_step(
     else:
         assert record["last_close_age_sec"] == "", "a close does not look"
     assert record["queued_before_server"] == str(int(queued_ago_ms > since_ago_ms))
+    assert record["permitted_before"] == str(int(permitted_before))
     assert record["clock_jump"] == str(int(jump is not None))
 
 
@@ -122,10 +126,21 @@ def _opens_before(store: Store, now: int, own: list[int], others: list[int]) -> 
             store.run("ZADD", key, f"{(now - ago * 1000 - 500) / 1000:.3f}", f"old{number}")
 
 
+def test_ids_of_one_millisecond_are_told_apart(store: Store) -> None:
+    now = store.now_ms()
+    for number, held in ((6, True), (7, True), (8, False), (10, False)):
+        entry = plans.fields(plan_id=f"p{number}")
+        plans.judge(store, entry, entry_id=f"{now}-{number}", before=(now, 7))
+        record = plans.decision(store, f"p{number}")
+        assert record["queued_before_server"] == str(int(held))
+        judgement = judge(facts_of(record), plans.RATES_OFF)
+        assert (judgement.reason is Reason.QUARANTINE) == held
+
+
 def test_a_record_of_a_version_before_tells_of_no_jump(store: Store) -> None:
     outcome = plans.judge(store, plans.fields(), since_ms=store.now_ms() + 10_000)
     record = plans.decision(store)
-    del record["clock_jump"]
+    del record["clock_jump"], record["permitted_before"]
     assert unrecorded(record) == {}
     assert judge(facts_of(record), plans.RATES_OFF).reason == outcome.reason
     assert "" in unrecorded(record | {"clock_jump": "perhaps"})

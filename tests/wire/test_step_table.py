@@ -38,7 +38,7 @@ def sent(store: Store) -> tuple[list[str], list[str]]:
     static = static_fields(case, HINT.flat(case.hint))
     keys = [*commit.own_keys(store, case.plan), *commit.shared_keys(store, settings)]
     arguments = [
-        *commit.shared_arguments(settings, commit.ServerMarks(0)),
+        *commit.shared_arguments(settings, commit.ServerMarks()),
         *commit.own_arguments(case, static, settings.limits),
     ]
     return keys, arguments

@@ -43,12 +43,12 @@ _LIMITS = tuple(name for gate in GATES if not gate.plan_alone for name in gate.l
 
 
 class ServerMarks(msgspec.Struct, frozen=True):
-    """What the governor knows of the server, in epoch ms by the server's clock. since_ms: an entry
-    queued before it may have been decided on another server; jumped_after_ms: a clock of the server
-    beyond it has jumped ahead; marked: nothing is permitted while the mark of the last look is
+    """What the governor knows of the server. before: an entry with an id up to this one may have
+    been decided on another server, see ids.order; jumped_after_ms: a clock of the server beyond it
+    has jumped ahead, epoch ms; marked: nothing is permitted while the mark of the last look is
     gone."""
 
-    since_ms: int
+    before: tuple[int, int] = (0, 0)
     jumped_after_ms: int = FAR_MS
     marked: bool = True
 
@@ -163,7 +163,8 @@ def shared_arguments(settings: CommitSettings, marks: ServerMarks) -> dict[str, 
     """What is the same for every plan."""
     return {
         "group": GROUP,
-        "server_since_ms": marks.since_ms,
+        "before_ms": marks.before[0],
+        "before_number": marks.before[1],
         "jumped_after_ms": marks.jumped_after_ms,
         "marked": int(marks.marked),
         **{name: getattr(settings.limits, name) for name in _LIMITS},
@@ -191,6 +192,7 @@ def own_arguments(request: CommitRequest, static: Flat, limits: Limits) -> dict[
         "full_close": "1" if plan.full_close else "0",
         "execute": "1" if plan.execute else "0",
         "plan_at_ms": _millis(plan.at),
+        "permitted_before": "1" if request.permitted_before else "0",
         "static_reason": static_reason(known_facts(plan), limits) or "",
         "block_symbol": msgspec.json.encode(plan.symbol),
     }

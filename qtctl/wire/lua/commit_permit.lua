@@ -25,7 +25,8 @@
 --
 -- ARGV                       the same for every plan; seconds unless the name says otherwise
 --   group                    of consumers, in which the entry is acknowledged
---   server_since_ms          what was queued before it is from before this server
+--   before_ms                an id up to this one (milliseconds and number) is from before this server
+--   before_number
 --   jumped_after_ms          a clock of the server beyond it has jumped ahead
 --   marked                   1 where there is no permit without MARK
 --   max_queue_age_sec        limits, see domain/gates.py
@@ -53,6 +54,7 @@
 --   full_close               1 where it closes all, as far as it says
 --   execute                  1 where it is to be carried out
 --   plan_at_ms               its own timestamp, empty if it has none
+--   permitted_before         1 where this governor had permitted it lately
 --   static_reason            why the plan alone blocks it, empty if it does not
 --   block_symbol             the symbol as JSON
 --   permit_from              the place in ARGV where the permit begins
@@ -67,14 +69,15 @@
 -- nothing, and what was found here, in the order of the record.
 local DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE, LEDGER_TOTAL, PERMITS, EVENTS, PLANS,
   MARK, CLOCK_JUMP, HALTED_SYMBOLS, HALT_RECORDS = unpack(KEYS)
-local group, server_since_ms, jumped_after_ms, marked, max_queue_age_sec, max_plan_age_sec,
+local group, before_ms, before_number, jumped_after_ms, marked, max_queue_age_sec, max_plan_age_sec,
   symbol_cooldown_sec, reopen_cooldown_sec, max_exec_per_5min, max_exec_per_hour,
   max_opens_per_5min_total, permit_ttl_sec, decision_ttl_sec, block_ttl_sec, ledger_keep_sec,
   events_maxlen, actor, encoding, kill_keys, halt_keys, entry_id, plan_id, symbol, symbol_stored,
-  kind, full_close, execute, plan_at_ms, static_reason, block_symbol, permit_from,
+  kind, full_close, execute, plan_at_ms, permitted_before,
+  static_reason, block_symbol, permit_from,
   record_from = unpack(ARGV)
-server_since_ms, jumped_after_ms, plan_at_ms =
-  tonumber(server_since_ms), tonumber(jumped_after_ms), tonumber(plan_at_ms)
+before_ms, before_number, jumped_after_ms, plan_at_ms =
+  tonumber(before_ms), tonumber(before_number), tonumber(jumped_after_ms), tonumber(plan_at_ms)
 max_queue_age_sec, max_plan_age_sec = tonumber(max_queue_age_sec), tonumber(max_plan_age_sec)
 symbol_cooldown_sec, reopen_cooldown_sec =
   tonumber(symbol_cooldown_sec), tonumber(reopen_cooldown_sec)
@@ -103,12 +106,14 @@ local function check(key, wanted, or_that)
   return found
 end
 
-if marked == '1' and redis.call('EXISTS', MARK) == 0 then
+-- Keys that are named twice count twice: so one call tells MARK, named thrice, from the others.
+local there = redis.call('EXISTS', MARK, MARK, MARK, DECISION, BLOCK)
+if marked == '1' and there < 3 then
   return redis.error_reply('FORGOTTEN ' .. MARK .. ' is gone: the governor must look first')
 end
 -- Most plans are new: then nothing of their own is there, and need not be looked at. Two calls,
 -- since the governor's user has its rights on permits in a set of their own.
-local known = redis.call('EXISTS', DECISION, BLOCK) + redis.call('EXISTS', PERMIT) > 0
+local known = there % 3 + redis.call('EXISTS', PERMIT) > 0
 local permit_there = known and check(PERMIT, 'string', 'hash') ~= 'none'
 if known then
   check(DECISION, 'hash')
@@ -211,13 +216,15 @@ if redis.call('EXISTS', CLOCK_JUMP, HALTED_SYMBOLS, unpack(KEYS, kills_from)) > 
   strictest(HALTED_SYMBOLS, kill_of_symbol(HALTED_SYMBOLS, symbol, HALT_RECORDS))
 end
 
-local queued_ms = tonumber(string.match(entry_id, '^(%d+)-'))
+local queued_ms, number = string.match(entry_id, '^(%d+)-(%d+)$')
+queued_ms = tonumber(queued_ms)
 local queue_age_ms = now_ms - queued_ms
 -- An id ahead of the clock, or in seconds (ids.unit_of), is by a publisher's own clock and tells no
 -- age: that must not keep a close from its permit. For opens it counts as it stands.
 local age_unknown = not opens and (queue_age_ms < -60000
   or queued_ms * 2000 > now_ms and queued_ms * 500 < now_ms)
-local before_server = queued_ms < server_since_ms
+local before_server = queued_ms < before_ms
+  or queued_ms == before_ms and tonumber(number) <= before_number
 local plan_age_ms = plan_at_ms and (now_ms - plan_at_ms)
 
 local last_close_age_ms = closed_at_ms and now_ms - closed_at_ms
@@ -248,7 +255,7 @@ end
 
 local function judge()
   if kill_level == 2 or (kill_level == 1 and opens) then return 'kill_switch_active' end
-  if opens and (before_server or clock_jump) then return 'failover_quarantine' end
+  if opens and (before_server or permitted_before == '1' or clock_jump) then return 'failover_quarantine' end
   if not age_unknown and queue_age_ms / 1000 > max_queue_age_sec then return 'stale_plan' end
   if not opens then return 'ok' end
   if plan_age_ms and plan_age_ms / 1000 > max_plan_age_sec then return 'stale_plan' end

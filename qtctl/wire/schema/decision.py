@@ -26,6 +26,7 @@ class CommitRequest(msgspec.Struct, frozen=True):
     instance: str
     version: str
     limits: str
+    permitted_before: bool = False
 
 
 def _exact(value: float | None) -> str:
@@ -68,6 +69,11 @@ _OF_CASE: Record[CommitRequest] = Record(
     Field("instance", "host or name of the governor", lambda c: stored(c.instance)),
     Field("version", "of qtctl", lambda c: c.version),
     Field("limits", "digest: governor:limits:{digest}", lambda c: c.limits),
+    Field(
+        "permitted_before",
+        "1 if this governor had permitted the entry, or its plan_id, in the minute before",
+        lambda c: "1" if c.permitted_before else "0",
+    ),
 )
 
 
@@ -87,7 +93,7 @@ DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (
     ("kill_key", "the strictest kill key or halt key that was set, else empty"),
     ("kill_value", "its value (a wrong type as <type>)"),
     ("kill_level", "how strict: 0 normal, 1 only closes pass, 2 everything stops"),
-    ("queued_before_server", "1 if it was queued before this server started"),
+    ("queued_before_server", "1 if it was in the queue before this server had started"),
     ("clock_jump", "1 if the server's clock was known to have jumped ahead"),
     ("last_open_at", "last open permitted for the symbol, epoch seconds"),
     ("last_open_age_sec", "the same as an age"),
@@ -137,6 +143,7 @@ def facts_of(record: Mapping[str, str]) -> Facts:
         kill_value=record.get("kill_value", ""),
         kill_level=_kill_level(record),
         queued_before_server=record.get("queued_before_server") == "1",
+        permitted_before=record.get("permitted_before") == "1",
         clock_jump=record.get("clock_jump") == "1",
         **known,
     )
@@ -168,9 +175,9 @@ def _holds(record: Mapping[str, str], name: str) -> bool:
         return value is None or value in _LEVELS  # Records of versions before have none.
     if name == "kind":
         return value in (Kind.OPEN, Kind.CLOSE)
-    if name == "clock_jump" and value is None:
+    if name in ("permitted_before", "clock_jump") and value is None:
         return True  # A version before did not look, so that this blocked nothing.
-    if name in ("queued_before_server", "clock_jump"):
+    if name in ("queued_before_server", "permitted_before", "clock_jump"):
         return value in ("0", "1")
     if name == "queue_age_sec" and value == "":
         return record.get("kind") == Kind.CLOSE

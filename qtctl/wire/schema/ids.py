@@ -7,6 +7,14 @@ def order(entry_id: str) -> tuple[int, int]:
     return int(ms), int(number or 0)
 
 
+_LAST_NUMBER = 2**64 - 1
+
+
+def last_before(ms: int) -> tuple[int, int]:
+    """What the last id before this millisecond sorts by."""
+    return ms - 1, _LAST_NUMBER
+
+
 def ms_of(entry_id: str | bytes) -> int:
     """When an entry was added, epoch milliseconds; 0 for what is not an id."""
     text = entry_id.decode("ascii", "replace") if isinstance(entry_id, bytes) else entry_id
