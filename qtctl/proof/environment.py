@@ -21,6 +21,8 @@ from qtctl.wire.schema.service import ServiceRecord
 
 SANDBOX_SEC = 15.0
 """For a private server and services of our own: far more than they need, even on a slow machine."""
+START_SEC = 5.0
+"""How long plans wait for the governor's first look, at most."""
 STEP2_LIVE_SEC = 5.0
 DEFAULT_INTERVAL_SEC = 10.0
 
@@ -64,12 +66,18 @@ class Sandbox(Environment):
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop()
 
     def ready(self) -> None:
-        """Start the services."""
+        """Start the services. Returns once the governor has looked at the server: opens that wait
+        for it already are quarantined in the server's first second."""
         with uninterrupted():
             self._process = serve(
                 self._what, self.store.url, ("logging.format=plain",), self._environ,
                 options=self._options, output=self._output,
             )  # fmt: skip
+        deadline = clock.monotonic() + START_SEC
+        while self._what != SERVICE_OF["step1"] and clock.monotonic() < deadline:
+            if self.service("step2") is not None or self.trouble("step2") is not None:
+                return
+            clock.sleep(0.01)
 
     def trouble(self, step: str) -> str | None:
         """The process ended: with its last line of output."""
