@@ -281,7 +281,8 @@ GATES: tuple[Gate, ...] = (
         name="quarantine", reason=Reason.QUARANTINE, judge=_quarantine,
         blocks="it was queued before this Redis started or was promoted, or this governor had "
         "permitted it within the last minute, or the clock of Redis jumped ahead ('qtctl status' "
-        "shows it), and may have been decided before; sent again later, it is judged",
+        "shows it), and may have been decided before; sent again, it is judged, a minute after "
+        "such a permit at the earliest",
         facts=("queued_before_server", "permitted_before", "clock_jump"),
     ),
     Gate(

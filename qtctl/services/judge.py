@@ -9,6 +9,7 @@ from qtctl import __version__
 from qtctl.domain import plans
 from qtctl.domain.downsize import DownsizeRules, hint
 from qtctl.domain.gates import Limits
+from qtctl.domain.names import ascii_upper
 from qtctl.domain.plans import Plan, PlanRules, Unreadable
 from qtctl.domain.readings import MISSING, Efficiency, assess
 from qtctl.domain.reasons import EffReason, Kind, Verdict
@@ -177,6 +178,16 @@ class Judge:
         symbols = sorted({plan.symbol for plan in wanted})
         keys = [self._store.keys.at(EFFICIENCY, symbol) for symbol in symbols]
         now, read = scores.efficiencies(self._store, keys)
+        # Where nothing is there as sent, it counts for the symbol in upper case.
+        other = {
+            place: self._store.keys.at(EFFICIENCY, ascii_upper(symbol))
+            for place, symbol in enumerate(symbols)
+            if read[place] is None and ascii_upper(symbol) != symbol
+        }
+        for place, reading in zip(
+            other, scores.efficiencies(self._store, [*other.values()])[1], strict=True
+        ):
+            keys[place], read[place] = other[place], reading
         found = [assess(each, now, rules.eff_ttl_sec, rules.min_conf) for each in read]
         bad = {
             key: efficiency.problem

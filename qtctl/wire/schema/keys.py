@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from qtctl.domain.names import plan_id_problem, symbol_problem
+from qtctl.domain.names import ascii_upper, plan_id_problem, symbol_problem
 
 DECISION_TTL_SEC = 86_400
 BLOCK_TTL_SEC = 3_600
@@ -24,13 +24,15 @@ GROUP = "governor"
 
 
 class KeySpec(msgspec.Struct, frozen=True):
-    """One line of the contract. template: without the prefix, at most one {placeholder}, last."""
+    """One line of the contract. template: without the prefix, at most one {placeholder}, last;
+    upper: what stands there has its ASCII letters in upper case."""
 
     template: str
     type: str
     writer: str
     holds: str
     ttl: str = "none"
+    upper: bool = False
 
     @property
     def head(self) -> str:
@@ -95,8 +97,9 @@ BLOCK = KeySpec(
 )
 LEDGER = KeySpec(
     "governor:ledger:{symbol}", "sorted set", "governor",
-    "the opens it permitted: plan_id by time, the last hour",
+    "the opens it permitted: plan_id by time, the last hour; the symbol in upper case (ASCII)",
     "1 h after the last one",
+    upper=True,
 )
 LEDGER_TOTAL = KeySpec(
     "governor:ledger_total", "sorted set", "governor",
@@ -106,8 +109,9 @@ LEDGER_TOTAL = KeySpec(
 LAST_CLOSE = KeySpec(
     "governor:last_close:{symbol}", "string", "governor",
     "when it last permitted a full close of the symbol, epoch ms; not written where the cooldown "
-    "is 0",
+    "is 0; the symbol in upper case (ASCII)",
     "60 s (`reopen_cooldown_sec`)",
+    upper=True,
 )
 PERMITS = KeySpec(
     "governor:permits", "sorted set", "governor",
@@ -211,7 +215,7 @@ class Keys:
 
     def at(self, spec: KeySpec, name: str) -> str:
         """The key of one symbol, plan_id, …: `keys.at(PERMIT, plan_id)`."""
-        return self.prefix + spec.head + name
+        return self.prefix + spec.head + (ascii_upper(name) if spec.upper else name)
 
     def service(self, service: str, name: str) -> str:
         """Where a running service keeps its record."""
