@@ -22,7 +22,7 @@ from qtctl.wire.control.halt import HaltRequest
 from qtctl.wire.control.permits import take_permit
 from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.private_server.embedded import Embedded
-from qtctl.wire.private_server.process import SOCKET
+from qtctl.wire.private_server.folder import SOCKET
 from qtctl.wire.queries import permits
 from qtctl.wire.schema.keys import DECISION, LAST_CLOSE, LEDGER, Keys
 from qtctl.wire.schema.records import pairs, text

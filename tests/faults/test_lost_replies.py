@@ -11,7 +11,7 @@ from qtctl.services import intake, judge
 from qtctl.services.redelivery import MAX_TRIES
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import Embedded
-from qtctl.wire.private_server.process import SOCKET
+from qtctl.wire.private_server.folder import SOCKET
 from qtctl.wire.schema.keys import GROUP
 from tests.faults import scenes
 from tests.support.plans import decision

@@ -10,7 +10,7 @@ import pytest
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.private_server.embedded import Embedded
-from qtctl.wire.private_server.process import SOCKET
+from qtctl.wire.private_server.folder import SOCKET
 from qtctl.wire.schema.ids import ms_of
 from qtctl.wire.schema.keys import DECISION, GROUP
 from qtctl.wire.schema.records import pairs

@@ -12,7 +12,7 @@ import pytest
 from qtctl.wire.client.scripts import source
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import Embedded
-from qtctl.wire.private_server.process import SOCKET
+from qtctl.wire.private_server.folder import SOCKET
 from tests.services.helpers import governor
 from tests.soak.stage import ROOT
 from tests.support.cli import Cli

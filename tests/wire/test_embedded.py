@@ -383,3 +383,141 @@ def test_the_state_directory_follows_systemd_then_xdg(
     environ: dict[str, str], expected: str
 ) -> None:
     assert state_directory(environ) == Path(expected)
+
+
+NOBODY = 65534
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+
+
+def victim(directory: Path) -> Path:
+    """A folder elsewhere with a file that a server must not touch."""
+    elsewhere = directory.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_text("precious")
+    return elsewhere
+
+
+@pytest.mark.parametrize("owner", [pytest.param(NOBODY, marks=AS_ROOT), os.geteuid()])
+@pytest.mark.parametrize(
+    "name", ["server.sock", "server.lock", "serve.lock", "server.log", "appendonlydir"]
+)
+def test_a_link_planted_in_the_directory_is_not_followed(
+    directory: Path, name: str, owner: int
+) -> None:
+    elsewhere = victim(directory)
+    directory.mkdir(mode=0o700)
+    target = elsewhere if name == "appendonlydir" else elsewhere / "precious"
+    (directory / name).symlink_to(target)
+    os.chown(directory / name, owner, -1, follow_symlinks=False)
+    with pytest.raises(RefusedError, match=name):
+        serve_embedded(directory)
+    assert [path.name for path in elsewhere.iterdir()] == ["precious"]
+    assert (elsewhere / "precious").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["dangling", "appendonlydir/appendonly.aof.1.incr.aof"])
+def test_a_link_to_what_is_not_there_makes_nothing_there(directory: Path, name: str) -> None:
+    (directory / "appendonlydir").mkdir(mode=0o700, parents=True)
+    directory.chmod(0o700)
+    name = "server.log" if name == "dangling" else name
+    (directory / name).symlink_to(directory.parent / "made")
+    with pytest.raises(RefusedError, match="is a link"):
+        serve_embedded(directory)
+    assert not (directory.parent / "made").exists()
+
+
+def test_a_second_name_of_a_file_elsewhere_is_not_written_to(directory: Path) -> None:
+    elsewhere = victim(directory)
+    directory.mkdir(mode=0o700)
+    (directory / "server.log").hardlink_to(elsewhere / "precious")
+    with pytest.raises(RefusedError, match="a file with a second name"):
+        serve_embedded(directory)
+    assert (elsewhere / "precious").read_text() == "precious"
+
+
+def test_a_pipe_planted_as_the_log_does_not_hang_the_start(directory: Path) -> None:
+    directory.mkdir(mode=0o700)
+    os.mkfifo(directory / "server.log", 0o600)
+    with pytest.raises(RefusedError, match="no regular file"):
+        serve_embedded(directory)
+
+
+@AS_ROOT
+@pytest.mark.parametrize("what", ["directory", "link", "parent", "link to a parent", "lock"])
+def test_what_belongs_to_another_user_is_refused(directory: Path, what: str) -> None:
+    elsewhere = victim(directory)
+    theirs = directory
+    if what in ("directory", "lock"):
+        directory.mkdir(mode=0o700)
+    if what == "lock":
+        theirs = directory / "server.lock"
+        theirs.touch()
+    elif what.startswith("link"):
+        theirs.symlink_to(elsewhere)
+    elif what == "parent":
+        directory.mkdir(mode=0o755)
+    os.chown(theirs, NOBODY, NOBODY, follow_symlinks=False)
+    below = directory / "below" if "parent" in what else directory
+    with pytest.raises(RefusedError, match=rf"{theirs} belongs to another user \(uid {NOBODY}\)"):
+        serve_embedded(below)
+    assert [path.name for path in elsewhere.iterdir()] == ["precious"]
+    if what == "directory":
+        assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o757])
+def test_a_parent_that_others_may_write_is_refused_unless_it_is_sticky(
+    directory: Path, mode: int
+) -> None:
+    directory.mkdir()
+    directory.chmod(mode)
+    with pytest.raises(RefusedError, match=f"others may write in {directory}, and could replace"):
+        serve_embedded(directory / "below" / "state")
+    assert list(directory.iterdir()) == []
+    directory.chmod(mode | stat.S_ISVTX)
+    with serve_embedded(directory / "below" / "state") as server:
+        assert command(server, "PING") == "+PONG"
+
+
+@AS_ROOT
+def test_a_parent_that_a_strange_group_may_write_is_refused(directory: Path) -> None:
+    directory.mkdir()
+    directory.chmod(0o775)
+    with serve_embedded(directory / "state"):
+        pass
+    os.chown(directory, -1, NOBODY)
+    with pytest.raises(RefusedError, match="could replace"):
+        serve_embedded(directory / "state")
+
+
+def test_a_link_of_our_own_to_the_directory_is_followed(directory: Path) -> None:
+    elsewhere = directory.parent / "real"
+    elsewhere.mkdir(mode=0o700)
+    directory.symlink_to("real")
+    with serve_embedded(directory):
+        assert (elsewhere / "server.sock").exists()
+
+
+def test_links_that_go_round_in_a_circle_are_a_configuration_error(directory: Path) -> None:
+    directory.symlink_to("state")
+    with pytest.raises(ConfigError, match="Too many levels"):
+        serve_embedded(directory)
+
+
+def test_the_directory_becomes_private_and_one_with_other_files_is_left_alone(
+    directory: Path,
+) -> None:
+    directory.mkdir()
+    directory.chmod(0o755)
+    with serve_embedded(directory):
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    directory.chmod(0o755)  # as an older version left it
+    with serve_embedded(directory):
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    other = directory.parent / "other"
+    other.mkdir()
+    other.chmod(0o755)
+    (other / "file").touch()
+    with pytest.raises(RefusedError, match="is not a directory of the embedded server"):
+        serve_embedded(other)
+    assert stat.S_IMODE(other.stat().st_mode) == 0o755

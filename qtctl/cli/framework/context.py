@@ -207,7 +207,7 @@ def _is_private(url: str) -> bool:
         return False
     from urllib.parse import unquote, urlsplit
 
-    from qtctl.wire.private_server.process import SERVER_LOCK, SOCKET
+    from qtctl.wire.private_server.folder import SERVER_LOCK, SOCKET
 
     socket = Path(unquote(urlsplit(url).path))
     return socket.name == SOCKET and socket.with_name(SERVER_LOCK).exists()

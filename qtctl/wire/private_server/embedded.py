@@ -20,7 +20,7 @@ from urllib.parse import quote
 from qtctl import clock
 from qtctl.errors import ConfigError, QtctlError, RefusedError
 from qtctl.wire.private_server import process as processes
-from qtctl.wire.private_server.process import SERVER_LOCK, SOCKET
+from qtctl.wire.private_server.folder import SERVER_LOCK, SOCKET, prepare
 
 SERVE_LOCK = "serve.lock"
 
@@ -92,7 +92,7 @@ class Embedded:
         cls, directory: Path, port: int | None, appendonly: bool, extra: Mapping[str, str]
     ) -> "Embedded":
         directory = directory.absolute()
-        processes.prepare(directory)
+        prepare(directory)
         lock = processes.server_lock(directory)
         try:
             process = processes.spawn(directory, port, appendonly, extra, lock)
@@ -131,7 +131,7 @@ def serve_embedded(directory: Path) -> Embedded:
     `serve` that was killed. Raises RefusedError where another `serve` has it (naming its pid) or
     where it does not answer; else as `Embedded.start`."""
     directory = directory.absolute()
-    processes.prepare(directory)
+    prepare(directory)
     lock = processes.lock(directory / SERVE_LOCK)
     if lock is None:
         pid = (directory / SERVE_LOCK).read_text().strip() or "unknown"

@@ -14,13 +14,9 @@ from pathlib import Path
 from qtctl import clock
 from qtctl.errors import ConfigError, QtctlError, RefusedError
 from qtctl.text import escape
+from qtctl.wire.private_server.folder import MAX_SOCKET_BYTES, SERVER_LOCK, SOCKET
 
-SOCKET = "server.sock"
 LOG = "server.log"
-SERVER_LOCK = "server.lock"
-
-# sockaddr_un holds 108 bytes on Linux and 104 on macOS, the last one a NUL.
-MAX_SOCKET_BYTES = 103
 
 # A start has failed after so long without any answer; a server that is loading does answer.
 START_SEC = 10.0
@@ -38,33 +34,9 @@ rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
 """
 
 
-def prepare(directory: Path) -> None:
-    """Create `directory` (0700) if it is missing. Raises ConfigError where its path is too long for
-    a socket or it can't be made, RefusedError where others may write into it."""
-    length = len(os.fsencode(directory / SOCKET))
-    if length > MAX_SOCKET_BYTES:
-        raise ConfigError(
-            f"the path of the embedded server's socket has {length} bytes, and the system allows "
-            f"{MAX_SOCKET_BYTES}: {directory / SOCKET}; set STATE_DIRECTORY to a shorter path"
-        )
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = directory.stat().st_mode
-    except OSError as exc:
-        raise ConfigError(
-            f"can't make the embedded server's directory {directory}: {exc.strerror}; set "
-            "STATE_DIRECTORY to one that you may write"
-        ) from exc
-    if mode & 0o022:
-        raise RefusedError(
-            f"others may write in {directory}, so no server starts there; chmod go-w it, or set "
-            "STATE_DIRECTORY to a directory of its own"
-        )
-
-
 def lock(path: Path) -> int | None:
     """An exclusive lock on `path` as an open descriptor, or None while another holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -100,7 +72,8 @@ def spawn(
     its own, so that Ctrl-C does not reach it. Its configuration comes through a pipe: no password
     is on a command line."""
     config = _config(directory, port, appendonly, extra)
-    descriptor = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    descriptor = os.open(directory / LOG, flags, 0o600)
     try:
         process = subprocess.Popen(
             [_binary(), "-"],
