@@ -44,6 +44,7 @@ CHECKS = (
     Check("service.alive", services.alive),
     Check("service.ready", services.ready),
     Check("service.version", services.versions),
+    Check("service.discovery", services.discovery),
     Check("service.ports", services.ports_free, redis=False),
     Check("upstream.targets", upstream.targets),
     Check("upstream.scores", upstream.scores),

@@ -49,6 +49,20 @@ def versions(inspection: Inspection) -> Findings:
         yield ok(f"all of version {__version__}")
 
 
+def discovery(inspection: Inspection) -> Findings:
+    """How the allocation loops find new targets."""
+    for each in inspection.running["allocation"]:
+        if each.scans_because:
+            yield warning(
+                f"{_name(each)} looks for new targets by SCAN: {each.scans_because}",
+                "the more keys others have the longer a pass takes, and above 100,000 a new target "
+                "waits up to three passes: its user needs the rights in etc/redis-acl.conf",
+                inspection.redis_cli("acl", "list"),
+            )
+        elif each.discovery:
+            yield ok(f"{_name(each)}: the server reports new targets")
+
+
 def ports_free(inspection: Inspection) -> Findings:
     """The ports of the settings: nobody is there, or the service that should be."""
     for service in SERVICES:

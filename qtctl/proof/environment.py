@@ -10,14 +10,15 @@ from typing import ClassVar
 
 from qtctl import clock
 from qtctl.deploy import systemctl, units
-from qtctl.errors import QtctlError
+from qtctl.errors import QtctlError, RedisUnreachable
 from qtctl.proof.scenarios import SERVICE_OF
+from qtctl.wire.allocation.symbols import SPREAD
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import temporary
 from qtctl.wire.private_server.serving import serve, uninterrupted
 from qtctl.wire.queries.services import running
 from qtctl.wire.schema.keys import Keys
-from qtctl.wire.schema.service import ServiceRecord
+from qtctl.wire.schema.service import TRACKING, ServiceRecord
 
 SANDBOX_SEC = 15.0
 """For a private server and services of our own: far more than they need, even on a slow machine."""
@@ -25,6 +26,20 @@ START_SEC = 5.0
 """How long plans wait for the governor's first look, at most."""
 STEP2_LIVE_SEC = 5.0
 DEFAULT_INTERVAL_SEC = 10.0
+RECORD_SEC = 0.2
+"""How often the record of a running service is looked at."""
+
+
+class Limit:
+    """How long to wait for a result, from its creation on. within: the same in words."""
+
+    def __init__(self, sec: float) -> None:
+        self._end = clock.monotonic() + sec
+        self.within = f"within {sec:g} s"
+
+    def over(self) -> bool:
+        """True once a result should have been there; with Redis away only time counts."""
+        return clock.monotonic() > self._end
 
 
 @dataclass
@@ -46,8 +61,8 @@ class Environment:
         """Why that service can't answer any more, and how to fix it; None while it may."""
         raise NotImplementedError
 
-    def patience_sec(self, step: str) -> float:
-        """How long a scenario of this step may take."""
+    def limit(self, step: str) -> "Limit":
+        """How long a scenario of this step may take, from now on."""
         raise NotImplementedError
 
 
@@ -88,9 +103,9 @@ class Sandbox(Environment):
         last = lines[-1] if lines else "no output"
         return f"'qtctl serve' exited {self._process.returncode}: {last}"
 
-    def patience_sec(self, step: str) -> float:
+    def limit(self, step: str) -> "Limit":
         """The same for all."""
-        return SANDBOX_SEC
+        return Limit(SANDBOX_SEC)
 
     def stop(self) -> None:
         """Kill the services: their server goes at the same moment, and nothing of theirs stays."""
@@ -130,9 +145,9 @@ class Live(Environment):
             return None
         return f"no {service} runs on this Redis: start it with 'qtctl serve {service}'"
 
-    def patience_sec(self, step: str) -> float:
-        """Step 1 takes up to two passes, each after its interval; step 2 about a second."""
-        return STEP2_LIVE_SEC if step == "step2" else 2 * self._interval_sec() + 2.0
+    def limit(self, step: str) -> "Limit":
+        """Step 1 takes some passes, as the record of the loop tells; step 2 about a second."""
+        return Limit(STEP2_LIVE_SEC) if step == "step2" else PassLimit(self)
 
     def wait_for_a_pass(self) -> None:
         """Until the pass that may be under way now has ended, as far as can be seen."""
@@ -150,6 +165,36 @@ class Live(Environment):
         """Between two passes of the running allocation loop."""
         found = self.service("step1")
         return found.interval_sec if found else DEFAULT_INTERVAL_SEC
+
+
+class PassLimit(Limit):
+    """Until the running allocation loop has ended the passes it needs, however long they take; or
+    ends none while it is not late yet."""
+
+    def __init__(self, environment: Live) -> None:
+        found = environment.service("step1")
+        # The first may have been under way; by SCAN a new target is found within SPREAD more.
+        passes = 2 if found is not None and found.discovery == TRACKING else 1 + SPREAD
+        interval_sec = found.interval_sec if found else DEFAULT_INTERVAL_SEC
+        self._patience_sec = found.late_after_sec if found else 2 * interval_sec
+        super().__init__(self._patience_sec)
+        self.within = f"within {passes} passes"
+        self._environment, self._left = environment, passes
+        self._last_pass_at = found.last_pass_at if found else 0
+        self._look_at = 0.0
+
+    def over(self) -> bool:
+        """The record is written at most once a second: each new one is a pass, at least."""
+        now = clock.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + RECORD_SEC
+            found = None
+            with suppress(RedisUnreachable):
+                found = self._environment.service("step1")
+            if found is not None and found.last_pass_at > self._last_pass_at:
+                self._last_pass_at, self._left = found.last_pass_at, self._left - 1
+                self._end = now + self._patience_sec
+        return self._left <= 0 or super().over()
 
 
 def unit_state(service: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 from qtctl import clock
 from qtctl.errors import QtctlError, RedisUnreachable
 from qtctl.proof import judging
-from qtctl.proof.environment import Environment, Live
+from qtctl.proof.environment import Environment, Limit, Live
 from qtctl.proof.fixtures import Fixtures, Subject
 from qtctl.proof.judging import Samples
 from qtctl.proof.results import Check, Report, ScenarioResult
@@ -39,7 +39,7 @@ class Run:
         self._results: dict[tuple[str, str], ScenarioResult] = {}
         self._before: dict[str, Samples] = {}
         self._begun = 0.0
-        self._patience_sec: dict[str, float] = {}
+        self._limits: dict[str, Limit] = {}
         self._applied: dict[str, str] = {}
 
     def __call__(self) -> Report:
@@ -47,11 +47,8 @@ class Run:
         Redis is away from the start, or stays away at the end."""
         self._begun = clock.monotonic()
         try:
-            # Asked once: Redis may go away meanwhile, and that must not end the run.
-            self._patience_sec = {
-                step: self._environment.patience_sec(step) for step in self._steps
-            }
             self.fixtures.write_inputs()
+            self._limits = {step: self._environment.limit(step) for step in self._steps}
             self._before = {step: judging.scrape(self._environment, step) for step in self._steps}
             self._environment.ready()
             self.fixtures.send_plans()
@@ -87,12 +84,14 @@ class Run:
         open_ = list(self.fixtures.subjects)
         while open_:
             away = ""
+            # Before the look: a pass that ends after it would end the wait for its result.
+            over = {step for step, limit in self._limits.items() if limit.over()}
             try:
                 open_ = self._look(open_)
             except RedisUnreachable as problem:
                 away = str(problem)
             for subject in tuple(open_):
-                if self._elapsed() > self._patience_sec[subject.scenario.step]:
+                if subject.scenario.step in over:
                     open_.remove(subject)
                     self._end(subject.scenario, [self._nothing(subject, away)])
             if open_:
@@ -148,7 +147,7 @@ class Run:
         """The one check of a scenario without a result: what was awaited, and why there is none."""
         step = subject.scenario.step
         proposal, decision = f"a proposal for {subject.symbol}", f"a decision on {subject.plan_id}"
-        within = f"within {self._patience_sec[step]:g} s"
+        within = self._limits[step].within
         seen = trouble or f"nothing: the {SERVICE_OF[step]} runs, and wrote nothing about it"
         return Check(proposal if step == "step1" else decision, within, seen, False)
 

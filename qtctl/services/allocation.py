@@ -22,8 +22,12 @@ from qtctl.wire.allocation.scores import Reading
 from qtctl.wire.allocation.symbols import Symbol, Symbols
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET, Keys
+from qtctl.wire.schema.service import BY_SCAN, TRACKING
 
 log = logging.getLogger("qtctl.allocation")
+
+LISTEN_SEC = 1.0
+"""So often, between two passes, what the server reports is taken in, so that it fills no buffer."""
 
 
 class AllocationLoop:
@@ -49,6 +53,7 @@ class AllocationLoop:
         self._bad_writes = ProblemLog(log, "proposal")
         self._symbols = Symbols(store)
         self._host_clock = HostClock(log)
+        self._scans_because: str | None = None
         self._due: float = 0.0
 
     def open(self) -> None:
@@ -62,6 +67,7 @@ class AllocationLoop:
         self._due = started + self._settings.interval_sec
         self._store.confirm()
         symbols, bad_keys = self._symbols.look()
+        self._report_discovery()
         keep = self.metrics.shows(len(symbols))
         found = _Found(self._rules, self._store.keys, bad_keys, keep)
         wall = clock.now()
@@ -72,6 +78,7 @@ class AllocationLoop:
             maxlen=max(self._settings.stream_maxlen, 3 * len(symbols)),
             ttl_sec=self._settings.propose_key_ttl_sec,
         )
+        self._symbols.gone(found.gone)
         self._host_clock.note(wall, clock.now(), now)
         for kind, problem_log, bad in (
             ("efficiency", self._bad_scores, found.bad_scores),
@@ -82,11 +89,32 @@ class AllocationLoop:
             self.metrics.errors.labels(kind).inc(len(bad))
         ahead_sec = self._host_clock.ahead_sec
         self.metrics.clock_ahead.set(ahead_sec)
-        self._heartbeat.beat(now, f"{self.metrics_addr}:{self.metrics_port}", ahead_sec)
+        address, by = f"{self.metrics_addr}:{self.metrics_port}", self._scans_because
+        more = {"discovery": f"{BY_SCAN}{by}" if by else TRACKING}
+        self._heartbeat.beat(now, address, ahead_sec, more)
         self.metrics.passed(found.reasons, found.kept, now, clock.monotonic() - started)
         count = found.reasons.total()
         log.debug("pass", extra={"fields": {"symbols": count}})
         return count
+
+    def _report_discovery(self) -> None:
+        """How new targets are found; logged when that changes, or changes may have been missed."""
+        tracking = self._symbols.tracking
+        if tracking.gap:
+            log.warning(
+                "changes of targets may have been missed: looking for them by SCAN",
+                extra={"fields": {"problem": tracking.gap}},
+            )
+        if tracking.problem != self._scans_because:
+            if tracking.problem is not None:
+                log.warning(
+                    "the server does not report new targets: each pass looks for them by SCAN",
+                    extra={"fields": {"problem": tracking.problem}},
+                )
+            else:
+                log.info("the server reports new targets again")
+        self._scans_because = tracking.problem
+        self.metrics.by_scan.set(tracking.problem is not None)
 
     def once(self) -> bool:
         """One pass; always True, since nothing is left to do."""
@@ -95,10 +123,14 @@ class AllocationLoop:
 
     def wait(self, stop: threading.Event) -> None:
         """Until the next pass is due: interval_sec after the last one began."""
-        stop.wait(max(0.0, self._due - clock.monotonic()))
+        while (left := self._due - clock.monotonic()) > 0:
+            if stop.wait(min(left, LISTEN_SEC)):
+                return
+            self._symbols.tracking.listen()
 
     def close(self) -> None:
         self._heartbeat.leave()
+        self._symbols.forget()
         self._store.close()
 
     def failed(self, kind: str) -> None:
@@ -121,6 +153,7 @@ class _Found:
     ) -> None:
         self._rules, self._keep, self._at = rules, keep, keys.at
         self.reasons: Counter[EffReason] = Counter()
+        self.gone: list[Symbol] = []
         self.kept: list[Proposal] = []
         self.bad_scores: dict[str, str] = {}
         self.bad_targets = dict(bad_keys)
@@ -138,7 +171,8 @@ class _Found:
         made: list[Proposal] = []
         for symbol, target, raw in zip(symbols, targets, efficiencies, strict=True):
             if target is None:
-                continue  # Deleted since the scan.
+                self.gone.append(symbol)
+                continue
             base = target_usd(target)
             if isinstance(base, Unusable):
                 self.bad_targets[self._at(TARGET, symbol.name)] = base.problem

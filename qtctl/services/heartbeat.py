@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 
 import msgspec
@@ -16,6 +17,7 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import SERVICE_TTL_SEC
 
 log = logging.getLogger("qtctl.presence")
+NOTHING: Mapping[str, str] = {}
 
 
 class Heartbeat:
@@ -40,10 +42,12 @@ class Heartbeat:
         self._last: float | None = None
         self._problems = ProblemLog(log, "service record")
 
-    def beat(self, now: float, metrics: str, clock_ahead_sec: float) -> None:
+    def beat(
+        self, now: float, metrics: str, clock_ahead_sec: float, more: Mapping[str, str] = NOTHING
+    ) -> None:
         """Records a finished pass; now: epoch seconds, the server's clock; metrics: address of its
-        health port; clock_ahead_sec: see HostClock. A refusal by Redis is only logged. Errors:
-        RedisUnreachable."""
+        health port; clock_ahead_sec: see HostClock; more: fields of this service only. A refusal
+        by Redis is only logged. Errors: RedisUnreachable."""
         if self._started_at is None:
             self._started_at = int(now)
         at = clock.monotonic()
@@ -54,6 +58,7 @@ class Heartbeat:
             "last_pass_at": str(int(now)),
             "metrics": metrics,
             "clock_ahead_sec": f"{clock_ahead_sec:.1f}",
+            **more,
         }
         flat = [part for pair in fields.items() for part in pair]
         problem = self._write(flat)

@@ -94,6 +94,10 @@ class AllocationMetrics:
         _preset(self.proposed, [(reason.value,) for reason in EffReason])
         _preset(self.errors, [(kind,) for kind in ALLOCATION_ERRORS])
         self.clock_ahead = gauge("p29_shadow_host_clock_ahead_seconds", _CLOCK_AHEAD)
+        self.by_scan = gauge(
+            "p29_shadow_discovery_by_scan",
+            "1 while each pass looks for new targets by SCAN, because Redis does not report them",
+        )
         self._per_symbol = _PerSymbol(max_symbols)
         self.registry.register(self._per_symbol)
 

@@ -16,6 +16,10 @@ import pytest
 
 from qtctl.errors import RedisUnreachable
 from qtctl.proof import environment
+from qtctl.services.allocation import AllocationLoop
+from qtctl.settings import Allocation
+from qtctl.wire.allocation import symbols
+from qtctl.wire.client.connect import Access
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.private_server.embedded import Embedded
@@ -261,3 +265,34 @@ def test_it_passes_on_a_plain_redis_server_too(prove: Prove, tmp_path: Path) -> 
             store.close()
         finally:
             server.terminate()
+
+
+def test_the_proof_waits_for_the_passes_that_the_loop_needs(
+    prove: Prove, redis_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long they take: by SCAN in a large keyspace, on a machine that is slow."""
+    monkeypatch.setattr(symbols, "SMALL_KEYSPACE", 100)
+    monkeypatch.setattr(symbols, "COUNT", 50)
+    store.batch([("SET", f"foreign:{number}", "x") for number in range(3_000)])
+    real_symbols(store)
+    store.run("ACL", "SETUSER", "scans", "on", "nopass", "~*", "+@all", "resetchannels")
+    own = Store(redis_url, Keys(), access=Access(username="scans", password=lambda: "any"))
+    loop = AllocationLoop(own, Allocation(name="slow", interval_sec=0.1))
+    stop = threading.Event()
+    loop.open()
+    loop.step()
+
+    def slow() -> None:
+        while not stop.wait(2.5):
+            loop.step()
+        loop.close()
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    try:
+        proven = prove("step1", "--live", "--yes", "--redis-url", redis_url, "-o", "json")
+    finally:
+        stop.set()
+        thread.join()
+        store.run("ACL", "DELUSER", "scans")
+    assert proven.failing == {("step1", "service_health")}, "its port was not bound"

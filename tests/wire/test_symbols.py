@@ -1,12 +1,16 @@
-"""Which symbols have a target is known in each pass, however many keys lie around."""
+"""Which symbols have a target is known in each pass, however many keys lie around, on a server that
+reports no changes (test_tracking.py: on one that does)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from qtctl.wire.allocation import symbols as module
 from qtctl.wire.allocation.symbols import SPREAD, Symbols
+from qtctl.wire.client.connect import Access
 from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import Keys
 
 HEAD = "quantum:allocation:target:"
 
@@ -17,6 +21,18 @@ def put(store: Store, *names: str) -> None:
 
 def names(symbols: Symbols) -> list[str]:
     return [symbol.name for symbol in symbols.look()[0]]
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    """A connection of a user whom the server refuses client tracking."""
+    admin = Store(redis_url, Keys())
+    admin.run("ACL", "SETUSER", "scans", "on", "nopass", "~*", "&*", "+@all", "-client|tracking")
+    scans = Store(redis_url, Keys(), access=Access(username="scans", password=lambda: "any"))
+    yield scans
+    scans.close()
+    admin.run("ACL", "DELUSER", "scans")
+    admin.close()
 
 
 @pytest.fixture

@@ -182,6 +182,8 @@ def of(ctx: Context, found: Status) -> Overall:
 
 def _service(it: ServiceRecord, now: float) -> Service:
     state, detail = ("late", lateness(it, now)) if it.is_late(now) else _readiness(it)
+    if state in (READY, ALIVE) and it.scans_because:
+        detail = "finds new targets by SCAN, see 'qtctl doctor'"
     return Service(
         service=it.service,
         name=it.name,

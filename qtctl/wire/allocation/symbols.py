@@ -1,17 +1,24 @@
-"""Which symbols have a live target, found by SCAN pass by pass."""
+"""Which symbols have a live target: the server reports what changed, or SCAN finds it."""
+
+from collections.abc import Iterable
 
 import msgspec
 
+from qtctl import clock
 from qtctl.domain.readings import EFF_FIELDS, TARGET_FIELDS
 from qtctl.wire.allocation import scores
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.keys import EFFICIENCY, TARGET
+from qtctl.wire.client.tracking import Tracking
+from qtctl.wire.schema.keys import EFFICIENCY, PROPOSED, TARGET
 from qtctl.wire.schema.records import shortened, text
 
 SMALL_KEYSPACE = 100_000
-"""Up to this many keys, each pass scans all of them."""
+"""Up to this many keys, one pass scans all of them."""
 SPREAD = 3
-"""Above that, a scan takes this many passes; a new target is found within them."""
+"""Above that, a round of SCAN takes this many passes; it finds a new target within them."""
+ROUND_SEC = 3600.0
+"""Where the server reports what changed, a round is due this long after the last: what it did not
+report (SWAPDB) is found then."""
 COUNT = 5_000
 """Keys per SCAN call: large, so that other systems' keys cost few round trips."""
 
@@ -25,41 +32,87 @@ class Symbol(msgspec.Struct, frozen=True, gc=False):
 
 
 class Symbols:
-    """The symbols that have a target, as far as known. A deleted target is noticed when it is read,
-    before the scan gets there."""
+    """The symbols that have a target, as far as known.
+
+    While the server reports changes (`tracking.problem` is None) a look costs the same however many
+    keys others have: a key that changed is added, and one that was found gone when its target was
+    read is dropped. Where it does not, each look scans.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._proposed = store.keys.at(PROPOSED, "").encode()
+        self.tracking = Tracking(store, store.keys.at(TARGET, ""), self._no_news)
         self._known: dict[bytes, Symbol | str | None] = {}
         self._cursor = b"0"
+        self._scanning = self._again = False
+        """A round of SCAN is under way; another one must follow, since something was missed."""
+        self._round_due = 0.0
         self._seen: set[bytes] = set()
-        self._before: set[bytes] = set()
+        self._found: set[bytes] = set()
         self._sorted: tuple[list[Symbol], dict[str, str]] = ([], {})
 
     def look(self) -> tuple[list[Symbol], dict[str, str]]:
         """The symbols in order, and the keys whose symbol is invalid: key to problem. Our own
         proposals (`allocation:target:proposed:X`) are neither. Errors: RedisUnreachable,
         WireError."""
-        if self._scan():
-            found = self._seen
-            if found != self._before:
-                self._before = found
-                self._sorted = self._sort(found)
-        elif not self._seen <= self._before:
-            self._before = self._before | self._seen
-            self._sorted = self._sort(self._before)
+        changed = self.tracking.changed()
+        if self.tracking.gap is not None:
+            self._again, self._scanning = self._scanning, True
+        elif self.tracking.problem is not None or clock.monotonic() >= self._round_due:
+            self._scanning = True
+        found = self._found
+        if self._scanning:
+            if self._scan():
+                self._scanning, self._again = self._again, False
+                self._round_due = clock.monotonic() + ROUND_SEC
+                found = self._seen
+            elif not self._seen <= found:
+                found = found | self._seen
+        if changed:
+            found = self._with(changed, found)
+        if found != self._found:
+            self._found = found
+            self._sorted = self._sort(found)
         return self._sorted
+
+    def gone(self, symbols: Iterable[Symbol]) -> None:
+        """Drops symbols whose target was not there when it was read. (While each look scans, the
+        scan does: it may be back, and unreported.)"""
+        raw = {self._store.keys.at(TARGET, symbol.name).encode() for symbol in symbols}
+        if raw and self.tracking.problem is None:
+            self._found = self._found - raw
+            self._sorted = self._sort(self._found)
 
     def forget(self) -> None:
         """Starts from scratch, since another server may answer."""
-        self._cursor, self._seen, self._before = b"0", set(), set()
+        self.tracking.stop()
+        self._cursor, self._seen, self._found = b"0", set(), set()
+        self._scanning = self._again = False
         self._sorted = ([], {})
+
+    def _no_news(self, raw: bytes) -> bool:
+        """True for a key whose change tells nothing: a proposal, or a target that each pass reads
+        anyway."""
+        if raw.startswith(self._proposed):
+            return True
+        return raw in self._found and isinstance(self._known.get(raw), Symbol)
+
+    def _with(self, changed: set[bytes], found: set[bytes]) -> set[bytes]:
+        """found with the keys that changed. Whether a target is there shows when it is read; keys
+        that can be none are not read, so they are asked for."""
+        read = {raw: self._entry(raw) for raw in changed}
+        invalid = [raw for raw, entry in read.items() if isinstance(entry, str)]
+        there = self._store.batch([("EXISTS", raw) for raw in invalid])
+        gone = {raw for raw, reply in zip(invalid, there, strict=True) if reply == 0}
+        new = {raw for raw, entry in read.items() if entry is not None}
+        return (found | new) - gone
 
     def _scan(self) -> bool:
         """Scans on, a third of a large keyspace at a time; True at the end of a round."""
         store = self._store
         size = store.run("DBSIZE")
-        whole = size <= SMALL_KEYSPACE or not self._before
+        whole = size <= SMALL_KEYSPACE or not self._found
         if whole:
             self._cursor = b"0"
         left = size if whole else size // SPREAD + COUNT
@@ -82,14 +135,17 @@ class Symbols:
             known.clear()
         # Sorted, so that a pass walks through memory in order.
         for raw in sorted(keys):
-            if raw not in known:
-                known[raw] = self._read(raw)
-            entry = known[raw]
+            entry = self._entry(raw)
             if isinstance(entry, Symbol):
                 symbols.append(entry)
             elif entry is not None:
                 bad[shortened(text(raw))] = entry
         return symbols, bad
+
+    def _entry(self, raw: bytes) -> Symbol | str | None:
+        if raw not in self._known:
+            self._known[raw] = self._read(raw)
+        return self._known[raw]
 
     def _read(self, raw: bytes) -> Symbol | str | None:
         """A symbol, why it is invalid, or None for a key of another template."""

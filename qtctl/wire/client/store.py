@@ -89,6 +89,10 @@ class Store:
             timeout_sec=timeout + block_sec,  # BLOCK can overrun its own time-out a little.
         )  # fmt: skip
 
+    def beside(self) -> redis.Redis:
+        """A second client, to the server that this connection leads to; nothing is sent yet."""
+        return self._client_to(self.server_url())
+
     def close(self) -> None:
         """Let the connection go; the next command makes a new one. Never raises."""
         client, self._client = self._client, None

@@ -178,7 +178,8 @@ EMPTIED = KeySpec(
 SERVICE = KeySpec(
     "qtctl:service:{service}:{name}", "hash", "each running service",
     "version, host, pid, started_at, last_pass_at, metrics (host:port), clock_ahead_sec (its "
-    "host's clock less the server's), its settings and their digest",
+    "host's clock less the server's), its settings and their digest; an allocation loop's has "
+    "discovery (how it finds new targets: `tracking`, or `scan: ` and why)",
     "30 s, or three passes if that is longer",
 )
 INJECTED = KeySpec(

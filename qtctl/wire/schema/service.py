@@ -11,6 +11,8 @@ LATE_PASSES, GRACE_SEC = 3, 10.0
 """A service is late when its last pass is older than so many intervals and so many seconds."""
 MAX_CLOCK_OFF_SEC = 5.0
 """A host's clock that differs by more from the Redis server's is reported. Nothing goes by it."""
+TRACKING, BY_SCAN = "tracking", "scan: "
+"""How an allocation loop finds new targets: the server reports them, or why it does not."""
 LOOK_SEC = 1.0
 """The interval of a service that has no such setting: a governor passes every second."""
 
@@ -31,6 +33,13 @@ class ServiceRecord(msgspec.Struct, frozen=True):
     """host:port of /metrics, /livez and /readyz as bound; port 0 before it is."""
     clock_ahead_sec: float = 0.0
     """The clock of its host less the Redis server's."""
+    discovery: str = ""
+    """Of an allocation loop: TRACKING, or BY_SCAN and why; "" for others and older versions."""
+
+    @property
+    def scans_because(self) -> str:
+        """Why it looks for new targets by SCAN; "" where the server reports them."""
+        return self.discovery.removeprefix(BY_SCAN) if self.discovery != TRACKING else ""
 
     @property
     def interval_sec(self) -> float:
@@ -75,6 +84,7 @@ def record_of(service: str, name: str, fields: dict[str, str]) -> ServiceRecord:
         fields.get("digest", ""),
         fields.get("metrics", ""),
         numbers.number(fields.get("clock_ahead_sec", "")) or 0.0,
+        fields.get("discovery", ""),
     )
 
 
