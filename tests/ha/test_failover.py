@@ -97,7 +97,7 @@ def test_the_primary_is_killed_in_the_middle_of_traffic(
         assert services.code is None
         assert nodes.primary() is not old
         assert max(upstream.permitted.values()) == 1
-        assert services.stderr.count("Redis is back") >= 2, services
+        until(lambda: services.stderr.count("Redis is back") >= 2, 5, str(services))
         assert "Traceback" not in services.stderr
         record_property("recovery", f"{nodes.kind}: permits {governed:.1f} s, proposals "
                         f"{proposed:.1f} s after the primary was killed")  # fmt: skip
@@ -129,7 +129,7 @@ def test_an_isolated_primary_is_left_although_it_answers(record_property: Report
         send(store, plan_id="after", symbol="ETHUSDT")
         until(lambda: new.run("EXISTS", nodes.keys.at(PERMIT, "after")), 10, "a permit there")
         assert old.run("ROLE")[0] == b"master"
-        assert "is not the primary any more" in services.stderr
+        until(lambda: "is not the primary any more" in services.stderr, 5, str(services))
         store.close()
 
 

@@ -53,10 +53,14 @@ class Serving:
         self.file.write_text(CONFIG.format(url=self.url, min_conf=min_conf, level=level))
 
     def reload(self) -> None:
-        """SIGHUP, and all that follows from it."""
-        known = self.hears.count("READY")
+        """SIGHUP, and all that follows from it; its line in the log, too, which comes a bit later."""
+        known, lines = self.hears.count("READY"), self._reload_lines()
         self.child.signal(signal.SIGHUP)
         self.hears.wait_for("READY", known + 1)
+        until(lambda: self._reload_lines() > lines)
+
+    def _reload_lines(self) -> int:
+        return len(re.findall(r"reloaded;|reload refused,", self.child.stderr))
 
     def record(self, service: str = "allocation") -> dict[str, str]:
         """The service's own record in Redis; nothing while it is away."""
@@ -65,6 +69,7 @@ class Serving:
         return dict(zip(words[::2], words[1::2], strict=True))
 
     def ports(self) -> dict[str, int]:
+        until(lambda: " listening url=" in self.child.stderr)
         found = re.findall(r"(\w+) listening url=http://127.0.0.1:(\d+)", self.child.stderr)
         return {service: int(port) for service, port in found}
 
