@@ -53,7 +53,7 @@ class Serving:
         self.file.write_text(CONFIG.format(url=self.url, min_conf=min_conf, level=level))
 
     def reload(self) -> None:
-        """SIGHUP, and all that follows from it; its line in the log, too, which comes a bit later."""
+        """SIGHUP, and all that follows from it; its line in the log comes a bit later."""
         known, lines = self.hears.count("READY"), self._reload_lines()
         self.child.signal(signal.SIGHUP)
         self.hears.wait_for("READY", known + 1)
