@@ -2,7 +2,7 @@
 
     python -m tests.soak [--plans 20000] [--rate 45] [--seed N] [--seconds S]
 
-Ends with 1 where anything was lost or happened twice.
+Exits 1 where anything was lost, happened twice, or was refused or late without a reason.
 """
 
 import argparse

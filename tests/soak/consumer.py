@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from qtctl.errors import RedisUnreachable, WireError
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
+from qtctl.wire.schema.ids import order
 from qtctl.wire.schema.keys import PERMIT, Keys
 from qtctl.wire.schema.records import pairs, text
 
@@ -56,6 +57,8 @@ class Apply:
         now = time.monotonic()
         plans = self._store.keys.plans
         page = self._store.run("XRANGE", plans, f"({self._last}" if self._last != "0" else "-", "+")
+        if not page and self._made_anew(plans):
+            self._last = "0"
         for id_, raw in page:
             self._last = text(id_)
             self._wanted[pairs(raw).get("plan_id", "")] = now + GIVE_UP_SEC
@@ -63,6 +66,11 @@ class Apply:
         ids = list(self._wanted)
         for plan_id in _take(self._store, self._log, ids, self._command):
             self._wanted.pop(plan_id, None)
+
+    def _made_anew(self, plans: str) -> bool:
+        """True where the stream ends before what was read of it: it is another one."""
+        newest = self._store.run("XREVRANGE", plans, "+", "-", "COUNT", 1)
+        return bool(newest) and order(text(newest[0][0])) < order(self._last)
 
     def _command(self, plan_id: str) -> tuple[str, ...]:
         head = self._store.keys.prefix + PERMIT.head

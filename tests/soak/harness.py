@@ -1,6 +1,7 @@
 """One run from its start to its report."""
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -8,22 +9,27 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from qtctl.errors import RedisUnreachable, WireError
+from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.plan_queue import group_state
-from qtctl.wire.schema.keys import EFFICIENCY, GROUP, PERMIT
+from qtctl.wire.private_server.process import SOCKET
+from qtctl.wire.schema.keys import EFFICIENCY, GROUP, PERMIT, Keys
 from qtctl.wire.schema.records import text
 from tests.soak import history, scenario
 from tests.soak.history import Findings
 from tests.soak.nemesis import Nemesis
 from tests.soak.producer import Producer
 from tests.soak.report import Report
-from tests.soak.scenario import Kind, Scenario
+from tests.soak.scenario import Scenario
 from tests.soak.stage import MAIN, ROOT, Stage
+from tests.soak.witness import Witness
+from tests.support import clocks
 from tests.support.guard import Guard, guarded
+from tests.support.slow_link import slow_link
 
-TAKE_SEC = 2.0
-"""The consumers may then still take what is there."""
 SCORES = 60
 
 Say = Callable[[str], None]
@@ -32,8 +38,11 @@ Say = Callable[[str], None]
 def run(what: Scenario, say: Say = lambda _: None, keep: Path | None = None) -> Report:
     """The whole run. keep: where logs and files stay afterwards."""
     began = time.monotonic()
-    with guarded() as guard:
-        stage = Stage(what, guard)
+    if what.stepped and clocks.found() is None and os.environ.get("CI") == "true":
+        raise AssertionError("libfaketime is not installed (Debian: faketime)")
+    with guarded() as guard, slow_link(guard.directory / "server" / SOCKET) as link:
+        guard.watch(link.pid)
+        stage = Stage(what, guard, link)
         try:
             report = _run(what, stage, guard, say, began)
         finally:
@@ -44,9 +53,11 @@ def run(what: Scenario, say: Say = lambda _: None, keep: Path | None = None) -> 
 
 
 def _run(what: Scenario, stage: Stage, guard: Guard, say: Say, began: float) -> Report:
-    _scores(stage)
-    producer = Producer(stage.store(), scenario.plans(what), what.rate)
-    nemesis = Nemesis(stage, scenario.acts(what))
+    scored_at = _scores(stage)
+    plans = scenario.plans(what)
+    producer = Producer(stage.store(), plans, what.rate, lambda: stage.off_sec)
+    witness = Witness(stage.store())
+    nemesis = Nemesis(stage, scenario.acts(what), witness)
     told = [time.monotonic()]
 
     def between() -> None:
@@ -56,6 +67,7 @@ def _run(what: Scenario, stage: Stage, guard: Guard, say: Say, began: float) -> 
 
     with _consumers(what, stage, guard) as logs:
         _await_governor(stage)
+        witness.start()
         producer.start()
         try:
             nemesis.run(between)
@@ -68,22 +80,55 @@ def _run(what: Scenario, stage: Stage, guard: Guard, say: Say, began: float) -> 
             producer.join()
         producer.finish()
         pending = _settle(stage, what.settle_sec)
-        _let_take(stage)
+        _let_take(stage, what.take_sec)
+        stage.diary.ended = time.monotonic()
+        witness.finish()
+    eras = list(_past(stage))
     store = stage.store(timeout_sec=30.0)
-    seen = history.read(store, pending, stage.audit_logs(), logs)
+    eras.append(history.read(store, pending))
     store.close()
-    stepped = any(done.kind is Kind.SERVER_CLOCK for done in nemesis.done)
-    findings = Findings(seen, producer.ledger, stage.surprises, stepped=stepped)
+    for governor in stage.governors:
+        governor.unstall()
+    held = history.held(stage.audit_logs(), logs)
+    findings = Findings(
+        eras, held, producer, witness.seen, stage.diary, stage.surprises, scored_at, what.fresh_sec
+    )
     seconds = time.monotonic() - began
     return Report(
         what,
         findings,
         nemesis.done,
+        witness.decisions,
         seconds,
         lost_replies=producer.lost_replies,
         refused=producer.refused,
         held=nemesis.held,
+        skipped=nemesis.skipped,
     )
+
+
+def _past(stage: Stage) -> Iterator[history.Era]:
+    """What each server had when it lost its data."""
+    for number, folder in enumerate(stage.past):
+        server = stage.past_server(number)
+        store = Store(server.url, Keys(), timeout_sec=30.0)
+        try:
+            _restore(store, folder)
+            yield history.read(store, _waiting(store))
+        finally:
+            store.close()
+            server.kill()
+
+
+def _restore(store: Store, folder: Path) -> None:
+    """What was there when the server was flushed."""
+    kept = folder / "dump"
+    if kept.exists():
+        rows = msgspec.msgpack.decode(kept.read_bytes())
+        calls = [("RESTORE", key, max(0, ttl), raw) for key, ttl, raw in rows]
+        for start in range(0, len(calls), 1_000):
+            for reply in store.batch(calls[start : start + 1_000]):
+                assert not is_error(reply), reply
 
 
 @contextlib.contextmanager
@@ -122,15 +167,17 @@ def _consumers(what: Scenario, stage: Stage, guard: Guard) -> Iterator[list[Path
         raise AssertionError(f"a consumer broke: {codes}\n" + "\n".join(errors))
 
 
-def _scores(stage: Stage) -> None:
-    """Some symbols have a score, so that there are hints of every kind."""
-    store = stage.store()
+def _scores(stage: Stage) -> dict[str, float]:
+    """Some symbols have a score, so that there are hints of every kind; the time of each."""
+    store, times = stage.store(), {}
     for number in range(SCORES):
         key = store.keys.at(EFFICIENCY, f"S{number}USDT")
         score = number / SCORES
         now = store.now_ms() // 1000
+        times[f"S{number}USDT"] = float(now)
         store.run("HSET", key, "efficiency_score", score, "confidence", 0.9, "ts", now)
     store.close()
+    return times
 
 
 def _await_governor(stage: Stage) -> None:
@@ -147,6 +194,8 @@ def _await_governor(stage: Stage) -> None:
 
 def _settle(stage: Stage, within_sec: float) -> list[str]:
     """Waits until all is read and acknowledged; the entries that never were."""
+    for governor in stage.governors:
+        governor.unstall()
     if not any(governor.name == MAIN for governor in stage.governors):
         stage.start_governor(MAIN)
     store = stage.store()
@@ -172,10 +221,10 @@ def _waiting(store: Store) -> list[str]:
     return found
 
 
-def _let_take(stage: Stage) -> None:
-    """Until no permit is left, or for TAKE_SEC."""
+def _let_take(stage: Stage, within_sec: float) -> None:
+    """Until no permit is left, at most for so long."""
     store = stage.store()
-    deadline = time.monotonic() + TAKE_SEC
+    deadline = time.monotonic() + within_sec
     while time.monotonic() < deadline:
         ids = [text(id_) for id_ in store.run("ZRANGE", store.keys.permits, 0, -1)]
         if not any(store.batch([("EXISTS", store.keys.at(PERMIT, id_)) for id_ in ids])):

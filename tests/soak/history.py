@@ -1,10 +1,12 @@
 """Reads all that a run left behind, and finds what must not be.
 
+A run has an era for each server that lost its data, and one for the last. What is promised holds in
+each; what is promised beyond a loss is said where it is checked.
+
 Every kind of evidence stands by itself: the plans as the stream has them, the events, the decision
 records, the ledgers, the governors' own log lines, and what the consumers held in their hands.
 """
 
-import bisect
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,11 +18,11 @@ from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import DECISION, PERMIT
 from qtctl.wire.schema.records import pairs, text
-from tests.soak.nemesis import Done
-from tests.soak.producer import NUMBER
+from tests.soak.diary import Diary
+from tests.soak.producer import NUMBER, Producer
+from tests.soak.waits import Breach, Waits
 
 PAGE = 1_000
-IN_FLIGHT_MS = 20
 AFTER_A_PERMIT = ("duplicate_plan", "plan_conflict")
 """All that may be said of a plan once a permit was issued for it."""
 
@@ -37,42 +39,39 @@ class Entry(msgspec.Struct, frozen=True):
         return int(self.id.partition("-")[0])
 
 
-class History(msgspec.Struct, frozen=True):
-    """What lies there after a run. logged: plan_id and entry_id of each `plan permitted` line in
-    the governors' logs; taken and unsure: what the consumers logged; pending: ids of entries."""
+class Era(msgspec.Struct, frozen=True):
+    """What one server had: up to its end, or until it lost its data. pending: ids of entries."""
 
     plans: list[Entry]
     events: list[Entry]
     rejected: list[Entry]
     decisions: dict[str, dict[str, str]]
     ledger: set[str]
-    logged: list[tuple[str, str]]
-    taken: list[str]
-    unsure: list[str]
     pending: list[str]
     permits: set[str]
 
 
-class Breach(msgspec.Struct, frozen=True):
-    """Something that must not be: what, and the plans it befell."""
+class Held(msgspec.Struct, frozen=True):
+    """What lies in files. logged: plan_id and entry_id of each `plan permitted` line in the
+    governors' logs, and which process wrote it; taken and unsure: what the consumers logged."""
 
-    what: str
-    ids: list[str]
+    logged: list[tuple[str, str, int]]
+    taken: list[str]
+    unsure: list[str]
 
 
-def read(
-    store: Store, pending: Sequence[str], logs: Iterable[Path], consumers: Iterable[Path]
-) -> History:
-    """Everything, from the server and from the files."""
+def read(store: Store, pending: Sequence[str]) -> Era:
+    """Everything that the server has."""
     keys = store.keys
     plans = stream(store, keys.plans)
-    ids = sorted({entry.fields.get("plan_id", "") for entry in plans} - {""})
+    events = stream(store, keys.events)
+    named = {entry.fields.get("plan_id", "") for entry in (*plans, *events)}
+    ids = sorted(named - {""})
     hashes = store.batch([("HGETALL", keys.at(DECISION, id_)) for id_ in ids])
     there = store.batch([("EXISTS", keys.at(PERMIT, id_)) for id_ in ids])
-    lines = [line for path in consumers for line in path.read_text().splitlines()]
-    return History(
+    return Era(
         plans=plans,
-        events=stream(store, keys.events),
+        events=events,
         rejected=stream(store, keys.rejected),
         decisions={
             id_: pairs(found)
@@ -80,11 +79,18 @@ def read(
             if found and not is_error(found)
         },
         ledger={text(id_) for id_ in store.run("ZRANGE", keys.ledger_total, 0, -1)},
-        logged=[found for path in logs for found in _permitted_lines(path)],
-        taken=[line[2:] for line in lines if line.startswith("+ ")],
-        unsure=[line[2:] for line in lines if line.startswith("? ")],
         pending=list(pending),
         permits={id_ for id_, found in zip(ids, there, strict=True) if found == 1},
+    )
+
+
+def held(logs: Iterable[Path], consumers: Iterable[Path]) -> Held:
+    """Everything from the files."""
+    lines = [line for path in consumers for line in path.read_text().splitlines()]
+    return Held(
+        logged=[(*found, n) for n, path in enumerate(logs) for found in _permitted_lines(path)],
+        taken=[line[2:] for line in lines if line.startswith("+ ")],
+        unsure=[line[2:] for line in lines if line.startswith("? ")],
     )
 
 
@@ -108,9 +114,11 @@ def _permitted_lines(path: Path) -> list[tuple[str, str]]:
 
 
 class Told(msgspec.Struct):
-    """What the events say of one plan_id, in their order: its verdicts (event, reason)."""
+    """What the events of an era say of one plan_id: its verdicts (event, reason) in their order,
+    and when each was seen, where it was."""
 
     verdicts: list[tuple[str, str]] = []
+    seen: list[float | None] = []
     withdrawn: int = 0
 
     @property
@@ -119,63 +127,39 @@ class Told(msgspec.Struct):
         return sum(1 for event, _ in self.verdicts if event == "permitted")
 
 
-class Findings:
-    """The history in figures, and its breaches."""
+class EraFindings:
+    """One era, plan by plan. before: entries that the era before left undecided: they may have been
+    in the hands of a governor when the server lost its data."""
 
     def __init__(
-        self, history: History, ledger: Mapping[int, str], surprises: Sequence[str],
-        *, stepped: bool = False,
-    ) -> None:  # fmt: skip
-        """stepped: the server's clock stepped, so that what lay ahead of it left the ledgers."""
-        self.history = history
-        self._stepped = stepped
-        unreadable = {entry.fields["entry_id"] for entry in history.rejected}
+        self, number: int, era: Era, seen: Mapping[tuple[int, str], float], before: Sequence[str]
+    ) -> None:
+        self.era, self._before = era, set(before)
+        unreadable = {entry.fields["entry_id"] for entry in era.rejected}
         self.executes: dict[str, list[Entry]] = defaultdict(list)
         self.others: dict[str, list[Entry]] = defaultdict(list)
         self.never_rejected: list[str] = []
-        for entry in history.plans:
+        for entry in era.plans:
             plan_id = entry.fields.get("plan_id", "")
             if entry.fields.get("qty") == "many":
-                if entry.id not in unreadable and entry.id not in history.pending:
+                if entry.id not in unreadable and entry.id not in era.pending:
                     self.never_rejected.append(entry.id)
             elif entry.fields.get("decision") == "EXECUTE":
                 self.executes[plan_id].append(entry)
             else:
                 self.others[plan_id].append(entry)
         self.told: dict[str, Told] = defaultdict(Told)
-        for event in history.events:
-            plan_id = event.fields.get("plan_id", "")
+        for event in era.events:
+            told = self.told[event.fields.get("plan_id", "")]
             if event.fields["event"] in ("permitted", "blocked"):
-                self.told[plan_id].verdicts.append((event.fields["event"], event.fields["reason"]))
+                told.verdicts.append((event.fields["event"], event.fields["reason"]))
+                told.seen.append(seen.get((number, event.id)))
             elif event.fields["event"] == "withdrawn":
-                self.told[plan_id].withdrawn += 1
+                told.withdrawn += 1
         self.permitted = {id_ for id_, told in self.told.items() if told.permitted}
-        self.taken = set(history.taken)
-        self.breaches = self._breaches(ledger, surprises)
-
-    # Figures ----------------------------------------------------------------------------------
-
-    @property
-    def distinct(self) -> int:
-        """How many plan_ids there were."""
-        return len({entry.fields.get("plan_id") for entry in self.history.plans})
-
-    @property
-    def withdrawn(self) -> set[str]:
-        """Plans whose permit was taken back before anybody had taken it."""
-        return {id_ for id_, told in self.told.items() if told.withdrawn}
-
-    @property
-    def unsure(self) -> set[str]:
-        """Permits that a consumer may have taken without getting the answer."""
-        open_ = self.permitted - self.taken - self.withdrawn - self.history.permits
-        return open_ & set(self.history.unsure)
-
-    @property
-    def expired(self) -> set[str]:
-        """Permits that nobody took in time."""
-        known = self.taken | self.withdrawn | self.unsure | self.history.permits
-        return self.permitted - known
+        self.withdrawn = {id_ for id_, told in self.told.items() if told.withdrawn}
+        pending = set(era.pending)
+        self.undecided = {e.fields.get("plan_id", "") for e in era.plans if e.id in pending}
 
     @property
     def told_again(self) -> int:
@@ -186,41 +170,12 @@ class Findings:
             if id_
         )
 
-    def reasons(self) -> Counter[str]:
-        """How often each reason blocked."""
-        return Counter(
-            reason
-            for told in self.told.values()
-            for event, reason in told.verdicts
-            if event == "blocked"
-        )
-
-    def queue_ages(self) -> list[float]:
-        """How long each plan had waited when it was judged, in seconds; in order."""
-        records = self.history.decisions.values()
-        return sorted(float(record.get("queue_age_sec") or 0) for record in records)
-
-    def recoveries(self, done: Sequence[Done]) -> list[tuple[str, float]]:
-        """Kind of act and seconds until the next decision, where there was one."""
-        times = sorted(
-            event.ms for event in self.history.events
-            if event.fields["event"] in ("permitted", "blocked")
-        )  # fmt: skip
-        found = []
-        for act in done:
-            # What was on its way when it struck is no sign of life.
-            place = bisect.bisect_right(times, act.free_ms + IN_FLIGHT_MS)
-            if place < len(times):
-                found.append((act.kind.value, (times[place] - act.free_ms) / 1000))
-        return found
-
-    # What must not be -------------------------------------------------------------------------
-
     def decided_twice(self) -> list[str]:
         """Plans sent once and judged twice, and plans judged anew after their permit."""
         found = []
         for id_, told in self.told.items():
             once = len(self.executes[id_]) == 1 and not self.others[id_]
+            once = once and id_ not in self._before
             words = [event if event == "permitted" else reason for event, reason in told.verdicts]
             first = words.index("permitted") if "permitted" in words else len(words)
             after = [word for word in words[first + 1 :] if word not in AFTER_A_PERMIT]
@@ -229,52 +184,205 @@ class Findings:
                 found.append(id_)
         return found
 
-    def permitted_twice(self) -> list[str]:
-        """By the events, and by the governors' log lines (for another entry or for the same)."""
-        by_events = {id_ for id_, told in self.told.items() if told.permitted > 1}
-        by_log = {id_ for id_, count in Counter(id_ for id_, _ in self.history.logged).items()
-                  if count > 1}  # fmt: skip
-        return sorted(by_events | by_log)
-
-    def taken_twice(self) -> list[str]:
-        """Permits that consumers held in their hands more than once."""
-        return sorted(id_ for id_, count in Counter(self.history.taken).items() if count > 1)
-
     def lost(self) -> list[str]:
-        """EXECUTE plans that are neither decided nor pending, and unreadable ones nobody kept."""
-        pending = set(self.history.pending)
+        """EXECUTE plans that are neither decided nor pending, and unreadable ones nobody kept.
+        What was pending when the server lost its data went with it."""
+        pending = set(self.era.pending)
         found = list(self.never_rejected)
         for id_, entries in self.executes.items():
             waiting = sum(1 for entry in entries if entry.id in pending)
             told = len(self.told[id_].verdicts) if id_ in self.told else 0
-            unrecorded = id_ not in self.history.decisions and waiting < len(entries)
+            unrecorded = id_ not in self.era.decisions and waiting < len(entries)
             if told < len(entries) - waiting or unrecorded:
                 found.append(id_)
         return found
 
+    @property
+    def opens(self) -> set[str]:
+        """Permitted opens, by their records."""
+        return {
+            id_ for id_, d in self.era.decisions.items()
+            if d.get("verdict") == "permitted" and d.get("kind") == "open"
+        }  # fmt: skip
+
+
+class Findings:
+    """The history in figures, and its breaches."""
+
+    def __init__(
+        self,
+        eras: Sequence[Era],
+        held: Held,
+        producer: Producer,
+        seen: Mapping[tuple[int, str], float],
+        diary: Diary,
+        surprises: Sequence[str],
+        scored_at: Mapping[str, float],
+        fresh_sec: float,
+    ) -> None:
+        self.scored_at = scored_at
+        self.held, self.diary, self._seen = held, diary, seen
+        self.eras: list[EraFindings] = []
+        before: set[str] = set()
+        for number, era in enumerate(eras):
+            self.eras.append(EraFindings(number, era, seen, sorted(before)))
+            before = before | self.eras[-1].undecided
+        self.permitted = {id_ for era in self.eras for id_ in era.permitted}
+        self.taken = set(held.taken)
+        self.permits = {id_ for era in eras for id_ in era.permits}
+        self.waits = Waits(self.eras, producer, diary, fresh_sec)
+        self.breaches = self._breaches(producer.ledger, surprises)
+
+    # Figures ----------------------------------------------------------------------------------
+
+    @property
+    def plans(self) -> int:
+        """How many entries there were."""
+        return sum(len(era.era.plans) for era in self.eras)
+
+    @property
+    def distinct(self) -> int:
+        """How many plan_ids there were."""
+        return len({e.fields.get("plan_id") for era in self.eras for e in era.era.plans})
+
+    @property
+    def decided(self) -> int:
+        """How many plan_ids have a decision."""
+        return len({id_ for era in self.eras for id_ in era.era.decisions})
+
+    @property
+    def rejected(self) -> int:
+        """How many entries could not be read."""
+        return sum(len({e.fields["entry_id"] for e in era.era.rejected}) for era in self.eras)
+
+    @property
+    def withdrawn(self) -> set[str]:
+        """Plans whose permit was taken back before anybody had taken it."""
+        return {id_ for era in self.eras for id_ in era.withdrawn}
+
+    @property
+    def gone(self) -> int:
+        """Entries that went undecided with the data of their server."""
+        return sum(len(era.era.pending) for era in self.eras[:-1])
+
+    @property
+    def unsure(self) -> set[str]:
+        """Permits that a consumer may have taken without getting the answer."""
+        open_ = self.permitted - self.taken - self.withdrawn - self.permits
+        return open_ & set(self.held.unsure)
+
+    @property
+    def expired(self) -> set[str]:
+        """Permits that nobody took in time."""
+        known = self.taken | self.withdrawn | self.unsure | self.permits
+        return self.permitted - known
+
+    @property
+    def told_again(self) -> int:
+        """Repeats of a plan that were told more than once: each time after the group was lost."""
+        return sum(era.told_again for era in self.eras)
+
+    @property
+    def again(self) -> int:
+        """Permits for plans that had one from a server that lost its data since: they were sent
+        again. Not promised otherwise."""
+        return sum(len(era.permitted) for era in self.eras) - len(self.permitted)
+
+    def reasons(self) -> Counter[str]:
+        """How often each reason blocked."""
+        return Counter(
+            reason
+            for era in self.eras
+            for told in era.told.values()
+            for event, reason in told.verdicts
+            if event == "blocked"
+        )
+
+    # What must not be -------------------------------------------------------------------------
+
+    def decided_twice(self) -> list[str]:
+        """Plans sent once and judged twice, and plans judged anew after their permit."""
+        return [id_ for era in self.eras for id_ in era.decided_twice()]
+
+    def _issued(self) -> Counter[str]:
+        """From how many servers each plan has a permit."""
+        return Counter(id_ for era in self.eras for id_ in era.permitted)
+
+    def permitted_twice(self) -> list[str]:
+        """By the events, and by the governors' log lines (for another entry or for the same). After
+        a loss of data only what was sent again may have another permit."""
+        found = {id_ for era in self.eras for id_, told in era.told.items() if told.permitted > 1}
+        had: set[str] = set()
+        sent_since: set[str] = set()
+        for era in self.eras:
+            sent_since |= {id_ for id_, entries in era.executes.items() if entries}
+            found |= (era.permitted & had) - sent_since
+            had |= era.permitted
+            sent_since -= era.permitted
+        issued = self._issued()
+        logged = Counter(id_ for id_, _, _ in self.held.logged)
+        entries = Counter((id_, entry) for id_, entry, _ in self.held.logged)
+        found |= {id_ for id_, count in logged.items() if count > max(1, issued[id_])}
+        found |= {id_ for (id_, _), count in entries.items() if count > 1}
+        return sorted(found)
+
+    def taken_twice(self) -> list[str]:
+        """Permits that consumers held in their hands more than once."""
+        issued = self._issued()
+        counts = Counter(self.held.taken)
+        return sorted(id_ for id_, count in counts.items() if count > max(1, issued[id_]))
+
+    def lost(self) -> list[str]:
+        """EXECUTE plans that are neither decided nor pending, and unreadable ones nobody kept."""
+        return [id_ for era in self.eras for id_ in era.lost()]
+
     def _breaches(self, ledger: Mapping[int, str], surprises: Sequence[str]) -> list[Breach]:
-        history, decisions = self.history, self.history.decisions
-        there = {entry.id: entry.fields.get(NUMBER) for entry in history.plans}
-        recorded = {id_ for id_, d in decisions.items() if d.get("verdict") == "permitted"}
-        opens = {id_ for id_ in recorded if decisions[id_].get("kind") == "open"}
+        there = {
+            (entry.id, entry.fields.get(NUMBER)) for era in self.eras for entry in era.era.plans
+        }
+        issued = self._issued()
+        taken_late = {id_ for id_ in self.taken & self.withdrawn if issued[id_] == 1}
         checks = {
             "decided twice": self.decided_twice(),
             "permitted twice": self.permitted_twice(),
             "taken twice": self.taken_twice(),
             "lost": self.lost(),
-            "never settled": history.pending,
+            "never settled": self.eras[-1].era.pending,
             "taken without a permit": sorted(self.taken - self.permitted),
-            "taken after it was withdrawn": sorted(self.taken & self.withdrawn),
-            "permit told but not recorded": sorted(self.permitted - recorded),
-            "permit recorded but not told": sorted(recorded - self.permitted),
-            "permit logged but not told": sorted({i for i, _ in history.logged} - self.permitted),
-            "open permitted and not in the ledger": (
-                [] if self._stepped else sorted(opens - history.ledger)
+            "taken after it was withdrawn": sorted(taken_late),
+            "permit logged but not told": sorted(
+                {id_ for id_, _, _ in self.held.logged} - self.permitted
             ),
-            "in the ledger without a permit": sorted(history.ledger - opens),
+            **self._records(),
             "acknowledged by the server and gone": [
-                id_ for number, id_ in ledger.items() if there.get(id_) != str(number)
+                id_ for number, id_ in ledger.items() if (id_, str(number)) not in there
             ],
             "governor ended by itself": list(surprises),
+            **self.waits.breaches(),
+            "score aged by another clock": self.waits.aged_wrongly(self.scored_at),
         }
         return [Breach(what, ids) for what, ids in checks.items() if ids]
+
+    def _records(self) -> dict[str, list[str]]:
+        """Where events, records and ledgers contradict each other."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for number, era in enumerate(self.eras):
+            decisions = era.era.decisions
+            recorded = {id_ for id_, d in decisions.items() if d.get("verdict") == "permitted"}
+            found["permit told but not recorded"] += sorted(era.permitted - recorded)
+            found["permit recorded but not told"] += sorted(recorded - era.permitted)
+            kept = {id_ for id_ in era.opens if self._ledger_keeps(era, number, id_)}
+            found["open permitted and not in the ledger"] += sorted(kept - era.era.ledger)
+            found["in the ledger without a permit"] += sorted(era.era.ledger - era.opens)
+        return found
+
+    def _ledger_keeps(self, era: EraFindings, number: int, id_: str) -> bool:
+        """True where the server's clock has not stepped since: a step may end a ledger's hour, and
+        what lies ahead goes."""
+        told = era.told.get(id_)
+        at = told.seen[-1] if told is not None and told.seen else None
+        end = self.diary.emptied[number] if number < len(self.diary.emptied) else self.diary.ended
+        # What fell within the last hour is kept: no run is that long.
+        return not self.diary.steps or (
+            at is not None and not any(at - 1 < step.at < end for step in self.diary.steps)
+        )

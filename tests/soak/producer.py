@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from qtctl.errors import RedisUnreachable, WireError
 from qtctl.wire.client.store import Store
@@ -17,11 +17,22 @@ NUMBER = "soak_number"
 
 
 class Producer(threading.Thread):
-    """ledger: number of the plan to the id of its entry, as the server acknowledged it."""
+    """ledger: number of the plan to the id of its entry, as the server acknowledged it; sent: when
+    that was, monotonic. off_sec: how far the server's clock is ahead: publishers of opens agree
+    with it, those of closes need not.
+    """
 
-    def __init__(self, store: Store, plans: Sequence[Plan], rate: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        plans: Sequence[Plan],
+        rate: float,
+        off_sec: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         super().__init__(name="producer", daemon=True)
         self.ledger: dict[int, str] = {}
+        self.sent: dict[int, float] = {}
+        self._off_sec = off_sec
         self.lost_replies = 0
         self.refused = 0
         self._store = store
@@ -58,7 +69,8 @@ class Producer(threading.Thread):
                 return
             fields = dict(plan.fields)
             if plan.stamped:
-                fields["timestamp"] = str(int(time.time()))
+                off = self._off_sec() if fields.get("action") == "OPEN_PROPOSED" else 0.0
+                fields["timestamp"] = str(int(time.time() + off))
             self._send(number, fields)
             due = max(due, time.monotonic() - self._gap_sec)
 
@@ -77,6 +89,7 @@ class Producer(threading.Thread):
                 continue
             if added is not None:
                 self.ledger[number] = text(added)
+                self.sent[number] = time.monotonic()
                 return
 
     def _look_up(self, number: int) -> bytes | None:

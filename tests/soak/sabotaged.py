@@ -10,9 +10,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from qtctl.services import judge
+from qtctl.services import halt_keeper, judge
+from qtctl.wire.allocation import scores
 from qtctl.wire.client import scripts, store
 from qtctl.wire.governor.plan_queue import Entry
+from tests.soak import off_clock
 
 COMMIT = "commit_permit"
 DECIDES = "redis.call('HSET', DECISION, unpack(ARGV, record_from))"
@@ -33,6 +35,11 @@ SABOTAGE = {
     # What was judged stays pending.
     "hoards": ("redis.call('XACK', PLANS, group, entry_id)", "return"),
     # Permits that no event tells of.
+    # An open that the clock left ahead of it counts as just now.
+    "keeps-marks": (
+        "ahead = last[2] and tonumber(last[2]) * 1000 > now_ms + 0.5",
+        "if last[2] and tonumber(last[2]) * 1000 > now_ms + 0.5 then last[2] = now end",
+    ),
     "hides": (TELLS, f"if string.sub(plan_id, -1) ~= '7' then\n{TELLS[:22]}\nend\n-- Only"),
 }
 """By name: what in the atomic step is replaced, and with what."""
@@ -40,10 +47,14 @@ SABOTAGE = {
 
 DIES = "dies"
 """It ends by itself, now and then, with nobody's help."""
-DIES_AFTER = 60
+DIES_AFTER = 40
 ACKS_FIRST = "acks-first"
 """It acknowledges what it is about to judge: only a kill at the right moment shows that."""
 GAP_SEC = 0.005
+OWN_CLOCK = "own-clock"
+"""It takes the age of a score by the clock of its host."""
+FORGETS_HALTS = "forgets-halts"
+"""A server that comes back empty has no halt, and so it has none either."""
 
 
 def sabotage(how: str) -> None:
@@ -52,6 +63,10 @@ def sabotage(how: str) -> None:
         _end_after(DIES_AFTER)
     elif how == ACKS_FIRST:
         _acknowledge_first()
+    elif how == OWN_CLOCK:
+        _by_own_clock()
+    elif how == FORGETS_HALTS:
+        _forget_halts()
     else:
         _break_script(*SABOTAGE[how])
 
@@ -79,6 +94,20 @@ def _acknowledge_first() -> None:
     judge.Judge.serve = hasty  # type: ignore[assignment, method-assign]
 
 
+def _by_own_clock() -> None:
+    honest = scores.efficiencies
+
+    def by_host(*args: Any) -> Any:
+        return time.time(), honest(*args)[1]
+
+    scores.efficiencies = by_host  # type: ignore[assignment]
+
+
+def _forget_halts() -> None:
+    halt_keeper.HaltKeeper._keep = lambda *_: None  # type: ignore[method-assign]
+    halt_keeper.HaltKeeper._stands = lambda *_: True  # type: ignore[method-assign]
+
+
 def _break_script(good: str, bad: str) -> None:
     honest = scripts.source
     if good not in honest(COMMIT):
@@ -93,6 +122,7 @@ def _break_script(good: str, bad: str) -> None:
 
 
 if __name__ == "__main__":
+    off_clock.install()
     sabotage(sys.argv.pop(1))
     from qtctl.cli.main import main
 

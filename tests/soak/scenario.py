@@ -28,10 +28,23 @@ class Kind(enum.StrEnum):
     GROUP = "consumer group destroyed"
     SCRIPTS = "scripts flushed"
     CLIENTS = "connections cut"
-    SERVER_CLOCK = "the server's clock stepped"
-    HOST_CLOCK = "the clock of the governors' host stepped"
+    STEP_FEW = "server's clock some seconds ahead"
+    STEP_JUMP = "server's clock jumped ahead"
+    STEP_BACK = "server's clock stepped back"
+    STEP_2H = "server's clock 2 h back, and again ahead"
+    HOST_CLOCK = "governor's clock 20 min off"
+    EMPTY = "server back empty"
+    FLUSH = "server flushed"
+    HALT = "halted and resumed"
+    EMPTY_HALTED = "server back empty while halted"
+    FLUSH_HALTED = "server flushed while halted"
+    SLOW = "link slow"
+    LOG = "log not read"
+    FLOOD = "metrics port flooded"
 
 
+STEPS = frozenset({Kind.STEP_FEW, Kind.STEP_JUMP, Kind.STEP_BACK, Kind.STEP_2H})
+"""They need libfaketime."""
 FULL_RUN_SEC = 450.0
 FULL_RUN: Mapping[Kind, int] = {
     Kind.KILL_GOVERNOR: 110,
@@ -45,8 +58,19 @@ FULL_RUN: Mapping[Kind, int] = {
     Kind.GROUP: 8,
     Kind.SCRIPTS: 10,
     Kind.CLIENTS: 12,
-    Kind.SERVER_CLOCK: 8,
-    Kind.HOST_CLOCK: 8,
+    Kind.STEP_FEW: 6,
+    Kind.STEP_JUMP: 5,
+    Kind.STEP_BACK: 4,
+    Kind.STEP_2H: 2,
+    Kind.HOST_CLOCK: 6,
+    Kind.EMPTY: 3,
+    Kind.FLUSH: 3,
+    Kind.HALT: 5,
+    Kind.EMPTY_HALTED: 4,
+    Kind.FLUSH_HALTED: 3,
+    Kind.SLOW: 10,
+    Kind.LOG: 8,
+    Kind.FLOOD: 6,
 }
 """How often in a run of FULL_RUN_SEC; longer and shorter ones have more and fewer."""
 
@@ -56,12 +80,24 @@ LASTS_SEC: Mapping[Kind, tuple[float, float]] = {
     Kind.STOP_SERVER: (1.0, 4.0),
     Kind.PAUSE: (0.5, 3.0),
     Kind.MEMORY: (0.5, 3.0),
-    Kind.SERVER_CLOCK: (1.0, 4.0),
-    Kind.HOST_CLOCK: (1.0, 4.0),
     Kind.KILL_SERVER: (0.0, 1.0),
     Kind.KILL_REWRITING: (0.0, 0.1),
+    Kind.STEP_JUMP: (1.5, 4.0),
+    Kind.STEP_2H: (2.0, 4.0),
+    Kind.HOST_CLOCK: (2.0, 8.0),
+    Kind.EMPTY: (0.0, 1.0),
+    Kind.HALT: (1.0, 3.0),
+    Kind.EMPTY_HALTED: (2.0, 4.0),
+    Kind.FLUSH_HALTED: (2.0, 4.0),
+    Kind.SLOW: (3.0, 8.0),
+    Kind.LOG: (2.0, 6.0),
+    Kind.FLOOD: (2.0, 6.0),
 }
 """How long at least and at most, where it lasts."""
+
+
+_WAITS = frozenset({Kind.EMPTY_HALTED, Kind.FLUSH_HALTED})
+"""A halt must be older than a look when the server loses it."""
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -81,21 +117,29 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """A run. acts None: those of the full run, as many as fit its length.
+    """A run. acts None: those of the full run, as many as fit its length. timed: more of them.
 
-    settle_sec: within so long after the last act everything must be settled. governor: the
-    command that it is started with, before its arguments.
+    settle_sec: within so long after the last act everything must be settled. take_sec: so long the
+    consumers may then still take what is there. fresh_sec: the longest that a close may wait for
+    a reason that is not Redis'. governor: the
+    command that it is started with, before its arguments. stepped: with clocks that can be
+    stepped, where libfaketime is installed. settings: of the governor, beside those of every run.
     """
 
     plans: int
     rate: float
     seed: int
     acts: Mapping[Kind, int] | None = None
+    timed: "Sequence[Act]" = ()
     longest_sec: float = 4.0
     consumers: Sequence[str] = ("apply", "apply", "index")
     governor: Sequence[str] = (sys.executable, "-m", "tests.soak.off_clock")
     fsync: str = "always"
     settle_sec: float = 60.0
+    take_sec: float = 2.0
+    fresh_sec: float = 1.2
+    stepped: bool = True
+    settings: Sequence[str] = ()
 
     @property
     def seconds(self) -> float:
@@ -126,11 +170,11 @@ def acts(scenario: Scenario) -> list[Act]:
         share = scenario.seconds / FULL_RUN_SEC
         counts = {kind: max(1, round(count * share)) for kind, count in FULL_RUN.items()}
     rng = random.Random(f"acts {scenario.seed}")
-    made = []
+    made = list(scenario.timed)
     for kind, count in counts.items():
         least, most = LASTS_SEC.get(kind, (0.0, 0.0))
         if kind is not Kind.TWIN:
-            most = min(most, scenario.longest_sec)
+            most = min(most, max(scenario.longest_sec, least if kind in _WAITS else 0.0))
         for number in range(count):
             at = (number + rng.random()) * scenario.seconds / count
             made.append(Act(at, kind, rng.uniform(min(least, most), most), rng.random()))
