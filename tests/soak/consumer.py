@@ -3,7 +3,8 @@
     python -m tests.soak.consumer apply|index|careless URL LOG
 
 A line of its log: `+ plan_id` for a permit that it holds in its hands, `? plan_id` where it asked
-and never got the answer. Each line is one write, without a buffer: it is there when we are not.
+and never got the answer, `#` once it begins. Each line is one write, without a buffer: it is there
+when we are not.
 """
 
 import os
@@ -136,6 +137,7 @@ def main(kind: str, url: str, path: str) -> None:
         consumer = Index(store, log)
     else:
         consumer = Apply(store, log, LEAVE_IT if kind == "careless" else TAKE_THREE)
+    log("#", "ready")
     while not select.select([sys.stdin], [], [], consumer.pause_sec)[0]:
         try:
             consumer.look()

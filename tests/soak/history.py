@@ -379,8 +379,9 @@ class Findings:
     def _ledger_keeps(self, era: EraFindings, number: int, id_: str) -> bool:
         """True where the server's clock has not stepped since: a step may end a ledger's hour, and
         what lies ahead goes."""
-        told = era.told.get(id_)
-        at = told.seen[-1] if told is not None and told.seen else None
+        told = era.told.get(id_, Told())
+        both = zip(told.verdicts, told.seen, strict=True)
+        at = next((seen for (event, _), seen in both if event == "permitted"), None)
         end = self.diary.emptied[number] if number < len(self.diary.emptied) else self.diary.ended
         # What fell within the last hour is kept: no run is that long.
         return not self.diary.steps or (

@@ -32,6 +32,8 @@ peace must know it, and then there is no excuse."""
 SPARE_SEC = 4.0
 NOTICE_SEC, RETRY_SEC, TIMEOUT_SEC = 0.4, 0.8, 1.5
 """How long a governor needs after a cut, and after a refusal; and how long it waits for a reply."""
+AFTER_LOSS_SEC = 3.0
+"""Until a governor has seen that the data is gone, and has kept what was stopped."""
 GROUP_SEC, ENTRIES_PER_SEC = 1.5, 1_000
 """After the group was destroyed: until it is there again, and all entries came once more."""
 FEW_SEC, JUMP_SEC, BACK_SEC, TWO_HOURS_SEC = (2.0, 4.5), (70.0, 600.0), (3.0, 50.0), 7_200.0
@@ -74,6 +76,7 @@ class Nemesis:
         self._down = False
         self._stop: Stop | None = None
         self._jump: Jump | None = None
+        self._kept: Stop | None = None
         self.done: list[Done] = []
         self.missed = 0
         self.held = 0
@@ -217,6 +220,10 @@ class Nemesis:
 
     def _emptied(self, at: float) -> None:
         self._diary.emptied.append(at)
+        if self._jump is not None and self._kept is None:
+            # A governor keeps what a jump has stopped as it keeps a halt: `resume` ends it.
+            self._kept = Stop(1, at)
+            self._diary.stops.append(self._kept)
 
     def _start_server(self, kind: Kind, killed: float) -> None:
         self._stage.start_server()
@@ -318,6 +325,25 @@ class Nemesis:
         self._jump.over = time.monotonic()
         self._jump = None
         self._over(act.kind)
+        if self._kept is not None:
+            self._after(AFTER_LOSS_SEC, self._release)
+
+    def _release(self) -> None:
+        """What was stopped by a jump when the server lost its data; never a halt."""
+        if self._stop is not None:
+            self._after(LATER_SEC, self._release)
+            return
+        self._qtctl(
+            ("resume", "--yes", "--force", "--reason", "soak"),
+            (f"{self._halt_key}_kept",),
+            self._released,
+            self._release,
+        )
+
+    def _released(self) -> None:
+        assert self._kept is not None
+        self._kept.over = time.monotonic()
+        self._kept = None
 
     def _host_off(self, act: Act) -> None:
         self._stage.set_host_clock(HOST_OFF_SEC if act.luck < 0.5 else -HOST_OFF_SEC)
@@ -337,7 +363,7 @@ class Nemesis:
         return act.luck * 7 % 1 < SPARED
 
     def _halt(self, act: Act) -> None:
-        if self._stop is not None:
+        if self._stop is not None or self._kept is not None:
             self._later(act)
             return
         everything = act.luck < 0.3

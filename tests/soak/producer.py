@@ -19,7 +19,7 @@ NUMBER = "soak_number"
 class Producer(threading.Thread):
     """ledger: number of the plan to the id of its entry, as the server acknowledged it; sent: when
     that was, monotonic. off_sec: how far the server's clock is ahead: publishers of opens agree
-    with it, those of closes need not.
+    with it, those of closes need not. It sends `least` plans, and goes on until `enough` is set.
     """
 
     def __init__(
@@ -27,12 +27,15 @@ class Producer(threading.Thread):
         store: Store,
         plans: Sequence[Plan],
         rate: float,
-        off_sec: Callable[[], float] = lambda: 0.0,
+        least: int,
+        off_sec: Callable[[], float],
     ) -> None:
         super().__init__(name="producer", daemon=True)
         self.ledger: dict[int, str] = {}
         self.sent: dict[int, float] = {}
         self._off_sec = off_sec
+        self._least = least
+        self.enough = threading.Event()
         self.lost_replies = 0
         self.refused = 0
         self._store = store
@@ -64,6 +67,8 @@ class Producer(threading.Thread):
         due = time.monotonic()
         start = due
         for number, plan in enumerate(self._plans):
+            if number >= self._least and self.enough.is_set():
+                return
             due = max(start + number * self._gap_sec, due + self._gap_sec / CATCH_UP)
             if self._stop_event.wait(max(0.0, due - time.monotonic())):
                 return
