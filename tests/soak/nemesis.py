@@ -341,9 +341,9 @@ class Nemesis:
         )
 
     def _released(self) -> None:
-        assert self._kept is not None
-        self._kept.over = time.monotonic()
-        self._kept = None
+        if self._kept is not None:  # Else after another jump.
+            self._kept.over = time.monotonic()
+            self._kept = None
 
     def _host_off(self, act: Act) -> None:
         self._stage.set_host_clock(HOST_OFF_SEC if act.luck < 0.5 else -HOST_OFF_SEC)

@@ -94,7 +94,7 @@ class Waits:
         return ""
 
     def _explained(self, verdict: Verdict) -> bool:
-        """True where the specification gives this reason, and the diary tells of its cause."""
+        """True where the rules give this reason, and the diary tells of its cause."""
         diary, reason = self._diary, verdict.reason
         if reason in ("duplicate_plan", "plan_conflict"):
             return True  # Whether rightly is asked elsewhere: here it is an earlier entry's permit.
