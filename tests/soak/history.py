@@ -53,9 +53,11 @@ class Era(msgspec.Struct, frozen=True):
 
 class Held(msgspec.Struct, frozen=True):
     """What lies in files. logged: plan_id and entry_id of each `plan permitted` line in the
-    governors' logs, and which process wrote it; taken and unsure: what the consumers logged."""
+    governors' logs, and which process wrote it; opened: plan_id and process of those of opens;
+    taken and unsure: what the consumers logged."""
 
     logged: list[tuple[str, str, int]]
+    opened: list[tuple[str, int]]
     taken: list[str]
     unsure: list[str]
 
@@ -87,8 +89,10 @@ def read(store: Store, pending: Sequence[str]) -> Era:
 def held(logs: Iterable[Path], consumers: Iterable[Path]) -> Held:
     """Everything from the files."""
     lines = [line for path in consumers for line in path.read_text().splitlines()]
+    found = [(n, each) for n, path in enumerate(logs) for each in _permitted_lines(path)]
     return Held(
-        logged=[(*found, n) for n, path in enumerate(logs) for found in _permitted_lines(path)],
+        logged=[(id_, entry, n) for n, (id_, _, entry) in found],
+        opened=[(id_, n) for n, (id_, kind, _) in found if kind == "open"],
         taken=[line[2:] for line in lines if line.startswith("+ ")],
         unsure=[line[2:] for line in lines if line.startswith("? ")],
     )
@@ -105,12 +109,12 @@ def stream(store: Store, name: str) -> list[Entry]:
             return found
 
 
-_LINE = re.compile(r" plan permitted plan_id=(\S+) .*? entry_id=(\S+)")
+_LINE = re.compile(r" plan permitted plan_id=(\S+) .*? kind=(\S+) .*?\bentry_id=(\S+)")
 
 
-def _permitted_lines(path: Path) -> list[tuple[str, str]]:
+def _permitted_lines(path: Path) -> list[tuple[str, str, str]]:
     found = _LINE.finditer(path.read_text(errors="replace"))
-    return [(match[1], match[2]) for match in found]
+    return [(match[1], match[2], match[3]) for match in found]
 
 
 class Told(msgspec.Struct):
@@ -359,6 +363,9 @@ class Findings:
             ],
             "governor ended by itself": list(surprises),
             **self.waits.breaches(),
+            "open permitted again by a governor that remembers": self.waits.permitted_again(
+                self.held.opened
+            ),
             "score aged by another clock": self.waits.aged_wrongly(self.scored_at),
         }
         return [Breach(what, ids) for what, ids in checks.items() if ids]

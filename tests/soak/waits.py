@@ -5,7 +5,8 @@ was seen in the events. What can't be explained is a breach.
 """
 
 import bisect
-from collections import defaultdict
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ SLACK_SEC = 0.15
 """Of what is seen later than it happened."""
 COOLDOWN_SEC = 1.0
 """Of a symbol, in a run that has one."""
+REMEMBER_SEC = 60.0
+"""So long a governor remembers the opens that it permitted."""
 SCORE_OFF_SEC = 5.0
 """The age of a score is by the server's clock, to so much."""
 
@@ -59,6 +62,11 @@ class Waits:
     ) -> None:
         self._diary, self._eras, self._fresh_sec = diary, eras, fresh_sec
         self._sent = producer.sent
+        self._permits: dict[str, list[float | None]] = defaultdict(list)
+        for era in eras:
+            for id_, told in era.told.items():
+                both = zip(told.verdicts, told.seen, strict=True)
+                self._permits[id_] += [at for (event, _), at in both if event == "permitted"]
         self.verdicts = [verdict for era in eras for verdict in self._verdicts(era)]
 
     @property
@@ -106,12 +114,30 @@ class Waits:
         if not verdict.opens:
             return False
         if reason == "failover_quarantine":
-            return diary.quarantined(verdict.sent, verdict.seen)
+            remembered = self._permitted_before(verdict)
+            return remembered or diary.quarantined(verdict.sent, verdict.seen)
         if reason == "future_plan":
             return any(step.by_sec < 0 and step.at < verdict.seen for step in diary.steps)
         if reason == "symbol_cooldown":
             return self._opened_just_before(verdict)
         return reason == "kill_score_critical"
+
+    def _permitted_before(self, verdict: Verdict) -> bool:
+        """By a server that has lost its data since: a governor that lives remembers it for a while,
+        also where only it knows that it did."""
+        earlier = self._permits.get(verdict.plan_id, [])
+        return any(at is None or 0 < verdict.seen - at < REMEMBER_SEC + 1 for at in earlier)
+
+    def permitted_again(self, opened: Sequence[tuple[str, int]]) -> list[str]:
+        """Opens that one process permitted twice though it remembers for REMEMBER_SEC what it
+        permitted, on whatever server. Never promised of closes."""
+        found = []
+        for (id_, _), count in Counter(opened).items():
+            times = [at for at in self._permits.get(id_, []) if at is not None]
+            soon = any(b - a < REMEMBER_SEC - 2 for a, b in itertools.pairwise(sorted(times)))
+            if count > 1 and soon:
+                found.append(id_)
+        return found
 
     def _opened_just_before(self, verdict: Verdict) -> bool:
         """Never by a mark that a step of the clock left ahead of it."""
