@@ -15,7 +15,7 @@ from qtctl.errors import RedisUnreachable, WireError
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.plan_queue import group_state
-from qtctl.wire.private_server.process import SOCKET
+from qtctl.wire.private_server.folder import SOCKET
 from qtctl.wire.schema.keys import EFFICIENCY, GROUP, PERMIT, Keys
 from qtctl.wire.schema.records import text
 from tests.soak import history, scenario

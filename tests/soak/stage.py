@@ -12,7 +12,7 @@ from pathlib import Path
 
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server import process as processes
-from qtctl.wire.private_server.process import SOCKET
+from qtctl.wire.private_server.folder import SOCKET
 from qtctl.wire.schema.keys import Keys
 from tests.soak.diary import Diary, Life
 from tests.soak.off_clock import OFFSET
