@@ -7,7 +7,7 @@ that can't be judged gets no permit. See docs/guarantees.md.
 import logging
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from qtctl import clock
 from qtctl.domain.reasons import Reason
@@ -40,6 +40,10 @@ from qtctl.wire.schema.keys import LIMITS, LIMITS_TTL_SEC
 log = logging.getLogger("qtctl.governor")
 LOOK_SEC = 1.0
 """How often it looks at the server and the group."""
+QUICK_SEC = 0.02
+"""Chores that take no longer keep nobody waiting, and are done at once."""
+PUT_OFF_SEC = 0.5
+"""How long the chores may be put off while new entries come all the time."""
 HOUSEKEEP_SEC = 600.0
 """How often the limits are refreshed and dead consumers removed."""
 
@@ -61,7 +65,7 @@ class Governor:
         self.metrics_port = settings.metrics_port
         self.metrics = GovernorMetrics(settings.metrics_max_symbols)
         self.registry = self.metrics.registry
-        self._reader = store.reader(intake.BLOCK_SEC)
+        self._reader = store.reader(intake.most_block_sec())
         self._queue = PlanQueue(store, self._reader, self.instance)
         rules = rules_of(settings, self.instance)
         self._limits_json = limits_json(rules.limits, rules.plans)
@@ -85,6 +89,9 @@ class Governor:
         self._ids_note: str | None = None
         self._bad_ledger = ProblemLog(log, "ledger of opens")
         self._looked_at: float | None = None
+        self._chores: Iterator[None] | None = None
+        self._slow = False
+        self._put_off_at: float | None = None
         self._group_at = ""
         self._stranded: str | None = None
         self._housekept_at: float | None = None
@@ -99,25 +106,20 @@ class Governor:
         self._intake.restart()
         self._housekept_at = None
         self._group_at = ""
+        self._chores, self._slow = None, False
         self._look()
         self._redelivery.forgive_interrupted()
 
     def step(self) -> int:
         """Serves what is there now; how many entries that were."""
-        if self._look_is_due():
-            self._look()
-        now = self._watch.now_ms / 1000
-        address = f"{self.metrics_addr}:{self.metrics_port}"
-        self._heartbeat.beat(now, address, self._host_clock.ahead_sec)
+        self._do_chores()
         if self.not_ready() is not None:
             return 0
-        if self._housekeeping_is_due():
-            self._housekeep()  # First: every decision names limits that are stored.
         batch = self._intake.take(self._watch.now_ms)
         self._serve(batch)
         if self._skipped and not batch:
             self._report_skipped()
-        self.metrics.last_success.set(now)
+        self.metrics.last_success.set(self._watch.now_ms / 1000)
         return len(batch)
 
     def wait(self, stop: threading.Event) -> None:
@@ -163,7 +165,45 @@ class Governor:
     def _look_is_due(self) -> bool:
         return self._looked_at is None or clock.monotonic() - self._looked_at >= LOOK_SEC
 
+    def _do_chores(self) -> None:
+        """What is due beside the plans. Over a slow link this takes many round trips: where new
+        entries wait, they are served in between."""
+        begun = clock.monotonic()
+        if not self._intake.has_new(ask=self._slow):
+            self._put_off_at = None
+        elif self._put_off_at is None or begun - self._put_off_at < PUT_OFF_SEC:
+            self._put_off_at = self._put_off_at or begun
+            return
+        self._put_off_at = None
+        if self._chores is None:
+            self._chores = self._all_chores()
+        for _ in self._chores:
+            if clock.monotonic() - begun < QUICK_SEC:
+                continue
+            self._slow = True
+            if self._intake.has_new(ask=True):
+                return
+        self._chores = None
+
+    def _all_chores(self) -> Iterator[None]:
+        """Yields after about one round trip each."""
+        if self._look_is_due():
+            yield from self._looks()
+            self._looked_at = clock.monotonic()
+            yield
+        now = self._watch.now_ms / 1000
+        address = f"{self.metrics_addr}:{self.metrics_port}"
+        self._heartbeat.beat(now, address, self._host_clock.ahead_sec)
+        yield
+        if self._housekeeping_is_due() and self.not_ready() is None:
+            self._housekeep()
+
     def _look(self) -> None:
+        """All of a look at once."""
+        for _ in self._looks():
+            pass
+
+    def _looks(self) -> Iterator[None]:
         """Once a second: the server, the kill switch, the group."""
         before, looked_before = self._watch.objection(), self._looked_at is not None
         self._store.confirm()
@@ -177,16 +217,21 @@ class Governor:
             return
         if before is not None and looked_before:
             log.info("permits are issued again")
+        yield
         # Before the group is made, and before anything is served.
         self.metrics.halted(self._halts.look(), self._halts.times)
+        yield
         group = self._intake.look()
         if group is None:
             self._create_group()
         else:
             self.metrics.group(group.pending, group.lag)
+            yield
             self._set_back(group)
+            yield
             self._look_at_ids(group.last_id)
             self._look_for_trimmed()
+        yield
         self._count_opens()
 
     def _look_at_clocks(self) -> None:

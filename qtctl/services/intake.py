@@ -36,6 +36,11 @@ _FIRST = "0"
 """The cursor in front of this consumer's first pending entry."""
 
 
+def most_block_sec() -> float:
+    """How long a read waits on the server: beyond a look on a slow link."""
+    return 3 * BLOCK_SEC
+
+
 class Phase(StrEnum):
     """What the next read asks for."""
 
@@ -76,6 +81,7 @@ class Intake:
         self._left: list[Entry] = []
         self._own_after = _FIRST
         self._claim_from = CLAIM_START
+        self._put_off = False
         self._retry_at: float | None = None
 
     @property
@@ -109,8 +115,19 @@ class Intake:
         self._fetch(0.0 if self.phase is Phase.CLAIM else self._block_sec())
 
     def poll(self) -> None:
-        """The same without waiting."""
+        """The same without waiting; nothing that is there now is missed."""
         self._fetch(0.0)
+        if self.idle and self._queue.asked:
+            self._read = self._queue.new(self._count) + (self._queue.answer(0.0) or [])
+
+    def has_new(self, *, ask: bool) -> bool:
+        """True while new entries wait to be taken. Costs no round trip: it looks for the answer to
+        the last read, and where none is under way sends the next one, if ask."""
+        if not self._read and self._queue.asked:
+            self._read = self._queue.answer(0.0) or []
+        if not self._read and not self._queue.asked and ask:
+            self._ask(self._count)
+        return bool(self._read)
 
     def retry_later(self) -> None:
         """Redis refused an entry: it stays pending and comes again in RETRY_SEC."""
@@ -139,7 +156,12 @@ class Intake:
                 return entries
             self.phase = Phase.CLAIM
         if self.phase is Phase.CLAIM:
-            self._claim()
+            # What is new and in hand does not wait for a round of claims to begin, once.
+            self._put_off = (
+                not self._put_off and bool(self._read) and self._claim_from == CLAIM_START
+            )
+            if not self._put_off:
+                self._claim()
         entries, self._read = self._read, []
         return entries
 
@@ -166,7 +188,10 @@ class Intake:
             return []
         self._own_after = entries[-1].id
         # What comes again must not keep new plans waiting, closes least of all.
-        return entries + self._new(count) if beside else entries
+        if not beside:
+            return entries
+        read, self._read = self._read, []
+        return entries + (read or self._new(count))
 
     def _claim(self) -> None:
         self._claim_from, claimed = self._queue.claim(self._claim_from, ABANDONED_MS, CLAIM_COUNT)
@@ -180,8 +205,16 @@ class Intake:
             self._read = self._new(self._count, block_sec)
 
     def _new(self, count: int, block_sec: float = 0.0) -> list[Entry]:
-        """New entries; every read of them comes through here."""
-        return self._queue.new(count, max(1, int(block_sec * 1000)) if block_sec else None)
+        """New entries; every read of them comes through here. One that waits goes on on the server
+        while the governor looks after other things."""
+        if block_sec and not self._queue.asked:
+            self._ask(count)
+        if self._queue.asked:
+            return self._queue.answer(block_sec) or []
+        return self._queue.new(count)
+
+    def _ask(self, count: int) -> None:
+        self._queue.ask(count, most_block_sec())
 
     def _block_sec(self) -> float:
         if self._retry_at is None:

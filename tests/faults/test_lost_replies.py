@@ -64,7 +64,9 @@ def test_the_governor_goes_on_wherever_its_connection_breaks(
         found, failed, proxy = governed(server, store, scene, fault)
         where = f"{kind} {at}: {proxy.seen[at - 1]}"
         assert proxy.fired, where
-        assert set(failed) == {"redis_unreachable"}, where
+        if failed or proxy.seen[at - 1] != "XREADGROUP":
+            # The answer to a read may come, or not, when all is done and nobody waits for it.
+            assert set(failed) == {"redis_unreachable"}, where
         again = found["events"] - expected["events"]
         if kind == LATE:
             # The atomic step came twice for one entry, the second time after its acknowledgement:

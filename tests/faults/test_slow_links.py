@@ -109,3 +109,30 @@ def test_after_a_cut_connection_fresh_closes_do_not_wait_behind_what_was_held(
         longest = max(waits(store))
         until(lambda: not pending(store), 20)
     assert longest <= MOST_SEC
+
+
+FAR_SEC = 0.2
+MOST_ROUND_TRIPS = 4
+WORK_SEC = 0.1
+"""What the machine may need beside the round trips."""
+
+
+def test_a_lone_close_has_its_permit_after_four_round_trips(server: Embedded, store: Store) -> None:
+    """Whatever the governor is at when it comes: at 200 ms it looks at the server all the time."""
+    with SlowLink(server.directory / SOCKET, FAR_SEC) as link, governed(link.url):
+        until(lambda: serving(store), 20)
+        lone_waits(store, 1, "first")  # It teaches the server the script, and ends the start.
+        time.sleep(1.5)
+        longest = max(lone_waits(store, 10))
+    assert longest <= MOST_ROUND_TRIPS * FAR_SEC + WORK_SEC
+
+
+def lone_waits(store: Store, count: int, name: str = "lone") -> list[float]:
+    """Sends closes, each when the one before has its permit; how long each was queued, seconds."""
+    found = []
+    for number in range(count):
+        plan_id = f"{name}-{number}"
+        id_ = send(store, close(plan_id))
+        found.append(permitted(store, plan_id) - ms_of(id_) / 1000)
+        time.sleep(0.13 * (number % 5))
+    return found

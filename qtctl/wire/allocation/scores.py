@@ -11,6 +11,8 @@ from qtctl.wire.schema.records import packed
 
 Reading = dict[str, str] | Unusable | None
 """The fields of a hash, why they can't be read, or None where there is no hash."""
+FEW = 10
+"""So many are all asked whether they exist, which saves the round trip where one does not."""
 ASK_TIME: Command = ("TIME",)
 
 
@@ -20,10 +22,15 @@ def efficiencies(store: Store, keys: Sequence[str]) -> tuple[float, list[Reading
     """
     if not keys:
         return 0.0, []
-    now, *replies = store.batch([ASK_TIME, *(ask(key, EFF_FIELDS) for key in keys)], decoded=True)
-    found = readings(replies, EFF_FIELDS)
+    asks = [ASK_TIME, *(ask(key, EFF_FIELDS) for key in keys)]
+    few = len(keys) <= FEW
+    now, *replies = store.batch(asks + ask_existence(keys) if few else asks, decoded=True)
+    found = readings(replies[: len(keys)], EFF_FIELDS)
     unsure = [place for place, reading in enumerate(found) if reading == {}]
-    there = store.batch(ask_existence([keys[place] for place in unsure]))
+    if few:
+        there = [replies[len(keys) + place] for place in unsure]
+    else:
+        there = store.batch(ask_existence([keys[place] for place in unsure]))
     settle(found, unsure, there)
     return time_of(now), found
 

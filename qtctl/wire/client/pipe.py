@@ -4,6 +4,8 @@ redis-py's own pipeline costs several times as much per command. This one uses p
 redis-py (`_sock`, `_parser.parse_error`), so pyproject.toml caps redis at what was tested.
 """
 
+import select
+import ssl
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -68,6 +70,15 @@ class Pipe:
                 raise reply  # Refused while it was queued: nothing was done.
         done: list[Any] = replies[-1]
         return done
+
+    def arrived(self, within_sec: float) -> bool:
+        """True once there is something to receive; waits that long for it."""
+        socket = self._connection._sock
+        if isinstance(socket, ssl.SSLSocket) and socket.pending():
+            return True
+        poll = select.poll()
+        poll.register(socket, select.POLLIN)
+        return bool(poll.poll(within_sec * 1000))
 
     def drain(self) -> None:
         """Receive all outstanding replies, and discard them."""

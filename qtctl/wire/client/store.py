@@ -11,7 +11,7 @@ import msgspec
 import redis
 from redis.exceptions import NoScriptError
 
-from qtctl import errors
+from qtctl import clock, errors
 from qtctl.settings import display_url, nodes_of
 from qtctl.wire.client import scripts
 from qtctl.wire.client.connect import NO_ACCESS, Access, connect, is_elsewhere, translated
@@ -64,6 +64,7 @@ class Store:
         self._timeouts = (connect_timeout_sec, timeout_sec)
         self._access = access
         self._client: redis.Redis | None = None
+        self._asked: tuple[Pipe, float] | None = None
         nodes = nodes_of(url)
         self._finder = None if nodes is None else Finder(url, nodes, keys.prefix, access)
         self._at = Place("", 0), url
@@ -95,7 +96,7 @@ class Store:
 
     def close(self) -> None:
         """Let the connection go; the next command makes a new one. Never raises."""
-        client, self._client = self._client, None
+        client, self._client, self._asked = self._client, None, None
         if client is not None:
             try:
                 client.close()
@@ -144,6 +145,37 @@ class Store:
         """The same for a command whose reply is large."""
         (reply,) = self.batch([command])
         return self._raised(reply)
+
+    def ask(self, command: Command) -> None:
+        """Sends a command that may wait for its answer on the server. Until that has come, this
+        connection is good for nothing else."""
+        with self._guarded():
+            pipe = Pipe(self._connected(), roams=self._finder is not None)
+            pipe.send([command])
+            self._asked = pipe, clock.monotonic() + self._timeouts[1]
+
+    @property
+    def asked(self) -> bool:
+        """True while there is an answer to come."""
+        return self._asked is not None
+
+    def answer(self, within_sec: float) -> tuple[Any] | None:
+        """The answer, None where it does not come within that time; one that takes longer than the
+        time-out breaks the connection. Errors: RedisUnreachable, WireError."""
+        assert self._asked is not None, "nothing was asked"
+        pipe, until = self._asked
+        with self._guarded():
+            try:
+                if not pipe.arrived(within_sec):
+                    if clock.monotonic() > until:
+                        raise redis.TimeoutError("Timeout reading from socket")
+                    return None
+                (reply,) = pipe.receive()
+            except BaseException:
+                self.close()  # The rest would be taken for the answer to something else.
+                raise
+        self._asked = None
+        return (self._raised(reply),)
 
     def scripts(self, name: str, calls: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
         """The replies to many calls of one script (keys, arguments), in their order. Errors as in
@@ -223,12 +255,12 @@ class Store:
 
     def now_ms(self) -> int:
         """The server's clock, epoch milliseconds."""
-        seconds, micros = self.run("TIME")
-        return int(seconds) * 1000 + int(micros) // 1000
+        return _millis(self.run("TIME"))
 
     def server(self) -> Server:
         """Who answers, since when, and whether it may evict."""
-        found = server_of(self.run("INFO"), self.now_ms())
+        info, time = map(self._raised, self.batch([("INFO",), ("TIME",)]))
+        found = server_of(info, _millis(time))
         if self._finder is not None and found.role != "master":
             self.close()
             raise errors.RedisUnreachable(f"{display_url(self._at[1])} is a {found.role} now")
@@ -303,6 +335,12 @@ class Store:
             if self._finder is not None:
                 self._finder.doubt()
             raise
+
+
+def _millis(time: Any) -> int:
+    """Epoch milliseconds from the reply to TIME."""
+    seconds, micros = time
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 def server_of(info: Any, now_ms: int) -> Server:

@@ -150,17 +150,30 @@ class PlanQueue:
         newer = self.store.run("XRANGE", self._stream, start_ms, "+", "COUNT", 1)
         return -1 if newer else int(length)
 
-    def new(self, count: int, block_ms: int | None = None) -> list[Entry]:
-        """Entries never delivered before; waits up to block_ms for the first."""
-        if block_ms is None:
-            found = self._read_group(self.store, ">", count)
-        else:
-            found = self._read_group(self._reader, ">", count, "BLOCK", block_ms)
-        return [Entry(text(id_), raw) for id_, raw in found]
+    def new(self, count: int) -> list[Entry]:
+        """Entries never delivered before; does not wait for one."""
+        return _fresh(self.store.run(*self._read_group(">", count)))
+
+    def ask(self, count: int, block_sec: float) -> None:
+        """Asks for new entries; the server waits that long for the first. The answer may be looked
+        for between other commands, and is to be had before the next question."""
+        block_ms = max(1, int(block_sec * 1000))
+        self._reader.ask(self._read_group(">", count, "BLOCK", block_ms))
+
+    @property
+    def asked(self) -> bool:
+        """True while there is an answer to come."""
+        return self._reader.asked
+
+    def answer(self, within_sec: float) -> list[Entry] | None:
+        """The new entries that were asked for, None where there is no answer within that time."""
+        reply = self._reader.answer(within_sec)
+        return None if reply is None else _fresh(reply[0])
 
     def own_pending(self, after: str, count: int) -> list[Entry]:
         """Entries delivered to this consumer and not acknowledged, after an id ("0" for all)."""
-        return self._with_deliveries(self._read_group(self.store, after, count))
+        reply = self.store.run(*self._read_group(after, count))
+        return self._with_deliveries(reply[0][1] if reply else ())
 
     def claim(self, cursor: str, idle_ms: int, count: int) -> tuple[str, list[Entry]]:
         """Takes over what other consumers have held for that long: the next cursor (CLAIM_START
@@ -173,10 +186,9 @@ class PlanQueue:
         claimed += [Entry(text(id_), None) for gone in reply[2:] for id_ in gone]
         return text(reply[0]), claimed
 
-    def _read_group(self, store: Store, after: str, count: int, *wait: Any) -> Sequence[Any]:
+    def _read_group(self, after: str, count: int, *wait: Any) -> tuple[Any, ...]:
         group = ("GROUP", GROUP, self._consumer, "COUNT", count, *wait)
-        reply = store.run("XREADGROUP", *group, "STREAMS", self._stream, after)
-        return reply[0][1] if reply else ()
+        return ("XREADGROUP", *group, "STREAMS", self._stream, after)
 
     def _with_deliveries(self, found: Sequence[Any]) -> list[Entry]:
         if not found:
@@ -255,6 +267,11 @@ class PlanQueue:
         ]
         replies = self.store.scripts("reject_plan", calls)
         return [reply_error(r) if isinstance(r, Exception) else r for r in replies]
+
+
+def _fresh(reply: Any) -> list[Entry]:
+    """From the reply to XREADGROUP."""
+    return [Entry(text(id_), raw) for id_, raw in (reply[0][1] if reply else ())]
 
 
 def _count(reply: Any) -> int:
