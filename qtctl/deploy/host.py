@@ -81,9 +81,7 @@ class Host:
 
     def write(self, path: str, wanted: State) -> None:
         """Replace what is there, atomically and on disk. Errors: OSError."""
-        place = self.place(path)
-        new = place.with_name(f".{place.name}{_NEW_SUFFIX}")
-        new.unlink(missing_ok=True)
+        place, new = self.place(path), self.drop_half(path)
         if wanted.kind == "absent":
             place.unlink(missing_ok=True)
         else:
@@ -93,6 +91,14 @@ class Host:
             finally:
                 new.unlink(missing_ok=True)
         sync(place.parent)
+
+    def drop_half(self, path: str) -> Path:
+        """Remove what a write that was killed left beside a path; its place. Errors: OSError."""
+        place = self.place(path)
+        new = place.with_name(f".{place.name}{_NEW_SUFFIX}")
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            new.unlink()
+        return new
 
     def missing_folders(self, path: str) -> list[str]:
         """The missing folders above a path, the outermost first."""
@@ -106,10 +112,13 @@ class Host:
     def make_folder(self, path: str) -> None:
         """A world-readable folder, owned by us. Errors: OSError."""
         place = self.place(path)
-        with contextlib.suppress(FileExistsError):
-            place.mkdir()
-            place.chmod(0o755)
-            sync(place.parent)
+        umask = os.umask(0o022)
+        try:
+            with contextlib.suppress(FileExistsError):
+                place.mkdir(0o755)
+                sync(place.parent)
+        finally:
+            os.umask(umask)
 
     def drop_folder(self, path: str) -> bool:
         """Remove a folder if it is empty; True if it was."""

@@ -38,7 +38,8 @@ class Choices:
 class Plan:
     """What would be done. running_before and running: units, None in a staging folder. settings:
     those that change for a service, a line each. edited: paths that somebody has changed since.
-    limits: all that there will be, by the paths of settings."""
+    limits: all that there will be, by the paths of settings. clears: what it undoes was cut short,
+    and may have left folders even where no file differs."""
 
     kind: str
     changes: list[Change]
@@ -54,11 +55,12 @@ class Plan:
     settings: list[str] = field(default_factory=list)
     risks: list[Risk] = field(default_factory=list)
     limits: dict[str, Any] = field(default_factory=dict)
+    clears: bool = False
 
     @property
     def empty(self) -> bool:
         """True if there is nothing to do."""
-        return not (self.changes or self.stop or self.restart)
+        return not (self.changes or self.stop or self.restart or self.clears)
 
     def diff(self, change: Change) -> list[str]:
         """The lines of a change's diff, with secrets masked."""
@@ -100,7 +102,8 @@ def rollback(
             left[change.path] = change.after
     plan = _planned("rollback", host, wanted)
     plan.undoes = tuple(each.id for each in later)
-    if all(record.state != APPLYING for record in later):
+    plan.clears = any(record.state == APPLYING for record in later)
+    if not plan.clears:
         plan.edited = [each.path for each in plan.changes if not each.before.fits(left[each.path])]
     if systemd is not None:
         running = [unit for unit in units.UNITS if unit in (target.running_before or ())]
@@ -190,7 +193,7 @@ def _compare(host: Host, plan: Plan, records: Sequence[Record]) -> None:
     Errors: ConfigError for settings with which a service would not start. In a rollback they are
     a risk instead: the previous files need not have been qtctl's.
     """
-    if plan.empty:
+    if not (plan.changes or plan.stop or plan.restart):
         return
     ours = packaged.unit_texts()
     new = View(host, {change.path: change.after for change in plan.changes})

@@ -7,6 +7,7 @@
       20260128T101500Z/
         manifest.json                      before and after, for each path; the progress
         objects/SHA256                     the contents of both
+        reserve                            room to undo it on a full disk
 
 A record is complete before anything else is touched: it is built under another name first. It is
 not in the services' own state directory, which systemd gives to their user.
@@ -33,6 +34,8 @@ FOLDER = "/var/lib/qtctl-deployments"
 APPLYING, APPLIED, DONE = "applying", "applied", "done"
 """Files are being changed; all files are in place; so are the services."""
 _FORMAT = 1
+_BLOCK = 4096
+_RESERVE = ".qtctl-reserve-"
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -94,8 +97,8 @@ class Records:
                 pid = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
                 why = f"another deploy or rollback is running (pid {pid})"
                 raise RefusedError(f"{why}; nothing was done") from None
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+            with contextlib.suppress(OSError):  # in place, so that it needs no room after the first
+                os.pwrite(lock, f"{os.getpid():<19}\n".encode(), 0)
             for left in self.folder.glob(".*.new"):  # of one that was killed before it began
                 shutil.rmtree(left, ignore_errors=True)
             yield
@@ -121,21 +124,69 @@ class Records:
         return stamp
 
     def add(self, record: Record) -> Path:
-        """Keep a new record, contents and all, on disk; its folder. Errors: OSError."""
+        """Keep a new record, contents and all, on disk; its folder. A deployment reserves the room
+        that undoing it needs. Errors: OSError; nothing is left then."""
         folder, new = self.folder / record.id, self.folder / f".{record.id}.new"
         objects = new / "objects"
-        new.mkdir(mode=0o700)
-        objects.mkdir(mode=0o700)
-        for change in record.changes:
-            for state in (change.before, change.after):
-                if state.kind == "file":
-                    _write(objects / _digest(state.content), state.content)
-        _write(new / "manifest.json", _manifest(record))
-        sync(objects)
-        sync(new)
-        new.rename(folder)
-        sync(self.folder)
+        try:
+            new.mkdir(mode=0o700)
+            objects.mkdir(mode=0o700)
+            for change in record.changes:
+                for state in (change.before, change.after):
+                    if state.kind == "file":
+                        _write(objects / _digest(state.content), state.content)
+            _write(new / "manifest.json", _manifest(record))
+            sync(objects)
+            sync(new)
+            new.rename(folder)
+            sync(self.folder)
+            if record.kind == "deploy":
+                self._reserve(record)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.free(record)
+                folder.rename(new)  # never half a record
+            shutil.rmtree(new, ignore_errors=True)
+            raise
         return folder
+
+    def _reserve(self, record: Record) -> None:
+        """Files that hold the room for undoing a record: for its record and, on each file system,
+        for what is restored there."""
+        own = self.folder.stat().st_dev
+        places, sizes = {own: self.folder / record.id / "reserve"}, {own: 16 * _BLOCK}
+        for change in record.changes:
+            above = self._host.place(change.path).parents
+            folder = next(folder for folder in above if folder.is_dir())
+            device = folder.stat().st_dev
+            places.setdefault(device, folder / f"{_RESERVE}{record.id}")
+            sizes[device] = sizes.get(device, 4 * _BLOCK) + _room(change.before)
+            sizes[own] += _room(change.before) + _room(change.after)
+        for device, place in places.items():
+            _write(place, os.urandom(sizes[device]))  # what nothing compresses takes its room
+
+    def free(self, record: Record) -> None:
+        """Give back the room that was reserved for undoing a record. Errors: OSError."""
+        places = {self.folder / record.id / "reserve"}
+        for change in record.changes:
+            for folder in self._host.place(change.path).parents:
+                places.add(folder / f"{_RESERVE}{record.id}")
+        for place in places:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                place.unlink()
+                sync(place.parent)  # some file systems give it back only then
+
+    def tidy(self, records: Sequence[Record]) -> None:
+        """Remove the half-written files that a killed deployment or rollback left. Errors:
+        RefusedError."""
+        try:
+            for record in records:
+                (self.folder / record.id / "manifest.new").unlink(missing_ok=True)
+            for path in {change.path for record in records for change in record.changes}:
+                self._host.drop_half(path)
+        except OSError as problem:
+            why = f"{problem.filename} can't be removed: {problem.strerror}"
+            raise RefusedError(f"{why}; nothing was done") from problem
 
     def update(self, record: Record, state: str, failure: str = "") -> Record:
         """Keep its progress. Errors: OSError."""
@@ -190,6 +241,11 @@ def _restored(folder: Path, kept: Mapping[str, Any]) -> State:
     if _digest(content) != kept["sha256"]:
         raise QtctlError(f"{folder}/objects/{kept['sha256']} has been changed")
     return replace(state, content=content)
+
+
+def _room(state: State) -> int:
+    """What a file takes on a disk at most, its entry in a folder included."""
+    return (2 + len(state.content) // _BLOCK) * _BLOCK
 
 
 def _digest(content: bytes) -> str:

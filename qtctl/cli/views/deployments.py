@@ -85,6 +85,7 @@ def run(ctx: Context, kind: str, planner: Planner, options: Options) -> None:
         return
     with records.locked():
         found = records.all()
+        records.tidy(found)
         half = unfinished(found)
         if options.finish:
             if half is None:
@@ -188,6 +189,9 @@ def _save(ctx: Context, plan: Plan, records: Records) -> Record:
     now = clock.now()
     record = planning.record_of(plan, records.new_id(now), now, user_at_host(ctx.environ))
     try:
+        for each in records.all():
+            if each.id in plan.undoes:
+                records.free(each)
         folder = records.add(record)
     except OSError as problem:
         raise QtctlError(
