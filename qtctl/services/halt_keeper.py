@@ -14,7 +14,8 @@ import msgspec
 from qtctl.errors import NoPermissionError, WireError
 from qtctl.services.problem_log import ProblemLog
 from qtctl.wire.client.store import Store
-from qtctl.wire.control import forgotten, halt, kill_switch
+from qtctl.wire.control import clock_jump, forgotten, halt, kill_switch
+from qtctl.wire.control.clock_jump import ClockJump
 from qtctl.wire.control.forgotten import How
 from qtctl.wire.control.halt import HaltRequest
 from qtctl.wire.control.kill_switch import KillKey, Mode, strictest
@@ -35,10 +36,12 @@ NORMAL = KillKey("", "", Mode.NORMAL)
 
 
 class Halts(msgspec.Struct, frozen=True):
-    """What was stopped at a look: the strictest key, and each symbol's own."""
+    """What was stopped at a look: the strictest key, each symbol's own, and the jump of the clock,
+    which is no halt: `resume --clock` lifts it, and it is kept as what it is."""
 
     all: KillKey | None = None
     symbols: dict[str, KillKey] = {}
+    jump: ClockJump | None = None
 
     @property
     def level(self) -> int:
@@ -49,7 +52,11 @@ class Halts(msgspec.Struct, frozen=True):
 def halts_of(rows: Iterable[KillKey]) -> Halts:
     """From the rows of the kill switch."""
     rows = list(rows)
-    return Halts(strictest(rows), {row.symbol: row for row in rows if row.symbol})
+    return Halts(
+        strictest(row for row in rows if not row.by_clock),
+        {row.symbol: row for row in rows if row.symbol},
+        next((row.jump for row in rows if row.by_clock), None),
+    )
 
 
 class HaltKeeper:
@@ -114,7 +121,8 @@ class HaltKeeper:
     def _stands(self, now: Halts) -> bool:
         """True while nothing of what was known is lost."""
         known = self._known or Halts()
-        return now.level >= known.level and not self._lost_symbols(known, now)
+        kept = now.level >= known.level and not self._lost_symbols(known, now)
+        return kept and (known.jump is None or now.jump is not None)
 
     def _lost_symbols(self, known: Halts, now: Halts) -> list[KillKey]:
         return [
@@ -133,6 +141,8 @@ class HaltKeeper:
             except WireError:
                 # A governor may add the halt of a symbol and change none: then all are halted.
                 self._stop(how, msgspec.structs.replace(row, symbol=""), row.mode.level)
+        if known.jump is not None and now.jump is None:
+            clock_jump.note_again(self._store, known.jump)
         if how is How.START and self._start_halted:
             self._stop(how, None, 1)
         try:

@@ -12,7 +12,7 @@ import pytest
 from qtctl.errors import QtctlError
 from qtctl.services.governor import Governor
 from qtctl.wire.client.store import Store
-from qtctl.wire.control import forgotten, halt, kill_switch
+from qtctl.wire.control import clock_jump, forgotten, halt, kill_switch
 from qtctl.wire.control.forgotten import How
 from qtctl.wire.control.halt import HaltRequest
 from qtctl.wire.private_server.embedded import Embedded
@@ -334,3 +334,21 @@ def _obeyed(url: str, store: Store, how: str, children: tuple[Process, ...]) -> 
     row = kill_switch.strictest(kill_switch.read(store, NAMES))
     assert row is not None
     assert ("EMPTY" if how == "empty" else "OLDER") in row.why
+
+
+def test_a_jump_of_the_clock_is_kept_as_a_jump_and_not_as_a_halt(
+    store: Store, gov: Governor
+) -> None:
+    """`resume --clock` alone must let opens pass again."""
+    clock_jump.note(store, 90_000, "governor:g2")
+    gov._look()
+    forget(store)
+    gov.open()
+    serve_all(gov)
+    assert kept(store) == ""
+    jump = clock_jump.found(store)
+    assert jump is not None
+    assert (jump.jump_sec, jump.by) == (90.0, "governor:g2")
+    assert decision(store, "soon")["reason"] == "failover_quarantine"
+    clock_jump.lift(store, "operator:alice@desk", "accepted", 1000)
+    assert verdict(store, gov, "after") == "permitted"

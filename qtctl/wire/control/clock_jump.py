@@ -21,7 +21,11 @@ class ClockJump(msgspec.Struct, frozen=True):
 def note(store: Store, jump_ms: int, by: str) -> bool:
     """Quarantines the opens of every governor; False where another did so before. Errors:
     RedisUnreachable, WireError."""
-    jump = ClockJump(store.now_ms(), jump_ms / 1000, by)
+    return note_again(store, ClockJump(store.now_ms(), jump_ms / 1000, by))
+
+
+def note_again(store: Store, jump: ClockJump) -> bool:
+    """Likewise, for one that Redis has forgotten."""
     return store.run("SET", store.keys.clock_jump, msgspec.json.encode(jump), "NX") is not None
 
 

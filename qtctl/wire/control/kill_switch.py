@@ -18,7 +18,7 @@ from qtctl.wire.client.pipe import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import clock_jump
 from qtctl.wire.control.clock_jump import ClockJump
-from qtctl.wire.schema.keys import CLOCK_JUMP, HALTED_SYMBOLS, Keys
+from qtctl.wire.schema.keys import HALTED_SYMBOLS, Keys
 from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.records import pairs, text
 
@@ -57,18 +57,20 @@ class HaltRecord(msgspec.Struct, frozen=True):
 class KillKey(msgspec.Struct, frozen=True):
     """One name of the kill switch. key: its full name in Redis; symbol: where it stops that one
     only (the key is then the hash of all such symbols); value: "" where it is absent; record: None
-    where `qtctl halt` has not set the value."""
+    where `qtctl halt` has not set the value; jump: where it is no halt, but the quarantine after a
+    jump of the server's clock."""
 
     key: str
     value: str
     mode: Mode
     symbol: str = ""
     record: HaltRecord | None = None
+    jump: ClockJump | None = None
 
     @property
     def by_clock(self) -> bool:
         """True where it is no halt, but the quarantine after a jump of the server's clock."""
-        return self.key.endswith(CLOCK_JUMP.template)
+        return self.jump is not None
 
     @property
     def who(self) -> str:
@@ -186,7 +188,7 @@ def _jump_row(key: str, jump: ClockJump) -> KillKey:
     value = f"ahead by {jump.jump_sec:.0f} s"
     why = "the clock of Redis jumped; 'qtctl resume --clock' lets opens pass again"
     record = HaltRecord(value, 1, jump.by or "nobody knows whom", why, jump.since_ms / 1000)
-    return KillKey(key, value, Mode.REDUCE_ONLY, "", record)
+    return KillKey(key, value, Mode.REDUCE_ONLY, "", record, jump)
 
 
 def _records(reply: Any) -> dict[str, HaltRecord]:
