@@ -28,7 +28,7 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.client.xinfo import GroupInfo
 from qtctl.wire.control import clock_jump
 from qtctl.wire.governor import events
-from qtctl.wire.governor.commit import ServerMarks
+from qtctl.wire.governor.commit import ServerMarks, step_problem
 from qtctl.wire.governor.events import Event
 from qtctl.wire.governor.ledger import RecentOpens
 from qtctl.wire.governor.plan_queue import PlanQueue, Trimmed
@@ -44,6 +44,9 @@ QUICK_SEC = 0.02
 """Chores that take no longer keep nobody waiting, and are done at once."""
 PUT_OFF_SEC = 0.5
 """How long the chores may be put off while new entries come all the time."""
+NO_GROUP_SEC = 0.05
+NO_GROUP_LOOKS = 20
+"""How often `once` makes a group that is not there, or that Redis does not show; pauses between."""
 HOUSEKEEP_SEC = 600.0
 """How often the limits are refreshed and dead consumers removed."""
 
@@ -68,6 +71,7 @@ class Governor:
         self._reader = store.reader(intake.most_block_sec())
         self._queue = PlanQueue(store, self._reader, self.instance)
         rules = rules_of(settings, self.instance)
+        self._rules = rules
         self._limits_json = limits_json(rules.limits, rules.plans)
         self._limits_digest = rules.limits_digest
         self._heartbeat = Heartbeat(store, self.name, self.instance, settings, LOOK_SEC)
@@ -94,6 +98,7 @@ class Governor:
         self._put_off_at: float | None = None
         self._group_at = ""
         self._stranded: str | None = None
+        self._unable: str | None = None
         self._housekept_at: float | None = None
         self._skipped = 0
         self._skipped_ids = ("", "")
@@ -113,7 +118,7 @@ class Governor:
     def step(self) -> int:
         """Serves what is there now; how many entries that were."""
         self._do_chores()
-        if self.not_ready() is not None:
+        if self._closed() is not None:
             return 0
         batch = self._intake.take(self._watch.now_ms)
         self._serve(batch)
@@ -124,7 +129,7 @@ class Governor:
 
     def wait(self, stop: threading.Event) -> None:
         """Until a plan is there, at most a second."""
-        if self.not_ready() is not None:
+        if self._closed() is not None:
             stop.wait(intake.BLOCK_SEC)
         else:
             self._intake.wait()
@@ -133,10 +138,16 @@ class Governor:
         """Serves up to the last entry that is there now; False if something stays pending."""
         self.step()
         last = self._queue.last_id()
+        group_looks = 0
         while self.not_ready() is None:
             if self._intake.idle:
                 group = self._queue.state()
                 if group is None:
+                    if group_looks == NO_GROUP_LOOKS:
+                        log.error("Redis does not show the consumer group that was made")
+                        return False
+                    group_looks += 1
+                    clock.sleep(NO_GROUP_SEC)
                     self._look()
                 elif ids.order(group.last_id) >= ids.order(last):
                     break
@@ -158,6 +169,11 @@ class Governor:
     def not_ready(self) -> str | None:
         """Why no permits are issued (decisions could be evicted, a replica answers, the group would
         see no plan), or None."""
+        return self._closed() or self._unable
+
+    def _closed(self) -> str | None:
+        """Why plans are not even read. Where only the atomic step can't run they are: each is
+        refused alone and stays pending, so that what may still pass does."""
         return self._watch.objection() or self._stranded
 
     # What a pass consists of ------------------------------------------------------------------
@@ -195,7 +211,7 @@ class Governor:
         address = f"{self.metrics_addr}:{self.metrics_port}"
         self._heartbeat.beat(now, address, self._host_clock.ahead_sec)
         yield
-        if self._housekeeping_is_due() and self.not_ready() is None:
+        if self._housekeeping_is_due() and self._closed() is None:
             self._housekeep()
 
     def _look(self) -> None:
@@ -218,6 +234,8 @@ class Governor:
         if before is not None and looked_before:
             log.info("permits are issued again")
         yield
+        self._look_at_step()
+        yield
         # Before the group is made, and before anything is served.
         self.metrics.halted(self._halts.look(), self._halts.times)
         yield
@@ -233,6 +251,17 @@ class Governor:
             self._look_for_trimmed()
         yield
         self._count_opens()
+
+    def _look_at_step(self) -> None:
+        problem = step_problem(self._store, self._rules.commit)
+        was, self._unable = self._unable, None
+        if problem is not None:
+            self.failed("not_ready")
+            self._unable = f"the atomic step can't run on this server: {problem}"
+            if self._unable != was:
+                log.error("no permits are issued", extra={"fields": {"problem": self._unable}})
+        elif was is not None:
+            log.info("permits are issued again")
 
     def _look_at_clocks(self) -> None:
         """The server, its clock, and the wall clock of this host beside it."""

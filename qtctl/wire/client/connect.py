@@ -223,6 +223,8 @@ def translated(url: str) -> Iterator[None]:
 
 def reply_error(problem: Exception, key: str = "") -> errors.WireError:
     """The error for an error reply; it names the key, where one is given."""
+    if isinstance(problem, errors.WireError) and not key:
+        return problem
     text = _short(problem) + _kind_hint(problem)
     where = f"{key}: " if key else ""
     in_a_script = any(word in text for word in _NOT_IN_A_SCRIPT)

@@ -190,7 +190,8 @@ class Store:
         the server works while the next calls are put together.
 
         A server that does not know the script (restarted, flushed) is taught it and asked again:
-        such a call did nothing. Errors as in batch.
+        such a call did nothing. Where it refuses to be taught, that error is each reply. Errors
+        as in batch.
         """
         unknown: list[tuple[int, Command]] = []
         ahead: deque[list[tuple[int, Command]]] = deque()
@@ -212,7 +213,11 @@ class Store:
             while ahead:
                 yield from known(pipe)
         if unknown:
-            self.run("SCRIPT", "LOAD", scripts.source(name))
+            try:
+                self.run("SCRIPT", "LOAD", scripts.source(name))
+            except errors.WireError as refused:
+                yield from ((place, refused) for place, _ in unknown)
+                return
             replies = self.batch([command for _, command in unknown])
             for (place, _), reply in zip(unknown, replies, strict=True):
                 yield place, reply
@@ -283,6 +288,8 @@ class Store:
         return None if self._finder is None else self._finder.troubles(self._at[0])
 
     def _raised(self, reply: Any) -> Any:
+        if isinstance(reply, errors.WireError):
+            raise reply
         if isinstance(reply, Exception):
             with translated(self._at[1]):
                 raise reply

@@ -27,11 +27,13 @@ from qtctl.wire.schema.keys import (
 )
 from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.permit import permit_hash, permit_json
-from qtctl.wire.schema.records import HINT, Flat, packed, packed_words
+from qtctl.wire.schema.records import HINT, Flat, packed, packed_words, text
 
 FAR_MS = 9_000_000_000_000_000
 """Beyond this a double is no longer exact in milliseconds; no honest time is."""
 STEP = "commit_permit"
+PROBE = "qtctl-probe"
+"""Stands for plan_id and symbol where it is only asked what is allowed; no such key is made."""
 _ENCODERS: dict[str, Callable[[Plan, Flat], Sequence[str | bytes]]] = {
     "json": permit_json, "hash": permit_hash,
 }  # fmt: skip
@@ -127,6 +129,21 @@ def _calls(
         ]  # fmt: skip
         head = ("EVALSHA", step, str(len(keys) + len(shared)), *keys)
         yield packed(head, len(shared) + len(arguments) + len(words)) + same + packed_words(words)
+
+
+def step_problem(store: Store, settings: CommitSettings) -> str | None:
+    """Why the atomic step can't run on this server as this user, None where it can; nothing is
+    changed. Errors: RedisUnreachable."""
+    at = store.keys.at
+    own = [at(spec, PROBE) for spec in (DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE)]
+    shared = shared_keys(store, settings).values()
+    try:
+        reply = store.script(
+            "probe_step", [*own, *shared, *store.keys.kills(settings.names.names)], ()
+        )
+    except errors.WireError as problem:
+        return str(problem)
+    return text(reply) or None
 
 
 # The names are those of the table at the top of the script; a test holds the two together.

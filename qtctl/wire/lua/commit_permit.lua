@@ -94,6 +94,7 @@ local function sec(ms)
 end
 
 -- include: kill_switch
+-- include: rights
 
 -- Read and type-check every key before the first write ------------------------------------------
 
@@ -149,6 +150,18 @@ end
 
 local old = known and redis.call('HMGET', DECISION, 'verdict', 'entry_id', 'symbol', 'kind') or {}
 
+-- What the server refuses must be known before the first write: a verdict that is written stays.
+local refused
+local function need(...)
+  refused = refused or refusal(...)
+end
+
+local function need_event_and_ack()
+  need('XADD', EVENTS, '*', 'event', '')
+  need('XACK', PLANS, group, entry_id)
+  return refused and redis.error_reply(refused)
+end
+
 local function ack()
   redis.call('XACK', PLANS, group, entry_id)
 end
@@ -173,7 +186,17 @@ if issued then
     differs = differs or old[3] ~= symbol_stored or old[4] ~= kind
   end
   local withdrawn = 0
-  if differs and old[1] == 'permitted' and old[4] == 'open' and permit_there then
+  local withdraws = differs and old[1] == 'permitted' and old[4] == 'open' and permit_there
+  if withdraws then
+    need('DEL', PERMIT)
+    need('ZREM', PERMITS, plan_id)
+    need('HSET', DECISION, 'withdrawn_at', time[1])
+  end
+  local problem = need_event_and_ack()
+  if problem then
+    return problem
+  end
+  if withdraws then
     redis.call('DEL', PERMIT)
     redis.call('ZREM', PERMITS, plan_id)
     redis.call('HSET', DECISION, 'withdrawn_at', time[1])
@@ -300,6 +323,32 @@ local dynamic = {
 }
 
 -- Writes: decision, ledger, permit, event, and XACK last ----------------------------------------
+
+need('EXPIRE', DECISION, decision_ttl_sec)
+if verdict == 'permitted' then
+  for _, ledger in ipairs(opens and {LEDGER, LEDGER_TOTAL, PERMITS} or {PERMITS}) do
+    need('ZADD', ledger, now, plan_id)
+    need('ZREMRANGEBYSCORE', ledger, '-inf', now)
+    if ledger ~= PERMITS then
+      need('EXPIRE', ledger, ledger_keep_sec)
+    end
+  end
+  if known then
+    need('DEL', BLOCK)
+  end
+  if encoding == 'hash' then
+    need('HSET', PERMIT, 'granted', '1')
+    need('EXPIRE', PERMIT, permit_ttl_sec)
+  else
+    need('SET', PERMIT, '', 'EX', permit_ttl_sec)
+  end
+else
+  need('SET', BLOCK, '', 'EX', block_ttl_sec)
+end
+local problem = need_event_and_ack()
+if problem then
+  return problem
+end
 
 ARGV[record_from + 1], ARGV[record_from + 3] = verdict, reason
 for i = 1, #dynamic do

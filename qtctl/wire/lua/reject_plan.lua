@@ -14,6 +14,13 @@ local entry = {}
 for i = 4, #ARGV do
   entry[#entry + 1] = ARGV[i]
 end
+-- include: rights
+
+-- A plan that is kept and not acknowledged would be kept again and again.
+local refused = refusal('XACK', KEYS[2], ARGV[1], ARGV[2])
+if refused then
+  return redis.error_reply(refused)
+end
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', unpack(entry))
 redis.call('XACK', KEYS[2], ARGV[1], ARGV[2])
 return 'kept'

@@ -1,0 +1,203 @@
+"""A server that refuses a part of what the governor needs, from the start or all at once: no record
+says what did not happen, nothing is rejected for it, and /readyz says why."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from qtctl.errors import NoPermissionError, WireError
+from qtctl.services.governor import Governor
+from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import temporary
+from qtctl.wire.schema.keys import DECISION, REJECTED, Keys
+from tests.services.helpers import governor, send, serve_all
+from tests.support.plans import decision, dump, events, fields, judge, pending, permit, queue
+
+CLOSE = fields(plan_id="close", action="FULL_CLOSE_PROPOSED")
+DENIED = {
+    "SET": ["-set"],
+    "ZADD": ["-zadd"],
+    "ZREMRANGEBYSCORE": ["-zremrangebyscore"],
+    "XADD": ["-xadd"],
+    "XACK": ["-xack"],
+    "EXPIRE": ["-expire"],
+    "permits": ["resetkeys", "~quantum:governor:*", "~quantum:kill", "~quantum:stream:*",
+                "~quantum:global:*", "%R~quantum:permit:*"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def rights(store: Store) -> Iterator[Callable[..., Store]]:
+    """Sets what the user `limited` may (rules behind +@all ~*), also while it is connected."""
+    made: list[Store] = []
+
+    def change(*rules: str) -> Store:
+        store.run("ACL", "SETUSER", "limited", "on", ">secret", "~*", "+@all", *rules)
+        if not made:
+            url = store.url.replace("unix://", "unix://limited:secret@")
+            made.append(Store(url, store.keys))
+        return made[0]
+
+    yield change
+    for each in made:
+        each.close()
+    store.run("ACL", "DELUSER", "limited")
+
+
+@pytest.mark.parametrize("encoding", ["json", "hash"])
+@pytest.mark.parametrize("denied", DENIED)
+@pytest.mark.parametrize("action", ["OPEN_PROPOSED", "FULL_CLOSE_PROPOSED"])
+def test_what_is_denied_while_it_runs_leaves_nothing_half_done(
+    store: Store, rights: Callable[..., Store], denied: str, encoding: str, action: str
+) -> None:
+    limited = rights()
+    first = fields(plan_id="first", action=action, symbol="ETHUSDT")
+    assert judge(limited, first, encoding=encoding).verdict == "permitted"
+    entry = fields(action=action)
+    entry_id = queue(store, entry)
+    rights(*DENIED[denied])
+    before = dump(store, sorted(key.decode() for key in store.run("KEYS", "*")))
+    found = judge(limited, entry, again=entry_id, encoding=encoding)
+    if denied == "SET" and encoding == "hash":
+        assert found.verdict == "permitted", "it is not needed for this"
+        return
+    assert isinstance(found, NoPermissionError), found
+    assert dump(store, sorted(key.decode() for key in store.run("KEYS", "*"))) == before
+    assert pending(store) == [entry_id]
+    rights()
+    assert judge(limited, entry, again=entry_id, encoding=encoding).verdict == "permitted"
+
+
+@pytest.mark.parametrize("denied", ["DEL", "ZREM", "HSET", "XADD", "XACK"])
+def test_a_conflict_withdraws_wholly_or_not_at_all(
+    store: Store, rights: Callable[..., Store], denied: str
+) -> None:
+    limited = rights()
+    judge(limited, fields())
+    conflict = fields(symbol="ETHUSDT")
+    entry_id = queue(store, conflict)
+    rights(f"-{denied.lower()}")
+    before = dump(store, sorted(key.decode() for key in store.run("KEYS", "*")))
+    assert isinstance(judge(limited, conflict, again=entry_id), WireError)
+    assert dump(store, sorted(key.decode() for key in store.run("KEYS", "*"))) == before
+    rights()
+    assert judge(limited, conflict, again=entry_id).withdrawn
+
+
+def served(gov: Governor, sec: float = 1.2) -> None:
+    """It serves for so long, as its loop does."""
+    until = time.monotonic() + sec
+    while time.monotonic() < until:
+        gov._looked_at = None
+        try:
+            gov.step()
+            gov._intake.poll()
+        except WireError:
+            with suppress(WireError):
+                gov.open()  # As the supervisor does.
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("denied", DENIED)
+def test_the_governor_says_what_is_denied_and_serves_all_once_it_is_not(
+    store: Store, rights: Callable[..., Store], denied: str
+) -> None:
+    gov = governor(rights())
+    gov.open()
+    assert gov.not_ready() is None
+    rights(*DENIED[denied])
+    send(store, CLOSE)
+    served(gov)
+    assert re.search("NOPERM|permission", gov.not_ready() or "")
+    assert decision(store, "close") == {}
+    assert events(store) == []
+    rights()
+    served(gov)
+    assert gov.not_ready() is None
+    assert permit(store, "close") is not None
+    gov.close()
+
+
+def test_a_refused_script_load_counts_against_no_plan(
+    store: Store, rights: Callable[..., Store]
+) -> None:
+    gov = governor(rights())
+    gov.open()
+    rights("-script")
+    store.run("SCRIPT", "FLUSH")
+    send(store, CLOSE)
+    served(gov, 4.0)
+    assert re.search("NOPERM|permission", gov.not_ready() or "")
+    assert store.run("XLEN", store.keys.prefix + REJECTED.template) == 0
+    assert len(pending(store)) == 1
+    rights()
+    served(gov)
+    assert permit(store, "close") is not None
+    gov.close()
+
+
+def test_an_unreadable_plan_is_kept_once_though_it_can_not_be_acknowledged(
+    store: Store, rights: Callable[..., Store]
+) -> None:
+    gov = governor(rights())
+    gov.open()
+    rights("-xack")
+    send(store, {"plan_id": "x"})
+    served(gov, 1.5)
+    assert store.run("XLEN", store.keys.rejected) == 0
+    rights()
+    served(gov)
+    assert store.run("XLEN", store.keys.rejected) == 1
+    gov.close()
+
+
+@pytest.mark.parametrize("command", ["EVALSHA", "SCRIPT", "ZADD", "XACK", "ZREMRANGEBYSCORE"])
+def test_a_server_without_a_command_is_not_ready_and_is_named(command: str) -> None:
+    with temporary(extra={"rename-command": f'{command} ""'}) as server:
+        store = Store(server.url, Keys())
+        gov = governor(store)
+        gov.open()
+        assert f"unknown command '{command}'" in (gov.not_ready() or "").replace("`", "'")
+        send(store, CLOSE)
+        started = time.monotonic()
+        assert not gov.once()
+        assert time.monotonic() - started < 5
+        assert store.run("EXISTS", store.keys.at(DECISION, "close")) == 0
+        gov.close()
+        store.close()
+
+
+def _commands(store: Store) -> int:
+    return int(
+        next(
+            line for line in store.run("INFO", "stats").decode().splitlines()
+            if line.startswith("total_commands_processed:")
+        ).partition(":")[2]
+    )  # fmt: skip
+
+
+def test_once_does_not_spin_where_the_group_is_never_seen(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gov = governor(store)
+    gov.open()
+    monkeypatch.setattr(type(gov._queue), "state", lambda self: None)
+    before = _commands(store)
+    assert gov.once() is False
+    assert _commands(store) - before < 1_000
+    gov.close()
+
+
+def test_the_probe_changes_nothing(store: Store) -> None:
+    gov: Any = governor(store)
+    gov.open()
+    before = dump(store, sorted(key.decode() for key in store.run("KEYS", "*")))
+    gov._look_at_step()
+    assert gov.not_ready() is None
+    assert dump(store, sorted(key.decode() for key in store.run("KEYS", "*"))) == before
+    serve_all(gov)
+    gov.close()
