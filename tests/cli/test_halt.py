@@ -27,7 +27,7 @@ from qtctl.wire.queries import permits
 from qtctl.wire.schema.keys import DECISION, LAST_CLOSE, LEDGER, Keys
 from qtctl.wire.schema.records import pairs, text
 from tests.support.cli import NO_FILE, Cli, hosting, interruptible
-from tests.support.plans import NAMES, events, fields, judge
+from tests.support.plans import NAMES, events, fields, judge, permit
 from tests.support.processes import Process, qtctl, until
 from tests.support.proxy import HALF_OPEN, Fault, Proxy
 
@@ -321,12 +321,27 @@ def test_with_redis_away_it_says_how_to_stop_by_systemd(
 
 
 def test_a_redis_that_takes_no_writes_stops_nothing_and_says_so(cli: Cli, store: Store) -> None:
-    store.run("CONFIG", "SET", "maxmemory", "1")
+    store.run("CONFIG", "SET", "min-replicas-to-write", "1")
     said = cli("halt")
-    store.run("CONFIG", "SET", "maxmemory", "0")
+    store.run("CONFIG", "SET", "min-replicas-to-write", "0")
     assert said.code == 1
     assert "nothing is stopped: " in said.err
     assert "systemctl stop" in said.err
+
+
+@pytest.mark.parametrize("what", ["", "--all", "BTCUSDT"])
+def test_halt_and_resume_work_while_memory_is_full(cli: Cli, store: Store, what: str) -> None:
+    judge(store, fields())
+    store.run("CONFIG", "SET", "maxmemory", "1")
+    try:
+        cli("halt", *what.split(), "--reason", "full", "--force")
+        halted = [row.mode.level for row in kill_switch.read(store, NAMES)]
+        assert max(halted) == (2 if what == "--all" else 1)
+        assert permit(store) is None, "it was withdrawn"
+        cli("resume", *([what] if what == "BTCUSDT" else ()), "--reason", "full", "--yes")
+        assert not any(row.mode.level for row in kill_switch.read(store, NAMES))
+    finally:
+        store.run("CONFIG", "SET", "maxmemory", "0")
 
 
 @pytest.mark.parametrize("args", [["--reason", "x" * 201], ["BTC:USDT"], ["A", "B"]])

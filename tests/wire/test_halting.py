@@ -1,12 +1,14 @@
 """The steps of a halt: what is set, what it covers, which permits go, and what puts it back."""
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.errors import ServerRefusedError
+from qtctl.wire.client import scripts
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import halt, kill_switch
 from qtctl.wire.control.halt import HaltRequest, Refused
@@ -144,12 +146,37 @@ def test_the_stop_stands_where_its_record_or_event_can_not_be_written(
     assert get(store) == "reduce_only"
 
 
-def test_no_memory_left_is_told_and_nothing_is_stopped(store: Store) -> None:
+@pytest.fixture
+def full(store: Store) -> Iterator[None]:
+    """No memory is left: every command that needs some is refused."""
     store.run("CONFIG", "SET", "maxmemory", "1")
     with pytest.raises(ServerRefusedError, match="memory"):
-        halt.stop(store, order(), False)
+        store.run("SET", "x", "y")
+    yield
     store.run("CONFIG", "SET", "maxmemory", "0")
-    assert get(store) is None
+
+
+@pytest.mark.usefixtures("full")
+def test_a_halt_needs_no_memory_to_be_left(store: Store) -> None:
+    assert halt.stop(store, order(), False).problem == ""
+    assert get(store) == "reduce_only"
+
+
+def test_a_server_that_knows_no_flags_of_scripts_is_given_none(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget() -> None:
+        scripts.source.cache_clear()
+        scripts.digest.cache_clear()
+
+    with monkeypatch.context() as patch:
+        patch.setitem(scripts.FLAGS, "halt", "a line that is no Lua\n")
+        forget()
+        try:
+            halt.stop(store, order(), False)
+        finally:
+            forget()
+    assert get(store) == "reduce_only"
 
 
 # One symbol ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError
 from qtctl import clock, errors
 from qtctl.settings import display_url, nodes_of
 from qtctl.wire.client import scripts
-from qtctl.wire.client.connect import NO_ACCESS, Access, connect, is_elsewhere, translated
+from qtctl.wire.client.connect import NO_ACCESS, Access, connect, is_elsewhere, is_error, translated
 from qtctl.wire.client.discovery import Finder, Place
 from qtctl.wire.client.pipe import Command, Pipe
 from qtctl.wire.schema.keys import Keys, KeySpec
@@ -66,6 +66,7 @@ class Store:
         self._client: redis.Redis | None = None
         self._asked: tuple[Pipe, float] | None = None
         nodes = nodes_of(url)
+        self._plain: dict[str, str] = {}  # The scripts whose flags the server does not know.
         self._finder = None if nodes is None else Finder(url, nodes, keys.prefix, access)
         self._at = Place("", 0), url
 
@@ -180,10 +181,16 @@ class Store:
     def scripts(self, name: str, calls: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
         """The replies to many calls of one script (keys, arguments), in their order. Errors as in
         batch."""
+        calls = [*calls]
+        name = self._plain.get(name, name)
         commands = (
             ("EVALSHA", scripts.digest(name), len(keys), *keys, *args) for keys, args in calls
         )
-        return [reply for _, reply in sorted(self.calls(name, commands), key=_place)]
+        replies = [reply for _, reply in sorted(self.calls(name, commands), key=_place)]
+        if name in scripts.FLAGS and any(is_error(it) and "ompil" in str(it) for it in replies):
+            self._plain[name] = name + scripts.PLAIN
+            return self.scripts(name, calls)
+        return replies
 
     def calls(self, name: str, commands: Iterable[Command]) -> Iterator[tuple[int, Any]]:
         """The replies to many calls of one script, each with the place of its call, as they come:
