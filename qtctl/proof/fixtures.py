@@ -125,8 +125,8 @@ class Fixtures:
         per_symbol = (PROPOSED, LEDGER, LAST_CLOSE)
         keys += [at(spec, each.symbol) for each in self.subjects for spec in per_symbol]
         commands: list[Command] = [("DEL", *keys), *self._plan_removal()]
-        for index in (store.keys.permits, store.keys.ledger_total):
-            commands.append(("ZREM", index, *plan_ids))
+        # Its plans are closes, which no ledger counts.
+        commands.append(("ZREM", store.keys.permits, *plan_ids))
         for stream in self._streams():
             mine = [id_ for id_, fields in self._since(stream) if self._is_ours(fields)]
             if mine:

@@ -29,6 +29,8 @@ PERMIT = f"{Q}permit:p1"
 DECISION = f"{Q}governor:decision:p1"
 BLOCK = f"{Q}governor:block:p1"
 LEDGER = f"{Q}governor:ledger:BTCUSDT"
+TOTAL = f"{Q}governor:ledger_total"
+ON_A_HASH = (("HSET", " a b"), ("EXPIRE", " 1"), ("DEL", ""))
 CLOSED = f"{Q}governor:last_close:BTCUSDT"
 HALTS = (f"{Q}governor:halt:symbols", f"{Q}governor:halt:records")
 KILLS = (f"{Q}kill", f"{Q}governor:halt", f"{Q}global:kill_switch")
@@ -55,7 +57,8 @@ NOT_OPERATOR = [
     f"SET {PERMIT} x", f"HSET {PERMIT} granted 1", f"EXPIRE {PERMIT} 9999", f"DEL {DECISION}",
     f"HSET {DECISION} verdict x", f"HDEL {DECISION} field", f"HINCRBY {DECISION} n 1",
     f"EXPIRE {DECISION} 1", *(f"DEL {key}" for key in HALTS), f"DEL {LEDGER}",
-    f"ZADD {LEDGER} 1 a", f"DEL {BLOCK}", f"DEL {CLOSED}", f"SET {CLOSED} 1",
+    f"ZADD {LEDGER} 1 a", f"ZREM {LEDGER} p1", f"ZREM {TOTAL} p1", f"DEL {BLOCK}",
+    *(f"{act} {PROPOSED}{rest}" for act, rest in ON_A_HASH), f"DEL {CLOSED}", f"SET {CLOSED} 1",
     f"DEL {PLANS}", f"XTRIM {EVENTS} MAXLEN 0", "EVAL return(1) 0",
     f"XADD {PROPOSED_STREAM} * a b", f"XADD {REJECTED} * a b", f"XGROUP DESTROY {PLANS} governor",
     f"HSET {Q}qtctl:service:governor:x a b", "SCRIPT FLUSH",
@@ -75,6 +78,7 @@ NOT_APPLY = [
     f"HDEL {HALTS[0]} field", f"HSETNX {DECISION} a b",
 ]  # fmt: skip
 NOT_UPSTREAM = [
+    *(f"{act} {PROPOSED}{rest}" for act, rest in ON_A_HASH), f"XADD {PROPOSED_STREAM} * a b",
     f"SET {PERMIT} x", f"GET {PERMIT}", f"DEL {DECISION}", f"DEL {PLANS}", f"XDEL {PLANS} 1-1",
     f"XADD {EVENTS} * a b", f"SET {KILLS[0]} 0", f"HGETALL {TARGET}", f"XRANGE {PLANS} - +",
     "EVAL return(1) 0",
