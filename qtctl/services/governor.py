@@ -139,7 +139,7 @@ class Governor:
         self.step()
         last = self._queue.last_id()
         group_looks = 0
-        while self.not_ready() is None:
+        while self._closed() is None:
             if self._intake.idle:
                 group = self._queue.state()
                 if group is None:
@@ -155,7 +155,7 @@ class Governor:
             self.step()
         if self._skipped:
             self._report_skipped()
-        return self.not_ready() is None and self._queue.pending_count() == 0
+        return self._closed() is None and self._queue.pending_count() == 0
 
     def close(self) -> None:
         """Closes both connections; what was read and not served is still pending."""

@@ -15,6 +15,7 @@ import redis.connection
 
 from qtctl.bench.governor import NO_LIMIT, queue
 from qtctl.bench.stage import Stage, put_targets, symbols
+from qtctl.services import governor as governor_module
 from qtctl.services.allocation import AllocationLoop
 from qtctl.services.governor import Governor
 from qtctl.settings import Allocation
@@ -85,6 +86,9 @@ def test_a_plan_of_the_governor(
         name="guard", max_queue_age_sec=3600, max_plan_age_sec=3600,
         max_opens_per_5min_total=NO_LIMIT,
     )  # fmt: skip
+    monkeypatch.setattr(
+        governor_module, "LOOK_SEC", 60.0
+    )  # Looks are by the second, not by the plan.
     governor = Governor(Store(redis_url, Keys()), settings, allow_eviction=False)
     governor.open()
     cost = Cost(lambda: governor.once(), store, monkeypatch)
