@@ -47,7 +47,7 @@ class Applying:
         files, services = self._file_steps(record), self._service_steps(record)
         steps = [*files, *services]
         if not files:
-            record = self._records.update(record, APPLIED)
+            record = self._note(record, APPLIED)
         for number, step in enumerate(steps, start=1):
             try:
                 result = step.action()
@@ -56,8 +56,19 @@ class Applying:
                 raise self._failed(record, steps, number, str(why), len(files)) from problem
             report(Done(number, len(steps), step.what, result))
             if number == len(files) and record.state != APPLIED:
-                record = self._records.update(record, APPLIED)
-        self._records.update(record, DONE)
+                record = self._note(record, APPLIED)
+        self._note(record, DONE)
+
+    def _note(self, record: Record, state: str) -> Record:
+        try:
+            return self._records.update(record, state)
+        except OSError as problem:
+            what = "all files are in place" + (", and so are the services" if state == DONE else "")
+            finish = "" if state == DONE else f"to continue: qtctl {record.kind} --finish; "
+            raise QtctlError(
+                f"the record of {record.kind} {record.id} can't be written: {problem.strerror}. "
+                f"State: {what}. Next: {finish}to restore what was there: {record.undo}"
+            ) from problem
 
     def _file_steps(self, record: Record) -> list[Step]:
         steps = []

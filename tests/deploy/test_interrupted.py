@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from qtctl.deploy.host import Host, State
+from qtctl.deploy.records import Record, Records
 from tests.deploy.hosts import KEPT, Staging, tree
 
 OLD = {
@@ -350,3 +351,25 @@ def test_a_deployment_to_a_full_disk_changes_and_leaves_nothing(tmp_path: Path) 
     assert "deploy exits" in said
     assert "nothing was changed" in said or "nothing was done" in said
     assert not [line for line in said.splitlines() if line.startswith(str(tmp_path))]
+
+
+@pytest.mark.parametrize(("state", "finish"), [("applied", True), ("done", False)])
+def test_a_disk_that_fills_before_the_progress_is_kept_is_told(
+    old: Staging, monkeypatch: pytest.MonkeyPatch, state: str, finish: bool
+) -> None:
+    before = tree(old.root)
+    real = Records.update
+
+    def update(records: Records, record: Record, now: str, failure: str = "") -> Record:
+        if now == state:
+            raise OSError(28, "No space left on device")
+        return real(records, record, now, failure)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Records, "update", update)
+        said = old("deploy", "--replace-config")
+    assert said.code == 1
+    assert "can't be written: No space left on device. State: all files are in place" in said.err
+    assert ("to continue: qtctl deploy --finish" in said.err) == finish
+    old.ok("rollback")
+    assert tree(old.root) == before
