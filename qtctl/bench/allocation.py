@@ -53,7 +53,7 @@ def measure(on: Stage, rounds: int) -> Iterator[Figure]:
         loop = _loop(on.url)
     alone, crowded = _compared(on, loop, names[:SMALL], _crowd, FOREIGN_PASSES)
     yield Figure("allocation", "1,000,000 foreign keys, beside none",
-                 statistics.fmean(crowded) / statistics.fmean(alone), 1.5,
+                 statistics.fmean(crowded) / statistics.fmean(alone), 1.2,
                  measured=spread(crowded), beside=spread(alone),
                  note=f"means of {FOREIGN_PASSES} passes")  # fmt: skip
     loop.close()

@@ -64,6 +64,11 @@ def _commands(store: Store) -> int:
     )
 
 
+def _scans(store: Store) -> str:
+    stats = store.run("INFO", "commandstats").decode().splitlines()
+    return next((row for row in stats if row.startswith("cmdstat_scan:")), "")
+
+
 def test_a_pass_of_the_allocation_loop(
     redis_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,8 +76,10 @@ def test_a_pass_of_the_allocation_loop(
     loop = AllocationLoop(Store(redis_url, Keys()), Allocation(name="guard"))
     loop.open()
     assert loop.step() == COUNT
+    scans = _scans(store)
     cost = Cost(lambda: loop.step(), store, monkeypatch)
     loop.close()
+    assert _scans(store) == scans, "the server reports new targets"
     assert cost.calls < 132, "Python per symbol"
     assert cost.commands < 5.8, "two reads, three writes, a fifth of a MULTI"
     assert cost.writes < 30, "one to read and one to write a chunk"
