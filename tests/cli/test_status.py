@@ -207,3 +207,21 @@ def test_that_redis_lost_what_it_knew_is_said_for_an_hour(cli: Cli, store: Store
     assert said in cli("status").out
     store.run("DEL", store.keys.emptied)
     assert cli("status", "-o", "json").json["redis"]["emptied"] is None
+
+
+def test_a_loop_that_looks_for_targets_by_scan_is_named_with_the_reason(
+    cli: Cli, store: Store
+) -> None:
+    now = store.now_ms() // 1000
+    record = store.keys.service("allocation", "a1")
+    store.run("HSET", record, "last_pass_at", now, "started_at", now, "host", "desk-7", "settings",
+              "{}", "discovery", "scan: NOPERM client|tracking")  # fmt: skip
+    (row,) = (it for it in cli("status", "-o", "json").json["services"] if it["name"] == "a1")
+    assert row["detail"] == "finds new targets by SCAN, see 'qtctl doctor'"
+    findings = cli("doctor", "-o", "json").json
+    (finding,) = (it for it in findings if it["check"] == "service.discovery")
+    assert finding["level"] == "warning"
+    assert "a1 looks for new targets by SCAN: NOPERM client|tracking" in finding["what"]
+    store.run("HSET", record, "discovery", "tracking")
+    (row,) = (it for it in cli("status", "-o", "json").json["services"] if it["name"] == "a1")
+    assert row["detail"] == ""

@@ -10,6 +10,10 @@ from typing import NamedTuple
 
 import pytest
 
+from qtctl.wire.allocation.symbols import Symbols
+from qtctl.wire.client.connect import Access
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import TARGET, Keys
 from tests.security.certificates import CA_EXTENSIONS, Authority
 from tests.security.servers import free_port, redis_server
 from tests.support.cli import NO_FILE, Cli, Said
@@ -199,6 +203,27 @@ def test_a_service_keeps_waiting_where_the_certificate_is_wrong(tls: Tls) -> Non
         waiting.wait_for_line("Redis is unreachable, waiting for it")
         assert "certificate verify failed" in waiting.stderr
         assert waiting.code is None
+
+
+def test_new_targets_are_reported_over_tls(tls: Tls) -> None:
+    """Far more than one TLS record between two looks, and nothing is left in the TLS layer."""
+    cert, key = (str(path) for path in tls.client)
+    access = Access(ca_file=str(tls.ours.certificate), cert_file=cert, key_file=key)
+    upstream, own = (
+        Store(f"rediss://127.0.0.1:{tls.port}", Keys(), access=access) for _ in range(2)
+    )
+    symbols = Symbols(own)
+    assert symbols.look()[0] == []
+    for start in range(0, 5_000, 2_500):
+        keys = [upstream.keys.at(TARGET, f"S{number}") for number in range(start, start + 2_500)]
+        upstream.batch([("HSET", key, "target_usd", 1) for key in keys])
+        assert len(symbols.look()[0]) == start + 2_500
+        assert symbols.tracking.problem is None
+        assert symbols.tracking.gap is None
+    symbols.forget()
+    upstream.run("FLUSHALL")
+    own.close()
+    upstream.close()
 
 
 DOCS = Path(__file__).parents[2] / "docs"
