@@ -171,6 +171,18 @@ def test_a_server_without_a_command_is_not_ready_and_is_named(command: str) -> N
         store.close()
 
 
+def test_once_ends_where_xinfo_is_refused() -> None:
+    with temporary(extra={"rename-command": 'XINFO ""'}) as server:
+        store = Store(server.url, Keys())
+        gov = governor(store)
+        before = _commands(store)
+        with pytest.raises(WireError, match="unknown command 'XINFO'"):
+            gov.open()
+        assert _commands(store) - before < 100
+        gov.close()
+        store.close()
+
+
 def _commands(store: Store) -> int:
     return int(
         next(
