@@ -5,7 +5,6 @@ See "Quarantine" in docs/architecture.md.
 
 import logging
 from collections.abc import Callable
-from itertools import islice
 
 from qtctl import clock
 from qtctl.wire.client.store import Server
@@ -99,8 +98,10 @@ class RecentPermits:
         """Before a batch is judged: what is too old, or too much, goes."""
         oldest = clock.monotonic() - REMEMBER_SEC
         spare = len(self._at) - 2 * REMEMBER_MOST
-        for name, at in list(islice(self._at.items(), max(spare, 1_000))):
-            if at >= oldest and spare <= 0:
+        gone = []
+        for name, at in self._at.items():
+            if at >= oldest and len(gone) >= spare:
                 break
+            gone.append(name)
+        for name in gone:
             del self._at[name]
-            spare -= 1
