@@ -98,7 +98,7 @@ class RecentPermits:
         """Before a batch is judged: what is too old, or too much, goes."""
         oldest = clock.monotonic() - REMEMBER_SEC
         spare = len(self._at) - 2 * REMEMBER_MOST
-        gone = []
+        gone: list[str] = []
         for name, at in self._at.items():
             if at >= oldest and len(gone) >= spare:
                 break
