@@ -52,7 +52,7 @@ def test_why_names_it_and_the_command_that_lifts_it(cli: Cli, store: Store, redi
         said = cli("why", "BTCUSDT")
     assert decision(store)["reason"] == "failover_quarantine"
     assert "governor:clock_jump is 'ahead by 90000 s'" in said.out
-    assert "qtctl resume --clock --reason" in said.out
+    assert f"qtctl --redis-url {redis_url} resume --clock --reason" in said.out
     shown = cli.ok("plan", "show", "p1").out
     assert "quarantine" in shown
 
@@ -110,7 +110,7 @@ def test_a_host_whose_clock_is_off_is_named(cli: Cli, store: Store, redis_url: s
         name = until(lambda: next(store.scan_keys("quantum:qtctl:service:governor:*"), None))
     store.run("HSET", name, "host", "desk-7", "clock_ahead_sec", "-1200.0", "settings", "{}",
               "started_at", 1, "last_pass_at", store.now_ms() // 1000)  # fmt: skip
-    assert "OFF by the server's: desk-7 1200 s behind" in cli("status").out
+    assert "OFF from the server's: desk-7 1200 s behind" in cli("status").out
     rows = cli("doctor", "-o", "json").json
     (row,) = [it for it in rows if it["check"] == "redis.clock" and "desk-7" in it["what"]]
     assert row["level"] == "warning"

@@ -51,7 +51,13 @@ def serve(cli: Cli, *sets: str) -> None:
 
 
 def why(cli: Cli, symbol: str = "BTCUSDT", *args: str) -> Any:
-    return cli.ok("why", symbol, *args, "-o", "json").json
+    """The answer as JSON; its commands ask the same Redis, which is left out here."""
+    found = cli.ok("why", symbol, *args, "-o", "json").json
+    for answer in (found, *found["also"]):
+        own = f"qtctl --redis-url {cli.url} "
+        assert answer["command"].startswith(own)
+        answer["command"] = f"qtctl {answer['command'].removeprefix(own)}"
+    return found
 
 
 def also(found: Any) -> list[str]:
@@ -309,6 +315,17 @@ def test_a_kill_switch_that_is_off_again_blocked_it_then(cli: Cli, store: Store)
     assert "the kill switch (quantum:kill was '1'); it is off now" in said
 
 
+def test_a_close_that_was_blocked_is_not_called_free_while_opens_are_halted(
+    cli: Cli, store: Store
+) -> None:
+    store.run("SET", "quantum:kill", "1")
+    send(store, fields(action="FULL_CLOSE_PROPOSED"))
+    serve(cli)
+    store.run("SET", "quantum:kill", "reduce_only")
+    said = blocked(cli, "kill_switch_active")
+    assert said.endswith("the kill switch (quantum:kill was '1'); it lets closes pass now.")
+
+
 def test_a_quarantine_says_that_sending_again_helps(cli: Cli, store: Store) -> None:
     judge(store, fields(), since_ms=store.now_ms() + 10_000)
     assert "sent again, it is judged" in blocked(cli, "failover_quarantine")
@@ -395,7 +412,8 @@ def test_a_rate_says_its_count_and_when_the_oldest_leaves(
     found = why(cli, "BTCUSDT", *(part for each in given for part in ("--set", each)))
     assert found["cause"] == reason
     told = found["sentence"]
-    assert found["command"] == f"qtctl plan show --what-if {limit}=2 p2"
+    own = " ".join(["qtctl", *(f"--set {each}" for each in given)])
+    assert found["command"] == f"{own} plan show --what-if {limit}=2 p2"
     assert f"{said}, the limit is 1; an open passes again at " in told
     assert told.endswith(f"(in {passes_in}).")
 
@@ -590,7 +608,8 @@ def test_the_page_is_one_screen_that_ends_in_the_sentence_and_the_command(
                       "permits"]  # fmt: skip
     assert "DOWNSIZE × 0.4444" in lines[2]
     assert lines[-3].startswith("why  p2 was blocked ")
-    assert lines[-1] == "next  qtctl plan show --what-if symbol_cooldown_sec=0 p2"
+    own = f"qtctl --redis-url {cli.url}"
+    assert lines[-1] == f"next  {own} plan show --what-if symbol_cooldown_sec=0 p2"
 
 
 def test_json_and_ndjson_hold_the_same(cli: Cli, store: Store) -> None:

@@ -44,14 +44,14 @@ class Cli:
     """`qtctl ARGS…` in this process, on one Redis."""
 
     def __init__(self, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-        self._url = url
+        self.url = url
         self._capsys = capsys
 
     def __call__(self, *args: str, environ: Mapping[str, str] | None = None) -> Said:
         """Run it; whatever it ends with is returned."""
         self._capsys.readouterr()
         try:
-            code = run(["--redis-url", self._url, *args], {**NO_FILE, **(environ or {})})
+            code = run(["--redis-url", self.url, *args], {**NO_FILE, **(environ or {})})
         finally:
             _unlog()
         out, err = self._capsys.readouterr()

@@ -66,7 +66,7 @@ def clocks(found: Overall) -> str:
     }
     told = [f"{host} {abs(by or 0):.0f} s {'ahead' if (by or 0) > 0 else 'behind'}"
             for host, by in off.items()]  # fmt: skip
-    return f"OFF by the server's: {', '.join(told)}" if told else "right, by the server's"
+    return f"OFF from the server's: {', '.join(told)}" if told else "agree with the server's"
 
 
 def plans(found: Overall) -> str:

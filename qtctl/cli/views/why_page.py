@@ -11,6 +11,7 @@ from qtctl.cli.output.styles import verdict_style
 from qtctl.cli.views.why_commands import next_command
 from qtctl.cli.views.why_facts import Answer
 from qtctl.cli.views.why_sentences import Narrator, sentence
+from qtctl.doctor.command_lines import own_words
 from qtctl.domain.diagnosis import CONSUMER_WAITS_SEC, Diagnosis, PermitState, causes
 from qtctl.domain.readings import producer_flags
 from qtctl.wire.client.store import Store
@@ -64,12 +65,13 @@ def record(ctx: Context, store: Store, answer: Answer) -> dict[str, Any]:
     utc = ctx.utc or ctx.output != "table"
     it = Narrator(facts, store.keys.at(TARGET, facts.symbol), utc)
     first, *also = causes(facts)
+    own = own_words(ctx.redis_url, ctx.config, ctx.sets)
     return {
         "symbol": facts.symbol,
         "now": round(facts.now, 3),
         "since_s": facts.since_sec,
-        **_answer(first, it),
-        "also": [_answer(cause, it) for cause in also],
+        **_answer(first, it, own),
+        "also": [_answer(cause, it, own) for cause in also],
         **_state(answer),
         "plans": _plans_json(facts),
         "verdicts": _verdicts(facts),
@@ -77,11 +79,12 @@ def record(ctx: Context, store: Store, answer: Answer) -> dict[str, Any]:
     }
 
 
-def _answer(cause: str, it: Narrator) -> dict[str, str]:
+def _answer(cause: str, it: Narrator, own: str) -> dict[str, str]:
+    """own: `qtctl` with the options of this call, so that the command asks the same Redis."""
     return {
         "cause": cause,
         "sentence": sentence(cause, it),
-        "command": next_command(cause, it),
+        "command": own + next_command(cause, it).removeprefix("qtctl"),
     }
 
 

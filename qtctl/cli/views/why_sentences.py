@@ -173,7 +173,8 @@ def _blocked(it: Narrator, why: str) -> str:
 def _kill_before(it: Narrator) -> str:
     record = it.facts.record
     seen = f" ({record['kill_key']} was {record['kill_value']!r})" if record.get("kill_key") else ""
-    return _blocked(it, f"{BY_REASON[Reason.KILL_SWITCH].blocks}{seen}; it is off now")
+    now = "it lets closes pass now" if it.facts.kill.level else "it is off now"
+    return _blocked(it, f"{BY_REASON[Reason.KILL_SWITCH].blocks}{seen}; {now}")
 
 
 def _stale(it: Narrator) -> str:
