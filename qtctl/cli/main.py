@@ -29,7 +29,7 @@ _LINES = {
     "top": "The same, live, with permits and symbols.",
     "permit": "Open permits and when they expire; take one.",
     "halt": "Stop opens at once, or everything; never asks.",
-    "resume": "Take a halt back; asks, and needs a reason.",
+    "resume": "Lift a halt; asks, and needs a reason.",
     "plan": "Decisions, explained gate by gate.",
     "why": "Why there was no trade in a symbol, on one screen.",
     "doctor": "What is wrong, and how to fix it: the checklist.",

@@ -72,7 +72,7 @@ def load(
             continue
         for each in problems[:1]:
             ignored = ", ".join(f"[{name}]" for name in SECTIONS if name not in sections)
-            loaded.warnings.insert(0, f"{each}. It goes on without {ignored} of these settings")
+            loaded.warnings.insert(0, f"{each}; going on with the defaults of {ignored}")
         return loaded
     raise problems[-1]
 

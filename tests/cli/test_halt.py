@@ -4,6 +4,7 @@ says meanwhile."""
 import json
 import os
 import re
+import socket
 import sys
 import threading
 import time
@@ -278,7 +279,7 @@ def test_only_the_section_of_redis_must_be_right(
     assert own(store) == "reduce_only"
     assert "warning" in said.err
     assert str(file) in said.err
-    assert "It goes on without" in said.err
+    assert "; going on with the defaults of [" in said.err
     cli.ok("resume", "--reason", "x", "--yes", environ=environ)
     assert own(store) == ""
 
@@ -422,6 +423,16 @@ def test_a_value_by_hand_under_our_key_goes_with_force(cli: Cli, store: Store) -
     assert own(store) == ""
 
 
+def test_the_question_names_who_halted_also_where_nobody_can_answer_it(
+    cli: Cli, store: Store
+) -> None:
+    cli("halt", environ={"LOGNAME": "alice"})
+    said = cli("resume", "--reason", "back", "--no-input")
+    assert said.code == 4
+    assert f"by operator:alice@{socket.gethostname()}. Resume?" in said.err
+    assert own(store) == "reduce_only"
+
+
 def test_what_was_there_before_is_put_back_and_said(cli: Cli, store: Store) -> None:
     store.run("SET", OWN, "true")
     cli("halt", "--all")
@@ -440,7 +451,7 @@ def test_one_symbol_goes_on_and_the_others_do_not(cli: Cli, store: Store) -> Non
     assert "but for BTCUSDT, ETHUSDT" in said.err
     said = cli.ok("resume", "BTCUSDT", "--reason", "back", "--yes")
     assert said.out.startswith("RESUMED BTCUSDT on ")
-    assert "with a halt of their own: ETHUSDT" in said.out
+    assert "symbols still halted: ETHUSDT" in said.out
     assert cli("resume", "BTCUSDT", "--reason", "back", "--yes").code == 1
     assert judge(store, fields()).verdict.value == "permitted"
     assert judge(store, fields(plan_id="e", symbol="ETHUSDT")).verdict.value == "blocked"

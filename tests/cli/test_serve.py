@@ -295,6 +295,23 @@ def test_a_second_serve_on_the_private_server_is_refused(state: Path) -> None:
         assert embedded.running(state) is not None
 
 
+def test_a_private_server_that_died_is_told_from_one_that_nobody_has_started(state: Path) -> None:
+    env = environ(state)
+    nobody = run_qtctl("status", "--redis-url", "embedded:", env=env)
+    assert "start one with 'qtctl serve all --embedded'" in nobody.err
+    with qtctl("serve", "allocation", "--embedded", *FREE_PORTS, env=env) as child:
+        port_of(child, "allocation")
+        store = Store(until(lambda: embedded.running(state)) or "", Keys())
+        found = re.search(rb"process_id:(\d+)", store.run("INFO", "server"))
+        assert found is not None
+        os.kill(int(found[1]), signal.SIGKILL)
+        store.close()
+        until(lambda: embedded.running(state) is None)
+        said = run_qtctl("status", "--redis-url", "embedded:", env=env)
+        assert said.code == 3
+        assert f"its 'qtctl serve' (pid {child.pid}) is running" in said.err
+
+
 def test_once_on_the_private_server_leaves_none_running(state: Path) -> None:
     said = run_qtctl("serve", "all", "--embedded", "--once", env=environ(state))
     assert said.code == 0

@@ -68,7 +68,15 @@ def test_an_empty_stream_is_an_empty_list_or_nothing_at_all(
     said = cli.ok("tail", stream)
     assert said.out == ""
     assert said.err == f"{name_of(store, stream)} has no entries.\n"
-    assert "of these symbols" in cli.ok("tail", stream, "BTCUSDT").err
+    assert "for these symbols" in cli.ok("tail", stream, "BTCUSDT").err
+
+
+def test_events_say_whether_opens_or_everything_was_halted(cli: Cli) -> None:
+    cli("halt")
+    cli("halt", "--all")
+    _, opens, everything = cli.ok("tail", "events").out.splitlines()
+    assert "reduce_only" in opens
+    assert " all " in everything
 
 
 def test_the_last_entries_come_oldest_first(cli: Cli, store: Store) -> None:

@@ -1,4 +1,4 @@
-"""`qtctl resume`: takes back what `qtctl halt` has set. Asks, and needs a reason."""
+"""`qtctl resume`: lifts what `qtctl halt` has set. Asks, and needs a reason."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ def resume(
     ctx: Context,
     symbol: Annotated[str | None, typer.Argument(help="Resume this one only.")] = None,
     clock: Annotated[
-        bool, typer.Option("--clock", help="Opens, which a jump of Redis's clock has stopped.")
+        bool, typer.Option("--clock", help="Resume opens after a jump of Redis's clock.")
     ] = False,
     reason: Reason = "",
     yes: Yes = False,
@@ -49,7 +49,7 @@ def resume(
         if order.symbol or force:
             raise UsageError("--clock goes neither with SYMBOL nor with --force")
         with ctx.store(notice=False) as store:
-            ctx.announce("resuming opens, which a jump of the server's clock has stopped")
+            ctx.announce("resuming the opens that a jump of the server's clock has stopped")
             halting.end_quarantine(
                 ctx, store, order, dry_run,
                 lambda question: agreed(ctx, question, yes=yes, no_input=no_input),

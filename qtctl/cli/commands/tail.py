@@ -49,6 +49,6 @@ def tail(
             print_and_follow(ctx, store, stream, most, is_wanted)
             return
         key = view.stream_keys(store)[stream]
-        empty = f"{key} has no entries" + (" of these symbols." if wanted else ".")
+        empty = f"{key} has no entries" + (" for these symbols." if wanted else ".")
         found = view.last(ctx, store, stream, most, is_wanted)
         emit(ctx, found, view.COLUMNS[stream], empty=empty)

@@ -186,10 +186,7 @@ class Context:
         directory = embedded.state_directory(self.environ)
         running = embedded.running(directory)
         if running is None:
-            raise RedisUnreachable(
-                f"no embedded server runs in {directory}: start one with "
-                "'qtctl serve all --embedded'"
-            )
+            raise RedisUnreachable(embedded.absence(directory))
         return running
 
     def say(self, text: str) -> None:

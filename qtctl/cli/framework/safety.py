@@ -58,7 +58,8 @@ def agreed(ctx: "Context", question: str, *, yes: bool, no_input: bool) -> None:
     if yes:
         return
     if no_input or not sys.stdin.isatty():
-        raise RefusedError(f"{question} There is no terminal to confirm on: pass --yes")
+        ctx.say(question)  # An error hides what looks like a login, as operator:alice@desk does.
+        raise RefusedError("there is no terminal to confirm on: pass --yes")
     ctx.say(f"{question} [y/N]")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise RefusedError("not done: the answer was no")

@@ -295,6 +295,6 @@ def report_resume(
     if still is not None:
         parts.append(f"STILL HALTED by {halts.describe(still, ctx.utc)}")
     if others:
-        parts.append(f"with a halt of their own: {', '.join(others)}")
+        parts.append(f"symbols still halted: {', '.join(others)}")
     sys.stdout.write(escape(" · ".join(parts)) + "\n")
     return still is None

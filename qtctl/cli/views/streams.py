@@ -41,6 +41,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         text("plan", "plan_id", width=12),
         text("symbol", "symbol", width=10),
         text("reason", "reason", width=18),
+        text("value", "value", drop=3),
         text("actor", "actor", drop=2),
     ),
     "rejected": (

@@ -154,6 +154,18 @@ def running(directory: Path) -> str | None:
     return None if processes.ask(directory, b"PING") is None else _url(directory)
 
 
+def absence(directory: Path) -> str:
+    """Why no server answers in `directory`, and what to do about it."""
+    path = directory.absolute() / SERVE_LOCK
+    if path.exists() and processes.locked(path):
+        return (
+            f"the embedded server in {directory} does not answer, but its 'qtctl serve' (pid "
+            f"{path.read_text().strip() or 'unknown'}) is running: where it is not just starting, "
+            "end it and start it again"
+        )
+    return f"no embedded server runs in {directory}: start one with 'qtctl serve all --embedded'"
+
+
 def state_directory(environ: Mapping[str, str]) -> Path:
     """Where the embedded server lives, by `environ`: `$STATE_DIRECTORY` (the first where systemd
     names several), else `$XDG_STATE_HOME/qtctl`, else `~/.local/state/qtctl`. Errors: ConfigError
