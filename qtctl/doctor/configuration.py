@@ -22,7 +22,8 @@ _ON_BY_DEFAULT = tuple(gate for gate in GATES if gate.zero_is_off and gate.on(Li
 def shell(inspection: Inspection) -> Findings:
     """What is odd about the settings of this shell."""
     if inspection.problem:
-        yield wrong(inspection.problem, "no command of this shell works",
+        why = "no command of this shell works, but for halt and resume where [redis] alone is valid"
+        yield wrong(inspection.problem, why,
                     inspection.qtctl("config", "check"))  # fmt: skip
         return
     for what in inspection.warnings:

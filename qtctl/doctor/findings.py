@@ -42,3 +42,11 @@ def some(names: Iterable[str], most: int = 3) -> str:
     listed = list(names)
     shown = ", ".join(listed[:most])
     return shown if len(listed) <= most else f"{shown} and {len(listed) - most:,} more"
+
+
+def span(seconds: float) -> str:
+    """`45 s`, `12 min`, `6 h` or `2.5 d`."""
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:,.0f} {name}"
+    return f"{seconds / 86_400:,.1f} d"

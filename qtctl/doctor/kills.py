@@ -109,17 +109,19 @@ def _read_by_governors(inspection: Inspection) -> list[KillNames]:
 def _set(inspection: Inspection, row: KillKey, heard: bool) -> Finding:
     by = f", set by {row.who}{': ' if row.why else ''}{row.why}" if row.record else ""
     opens_only = row.mode is Mode.REDUCE_ONLY
-    closes = "; closes pass" if opens_only else ", closes neither"
+    of = f" of {row.symbol}" if row.symbol else ""
+    none = f"no {'open' if opens_only else 'plan'}{of} gets a permit"
+    none += "; closes pass" if opens_only else ", not even a close"
     if row.symbol:
         what = f"{row.symbol} is stopped ({row.value!r} in {row.key}{by})"
         fix = inspection.qtctl("resume", row.symbol, *_WHY_ON)
-        return warning(what, f"its plans get no permit{closes}", fix)
+        return warning(what, none, fix)
     what = f"{row.key} is {row.value!r}{by}"
     if not heard:
         why = "somebody takes trading for stopped, and it is not"
         return wrong(f"{what}, and no running governor reads that key", why,
                      inspection.qtctl("halt"))  # fmt: skip
-    why = f"{'no plan that opens' if opens_only else 'nothing'} gets a permit{closes}"
+    why = none
     name = row.key.removeprefix(inspection.store.keys.prefix)
     if row.by_clock:
         why += ": decisions may have expired before their time, see docs/runbooks/QtctlClockJump.md"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from qtctl.doctor.field_drift import by_problem, renamed
-from qtctl.doctor.findings import Findings, ok, some, warning, wrong
+from qtctl.doctor.findings import Findings, ok, some, span, warning, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.domain import plans
 from qtctl.domain.gates import MAX_AHEAD_SEC, Limits, lacking_input
@@ -171,9 +171,9 @@ def _lost(inspection: Inspection) -> Findings:
             counts = [event.fields.get("count", "") for event in found]
             known = sum(int(count) for count in counts if count.isdecimal())
             more = "" if all(map(str.isdecimal, counts)) else " or more"
-            ago = max(0.0, inspection.now - time_of(found[0].id)) / 60
+            ago = span(max(0.0, inspection.now - time_of(found[0].id)))
             yield warning(
-                f"{known:,}{more} plans {what}, the last {ago:,.0f} min ago",
+                f"{known:,}{more} plans {what}, the last {ago} ago",
                 "nothing was decided about them, and closes may be among them: tell who sent them",
                 inspection.qtctl("tail", "events", "-n", "20"),
             )

@@ -1,6 +1,6 @@
 """Streams that stay bounded, and groups that keep moving."""
 
-from qtctl.doctor.findings import Finding, Findings, ok, some, unknown, warning, wrong
+from qtctl.doctor.findings import Finding, Findings, ok, some, span, unknown, warning, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.wire.queries.groups import STUCK_SEC, Group, StreamState
 from qtctl.wire.schema.keys import GROUP
@@ -48,7 +48,7 @@ def pending(inspection: Inspection) -> Findings:
         held = f", held by {some(holders)}" if holders else ""
         what = (
             f"group {group.name}: {group.pending:,} pending, {group.stuck:,} of them untouched for "
-            f"up to {_span(group.stuck_sec)}{held}"
+            f"up to {span(group.stuck_sec)}{held}"
         )
         if group.name == GROUP:
             why = "these plans got no verdict; a governor that works takes them over after 5 s"
@@ -71,7 +71,7 @@ def consumers(inspection: Inspection) -> Findings:
         held = sum(each.pending for each in dead)
         what = (
             f"group {group.name}: {len(dead)} of {len(group.consumers)} consumers have asked for "
-            f"nothing for up to {_span(max(each.idle_sec for each in dead))}, {held:,} pending "
+            f"nothing for up to {span(max(each.idle_sec for each in dead))}, {held:,} pending "
             f"with them: {some(each.name for each in dead)}"
         )
         yield _dead(inspection, group, what, held)
@@ -101,7 +101,7 @@ def _listed(inspection: Inspection) -> str:
 
 def _plans_bounded(inspection: Inspection, state: StreamState) -> Finding:
     age = 0.0 if state.first_ms is None else inspection.now - state.first_ms / 1000
-    what = f"{state.name} has {state.length:,} entries, the oldest {_span(age)} old"
+    what = f"{state.name} has {state.length:,} entries, the oldest {span(age)} old"
     if state.length <= PLANS_MANY:
         return ok(what)
     keep = ("MAXLEN", "=", str(PLANS_MANY))
@@ -154,7 +154,7 @@ def _lag(inspection: Inspection, group: Group) -> Finding:
     waits = inspection.now - group.oldest_behind_ms / 1000
     ours = group.name == GROUP
     limit = float(inspection.settings_of("governor")[0]["max_queue_age_sec"]) if ours else STUCK_SEC
-    what += f", the first has been waiting {_span(waits)}"
+    what += f", the first has been waiting {span(waits)}"
     if waits <= limit:
         return ok(what)
     why = "the group stands still, or falls behind: "
@@ -162,10 +162,3 @@ def _lag(inspection: Inspection, group: Group) -> Finding:
     stopped = ours and not inspection.running["governor"]
     fix = _to_work(inspection) if stopped else _listed(inspection)
     return (wrong if ours else warning)(what, why, fix)
-
-
-def _span(seconds: float) -> str:
-    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / unit:,.0f} {name}"
-    return f"{seconds / DAY_SEC:,.1f} d"

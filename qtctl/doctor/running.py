@@ -58,8 +58,7 @@ def _not_carried_out(problem: QtctlError) -> Finding:
 
 def _away(inspection: Inspection, away: str, skipped: int) -> Finding:
     if inspection.problem:
-        # Nobody knows where it would be.
-        return unknown(f"not asked: {skipped} checks need Redis, and no setting says where it is")
+        return unknown(f"not asked: {skipped} checks need Redis, and valid settings to find it")
     why = "no plan is judged and nothing is proposed; "
     why += f"{skipped} checks need Redis and were left out"
     return wrong(away, why, _back(inspection, away))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from qtctl import clock
-from qtctl.doctor.findings import Finding, Findings, ok, unknown, warning, wrong
+from qtctl.doctor.findings import Finding, Findings, ok, span, unknown, warning, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.wire.control import forgotten
 from qtctl.wire.control.forgotten import How
@@ -148,7 +148,7 @@ def emptied(inspection: Inspection) -> Findings:
     if found is None:
         yield ok("has lost nothing within the last hour, as far as a governor noticed")
         return
-    ago = f"{(inspection.now - found.at) / 60:.0f} min ago"
+    ago = f"{span(inspection.now - found.at)} ago"
     if found.how == How.START:
         why = (
             "nobody remembers a halt that was in force before; a first start looks the same. "

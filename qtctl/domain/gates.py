@@ -196,7 +196,7 @@ def _age(facts: Facts, limits: Limits) -> Line:
 
 def _future(facts: Facts, limits: Limits) -> Line:
     # An id ahead of the server's clock would never grow old in the queue.
-    ahead = -(facts.queue_age_sec or 0.0)
+    ahead = 0.0 - (facts.queue_age_sec or 0.0)  # never -0.0
     if facts.plan_age_sec is not None:
         ahead = max(ahead, -facts.plan_age_sec)
     unknown = facts.plan_age_sec is None and ahead <= MAX_AHEAD_SEC

@@ -192,7 +192,7 @@ def test_the_table_has_the_new_verdict_beside_the_old_and_says_what_is_not_simul
         for plan in ("p3", "p2")
     ]
     assert said.err.startswith("2 of 3 verdicts would change: 2 to permitted (2 symbol_cooldown).")
-    assert "what one permit more does to later counts is left out" in said.err
+    assert "the counts of later plans stay as they were" in said.err
 
 
 def test_the_filters_narrow_what_is_judged_again(cli: Cli) -> None:

@@ -44,7 +44,7 @@ def list_scores(
         shadow = None if found else upstream.shadow(store, EFFICIENCY, store.now_ms() / 1000)
         if shadow is not None:
             empty = f"No scores: {shadow.sentence}."
-        emit(ctx, found, view.LISTED, empty="No scores of these symbols." if wanted else empty)
+        emit(ctx, found, view.LISTED, empty="No scores for these symbols." if wanted else empty)
         if ctx.output == "table" and found:
             in_force = InForce(ctx, store)
             rules, source = in_force.of("allocation", AllocationRules)

@@ -44,7 +44,7 @@ def list_targets(
         shadow = None if found else upstream.shadow(store, TARGET, store.now_ms() / 1000)
         if shadow is not None:
             empty = f"No targets: {shadow.sentence}."
-        emit(ctx, found, view.LISTED, empty="Nothing of these symbols." if wanted else empty)
+        emit(ctx, found, view.LISTED, empty="No targets for these symbols." if wanted else empty)
         if not wanted and (note := view.misnamed(store)):
             ctx.say(note)
         if ctx.output == "table" and found:

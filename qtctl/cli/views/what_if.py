@@ -14,7 +14,7 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.queries.decisions import limits_by_digest
 from qtctl.wire.schema.decision import facts_of, unrecorded
 
-NOT_SIMULATED = "Each on its own facts: what one permit more does to later counts is left out."
+NOT_SIMULATED = "Each is judged on its own facts; the counts of later plans stay as they were."
 
 
 def changes_asked(given: Sequence[str] | None) -> dict[str, float | int]:
