@@ -27,7 +27,7 @@ VERDICTS = (
 )
 ANSWER = (text("why", "sentence", style="bold"),)
 NEXT = (text("next", "command"),)
-ALSO = (text("also", "sentence", fold=True), text("next", "command"))
+ALSO = (text("also", "sentence", fold=True, width=40), text("next", "command"))
 
 
 def show(ctx: Context, record: dict[str, Any], facts: Diagnosis) -> None:
