@@ -191,6 +191,23 @@ def test_a_symbol_that_nothing_knows_is_refused_with_the_nearest(cli: Cli, store
 
 
 @pytest.mark.usefixtures("governor")
+def test_a_halt_withdraws_the_permits_of_every_spelling_that_it_stops(
+    cli: Cli, store: Store
+) -> None:
+    judge(store, fields(plan_id="p1", symbol="btcusdt"))
+    judge(store, fields(plan_id="p2", symbol="BTCUSDT"))
+    judge(store, fields(plan_id="p3", symbol="ETHUSDT"))
+    said = cli.ok("halt", "btcusdt")
+    assert "1 permit withdrawn" in said.out
+    assert "'qtctl halt BTCUSDT' stops every spelling" in said.err
+    judge(store, fields(plan_id="p4", symbol="btcUSDT"))
+    said = cli.ok("halt", "BTCUSDT")
+    assert "2 permits withdrawn" in said.out
+    assert "spelling" not in said.err
+    assert [permit.plan_id for permit in permits.listed(store)] == ["p3"]
+
+
+@pytest.mark.usefixtures("governor")
 @pytest.mark.parametrize("known_by", ["score", "plan", "decision", "last close"])
 def test_a_symbol_is_known_by_any_trace_of_it(cli: Cli, store: Store, known_by: str) -> None:
     if known_by == "score":

@@ -11,6 +11,7 @@ from qtctl.cli.framework.context import Context
 from qtctl.cli.output.render import to_json
 from qtctl.cli.views import halts
 from qtctl.cli.views.health import lateness
+from qtctl.domain.names import ascii_upper
 from qtctl.errors import NotFoundError, QtctlError, RefusedError, UsageError, WireError
 from qtctl.settings import display_url
 from qtctl.text import escape
@@ -53,6 +54,11 @@ def stop(ctx: Context, store: Store, order: HaltRequest, everything: bool, dry_r
 
 def warn(ctx: Context, order: HaltRequest, everything: bool, report: Report) -> None:
     """What an operator must know beside the one line."""
+    if (upper := ascii_upper(order.symbol)) != order.symbol:
+        ctx.warn(
+            f"only plans that spell it {order.symbol} are stopped: 'qtctl halt {upper}' stops "
+            "every spelling"
+        )
     for problem in report.problems:
         ctx.warn(f"the stop stands, but its record or event could not be written: {problem}")
     for problem in report.withdrawn.problems[:3]:

@@ -13,7 +13,8 @@ local known = redis.call('HMGET', DECISION, 'verdict', 'kind', 'symbol')
 if known[1] ~= 'permitted' or (known[2] ~= 'open' and known[2] ~= 'close') then
   return 'unknown'
 end
-if symbol ~= '' and known[3] ~= symbol then
+-- A halt of the name in upper case stops every spelling of it.
+if symbol ~= '' and known[3] ~= symbol and string.upper(known[3]) ~= symbol then
   return 'other'
 end
 local did = known[2] == 'close' and 'withdrawn_close' or 'withdrawn'
