@@ -18,6 +18,8 @@ from qtctl import clock
 
 CHUNK = 500
 _READ_BYTES = 1 << 16
+OF_ONE_CONNECTION = (b"SUBSCRIBE __redis__:invalidate", b"CLIENT TRACKING")
+"""Not recorded: they set up the connection that sends them, and would change that of the floor."""
 
 
 def connected(url: str) -> socket.socket:
@@ -72,7 +74,8 @@ class Recorder:
 
     def _note(self, reader: "hiredis.Reader") -> None:
         while (command := reader.gets()) is not False:
-            self.commands.append(hiredis.pack_command(tuple(command)))
+            if b" ".join(command[:2]) not in OF_ONE_CONNECTION:
+                self.commands.append(hiredis.pack_command(tuple(command)))
 
 
 @contextlib.contextmanager

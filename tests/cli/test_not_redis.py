@@ -1,6 +1,7 @@
 """What answers at the port is no Redis, or one that serves nothing: 3, and what it is."""
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -52,7 +53,8 @@ def server(greeting: bytes, answer: bytes, echo: bool = False) -> Iterator[str]:
         with client, contextlib.suppress(OSError):
             client.sendall(greeting)
             while asked := client.recv(65_536):
-                commands = asked.split(b"*")[1:] if echo else [b""]
+                # Several may come at once: each has its answer.
+                commands = re.split(rb"(?:^|\r\n)\*(?=\d+\r\n\$)", asked)[1:] or [b""]
                 for command in commands:
                     words = command.split(b"\r\n")
                     client.sendall(answer % words[2] if echo else answer)
