@@ -79,7 +79,7 @@ def test_no_record_makes_anybody_ask_another_host(
         cli(*command)
     record = ServiceRecord("governor", "g1", "", host, "", 0, now, {}, "", metrics)
     assert judging._get(record, "/metrics").status == 0
-    assert health._readiness(record) == (health.ALIVE, "")
+    assert health.readiness(record) == (health.ALIVE, "")
     assert connected == []
     # It asks the ports of the settings, too.
     cli("doctor")

@@ -15,7 +15,14 @@ from qtctl.settings.catalog import by_path, by_variable, checked, fields, plain,
 from qtctl.settings.environment import Variables
 from qtctl.settings.model import SECTIONS, STREAMS, Governor, Settings
 from qtctl.settings.secrets import Secret
-from qtctl.settings.sources import Claim, parsed, read_text, set_claims, toml_claims
+from qtctl.settings.sources import (
+    Claim,
+    UnusableFileError,
+    parsed,
+    read_text,
+    set_claims,
+    toml_claims,
+)
 from qtctl.settings.urls import CLUSTER, hash_tag, mask_text, scheme_of
 
 SERVICES = ("allocation", "governor")
@@ -58,11 +65,37 @@ def load(
     `allocation`, `governor` or `all` in `serve`, which decides what METRICS_PORT and METRICS_ADDR
     mean; None elsewhere, where they mean nothing.
     lenient: only [redis] must be right. Where anything else is wrong, the sections that hold
-    together with it count, the others are as by default, and a warning says so.
+    together with it count, the others are as by default, and a warning says so. A file that is
+    missing or broken as a whole is left out, where --redis-url or QTCTL_REDIS_URL names the Redis.
     Errors: ConfigError, one line with the setting, where its value comes from, and the value.
     """
     if not lenient:
         return _load(config, environ, content, redis_url, sets, service, tuple(SECTIONS))
+    try:
+        return _lenient(config, environ, content, redis_url, sets, service)
+    except UnusableFileError as problem:
+        loaded = _lenient(None, environ, "", redis_url, sets, service)
+        if not loaded.explicit_url and not environ.get(environment.URL):
+            raise UnusableFileError(
+                f"{problem}; without the file: name the Redis by --redis-url, and the prefix by "
+                "--set redis.prefix=… unless it is the default"
+            ) from problem
+        prefix, origin = loaded.settings.redis.prefix, loaded.origins["redis.prefix"]
+        told = f"{problem}; going on without it, with the prefix {prefix} ({origin})"
+        how = "; --set redis.prefix=… names another" if origin == DEFAULT else ""
+        loaded.warnings.insert(0, told + how)
+        return loaded
+
+
+def _lenient(
+    config: Path | None,
+    environ: Mapping[str, str],
+    content: str | None,
+    redis_url: str | None,
+    sets: Sequence[str],
+    service: str | None,
+) -> Loaded:
+    """By as many sections as hold together with [redis]."""
     problems: list[ConfigError] = []
     for sections in (tuple(SECTIONS), ("redis", "governor"), ("redis",)):
         try:
@@ -93,8 +126,11 @@ def _load(
     environ = {name: value for name, value in environ.items() if name not in injected}
     variables = Variables(environ)
     environment.unknown_ours(variables)
-    file, toml = _file(config, variables) if content is None else (config, content)
-    tables = parsed(toml, file)
+    try:
+        file, toml = _file(config, variables) if content is None else (config, content)
+        tables = parsed(toml, file)
+    except ConfigError as problem:
+        raise UnusableFileError(str(problem)) from problem
     if len(sections) < len(SECTIONS):
         tables = {name: tables[name] for name in sections if name in tables}
     claims = list(toml_claims(tables, f"file {file}"))

@@ -23,6 +23,10 @@ MAX_BYTES, MAX_LINES, MAX_LINE_BYTES, MAX_PARTS = 1_000_000, 10_000, 4_096, 32
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
+class UnusableFileError(ConfigError):
+    """The file as a whole gives no settings: it is missing, can't be read or is not TOML."""
+
+
 class Claim(Struct, frozen=True):
     """The value that one source gives one setting, checked and in the setting's type."""
 

@@ -4,6 +4,7 @@ says meanwhile."""
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -16,6 +17,7 @@ import msgspec
 import pexpect
 import pytest
 
+from qtctl.cli.main import run
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import halt, kill_switch
@@ -28,6 +30,7 @@ from qtctl.wire.queries import permits
 from qtctl.wire.schema.keys import DECISION, LAST_CLOSE, LEDGER, Keys
 from qtctl.wire.schema.records import pairs, text
 from tests.support.cli import NO_FILE, Cli, hosting, interruptible
+from tests.support.nodes import free_ports
 from tests.support.plans import NAMES, events, fields, judge, permit
 from tests.support.processes import Process, qtctl, until
 from tests.support.proxy import HALF_OPEN, Fault, Proxy
@@ -143,14 +146,29 @@ def test_without_a_governor_it_is_set_and_ends_with_1(cli: Cli, store: Store) ->
     said = cli("halt")
     assert said.code == 1
     assert said.out.endswith("· no governor is running: nothing enforces this halt yet\n")
-    assert "is this the right Redis? If it is, start a governor" in said.err
+    assert "no governor is running: nothing enforces this halt yet. Is this the right" in said.err
     assert own(store) == "reduce_only"
+
+
+def test_one_that_was_just_killed_is_not_alive(cli: Cli, redis_url: str) -> None:
+    setting = f"governor.metrics_port={free_ports(1)[0]}"
+    with qtctl("--redis-url", redis_url, "serve", "governor", "--set", setting, env=ENV) as child:
+        until(lambda: "1 governor alive" in cli("halt").out, what="it to be ready")
+        child.signal(signal.SIGKILL)
+        child.wait(5)
+        said = cli("halt")
+    assert said.code == 1
+    assert "gives NO ANSWER: nobody listens at" in said.out
+    assert "no governor is working: nothing enforces this halt yet" in said.out
+    assert "or was killed: look with 'qtctl doctor'" in said.err
+    (row,) = (it for it in cli("status", "-o", "json").json["services"] if it["state"] == "silent")
+    assert cli("halt", "-o", "json").json["late"] == [row["name"]]
 
 
 def test_a_governor_with_other_kill_keys_gets_one_that_it_reads(
     cli: Cli, store: Store, redis_url: str
 ) -> None:
-    with hosting(redis_url, "governor", 'governor.halt_keys=["ours"]'):
+    with hosting(redis_url, "governor", 'governor.halt_keys=["ours"]', "governor.metrics_port=0"):
         said = cli.ok("halt", "--all")
         assert "1 governor alive" in said.out
         assert store.run("GET", "quantum:ours") == b"all"
@@ -323,6 +341,34 @@ def test_what_is_wrong_about_redis_itself_is_an_error(
     file = tmp_path / "qtctl.toml"
     file.write_text(f"[redis]\n{line}\n")
     assert Cli(store.url, capsys)("halt", environ={"QTCTL_CONFIG": str(file)}).code == 5
+
+
+@pytest.mark.usefixtures("governor")
+@pytest.mark.parametrize("content", [b'[redis]\nprefix = "oth', None, b"\xff\xfe"])
+def test_a_file_that_is_no_file_is_a_warning_where_the_url_is_given(
+    cli: Cli,
+    store: Store,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    content: bytes | None,
+) -> None:
+    file = tmp_path / "half-saved.toml"
+    if content is not None:
+        file.write_bytes(content)
+    assert cli("permit", "--config", str(file)).code == 5, "it is really wrong"
+    said = cli.ok("halt", "--config", str(file))
+    assert own(store) == "reduce_only"
+    assert f"warning: file {file}" in said.err
+    assert "going on without it, with the prefix quantum: (default); --set redis.pre" in said.err
+    cli.ok("resume", "--reason", "x", "--yes", "--config", str(file))
+    assert own(store) == ""
+    said = cli("halt", "--config", str(file), "--set", "redis.prefix=other:", "--dry-run")
+    assert "with the prefix other: (--set)" in said.err
+
+    assert run(["halt"], {"QTCTL_REDIS_URL": store.url, "QTCTL_CONFIG": str(file)}) == 0
+    assert own(store) == "reduce_only"
+    assert run(["halt"], {"QTCTL_CONFIG": str(file)}) == 5
+    assert "without the file: name the Redis by --redis-url" in capsys.readouterr().err
 
 
 # Where it can't be done ------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def test_a_service_that_finishes_no_pass_is_late(cli: Cli, store: Store) -> None
 def test_what_is_stopped_is_told_with_who_and_why_and_is_1(
     cli: Cli, store: Store, redis_url: str
 ) -> None:
-    with hosting(redis_url), hosting(redis_url, "allocation"):
+    with hosting(redis_url, "governor", *NO_PORTS), hosting(redis_url, "allocation"):
         cli.ok("halt", "--reason", "a drill")
         said = cli("status", "-o", "json")
         assert said.code == 1
@@ -205,8 +205,24 @@ def test_that_redis_lost_what_it_knew_is_said_for_an_hour(cli: Cli, store: Store
     said = "2 min ago Redis came back EMPTY, found by governor:g1"
     assert cli("status", "-o", "json").json["redis"]["emptied"] == said
     assert said in cli("status").out
+    assert "warning: 2 min ago Redis came back EMPTY" in cli("status").err
     store.run("DEL", store.keys.emptied)
     assert cli("status", "-o", "json").json["redis"]["emptied"] is None
+
+
+@pytest.mark.parametrize(("how", "code"), [("empty", 1), ("older", 1), ("start", 0)])
+def test_status_ends_with_1_while_a_loss_is_reported(
+    cli: Cli, store: Store, redis_url: str, how: str, code: int
+) -> None:
+    with (
+        hosting(redis_url, "governor", *NO_PORTS),
+        hosting(redis_url, "allocation", *NO_PORTS),
+    ):
+        until(lambda: cli("status").code == 0)
+        record = f'{{"at":{store.now_ms() // 1000},"how":"{how}","by":"governor:g1"}}'
+        store.run("SET", store.keys.emptied, record)
+        said = cli("status", "-o", "json")
+        assert (said.code, said.json["ok"]) == (code, code == 0)
 
 
 def test_a_loop_that_looks_for_targets_by_scan_is_named_with_the_reason(

@@ -32,10 +32,13 @@ def halt(
     Takes effect on the very next plan, and withdraws the permits of opens that nobody has taken
     yet; those of closes stay, which an Apply Layer may take for up to a minute, unless --revoke is
     given with --all. Exits 1 where no governor is working on this Redis that would obey it (none
-    runs, or all are late), or where a permit could not be withdrawn: opens may go on then.
+    runs, or all are late or do not answer), or where a permit could not be withdrawn: opens may go
+    on then.
 
     A SYMBOL that nothing here knows is refused, with the nearest that is known. Of the settings
-    only [redis] must be right: what is wrong elsewhere is a warning.
+    only [redis] must be right: what is wrong elsewhere is a warning. With --redis-url (or
+    QTCTL_REDIS_URL) so is a file that is missing or is no TOML; then the prefix is the default,
+    unless --set redis.prefix=… names it.
 
     Examples:
         qtctl halt

@@ -22,7 +22,8 @@ def status(
     """Services, Redis, kill switch, plans, permits and blocks, on one screen.
 
     Exits 1 where a service is missing, late, silent or not ready, where the kill switch stops
-    anything, or where a part could not be read; else 0. Counts at most the last 10,000 events.
+    anything, where Redis came back without its data within the last hour, or where a part could
+    not be read; else 0. Counts at most the last 10,000 events.
 
     Examples:
         qtctl status
@@ -36,9 +37,12 @@ def status(
     since_sec = arguments.duration(since, "--since", 60, 86_400)
     # The notice of a halt would say the same twice.
     with ctx.store(notice=False) as store:
-        found = health.of(ctx, Watch(store, ctx.settings, since_sec).read())
+        read = Watch(store, ctx.settings, since_sec).read()
+    found, lost = health.of(ctx, read), read.emptied
     title = page.blocked_since(found.plans)
     blocks = Rows(page.blocks(found.plans), page.BLOCKS, title=title)
     emit_one(ctx, found, Rows(found.services, page.SERVICES), Fields(page.PAGE), blocks)
+    if lost is not None and lost.is_loss:
+        ctx.warn(f"{found.redis.emptied}: see docs/runbooks/QtctlRedisEmptied.md")
     if not found.ok:
         raise typer.Exit(1)

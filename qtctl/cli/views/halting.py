@@ -10,7 +10,7 @@ import msgspec
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.render import to_json
 from qtctl.cli.views import halts
-from qtctl.cli.views.health import lateness
+from qtctl.cli.views.health import lateness, readiness
 from qtctl.domain.names import ascii_upper
 from qtctl.errors import NotFoundError, QtctlError, RefusedError, UsageError, WireError
 from qtctl.settings import display_url
@@ -41,7 +41,7 @@ def stop(ctx: Context, store: Store, order: HaltRequest, everything: bool, dry_r
         # The same class: NOPERM, no memory, a replica that takes no writes.
         raise type(refused)(f"nothing is stopped: {refused}. Instead, {BY_SYSTEMD}") from refused
     try:
-        return control.follow_up(
+        report = control.follow_up(
             store, order, everything, first, lambda: services.running(store, "governor")
         )
     except QtctlError as problem:
@@ -50,6 +50,10 @@ def stop(ctx: Context, store: Store, order: HaltRequest, everything: bool, dry_r
         stands = f"the stop stands ({store.keys.prefix}{first.name}='{first.value}')"
         again = "permits may still be open: run it again"
         raise type(problem)(f"{stands}, but {again}: {problem}") from problem
+    # A record outlives a process that was killed: the ports on this host are asked.
+    asked = {each.name: readiness(each) for each in report.governors if each not in report.late}
+    silent = {name: detail for name, (state, detail) in asked.items() if state == "silent"}
+    return msgspec.structs.replace(report, silent=silent)
 
 
 def warn(ctx: Context, order: HaltRequest, everything: bool, report: Report) -> None:
@@ -72,15 +76,15 @@ def warn(ctx: Context, order: HaltRequest, everything: bool, report: Report) -> 
             f"governor {governor.name} does not report which kill keys it reads: this may have "
             f"NO EFFECT on it; {BY_SYSTEMD}"
         )
-    if report.late:
+    if report.late or report.silent:
         ctx.warn(
-            "a governor that is late may hang, or was killed: look with 'qtctl doctor' on its "
-            "host; the first plan that it takes up meets the halt"
+            "a governor that is late or does not answer may hang, or was killed: look with 'qtctl "
+            "doctor' on its host; the first plan that it takes up meets the halt"
         )
     elif not report.enforced:
         ctx.warn(
-            "is this the right Redis? If it is, start a governor: the halt is set, and the first "
-            "plan that one takes up meets it. " + _IN_DOUBT
+            "no governor is running: nothing enforces this halt yet. Is this the right Redis? If "
+            "so, start a governor: it obeys the halt from its first plan on. " + _IN_DOUBT
         )
     if report.withdrawn.closes and _closes_stop(order, everything, report):
         ctx.warn(
@@ -120,7 +124,7 @@ def report_halt(
         "closes_left": report.withdrawn.closes,
         "unknown_left": list(report.withdrawn.unknown),
         "governors": [governor.name for governor in report.governors],
-        "late": [governor.name for governor in report.late],
+        "late": [*(governor.name for governor in report.late), *report.silent],
     }
     sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
 
@@ -152,6 +156,7 @@ def _governors(report: Report) -> list[str]:
     if not report.governors:
         return ["no governor is running: nothing enforces this halt yet"]
     late = [f"governor {it.name} is LATE: {lateness(it, report.now)}" for it in report.late]
+    late += [f"governor {name} gives NO ANSWER: {why}" for name, why in report.silent.items()]
     alive = len(report.governors) - len(late)
     if not alive:
         return [*late, "no governor is working: nothing enforces this halt yet"]

@@ -147,8 +147,9 @@ def of(ctx: Context, found: Status) -> Overall:
     stopped = [row for row in found.kill if row.mode.level]
     lately, group = found.lately, found.group
     lifetimes = [round(it.ttl_sec, 3) for it in found.permits if it.ttl_sec is not None]
+    lost = found.emptied is not None and found.emptied.is_loss
     return Overall(
-        ok=all(row.well for row in services) and not stopped and not found.problems,
+        ok=all(row.well for row in services) and not (stopped or found.problems or lost),
         where=ctx.where(),
         at=round(found.now, 3),
         services=services,
@@ -181,7 +182,7 @@ def of(ctx: Context, found: Status) -> Overall:
 
 
 def _service(it: ServiceRecord, now: float) -> Service:
-    state, detail = ("late", lateness(it, now)) if it.is_late(now) else _readiness(it)
+    state, detail = ("late", lateness(it, now)) if it.is_late(now) else readiness(it)
     if state in (READY, ALIVE) and it.scans_because:
         detail = "finds new targets by SCAN, see 'qtctl doctor'"
     return Service(
@@ -203,7 +204,7 @@ def lateness(it: ServiceRecord, now: float) -> str:
     return f"no pass for {format.span(it.age_sec(now))}"
 
 
-def _readiness(it: ServiceRecord) -> tuple[str, str]:
+def readiness(it: ServiceRecord) -> tuple[str, str]:
     """State and detail by /readyz, where it can be asked from here."""
     place = probe.here(it.host, it.metrics)
     if place is None:

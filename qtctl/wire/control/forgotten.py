@@ -33,6 +33,11 @@ class Emptied(msgspec.Struct, frozen=True):
     by: str = ""
 
     @property
+    def is_loss(self) -> bool:
+        """True unless a governor started on it: the first start of all looks the same."""
+        return self.how != How.START
+
+    @property
     def what(self) -> str:
         """In words that stand behind a time."""
         if self.how == How.START:

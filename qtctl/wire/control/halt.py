@@ -69,7 +69,8 @@ class Report(msgspec.Struct, frozen=True):
     """What a halt came to. names: the kill keys that were set (in a dry run: would be), without
     the prefix (for a symbol: the record's name); again: it had stopped something before; rows: the
     kill switch as it stands then; governors: those with a record, at `now` on the server's clock;
-    unheard: those whose records do not name the kill keys that they read."""
+    unheard: those whose records do not name the kill keys that they read; silent: those (name to
+    what is wrong) whose port on this host does not answer, where it was asked."""
 
     names: list[str]
     again: bool
@@ -79,6 +80,7 @@ class Report(msgspec.Struct, frozen=True):
     unheard: list[ServiceRecord]
     rows: list[KillKey]
     problems: list[str]
+    silent: dict[str, str] = {}
 
     @property
     def late(self) -> list[ServiceRecord]:
@@ -87,8 +89,8 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def enforced(self) -> bool:
-        """True while a governor is running that is not late."""
-        return len(self.late) < len(self.governors)
+        """True while a governor is running that is not late and answers, as far as was asked."""
+        return len(self.late) + len(self.silent) < len(self.governors)
 
 
 class Resumed(msgspec.Struct, frozen=True):
