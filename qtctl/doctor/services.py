@@ -82,7 +82,8 @@ def ports_free(inspection: Inspection) -> Findings:
             yield ok(f"{what} is a service of qtctl")
         elif answer.who == "qtctl":
             # The only way to hear of it while Redis, and its record there, is away.
-            yield wrong(f"{what} says {answer.text}", "it does no work", _logs(inspection, service))
+            yield wrong(f"{what} says {answer.text}", "it does no work",
+                        _logs(inspection, service, f"{host}:{port}"))  # fmt: skip
         else:
             silent = answer.who == "silent"
             speaks = "a process that does not answer" if silent else "another program"
@@ -101,7 +102,8 @@ def _readiness(inspection: Inspection, each: ServiceRecord, host: str, port: int
         return ok(f"{what}: {answer.text}")
     why = "it runs and does no work" if each.service == "allocation" else "no permit is issued"
     if answer.who == "qtctl":
-        return wrong(f"{what}: {answer.text}", why, _logs(inspection, each.service))
+        return wrong(f"{what}: {answer.text}", why,
+                     _logs(inspection, each.service, each.metrics))  # fmt: skip
     words = {"nobody": "nobody listens there", "silent": "no answer in time"}
     what += f": {words.get(answer.who, 'another program answers')}"
     return wrong(what, "it can be neither scraped nor watched", _restart(inspection, each))
@@ -125,9 +127,10 @@ def _restart(inspection: Inspection, each: ServiceRecord) -> str:
     return inspection.qtctl("serve", each.service)
 
 
-def _logs(inspection: Inspection, service: str) -> str:
+def _logs(inspection: Inspection, service: str, at: str) -> str:
+    """Where it says more: nothing that needs Redis, where that may be what is away."""
     unit = inspection.unit_of(service)
-    return f"journalctl -u {unit} -n 50" if unit else inspection.qtctl("tail", "events")
+    return f"journalctl -u {unit} -n 50" if unit else f"curl -s http://{at}/readyz"
 
 
 def _name(each: ServiceRecord) -> str:

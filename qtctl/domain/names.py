@@ -53,6 +53,11 @@ def ascii_upper(text: str) -> str:
     return text.upper() if text.isascii() else text.encode().upper().decode()
 
 
+def same_symbol(one: str, other: str) -> bool:
+    """True for two spellings that the governor counts as one symbol."""
+    return ascii_upper(one) == ascii_upper(other)
+
+
 def stored(text: str) -> str:
     """The form in which a decision keeps a text: itself, or where it is over 64 bytes of UTF-8
     its beginning and a digest of the whole, so that two different texts stay different."""

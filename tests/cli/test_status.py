@@ -1,6 +1,7 @@
 """`qtctl status`: one screen, and what its exit code says."""
 
 import signal
+import time
 
 import pytest
 
@@ -167,6 +168,23 @@ def test_looks_again_and_again_add_up_to_the_same_as_one(
     store.close()  # Another server may answer from now on.
     tell(1)
     assert watch.read().lately.blocked == 1
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_stream_that_was_made_anew_counts_from_its_beginning(store: Store, anew: bool) -> None:
+    event = ("XADD", store.keys.events, "*", "event", "blocked", "reason", "r")
+    watch = Watch(store, Settings(), 3600)
+    for _ in range(3):
+        store.run(*event)
+    assert watch.read().lately.blocked == 3
+    store.run("FLUSHALL")
+    time.sleep(0.005)  # Within the same millisecond the new entry would have the old one's id.
+    for _ in range(anew):
+        store.run(*event)
+    for _ in range(2):
+        assert watch.read().lately.blocked == anew
+    store.run(*event)
+    assert watch.read().lately.blocked == anew + 1
 
 
 def test_what_cant_be_read_is_told_in_its_place(cli: Cli, store: Store) -> None:

@@ -444,6 +444,34 @@ def test_a_repeated_plan_id_says_what_became_of_its_permit(cli: Cli, store: Stor
     assert ", withdrawn)" in blocked(cli, "plan_conflict")
 
 
+def test_a_repeated_plan_id_is_shown_by_the_entries_of_the_stream(cli: Cli, store: Store) -> None:
+    for _ in range(2):
+        send(store, fields())
+        serve(cli)
+    command = why(cli)["command"]
+    assert command == "qtctl tail plans -n 20 BTCUSDT"
+    rows = cli.ok(*shlex.split(command)[1:], "-o", "json").json
+    assert [row["verdict_reason"] for row in rows] == ["ok", "duplicate_plan"]
+
+
+@pytest.mark.parametrize(("sent", "asked"), [("btcusdt", "BTCUSDT"), ("BTCUSDT", "btcUsdt")])
+def test_every_spelling_of_a_symbol_is_one(cli: Cli, store: Store, sent: str, asked: str) -> None:
+    target(store, "BTCUSDT")
+    send(store, fields(plan_id="good", symbol=sent))
+    send(store, fields(plan_id="bad", symbol=sent, qty="lots"))
+    serve(cli)
+    found = why(cli, asked)
+    assert found["symbol"] == asked
+    assert found["cause"] == "invalid_plan"
+    assert found["target"]["target_usd"] == 1000, "it lies under the upper case"
+    (row,) = cli.ok("plan", "list", asked, "-o", "json").json
+    assert row["symbol"] == sent, "as it was sent"
+    for stream, rows in (("plans", 2), ("events", 1), ("rejected", 1)):
+        assert len(cli.ok("tail", stream, asked, "-o", "json").json) == rows
+    store.run("DEL", store.keys.plans, store.keys.rejected)
+    assert [each["last_plan_id"] for each in why(cli, asked)["verdicts"]] == ["good"]
+
+
 # Permits --------------------------------------------------------------------------------------
 
 

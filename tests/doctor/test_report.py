@@ -273,6 +273,7 @@ def test_a_governor_without_redis_is_heard_on_its_port(gone: System) -> None:
         port = child.wait_for_line("governor listening").rpartition(":")[2].strip()
         child.wait_for_line("Redis is unreachable")
         row = gone.one("service.ports", "--set", f"governor.metrics_port={port}")
+        assert row["command"] == f"curl -s http://127.0.0.1:{port}/readyz", "needs no Redis"
     assert "not ready: no Redis at" in row["what"]
 
 

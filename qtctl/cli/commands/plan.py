@@ -62,9 +62,10 @@ def list_plans(
     """
     from qtctl.cli.views import plans as view
     from qtctl.cli.views import what_if
+    from qtctl.domain.names import ascii_upper
     from qtctl.wire.queries import decisions
 
-    wanted = set(arguments.symbols(symbols))
+    wanted = arguments.spellings(symbols)
     changes = what_if.changes_asked(given)
     if all_ and not changes:
         raise UsageError("--all goes with --what-if: without it all decisions are listed anyway")
@@ -74,7 +75,7 @@ def list_plans(
         found = [
             row
             for row in decisions.every(store)
-            if (not wanted or row.get("symbol") in wanted)
+            if (not wanted or ascii_upper(row.get("symbol", "")) in wanted)
             and (not blocked or row.get("verdict") == "blocked")
             and (format.as_number(row.get("decided_at")) or 0.0) >= after
         ]

@@ -33,14 +33,15 @@ def tail(
         qtctl tail rejected -o json
     """
     from qtctl.cli.views import streams as view
+    from qtctl.domain.names import ascii_upper
 
     arguments.choice(stream, "STREAM", view.COLUMNS)
-    wanted = set(arguments.symbols(symbols))
+    wanted = arguments.spellings(symbols)
     most = arguments.whole(count, "-n", 0, 1_000_000)
     field = "raw:symbol" if stream == "rejected" else "symbol"
 
     def is_wanted(entry: Any) -> bool:
-        return not wanted or entry.fields.get(field) in wanted
+        return not wanted or ascii_upper(entry.fields.get(field, "")) in wanted
 
     with ctx.store() as store:
         if follow:

@@ -59,6 +59,11 @@ def symbols(texts: Iterable[str] | None, name: str = "SYMBOL") -> tuple[str, ...
     return tuple(dict.fromkeys(symbol(text, name) for text in texts or ()))
 
 
+def spellings(texts: Iterable[str] | None) -> set[str]:
+    """Symbols in the form in which `ascii_upper` compares them; empty for none given."""
+    return {names.ascii_upper(text) for text in symbols(texts)}
+
+
 def plan_id(text: str, name: str = "ID") -> str:
     """A plan_id as the Redis contract allows it."""
     return _checked(text, name, names.plan_id_problem(text), "")

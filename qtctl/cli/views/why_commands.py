@@ -46,6 +46,9 @@ COMMANDS: dict[str, str] = {
     Cause.VERDICT_UNKNOWN: "qtctl tail events",
     Cause.SOME_BLOCKED: "qtctl plan list --blocked --since {since}s {symbol}",
     Reason.INVALID_PLAN: "qtctl tail rejected {symbol}",
+    # The decision is about the first plan of that id.
+    Reason.DUPLICATE_PLAN: "qtctl tail plans -n 20 {symbol}",
+    Reason.PLAN_CONFLICT: "qtctl tail plans -n 20 {symbol}",
 }
 """Where something other than the plan or the permit shows more."""
 _BY_WORD = {str(gate.reason): gate for gate in GATES}

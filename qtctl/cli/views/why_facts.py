@@ -12,6 +12,7 @@ from qtctl.domain import numbers
 from qtctl.domain.diagnosis import Alive, Diagnosis, Target
 from qtctl.domain.downsize import DownsizeRules, Hint, hint
 from qtctl.domain.gates import Limits
+from qtctl.domain.names import ascii_upper
 from qtctl.domain.plans import PlanRules
 from qtctl.domain.readings import MISSING, Unusable, assess, target_usd
 from qtctl.errors import WireError
@@ -61,7 +62,7 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
     # Without a governor nobody knows with what lifetime the last permits were issued.
     ttl_sec = own.permit_ttl_sec if alive else 0.0
     recent_plans = diagnosis.recent_plans(store, symbol, now - since_sec, now, rules, ttl_sec)
-    found = targets.symbols(store, [symbol])
+    found = targets.symbols(store, list(dict.fromkeys((symbol, ascii_upper(symbol)))))
     known = found[0] if found else None
     ids = plan_ids.plan_ids(store, int(now * 1000))
     if known is None and not recent_plans.plans and ids is None:

@@ -4,7 +4,7 @@ Each stream is read back to the time asked for, up to a cap; what the cap cut of
 Nothing is read plan by plan.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from qtctl.domain import numbers
 from qtctl.domain.diagnosis import Kill, Permit, PermitState, PlanSeen
 from qtctl.domain.gates import GATES, Check, Limits, Wait, judge
+from qtctl.domain.names import same_symbol
 from qtctl.domain.plans import EXECUTE, PlanRules, Unreadable
 from qtctl.domain.reasons import Verdict
 from qtctl.wire.client import xinfo
@@ -60,9 +61,15 @@ def recent_plans(
     events = streams.since(store, store.keys.events, since, PLAN_CAP)
     unreadable = streams.since(store, store.keys.rejected, since, REJECTED_CAP, REJECTED_PAGE)
     group = group_state(store)
-    ours = [entry for entry in queued.entries if entry.fields.get("symbol", "").strip() == symbol]
+    ours = [
+        entry
+        for entry in queued.entries
+        if same_symbol(entry.fields.get("symbol", "").strip(), symbol)
+    ]
     seen = _judged(store, ours, rules, group)
-    seen = _with_rejected(seen, unreadable.entries, "symbol", symbol)
+    seen = _with_rejected(
+        seen, unreadable.entries, lambda raw: same_symbol(raw.get("raw:symbol", "").strip(), symbol)
+    )
     seen = sorted(_with_events(seen, events.entries, symbol), key=lambda it: -it.at)
     last = next((plan for plan in seen if plan.meant), None)
     decisions = _decisions(store, seen, last)
@@ -86,7 +93,9 @@ def undecided(
     ours = [entry for entry in queued.entries if entry.fields.get("plan_id") == plan_id]
     unreadable = streams.since(store, store.keys.rejected, 0.0, REJECTED_CAP, REJECTED_PAGE)
     seen = _judged(store, ours, rules, group_state(store))
-    seen = _with_rejected(seen, unreadable.entries, "plan_id", plan_id)
+    seen = _with_rejected(
+        seen, unreadable.entries, lambda raw: raw.get("raw:plan_id", "").strip() == plan_id
+    )
     fields = [entry.fields for entry in ours] or [
         {name.removeprefix("raw:"): value for name, value in entry.fields.items()}
         for entry in unreadable.entries
@@ -139,12 +148,14 @@ def _with_pending(store: Store, found: list[PlanSeen]) -> list[PlanSeen]:
 
 
 def _with_rejected(
-    found: list[PlanSeen], rejected: Sequence[StreamEntry], field: str, value: str
+    found: list[PlanSeen],
+    rejected: Sequence[StreamEntry],
+    is_ours: Callable[[Mapping[str, str]], bool],
 ) -> list[PlanSeen]:
     """The same with the governor's own records of the plans that it could not read."""
     by_entry = {seen.entry_id: seen for seen in found}
     for fields in (entry.fields for entry in rejected):
-        if fields.get(f"raw:{field}", "").strip() != value:
+        if not is_ours(fields):
             continue
         entry_id = fields.get("entry_id", "")
         seen = by_entry.get(entry_id) or PlanSeen(
@@ -179,7 +190,7 @@ def _with_events(
             reason=event.fields.get("reason", ""),
         )
         for event in events
-        if event.fields.get("symbol") == symbol
+        if same_symbol(event.fields.get("symbol", ""), symbol)
         and event.fields.get("event") in verdicts_
         and event.fields.get("plan_id", "") not in known
     ]

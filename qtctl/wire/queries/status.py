@@ -177,15 +177,25 @@ class _Recent:
             # Ids of a clock that was ahead: the stream may have been made anew behind them.
             self._kept.clear()
             self._last = ""
-        new = streams.since(store, self._stream, begin, MOST_EVENTS, after=self._last)
+        new = streams.since(
+            store, self._stream, begin, MOST_EVENTS + bool(self._last), after=self._last
+        )
+        entries = new.entries
+        if self._last and entries and entries[-1].id == self._last:
+            entries = entries[:-1]
+        elif self._last and new.back_to is None:
+            # What was read last is gone: made anew, or trimmed, behind it.
+            self._kept.clear()
+            self._back_to, self._last = None, ""
+            return self.read(store, now)
         if new.back_to is not None:
             self._kept.clear()
             self._back_to = new.back_to
-        for entry in reversed(new.entries):
+        for entry in reversed(entries):
             event, reason = entry.fields.get("event", ""), entry.fields.get("reason", "")
             self._kept.append((time_of(entry.id), event, reason[:64]))
-        if new.entries:
-            self._last = new.entries[0].id
+        if entries:
+            self._last = entries[0].id
         while len(self._kept) > MOST_EVENTS:
             self._kept.popleft()
             self._back_to = self._kept[0][0]

@@ -52,10 +52,11 @@ class Window(msgspec.Struct, frozen=True):
 def since(
     store: Store, stream: str, at: float, cap: int, page: int = PAGE, after: str = ""
 ) -> Window:
-    """What was added since a time (epoch seconds), or after an entry, the newest `cap` of it. Empty
-    where there is no such stream. Errors: RedisUnreachable; WrongTypeError naming the key."""
+    """What was added since a time (epoch seconds), or an entry and what came after it, the newest
+    `cap` of it. Empty where there is no such stream. Errors: RedisUnreachable; WrongTypeError
+    naming the key."""
     found: list[StreamEntry] = []
-    before, start = "+", f"({after}" if after else str(max(0, int(at * 1000)))
+    before, start = "+", after or str(max(0, int(at * 1000)))
     while len(found) < cap:
         count = min(page, cap - len(found))
         try:
