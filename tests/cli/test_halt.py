@@ -163,6 +163,7 @@ def test_one_that_was_just_killed_is_not_alive(cli: Cli, redis_url: str) -> None
     assert "or was killed: look with 'qtctl doctor'" in said.err
     (row,) = (it for it in cli("status", "-o", "json").json["services"] if it["state"] == "silent")
     assert cli("halt", "-o", "json").json["late"] == [row["name"]]
+    assert "gives NO ANSWER: nobody listens at" in cli("resume", "--reason", "x", "--yes").err
 
 
 def test_a_governor_with_other_kill_keys_gets_one_that_it_reads(

@@ -209,6 +209,10 @@ def warn_of_late(ctx: Context, store: Store) -> None:
     for it in services.running(store, "governor"):
         if it.is_late(now):
             ctx.warn(f"governor {it.name} is LATE: {lateness(it, now)}")
+            continue
+        state, why = readiness(it)
+        if state == "silent":
+            ctx.warn(f"governor {it.name} gives NO ANSWER: {why}")
 
 
 def resume(
