@@ -67,8 +67,12 @@ def allocation_loop(redis: Redis) -> AllocationLoop:
     return AllocationLoop(store, settings.allocation)
 
 
+# No supervisor listens for it.
+NO_PORT = "governor.metrics_port=0"
+
+
 def governor(redis: Redis, *sets: str) -> Governor:
-    settings = load(config=None, environ={}, sets=["governor.name=g1", *sets]).settings
+    settings = load(config=None, environ={}, sets=["governor.name=g1", NO_PORT, *sets]).settings
     store = Store(redis.url, Keys(), access=redis.access("governor"))
     return Governor(store, settings.governor, allow_eviction=False)
 
