@@ -41,10 +41,10 @@ proof: $(STAMP) ## the twelve scenarios, read back from Redis and the metrics po
 	@$(BIN)/qtctl proof all
 
 test: $(STAMP) ## the test suite; ARGS go to pytest
-	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
 lower-bounds: $(FLOORS)/.installed ## the tests on the oldest versions that pyproject.toml allows
-	$(FLOORS)/bin/pytest -n 2 --dist worksteal $(ARGS)
+	$(FLOORS)/bin/pytest -n 4 --dist worksteal $(ARGS)
 
 # On the oldest Python as well, where it is found.
 $(FLOORS)/.installed: pyproject.toml tests/support/floors.py

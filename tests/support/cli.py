@@ -76,8 +76,8 @@ def interruptible() -> Iterator[None]:
 
 
 def _unlog() -> None:
-    """`serve` sends log lines to the stderr of that moment, which pytest closes; `demo` silences the
-    decisions for the rest of its process."""
+    """`serve` sends log lines to the stderr of that moment, which pytest closes; `demo` silences
+    the decisions for the rest of its process."""
     logging.getLogger("qtctl.decisions").setLevel(logging.NOTSET)
     root = logging.getLogger()
     for handler in [h for h in root.handlers if type(h).__module__.startswith("qtctl.")]:
