@@ -137,11 +137,10 @@ class Governor:
     def once(self) -> bool:
         """Serves up to the last entry that is there now; False if something stays pending."""
         self.step()
-        last = self._queue.last_id()
+        last, group = self._queue.last_id_and_state()
         group_looks = 0
         while self._closed() is None:
             if self._intake.idle:
-                group = self._queue.state()
                 if group is None:
                     if group_looks == NO_GROUP_LOOKS:
                         log.error("Redis does not show the consumer group that was made")
@@ -153,9 +152,10 @@ class Governor:
                     break
             self._intake.poll()
             self.step()
+            group = self._queue.state()
         if self._skipped:
             self._report_skipped()
-        return self._closed() is None and self._queue.pending_count() == 0
+        return self._closed() is None and group is not None and group.pending == 0
 
     def close(self) -> None:
         """Closes both connections; what was read and not served is still pending."""
@@ -237,7 +237,7 @@ class Governor:
         self._look_at_step()
         yield
         # Before the group is made, and before anything is served.
-        self.metrics.halted(self._halts.look(), self._halts.times)
+        self.metrics.halted(self._halts.look(self._watch.now_ms), self._halts.times)
         yield
         group = self._intake.look()
         if group is None:

@@ -80,13 +80,14 @@ class HaltKeeper:
         self.times: dict[How, int] = dict.fromkeys(How, 0)
         """How often Redis was found so."""
 
-    def look(self) -> list[KillKey]:
-        """The kill switch as it stands, once all is kept that Redis has forgotten of it."""
+    def look(self, now_ms: int) -> list[KillKey]:
+        """The kill switch as it stands, once all is kept that Redis has forgotten of it. now_ms:
+        the server's clock at this look."""
         first = self._known is None and self._how is None
         if first and self._is_empty():
             self._how = How.START
         again = self._known is not None and self._how is None
-        mark, before, rows = self._read(again=again)
+        before, rows = self._read(now_ms, again=again)
         if again and self.marked and before is None:
             self._how = How.EMPTY
         elif again and self.marked and before is not None and before < self._mark:
@@ -97,23 +98,23 @@ class HaltKeeper:
             self._keep(self._how, halts_of(rows))
             # The mark, without which there is no permit, comes with a look at what was kept: it may
             # be gone again.
-            mark, _, rows = self._read(again=False)
+            _, rows = self._read(now_ms, again=False)
             if self._stands(halts_of(rows)):
                 self._how = None
-        self._mark, self._known = mark, halts_of(rows)
+        self._mark, self._known = now_ms if self.marked else 0, halts_of(rows)
         return rows
 
     def _is_empty(self) -> bool:
         return forgotten.without_a_trace(self._store, self._instance)
 
-    def _read(self, *, again: bool) -> tuple[int, int | None, list[KillKey]]:
+    def _read(self, now_ms: int, *, again: bool) -> tuple[int | None, list[KillKey]]:
         try:
-            found = forgotten.look(self._store, self._names, self._instance, again=again)
+            found = forgotten.look(self._store, self._names, self._instance, now_ms, again=again)
         except NoPermissionError as problem:
             # By the rights of a version before: what is left is to see that nothing is there.
             self.marked = False
             self._problems.update({self._store.keys.at(MARK, self._instance): str(problem)})
-            return 0, None, kill_switch.read(self._store, self._names)
+            return None, kill_switch.read(self._store, self._names)
         self.marked = True
         self._problems.update({})
         return found

@@ -140,12 +140,11 @@ class Intake:
 
     def _next(self) -> list[Entry]:
         if self._left:
-            entries = self._left + (self._read or self._new(self._count))
-            self._left, self._read = [], []
-            return entries
+            left, self._left = self._left, []
+            return left + (self._in_hand() or self._new(self._count))
         if self._retry_is_due():
             # What is in hand goes first: the round would deliver it once more.
-            read, self._read = self._read, []
+            read = self._in_hand()
             self._retry_at = None
             self._begin_round(Phase.RETRY)
             if read:
@@ -162,8 +161,12 @@ class Intake:
             )
             if not self._put_off:
                 self._claim()
-        entries, self._read = self._read, []
-        return entries
+        return self._in_hand()
+
+    def _in_hand(self) -> list[Entry]:
+        """What was read and is to be handed over, with all that belongs to the read."""
+        read, self._read = self._read, []
+        return read + self._queue.rest(read) if read else []
 
     def _in_round(self) -> bool:
         """True while this consumer's own pending entries are read, from the first to the last."""
@@ -190,8 +193,7 @@ class Intake:
         # What comes again must not keep new plans waiting, closes least of all.
         if not beside:
             return entries
-        read, self._read = self._read, []
-        return entries + (read or self._new(count))
+        return entries + (self._in_hand() or self._new(count))
 
     def _claim(self) -> None:
         self._claim_from, claimed = self._queue.claim(self._claim_from, ABANDONED_MS, CLAIM_COUNT)

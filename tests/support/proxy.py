@@ -149,7 +149,7 @@ class SlowLink:
 
     def __init__(self, upstream: Path, round_trip_sec: float) -> None:
         self._upstream = str(upstream)
-        self._delay_sec = round_trip_sec / 2
+        self.take(round_trip_sec)
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
@@ -161,6 +161,10 @@ class SlowLink:
     def __exit__(self, *_: object) -> None:
         _shut(self._listener)
         self.cut()
+
+    def take(self, round_trip_sec: float) -> None:
+        """How long a round trip takes from now on."""
+        self._delay_sec = round_trip_sec / 2
 
     def cut(self) -> None:
         """Ends the connections of this moment."""

@@ -19,7 +19,8 @@ from qtctl.wire.client.connect import is_elsewhere, not_serving
 Command = tuple[Any, ...] | bytes
 """A command as words, or already packed (`records.py` packs what is written often)."""
 _MULTI, _EXEC = hiredis.pack_command(("MULTI",)), hiredis.pack_command(("EXEC",))
-_READ_BYTES = 65_536
+_READ_BYTES, _MORE_BYTES = 65_536, 262_144
+"""Taken from the socket at once, and of a reply that is larger."""
 _INCOMPLETE = object()
 
 
@@ -98,18 +99,22 @@ class Pipe:
             )
         socket = self._connection._sock
         replies: list[Any] = []
+        most = _READ_BYTES
         while len(replies) < count:
             reply = reader.gets()
             if reply is not _INCOMPLETE:
                 replies.append(reply)
                 continue
             try:
-                data = socket.recv(_READ_BYTES)
+                data = socket.recv(most)
             except TimeoutError as late:
                 raise redis.TimeoutError("Timeout reading from socket") from late
             if not data:
                 raise redis.ConnectionError("Connection closed by server.")
             reader.feed(data)
+            most = _MORE_BYTES if len(data) == most else most
+        if not self._due:
+            self._reader = None  # It holds on to what it has read, and to this pipe.
         if self._elsewhere is not None:
             raise redis.ConnectionError(str(self._elsewhere)) from self._elsewhere
         return replies

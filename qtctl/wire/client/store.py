@@ -20,7 +20,7 @@ from qtctl.wire.client.pipe import Command, Pipe
 from qtctl.wire.schema.keys import Keys, KeySpec
 from qtctl.wire.schema.records import text
 
-BATCH = 500
+BATCH = 512
 """Commands sent at once: large enough to hide the round trip, small enough to bound memory."""
 CALLS, CALLS_AHEAD = 25, 4
 """Calls of a script sent at once, and so many times as many may be on their way."""

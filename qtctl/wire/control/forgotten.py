@@ -47,22 +47,22 @@ class Emptied(msgspec.Struct, frozen=True):
 
 
 def look(
-    store: Store, names: KillNames, instance: str, *, again: bool
-) -> tuple[int, int | None, list[KillKey]]:
-    """Leaves the mark of this governor and reads the kill switch, in one step: the mark (the
-    server's clock, epoch ms), the one before, None where there was none, and the rows.
+    store: Store, names: KillNames, instance: str, mark_ms: int, *, again: bool
+) -> tuple[int | None, list[KillKey]]:
+    """Leaves the mark of this governor (the server's clock at this look, epoch ms) and reads the
+    kill switch, in one step: the mark before, None where there was none, and the rows.
 
     again: a mark that is gone is not made anew. Errors: RedisUnreachable, WireError.
     """
-    key, now_ms = store.keys.at(MARK, instance), store.now_ms()
+    key = store.keys.at(MARK, instance)
     condition = ("XX", "GET") if again else ("GET",)
-    set_mark = ("SET", key, now_ms, "EX", MARK_TTL_SEC, *condition)
+    set_mark = ("SET", key, mark_ms, "EX", MARK_TTL_SEC, *condition)
     marked, *replies = store.batch([set_mark, *kill_switch.asks(store.keys, names)], atomic=True)
     if is_error(marked):
         raise reply_error(marked, key)
     before = text(marked or b"")
     rows = kill_switch.rows_of(store.keys, names, replies)
-    return now_ms, int(before) if before.isdecimal() else None, rows
+    return int(before) if before.isdecimal() else None, rows
 
 
 def without_a_trace(store: Store, instance: str) -> bool:

@@ -23,6 +23,11 @@ DEAD_AFTER_MS = 3_600_000
 """A live governor reads every second."""
 CLAIM_START = "0-0"
 """The cursor of XAUTOCLAIM before the first pending entry, and after the last."""
+FIRST_PAGE, GROWTH = 4, 16
+"""Entries that are read before it is known how large they are; and how many times as many as those
+known are read next."""
+READ_BYTES = 16_000_000
+"""What is read at once, by the largest entry known; one entry at least."""
 KEEP_RAW_BYTES = 65_536
 KEEP_RAW_FIELDS = 3_000
 """Lua can't pass more arguments in one call; no sane plan has so many fields."""
@@ -79,6 +84,8 @@ class PlanQueue:
         self._reader = reader
         self._consumer = consumer
         self._stream = store.keys.plans
+        self._first_page = FIRST_PAGE
+        self._page, self._left = 0, 0  # How many were asked for, and how many more may be read.
 
     def ensure_group(self) -> bool:
         """Creates stream and group where missing, starting one hour back or at the stream's last
@@ -151,14 +158,40 @@ class PlanQueue:
         return -1 if newer else int(length)
 
     def new(self, count: int) -> list[Entry]:
-        """Entries never delivered before; does not wait for one."""
-        return _fresh(self.store.run(*self._read_group(">", count)))
+        """Entries never delivered before, fewer where they are large; does not wait for one."""
+        page = min(self._first_page, count)
+        found = _fresh(self.store.reply(self._read_group(">", page)))
+        self._left = count - len(found) if len(found) == page else 0
+        return found + self.rest(found)
+
+    def rest(self, found: Sequence[Entry]) -> list[Entry]:
+        """The new entries that belong to the last read; found: those that came first. Costs no
+        round trip where these were all."""
+        behind: list[Entry] = []
+        known = [entry.raw or () for entry in found]
+        while page := self._next_page(known, self._left):
+            more = _fresh(self.store.reply(self._read_group(">", page)))
+            behind += more
+            known += [entry.raw or () for entry in more]
+            self._left = self._left - page if len(more) == page else 0
+        self._left = 0
+        return behind
+
+    def _next_page(self, known: Sequence[Sequence[bytes]], left: int) -> int:
+        """How many entries may be read behind those that are known, 0 for none."""
+        sizes = [_size(raw) for raw in known]
+        largest = max(sizes, default=1)
+        self._first_page = max(1, min(FIRST_PAGE, READ_BYTES // largest))
+        room = (READ_BYTES - sum(sizes)) // largest
+        return max(0, min(left, GROWTH * max(1, len(sizes)), room))
 
     def ask(self, count: int, block_sec: float) -> None:
         """Asks for new entries; the server waits that long for the first. The answer may be looked
         for between other commands, and is to be had before the next question."""
         block_ms = max(1, int(block_sec * 1000))
-        self._reader.ask(self._read_group(">", count, "BLOCK", block_ms))
+        self._page = min(self._first_page, count)
+        self._left = count - self._page
+        self._reader.ask(self._read_group(">", self._page, "BLOCK", block_ms))
 
     @property
     def asked(self) -> bool:
@@ -166,25 +199,46 @@ class PlanQueue:
         return self._reader.asked
 
     def answer(self, within_sec: float) -> list[Entry] | None:
-        """The new entries that were asked for, None where there is no answer within that time."""
+        """The first of the new entries that were asked for, None where there is no answer within
+        that time; `rest` reads the others."""
         reply = self._reader.answer(within_sec)
-        return None if reply is None else _fresh(reply[0])
+        if reply is None:
+            return None
+        found = _fresh(reply[0])
+        if len(found) < self._page:
+            self._left = 0
+        return found
 
     def own_pending(self, after: str, count: int) -> list[Entry]:
-        """Entries delivered to this consumer and not acknowledged, after an id ("0" for all)."""
-        reply = self.store.run(*self._read_group(after, count))
-        return self._with_deliveries(reply[0][1] if reply else ())
+        """Entries delivered to this consumer and not acknowledged, after an id ("0" for all); fewer
+        where they are large."""
+        found: list[Any] = []
+        page = min(self._first_page, count)
+        while page > 0:
+            reply = self.store.reply(self._read_group(found[-1][0] if found else after, page))
+            more = reply[0][1] if reply else ()
+            found += more
+            left = count - len(found) if len(more) == page else 0
+            page = self._next_page([raw or () for _, raw in found], left)
+        return self._with_deliveries(found)
 
     def claim(self, cursor: str, idle_ms: int, count: int) -> tuple[str, list[Entry]]:
         """Takes over what other consumers have held for that long: the next cursor (CLAIM_START
         after the last entry) and the entries, those trimmed from the stream meanwhile included.
         (Redis 6.2 leaves these pending, and does not name them.)"""
-        reply = self.store.run(
-            "XAUTOCLAIM", self._stream, GROUP, self._consumer, idle_ms, cursor, "COUNT", count
-        )
-        claimed = self._with_deliveries([entry for entry in reply[1] if entry is not None])
-        claimed += [Entry(text(id_), None) for gone in reply[2:] for id_ in gone]
-        return text(reply[0]), claimed
+        found: list[Any] = []
+        trimmed: list[Entry] = []
+        page = min(self._first_page, count)
+        while page > 0:
+            reply = self.store.reply(
+                ("XAUTOCLAIM", self._stream, GROUP, self._consumer, idle_ms, cursor, "COUNT", page)
+            )
+            cursor = text(reply[0])
+            found += [entry for entry in reply[1] if entry is not None]
+            trimmed += [Entry(text(id_), None) for gone in reply[2:] for id_ in gone]
+            count = 0 if cursor == CLAIM_START else count - page
+            page = self._next_page([raw for _, raw in found], count)
+        return cursor, self._with_deliveries(found) + trimmed
 
     def _read_group(self, after: str, count: int, *wait: Any) -> tuple[Any, ...]:
         group = ("GROUP", GROUP, self._consumer, "COUNT", count, *wait)
@@ -210,6 +264,20 @@ class PlanQueue:
         """The id of the newest entry, "0-0" where there is none."""
         newest = self.store.run("XREVRANGE", self._stream, "+", "-", "COUNT", 1)
         return text(newest[0][0]) if newest else "0-0"
+
+    def last_id_and_state(self) -> tuple[str, GroupInfo | None]:
+        """Both in one round trip."""
+        asks = [
+            ("XREVRANGE", self._stream, "+", "-", "COUNT", 1), ("XINFO", "GROUPS", self._stream),
+        ]  # fmt: skip
+        newest, found = self.store.batch(asks)
+        if is_error(newest):
+            raise reply_error(newest, self._stream)
+        if is_error(found) and not xinfo.is_missing(found):
+            raise reply_error(found, self._stream)
+        groups = [] if is_error(found) else xinfo.groups_of(found)
+        state = next((each for each in groups if each.name == GROUP), None)
+        return text(newest[0][0]) if newest else "0-0", state
 
     def acknowledge(self, ids: Sequence[str]) -> None:
         """Acknowledges entries without writing a record for each."""
@@ -252,11 +320,6 @@ class PlanQueue:
         )
         return [text(name) for name in dropped]
 
-    def pending_count(self) -> int:
-        """The number of entries that the group has not acknowledged."""
-        state = self.state()
-        return 0 if state is None else state.pending
-
     def reject(self, entries: Sequence[tuple[Entry, str]], maxlen: int) -> list[Any]:
         """Stores unreadable plans (entry, problem) and acknowledges each in the same atomic step;
         the replies in their order, a WireError where one was refused."""
@@ -267,6 +330,11 @@ class PlanQueue:
         ]
         replies = self.store.scripts("reject_plan", calls)
         return [reply_error(r) if isinstance(r, Exception) else r for r in replies]
+
+
+def _size(raw: Sequence[bytes]) -> int:
+    """About what an entry takes, in bytes."""
+    return sum(map(len, raw)) + 1
 
 
 def _fresh(reply: Any) -> list[Entry]:
@@ -308,5 +376,7 @@ def sha256(raw: Sequence[bytes]) -> str:
     """The digest of a whole entry: each name and value as a netstring (`5:price,`), in order."""
     whole = hashlib.sha256()
     for part in raw:
-        whole.update(b"%d:" % len(part) + part + b",")
+        whole.update(b"%d:" % len(part))
+        whole.update(part)  # Apart: it may be many megabytes.
+        whole.update(b",")
     return whole.hexdigest()
