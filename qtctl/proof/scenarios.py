@@ -106,17 +106,17 @@ SCENARIOS: tuple[Scenario, ...] = (
         rests_on=_GOVERNOR,
     ),
     Scenario(
-        "step2", "high_efficiency", "A high score asks for nothing",
+        "step2", "high_efficiency", "A high score: full-size permit, no downsize",
         given=Given("0.8", "0.9"),
         expected=_hint("NONE", "1.0000", "0", "0.8000", "0.9", "0", "ok"),
         rests_on=_GOVERNOR,
     ),
     Scenario(
-        "step2", "missing_efficiency", "Without a score the permit is whole",
+        "step2", "missing_efficiency", "Without a score: full-size permit, no downsize",
         expected=_hint("NONE", "1.0000", "0", "", "", "0", "missing_eff"),
     ),
     Scenario(
-        "step2", "low_confidence", "A score of low confidence asks for nothing",
+        "step2", "low_confidence", "A score of low confidence: full size, no downsize",
         given=Given("0.8", "0.3"),
         expected=_hint("NONE", "1.0000", "0", "0.8000", "0.3", "0", "low_conf"),
         rests_on={"governor.min_conf": 0.65},
