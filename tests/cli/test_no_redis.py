@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +109,12 @@ def test_a_missing_database_is_told_in_one_line(
     assert said.code != 0
     assert said.err.count("\n") == 1
     assert "internal error" not in said.err
+
+
+def test_halt_says_in_whole_sentences_what_to_do_without_redis(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The system's own message ends with a full stop here."""
+    said = Cli(f"unix://{tmp_path}/none.sock", capsys)("halt")
+    assert said.code == 3
+    assert "No such file or directory. While Redis is away, stop the governors" in said.err

@@ -60,7 +60,8 @@ def halt(
             report = halting.stop(ctx, store, order, everything, dry_run)
             halting.warn(ctx, order, everything, report)
     except RedisUnreachable as away:
-        raise RedisUnreachable(f"{away}. While Redis is away, {halting.BY_SYSTEMD}") from away
+        what = str(away).removesuffix(".")
+        raise RedisUnreachable(f"{what}. While Redis is away, {halting.BY_SYSTEMD}") from away
     halting.report_halt(ctx, order, everything, dry_run, report)
     withdrawn = report.withdrawn
     if not report.enforced or report.unheard or withdrawn.unknown or withdrawn.problems:
