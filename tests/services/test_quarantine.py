@@ -19,6 +19,7 @@ from tests.services.helpers import governor, send, serve_all
 from tests.support.plans import decision, fields, permit
 
 SECOND_TRIES = 5
+LOG_SEC = 10
 
 
 @contextmanager
@@ -34,6 +35,10 @@ def that_lost_its_tail(directory: Path) -> Iterator[tuple[Store, Governor]]:
             first.open()
             send(store, fields(plan_id="lost"))
             (log,) = server.directory.glob("appendonlydir/*.incr.aof")
+            # The server answers before it writes while an fsync is under way.
+            while b"lost" not in log.read_bytes():
+                assert int(time.time()) - second < LOG_SEC, "the server writes no log"
+                time.sleep(0.001)
             length = log.stat().st_size
             serve_all(first)
             assert permit(store, "lost") is not None
