@@ -12,6 +12,7 @@ from pathlib import Path
 
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server import process as processes
+from qtctl.wire.private_server import program
 from qtctl.wire.private_server.folder import SOCKET
 from qtctl.wire.schema.keys import Keys
 from tests.soak.diary import Diary, Life
@@ -55,7 +56,7 @@ class Server:
         }  # fmt: skip
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         self._process = subprocess.Popen(
-            [processes._binary(), *words],
+            [program.find(), *words],
             env={"LC_ALL": "C", "TZ": "UTC", **clock},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

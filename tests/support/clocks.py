@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from qtctl.wire.client.store import Store
-from qtctl.wire.private_server.process import _binary
+from qtctl.wire.private_server.program import find
 from qtctl.wire.schema.keys import Keys
 from tests.support.guard import Guard, guarded
 from tests.support.processes import until
@@ -82,7 +82,7 @@ class SteppedServer:
         }  # fmt: skip
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         self._popen = subprocess.Popen(
-            [_binary(), *words], env={"LC_ALL": "C", **self.clock.environ},
+            [find(), *words], env={"LC_ALL": "C", **self.clock.environ},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip

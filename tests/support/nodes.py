@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from qtctl.wire.client.connect import connect
-from qtctl.wire.private_server.process import _binary
+from qtctl.wire.private_server.program import find
 from qtctl.wire.schema.keys import Keys
 from tests.support.guard import Guard, guarded
 from tests.support.processes import until
@@ -50,7 +50,7 @@ class Node:
             config.write_text("\n".join([*self._lines, f"dir {self.directory}", ""]))
         with (self.directory / "log").open("ab") as log:
             self._popen = subprocess.Popen(
-                [_binary(), config, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [find(), config, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
         self._guard.watch(self._popen.pid)

