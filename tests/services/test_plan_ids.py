@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from qtctl.domain.facts import facts_of, unrecorded
 from qtctl.domain.gates import Limits, judge
 from qtctl.domain.reasons import Verdict
 from qtctl.services.governor import Governor
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import plan_ids
-from qtctl.wire.schema.decision import facts_of, unrecorded
 from qtctl.wire.schema.ids import queued_at_ms, unit_of
 from qtctl.wire.schema.keys import GROUP
 from tests.services.helpers import governor, messages, metric, send, serve_all

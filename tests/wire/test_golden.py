@@ -3,6 +3,7 @@
 import json
 
 from qtctl.domain.allocation import AllocationRules, propose
+from qtctl.domain.facts import limits_of
 from qtctl.domain.gates import Limits
 from qtctl.domain.plans import PlanRules
 from qtctl.domain.readings import Efficiency
@@ -10,7 +11,7 @@ from qtctl.domain.reasons import EffReason
 from qtctl.wire.allocation import proposals
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor import commit
-from qtctl.wire.schema.decision import limits_json, limits_of
+from qtctl.wire.schema.decision import limits_json
 from qtctl.wire.schema.keys import DECISION, GROUP, PERMIT, PROPOSED
 from qtctl.wire.schema.permit import permit_fields
 from qtctl.wire.schema.records import pairs

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from qtctl.domain.facts import facts_of, unrecorded
 from qtctl.domain.gates import Limits, judge
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.decision import facts_of, unrecorded
 from qtctl.wire.schema.keys import DECISION, LAST_CLOSE, LEDGER, PERMIT
 from tests.domain.vectors import cases, of_the_stream
 from tests.support import plans

@@ -12,6 +12,7 @@ from qtctl.cli.views import what_if
 from qtctl.cli.views.in_force import InForce
 from qtctl.domain import gates
 from qtctl.domain.diagnosis import PlanSeen
+from qtctl.domain.facts import facts_of
 from qtctl.domain.gates import Judgement, Limits
 from qtctl.domain.plans import EXECUTE, PlanRules
 from qtctl.domain.reasons import SKIPPED_DECISIONS, Verdict
@@ -19,7 +20,6 @@ from qtctl.domain.what_if import Again, Changes
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions, diagnosis
 from qtctl.wire.queries.plan_ids import AHEAD, trouble_of
-from qtctl.wire.schema.decision import facts_of
 from qtctl.wire.schema.ids import time_of
 
 LISTED = (

@@ -6,13 +6,13 @@ from typing import Any
 
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import age, money, recent, text
+from qtctl.domain.facts import facts_of, unrecorded
 from qtctl.domain.what_if import LIMIT_NAMES, Again, Changes, Recorded, again
 from qtctl.errors import ConfigError, UsageError
 from qtctl.settings.catalog import by_path, checked, from_text
 from qtctl.settings.sources import nearest, shown_name
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries.decisions import limits_by_digest
-from qtctl.wire.schema.decision import facts_of, unrecorded
 
 NOT_SIMULATED = "Each is judged on its own facts; the counts of later plans stay as they were."
 

@@ -5,10 +5,10 @@ Source: docs/redis-contract.md#decision.
 
 from collections.abc import Iterable, Sequence
 
+from qtctl.domain.facts import limits_of
 from qtctl.domain.gates import Limits
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.decision import limits_of
 from qtctl.wire.schema.keys import DECISION, LIMITS
 from qtctl.wire.schema.records import pairs
 

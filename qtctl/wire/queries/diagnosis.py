@@ -11,6 +11,7 @@ import msgspec
 
 from qtctl.domain import numbers
 from qtctl.domain.diagnosis import Kill, Permit, PermitState, PlanSeen
+from qtctl.domain.facts import facts_of
 from qtctl.domain.gates import GATES, Check, Limits, Wait, judge
 from qtctl.domain.names import same_symbol
 from qtctl.domain.plans import EXECUTE, PlanRules, Unreadable
@@ -25,7 +26,6 @@ from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.queries import decisions, permits, streams, verdicts
 from qtctl.wire.queries.decisions import Decision
 from qtctl.wire.queries.streams import StreamEntry
-from qtctl.wire.schema.decision import facts_of
 from qtctl.wire.schema.ids import order, time_of
 from qtctl.wire.schema.keys import GROUP, LAST_CLOSE, LEDGER
 from qtctl.wire.schema.kill_names import KillNames

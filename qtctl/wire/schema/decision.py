@@ -1,17 +1,12 @@
-"""The decision on the wire: the facts that a verdict rests on, and the way back to them."""
-
-from collections.abc import Mapping
-from typing import Any
+"""The decision on the wire: the facts that a verdict rests on; `domain.facts` is the way back."""
 
 import msgspec
 
 from qtctl.domain import numbers
 from qtctl.domain.downsize import Hint
-from qtctl.domain.gates import GATES, OFF, Facts, Limits, kill_level_before
+from qtctl.domain.gates import Limits
 from qtctl.domain.names import MAX_STORED_BYTES, stored
 from qtctl.domain.plans import Plan, PlanRules
-from qtctl.domain.reasons import Kind
-from qtctl.settings.rules import rules_from
 from qtctl.wire.schema.records import HINT, Field, Flat, Record
 
 
@@ -116,88 +111,9 @@ DECISION_FIELDS: tuple[tuple[str, str], ...] = (
 )
 
 
-_NUMBERS: dict[str, type[int] | type[float]] = {
-    field.name: int if field.type is int else float
-    for field in msgspec.structs.fields(Facts)
-    if field.type in (int, float, float | None) and field.name != "kill_level"
-}
-"""The facts that are numbers: a count, or an age, an amount or a score."""
-_ALWAYS_A_NUMBER = {
-    field.name for field in msgspec.structs.fields(Facts) if field.type in (int, float)
-}
-_OF_EVERY_PLAN = ("kind", "queue_age_sec", "kill_key", "kill_value", "kill_level")
-_LEVELS = ("0", "1", "2")
-
-
-def facts_of(record: Mapping[str, str]) -> Facts:
-    """The facts that a decision record holds, for `domain.gates.judge`."""
-    known: dict[str, Any] = {"queue_age_sec": None if record.get("queue_age_sec") == "" else 0.0}
-    for name, number in _NUMBERS.items():
-        value = numbers.number(record.get(name, ""))
-        if value is not None:
-            known[name] = number(value)
-    return Facts(
-        symbol=record.get("symbol", ""),
-        kind=Kind.CLOSE if record.get("kind") == Kind.CLOSE else Kind.OPEN,
-        kill_key=record.get("kill_key", ""),
-        kill_value=record.get("kill_value", ""),
-        kill_level=_kill_level(record),
-        queued_before_server=record.get("queued_before_server") == "1",
-        permitted_before=record.get("permitted_before") == "1",
-        clock_jump=record.get("clock_jump") == "1",
-        **known,
-    )
-
-
-def _kill_level(record: Mapping[str, str]) -> int:
-    level = record.get("kill_level", "")
-    return int(level) if level in _LEVELS else kill_level_before(record.get("kill_value", ""))
-
-
-def unrecorded(record: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """The facts that a record should hold and does not, by the limit that they are compared with,
-    or "" for gates that have none or are never off. An empty field is a fact (the plan had none); a
-    missing one, or one that is no number, is not, though `facts_of` takes it for the same."""
-    lacking = [name for name in _OF_EVERY_PLAN if not _holds(record, name)]
-    found = {"": lacking}
-    if record.get("kind") == Kind.OPEN:
-        for gate in GATES:
-            for name in gate.facts:
-                if name not in _OF_EVERY_PLAN and not _holds(record, name):
-                    names = found.setdefault(gate.limits[-1] if gate.limits else "", [])
-                    names += [name] if name not in names else []
-    return {limit: tuple(names) for limit, names in found.items() if names}
-
-
-def _holds(record: Mapping[str, str], name: str) -> bool:
-    value = record.get(name)
-    if name == "kill_level":
-        return value is None or value in _LEVELS  # Records of versions before have none.
-    if name == "kind":
-        return value in (Kind.OPEN, Kind.CLOSE)
-    if name in ("permitted_before", "clock_jump") and value is None:
-        return True  # A version before did not look, so that this blocked nothing.
-    if name in ("queued_before_server", "permitted_before", "clock_jump"):
-        return value in ("0", "1")
-    if name == "queue_age_sec" and value == "":
-        return record.get("kind") == Kind.CLOSE
-    if value is None or name not in _NUMBERS:
-        return value is not None
-    return numbers.number(value) is not None or (not value and name not in _ALWAYS_A_NUMBER)
-
-
 def limits_json(limits: Limits, rules: PlanRules) -> bytes:
     """The limits that decisions rest on, canonical: sorted lists, fields in their order."""
     return msgspec.json.encode(
         msgspec.structs.asdict(limits)
         | {name: sorted(getattr(rules, name)) for name in rules.__struct_fields__}
     )
-
-
-def limits_of(raw: bytes) -> Limits | None:
-    """The limits in a `governor:limits:*` key, None where it can't be read or lacks one that can't
-    be off: a default in its place could be another than it was judged by."""
-    try:
-        return rules_from(OFF | msgspec.json.decode(raw, type=dict[str, Any]), Limits)
-    except (msgspec.DecodeError, RecursionError):
-        return None
