@@ -100,4 +100,5 @@ class Hosted:
 
 def configure_logs(ctx: Context) -> None:
     """Send log records to stderr in the form that the settings ask for."""
-    logs.configure(ctx.settings.logging.level, ctx.settings.logging.format)
+    asked = ctx.settings.logging
+    logs.configure(asked.level, asked.format, environ=ctx.environ)

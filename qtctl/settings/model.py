@@ -310,8 +310,12 @@ class Logging(Struct, frozen=True, kw_only=True):
         Literal["debug", "info", "warning", "error"], _about("Lowest level that is logged.")
     ] = "info"
     format: Annotated[
-        Literal["auto", "plain", "rich"],
-        _about("rich on a terminal and plain lines elsewhere (auto), or always one of them."),
+        Literal["auto", "plain", "rich", "short", "json", "journal"],
+        _about(
+            "auto: short on a terminal (a decision in one line of its width), journal under "
+            "systemd (the same words, every field as a field), plain elsewhere (a line with every "
+            "field). rich: every field, in colours; json: an object a line."
+        ),
     ] = "auto"
 
 

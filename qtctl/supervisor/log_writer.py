@@ -41,6 +41,10 @@ class LogWriter:
         self._lost = 0  # since the last notice; while above 0, no more lines are taken
         self._thread: threading.Thread | None = None
 
+    def shares(self, other: "LogWriter") -> bool:
+        """True where another writes to the same place."""
+        return type(other) is type(self) and other.descriptor == self.descriptor
+
     def write(self, lines: bytes) -> None:
         """Queue whole lines; where there is no room they are lost, and counted."""
         with self._changed:
@@ -127,6 +131,9 @@ class LogWriter:
         self._size += len(lines)
 
     def _lose(self, lines: bytes) -> None:
-        count = lines.count(b"\n")
+        count = self._count(lines)
         self._lost += count
         logs.count_dropped(count)
+
+    def _count(self, lines: bytes) -> int:
+        return lines.count(b"\n")

@@ -65,14 +65,14 @@ class Loop:
         try:
             service.open()
             while not self._stop.is_set():
-                service.step()
-                self._finished(clock.monotonic(), opened)
+                served = service.step()
+                self._finished(clock.monotonic(), opened, served)
                 service.wait(self._stop)
         finally:
             service.close()
 
-    def _finished(self, now: float, opened: float) -> None:
-        self._progress.passed(now, self._service.not_ready(), self._service.warning())
+    def _finished(self, now: float, opened: float, served: int) -> None:
+        self._progress.passed(now, self._service.not_ready(), self._service.warning(), served)
         self._redis_backoff.ran(now - opened)
         self._exception_backoff.ran(now - opened)
         if self._away_since is not None:

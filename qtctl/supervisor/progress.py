@@ -27,10 +27,14 @@ class Progress:
         self.blocked: str | None = None
         self.warning: str | None = None
         self.stopping = False
+        self.passes = self.served = 0
 
-    def passed(self, now: float, blocked: str | None, warning: str | None = None) -> None:
+    def passed(
+        self, now: float, blocked: str | None, warning: str | None = None, served: int = 0
+    ) -> None:
         """Note a finished pass; blocked: the service's own reason why it may do no work; warning:
-        what is wrong though it works."""
+        what is wrong though it works; served: its symbols or plans."""
+        self.passes, self.served = self.passes + 1, self.served + served
         self.last_pass, self.blocked, self.warning = now, blocked, warning
         self.away, self.problem = False, None
 

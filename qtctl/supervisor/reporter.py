@@ -33,6 +33,9 @@ STARTING_SEC = 3.0
 # How often STATUS is refreshed while nothing changes.
 STATUS_SEC = 10.0
 
+# How often the log says of each loop that it goes on.
+HEARTBEAT_SEC = 60.0
+
 # While Redis is unreachable at the start, the manager's time-out is extended by this, repeatedly.
 EXTEND_SEC = 30
 
@@ -54,6 +57,8 @@ class Reporter:
         self._states: list[str] = []
         self._last_sent: float | None = None
         self._hung: set[str] = set()
+        self._heard_at = self._begun
+        self._heard: dict[str, tuple[int, int]] = {}
         period = notify.watchdog_sec
         # A look every eighth and a message every quarter of it: never later than half of it.
         self._look_sec = LOOK_SEC if period is None else min(LOOK_SEC, period / 8)
@@ -69,6 +74,8 @@ class Reporter:
     def look(self, now: float) -> None:
         """Report what has changed or is due; `now` in monotonic seconds."""
         self._report_hung(now)
+        if now - self._heard_at >= HEARTBEAT_SEC:
+            self._heartbeat(now)
         ready = not self._announced and self._is_ready()
         states = [service.progress.state(now) for service in self._hosted]
         due = self._last_sent is None or now - self._last_sent >= self._send_sec
@@ -120,6 +127,22 @@ class Reporter:
         wall = clock.now()
         parts = [f"{each.name}: {each.progress.summary(now, wall)}" for each in self._hosted]
         return f"STATUS={'; '.join(parts)}{self._remark}"
+
+    def _heartbeat(self, now: float) -> None:
+        """A line of each loop: what it does, and what it did since the last."""
+        wall, over_sec = clock.now(), round(now - self._heard_at)
+        self._heard_at = now
+        for each in self._hosted:
+            progress = each.progress
+            counts = (progress.passes, progress.served)
+            before = self._heard.get(each.name, (0, 0))
+            if counts < before:
+                before = (0, 0)  # a successor, after a reload
+            passes, served = counts[0] - before[0], counts[1] - before[1]
+            self._heard[each.name] = counts
+            fields = {"passes": passes, "served": served, "over_sec": over_sec}
+            logger = logging.getLogger(f"qtctl.supervisor.{each.name}")
+            logger.info("%s", progress.summary(now, wall), extra={"fields": fields})
 
     def _report_hung(self, now: float) -> None:
         """Log when a loop stops making progress, with where it is, and when it resumes."""

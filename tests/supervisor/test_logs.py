@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from qtctl.errors import ConfigError
 from qtctl.logs import dropped, log_batch
-from qtctl.supervisor import logs
+from qtctl.supervisor import log_lines, log_terminal, logs
 from qtctl.supervisor.log_writer import LogWriter
 from qtctl.text import escape
 
@@ -56,7 +56,7 @@ def plain(message: str, fields: Mapping[str, object]) -> str:
     record = logging.LogRecord("qtctl.services.governor", 20, "", 0, message, None, None)
     record.created = 1769558400.123
     record.fields = fields
-    return logs._PlainFormatter().format(record)
+    return log_lines.PlainFormatter().format(record)
 
 
 def test_a_plain_line_is_as_documented() -> None:
@@ -86,7 +86,7 @@ def test_a_plain_line_is_as_documented() -> None:
     ],
 )
 def test_a_value_that_could_be_misread_is_quoted(value: object, written: str) -> None:
-    assert logs.quote(value) == written
+    assert log_lines.quote(value) == written
 
 
 @given(nasty, nasty)
@@ -101,7 +101,7 @@ def test_no_text_breaks_a_line_or_reaches_the_terminal_as_control(message: str, 
 def test_a_value_never_passes_for_another_field(value: str) -> None:
     if value == "":
         return
-    words = shlex.split(f"reason={logs.quote(value)} last=x".replace("'", ""), posix=True)
+    words = shlex.split(f"reason={log_lines.quote(value)} last=x".replace("'", ""), posix=True)
     assert len(words) == 2
     assert words[0].startswith("reason=")
 
@@ -150,9 +150,9 @@ def test_a_terminal_gets_colours_of_ours_and_no_markup_or_control_of_theirs(
 ) -> None:
     record = logging.LogRecord("qtctl.x.governor", 20, "", 0, "%s", (message,), None)
     record.fields = {"reason": value}
-    text = logs._RichFormatter(Terminal()).format(record)
+    text = log_terminal.RichFormatter(Terminal()).format(record)
     ours = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    assert ours[14:] == f"INFO  governor {escape(message)} reason={logs.quote(value)}"
+    assert ours[14:] == f"INFO  governor {escape(message)} reason={log_lines.quote(value)}"
 
 
 def test_markup_in_a_message_is_text(configure: Callable[..., logging.Handler]) -> None:
@@ -275,7 +275,7 @@ def test_new_settings_of_the_log_keep_its_order(
 
 def test_arguments_that_do_not_fit_cost_no_line() -> None:
     record = logging.LogRecord("qtctl.x", 20, "", 0, "%d plans", ("many",), None)
-    assert logs._PlainFormatter().format(record).endswith("x %d plans ('many',)")
+    assert log_lines.PlainFormatter().format(record).endswith("x %d plans ('many',)")
 
 
 def test_levels_are_ours_alone(configure: Callable[..., logging.Handler]) -> None:

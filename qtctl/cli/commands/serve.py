@@ -26,6 +26,10 @@ def serve(
     name: Annotated[
         str | None, typer.Option("--name", help="Which of several; default: the host's name.")
     ] = None,
+    log_format: Annotated[
+        str | None,
+        typer.Option("--log-format", help="auto, short, plain, rich, json or journal."),
+    ] = None,
 ) -> None:
     """Run the allocation loop, the governor, or both, until SIGTERM or Ctrl-C.
 
@@ -34,10 +38,14 @@ def serve(
     SIGTERM or Ctrl-C ends it at once. --once exits 1 if something stays pending, and 3 without
     Redis.
 
+    The log goes to stderr: on a terminal a line per decision in a few words, and one a minute of
+    each loop; under systemd to the journal, where every field is a field (see 'qtctl logs').
+
     Examples:
         qtctl serve allocation
         qtctl serve all --embedded
         qtctl serve governor --once
+        qtctl serve governor --log-format json
     """
     from qtctl.cli import compose
     from qtctl.settings import SERVICES
@@ -51,6 +59,8 @@ def serve(
         ctx.redis_url = EMBEDDED
     if name is not None:
         ctx.sets += tuple(f"{each}.name={_quoted(name)}" for each in names)
+    if log_format is not None:
+        ctx.sets += (f"logging.format={_quoted(log_format)}",)
     compose.configure_logs(ctx)
     with ExitStack() as stack:
         url = ctx.settings.redis.url

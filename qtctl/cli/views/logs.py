@@ -1,0 +1,90 @@
+"""What the services logged, from the journal of this host: a line each."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output.columns import Column, recent, text
+from qtctl.cli.output.render import Stream, emit
+from qtctl.cli.output.styles import verdict_style
+from qtctl.deploy.units import SERVICE, SINGLE, UNITS
+from qtctl.errors import NotFoundError
+from qtctl.settings import SERVICES
+from qtctl.supervisor import journalctl, log_words
+from qtctl.supervisor.journalctl import Asked, Logged
+from qtctl.supervisor.log_lines import with_fields
+
+_LEVELS = {"warning": "yellow", "error": "bold red", "critical": "bold red", "debug": "dim"}
+_OF_DECISIONS = "governor"
+USUAL = 100
+"""Lines where nothing else is asked for."""
+
+
+def words(row: Any) -> str:
+    """A line without its fields where it is a decision, else with them."""
+    if row["source"] == log_words.LOGGER:
+        return log_words.words(row["message"], row["fields"])
+    level = "" if row["level"] == "info" else f"{row['level'].upper()} "
+    return f"{level}{with_fields(row['message'], row['fields'])}"
+
+
+def _style(row: Any) -> str:
+    if row["source"] == log_words.LOGGER:
+        return verdict_style(log_words.verdict(row["message"]))
+    return _LEVELS.get(row["level"], "")
+
+
+LISTED = (
+    recent("time", "at"),
+    text("source", "source", drop=1, width=10),
+    Column("what", lambda row: row, lambda row, utc: words(row), style=_style),
+)
+
+
+def units_of(service: str | None) -> list[str]:
+    """The units that run a service (both loops may share one); all of ours for None."""
+    return [unit for unit in UNITS if service is None or SERVICE[unit] in (service, "all")]
+
+
+def show(ctx: Context, service: str | None, asked: Asked) -> None:
+    """Print what the journal has. Errors: NotFoundError where there is none."""
+    rows = _rows(ctx, service, asked)
+    if not asked.follow:
+        first = next(rows, None)
+        if first is None:
+            _refuse_none(ctx, asked.units)
+        emit(ctx, rows if first is None else chain([first], rows), LISTED, empty="No lines match.")
+        return
+    out = Stream(ctx, LISTED)
+    for row in rows:
+        out.write([row])
+
+
+def _refuse_none(ctx: Context, units: Sequence[str]) -> None:
+    """Errors: NotFoundError where these units never logged anything here."""
+    if not journalctl.has_any(units, ctx.environ.get("PATH")):
+        raise NotFoundError(
+            f"the journal of this host has no lines of {', '.join(units)}: {journalctl.WHERE_ELSE}"
+        )
+
+
+def _rows(ctx: Context, service: str | None, asked: Asked) -> Iterator[dict[str, Any]]:
+    for each in journalctl.read(asked, ctx.environ.get("PATH")):
+        if service is None or _is_of(each, service):
+            yield {
+                "at": each.at,
+                "unit": each.unit,
+                "level": each.level,
+                "source": each.source,
+                "message": each.message,
+                "fields": each.fields,
+            }
+
+
+def _is_of(line: Logged, service: str) -> bool:
+    """False for a line of the other loop in the same process."""
+    if line.unit != SINGLE:
+        return True
+    source = _OF_DECISIONS if line.source == log_words.LOGGER else line.source
+    return source == service or source not in SERVICES
