@@ -56,7 +56,7 @@ class RichFormatter(logging.Formatter):
 
         level = level_of(record)
         line = Text()
-        line.append(f"{stamp(record.created)[11:]} ", style="dim")
+        line.append(f"{self._at(record)} ", style="dim")
         line.append(f"{level:<5} ", style=_LEVEL_STYLES.get(level, "bold red"))
         line.append(f"{source_of(record)} ", style="cyan")
         line.append(escape(message))
@@ -65,22 +65,28 @@ class RichFormatter(logging.Formatter):
             line.append(quote(value))
         return line
 
+    def _at(self, record: logging.LogRecord) -> str:
+        return stamp(record.created)[11:]
+
 
 class ShortFormatter(RichFormatter):
-    """Decisions as one line of at most the terminal's width; everything else as it is."""
+    """Decisions as one line of at most the terminal's width; everything else with its fields."""
 
     def _line(self, record: logging.LogRecord, message: str, fields: "Fields") -> "Text":
         if source_of(record) != log_words.LOGGER:
             return super()._line(record, message, fields)
         from rich.text import Text
 
-        at = f"{stamp(record.created)[11:19]}Z "
+        at = f"{self._at(record)} "
         head, plan, why = log_words.line(message, texts(fields), self._width() - len(at))
         line = Text()
         line.append(at, style="dim")
         line.append(head, style=_VERDICT_STYLES.get(log_words.verdict(message), ""))
         line.append(f" {plan} {why}")
         return line
+
+    def _at(self, record: logging.LogRecord) -> str:
+        return f"{stamp(record.created)[11:19]}Z"
 
     def _width(self) -> int:
         """Asked for each line: a terminal may be resized."""

@@ -130,8 +130,7 @@ class Reporter:
 
     def _heartbeat(self, now: float) -> None:
         """A line of each loop: what it does, and what it did since the last."""
-        wall, over_sec = clock.now(), round(now - self._heard_at)
-        self._heard_at = now
+        wall, self._heard_at = clock.now(), now
         for each in self._hosted:
             progress = each.progress
             counts = (progress.passes, progress.served)
@@ -140,7 +139,7 @@ class Reporter:
                 before = (0, 0)  # a successor, after a reload
             passes, served = counts[0] - before[0], counts[1] - before[1]
             self._heard[each.name] = counts
-            fields = {"passes": passes, "served": served, "over_sec": over_sec}
+            fields = {"passes": passes, "served": served}
             logger = logging.getLogger(f"qtctl.supervisor.{each.name}")
             logger.info("%s", progress.summary(now, wall), extra={"fields": fields})
 
