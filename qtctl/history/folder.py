@@ -1,0 +1,73 @@
+"""The folder of the history: what its files are called, and who may write there."""
+
+import contextlib
+import fcntl
+import os
+import re
+from pathlib import Path
+
+from qtctl.errors import ConfigError, NotFoundError, RefusedError
+
+LOCK = "recorder.lock"
+CHAIN = "chain.jsonl"
+_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})\.sqlite")
+_MODE = 0o750
+UMASK = 0o027
+
+
+def day_path(folder: Path, day: str) -> Path:
+    """The file of a day."""
+    return folder / f"{day}.sqlite"
+
+
+def days_in(folder: Path) -> list[str]:
+    """The days that have a file, the oldest first. Errors: NotFoundError where it is no folder,
+    ConfigError where it can't be read."""
+    try:
+        names = [each.name for each in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFoundError(
+            f"no history in {folder}: 'qtctl serve recorder' writes one; [history] dir or --dir "
+            "says where it is"
+        ) from None
+    except OSError as problem:
+        raise ConfigError(f"can't read the history in {folder}: {problem.strerror}") from problem
+    return sorted(found[1] for name in names if (found := _DAY.fullmatch(name)))
+
+
+def prepare(folder: Path) -> None:
+    """Makes the folder (0750) where it is missing. Errors: ConfigError."""
+    try:
+        folder.mkdir(mode=_MODE, parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ConfigError(
+            f"can't make the folder of the history, {folder}: {problem.strerror}; set [history] dir"
+        ) from problem
+
+
+class Lock:
+    """Only one recorder writes in a folder; the lock goes with its process, however that ends."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as problem:
+            raise ConfigError(
+                f"can't write the history in {folder}: {problem.strerror}; give the folder to the "
+                "recorder's user, or set [history] dir"
+            ) from problem
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._file, 100, 0).decode("ascii", "replace").strip()
+            os.close(self._file)
+            raise RefusedError(
+                f"another recorder ({holder or 'unknown'}) writes the history in {folder}: stop "
+                "it, or set [history] dir to another folder"
+            ) from None
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"pid {os.getpid()} on {os.uname().nodename}".encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._file)
