@@ -8,7 +8,7 @@ from pathlib import Path
 from qtctl.deploy import units
 from qtctl.deploy.host import ABSENT, Host, State
 from qtctl.errors import ConfigError
-from qtctl.settings import Loaded, load
+from qtctl.settings import Loaded, contexts, load
 from qtctl.settings.environment import parse, valid
 from qtctl.settings.sources import DEFAULT_FILE, refuse_oversized
 
@@ -91,10 +91,13 @@ def of_unit(view: View, unit: str, packaged: Mapping[str, str]) -> Loaded:
         environ |= valid(parse(view.text(path) or ""))
     config = found.config or environ.pop("QTCTL_CONFIG", "") or str(DEFAULT_FILE)
     try:
-        return load(
+        loaded = load(
             config=Path(config), content=view.text(config) or "", environ=environ,
             redis_url=found.redis_url, sets=found.sets, service=units.SERVICE[unit],
         )  # fmt: skip
+        if loaded.context is not None:
+            raise contexts.refused_by_services(loaded.context, loaded.context_origin)
+        return loaded
     except ConfigError as problem:
         why = str(problem).replace("(environment ", f"({unit}, ")
         raise ConfigError(f"{unit} would not start: {why}") from problem

@@ -25,6 +25,18 @@ _HEAD = """\
 # `qtctl config check` whether all are valid. Only its service may be able to read a file with a
 # password.
 """
+_CONTEXTS = """
+# Contexts: other Redis servers by name, for commands (--context prod, or $QTCTL_CONTEXT); services
+# never use one. A context takes every setting of [redis] but the time-outs, and stands instead of
+# that section and of all variables about Redis. In a protected one, whatever changes something asks
+# for its name to be typed first. To have one, remove "# " before each of its lines.
+#
+# [contexts.prod]
+# url = "rediss://prod-1.example.net/0"
+# username = "operator"
+# password_file = "/etc/quantum/prod.redis-password"
+# protected = true
+"""
 _SECTION_NOTES = {
     "redis": "Where Redis is.",
     "allocation": "The allocation loop: qtctl serve allocation.",
@@ -51,6 +63,8 @@ def template() -> str:
     for section in SECTIONS:
         parts.append(f"\n# {_SECTION_NOTES[section]}\n[{section}]\n")
         parts += [_template_of(field) for field in fields() if field.section == section]
+        if section == "redis":
+            parts.append(_CONTEXTS)
     return "".join(parts)
 
 

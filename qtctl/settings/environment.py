@@ -34,8 +34,10 @@ OURS = "QTCTL_"
 CONFIG = "QTCTL_CONFIG"
 """Where the TOML file is."""
 URL = "QTCTL_REDIS_URL"
-NO_SETTINGS = (CONFIG, PASSWORD)
-"""Names that look like settings and are none: the file, and the password, which is never shown."""
+CONTEXT = "QTCTL_CONTEXT"
+"""Which context of the file is meant."""
+NO_SETTINGS = (CONFIG, CONTEXT, PASSWORD)
+"""Names that look like settings and are none; the password is never shown."""
 REDIS_PARTS = ("REDIS_HOST", "REDIS_PORT", "REDIS_DB")
 METRICS = {"METRICS_PORT": "metrics_port", "METRICS_ADDR": "metrics_addr"}
 """Old names that could mean either service."""

@@ -6,9 +6,10 @@ from typing import Any
 
 from qtctl.settings import environment
 from qtctl.settings.catalog import by_variable, fields, plain
+from qtctl.settings.checks import check
 from qtctl.settings.dump import to_toml
 from qtctl.settings.environment import METRICS, REDIS_PARTS, URL, Variables, read_envfile, valid
-from qtctl.settings.load import DEFAULT, SERVICES, check, resolve
+from qtctl.settings.load import DEFAULT, SERVICES, resolve
 from qtctl.settings.model import SECTIONS
 from qtctl.settings.secrets import PASSWORD
 from qtctl.settings.sources import Claim, nearest, shown_name, url_of
@@ -80,7 +81,7 @@ def _left_out(variables: Variables, service: str | None) -> Iterator[str]:
     """A warning for each variable that is skipped."""
     for name in variables.values:
         origin = variables.origin(name)
-        if name == environment.CONFIG:
+        if name in (environment.CONFIG, environment.CONTEXT):
             yield f"{origin} is not a setting; skipped"
         elif name == PASSWORD:
             yield f"{origin} is a password; skipped: {_PUT}"

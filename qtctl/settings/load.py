@@ -1,19 +1,19 @@
-"""All sources put together: which value holds, where it comes from, and what it overrules.
+"""All sources put together: which value holds, where it comes from, and what it overrules."""
 
-Each value alone has been checked by its source; here the settings are checked against each other.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from qtctl.errors import ConfigError
-from qtctl.settings import environment, platform, secrets, sources
-from qtctl.settings.catalog import by_path, by_variable, checked, fields, plain, shown
+from qtctl.settings import contexts, environment, platform, secrets, sources
+from qtctl.settings.catalog import by_path, by_variable, checked, fields, plain
+from qtctl.settings.checks import check
+from qtctl.settings.contexts import KnownContext
 from qtctl.settings.environment import Variables
-from qtctl.settings.model import SECTIONS, STREAMS, Governor, Settings
+from qtctl.settings.model import SECTIONS, STREAMS, Settings
 from qtctl.settings.secrets import Secret
 from qtctl.settings.sources import (
     Claim,
@@ -23,7 +23,7 @@ from qtctl.settings.sources import (
     set_claims,
     toml_claims,
 )
-from qtctl.settings.urls import CLUSTER, hash_tag, mask_text, scheme_of
+from qtctl.settings.urls import mask_text, scheme_of
 
 SERVICES = ("allocation", "governor")
 DEFAULT = "default"
@@ -36,7 +36,8 @@ class Loaded(Struct, frozen=True, kw_only=True):
     `--set` or `--redis-url`. overruled: (origin, value without a password) of weaker sources,
     weakest first, where there are any. file: the TOML file that was read. explicit_url: the URL
     came from a flag. password: where the password is if it is not in the URL. injected: variables
-    under our names that a platform has set, and that are ignored.
+    under our names that a platform has set, and that are ignored. context: the one in force, which
+    the origin context_origin asked for; contexts: all of the file, none for a service.
     """
 
     settings: Settings
@@ -47,6 +48,21 @@ class Loaded(Struct, frozen=True, kw_only=True):
     file: Path | None
     password: Secret | None
     injected: list[str] = []
+    context: KnownContext | None = None
+    context_origin: str = ""
+    contexts: tuple[KnownContext, ...] = ()
+
+
+class _Given(Struct, frozen=True):
+    """What `load` was called with."""
+
+    config: Path | None
+    environ: Mapping[str, str]
+    content: str | None
+    redis_url: str | None
+    sets: Sequence[str]
+    service: str | None
+    context: str | None
 
 
 def load(
@@ -57,49 +73,57 @@ def load(
     redis_url: str | None = None,
     sets: Sequence[str] = (),
     service: str | None = None,
+    context: str | None = None,
     lenient: bool = False,
 ) -> Loaded:
     """The settings: defaults < TOML < environment < --set and --redis-url.
 
     config: the file of `--config`; content: its text, where it may not be in place yet. service:
     `allocation`, `governor` or `all` in `serve`, which decides what METRICS_PORT and METRICS_ADDR
-    mean; None elsewhere, where they mean nothing.
+    mean; None elsewhere, where they mean nothing. context: of `--context`, whose Redis counts
+    instead of all that file and environment say about one.
     lenient: only [redis] must be right. Where anything else is wrong, the sections that hold
     together with it count, the others are as by default, and a warning says so. A file that is
     missing or broken as a whole is left out, where --redis-url or QTCTL_REDIS_URL names the Redis.
-    Errors: ConfigError, one line with the setting, where its value comes from, and the value.
+    Errors: ConfigError, one line with the setting, where its value comes from, and the value;
+    UsageError for a context that --context names and that is not there.
     """
+    given = _Given(config, environ, content, redis_url, sets, service, context)
     if not lenient:
-        return _load(config, environ, content, redis_url, sets, service, tuple(SECTIONS))
+        return _load(given, tuple(SECTIONS))
     try:
-        return _lenient(config, environ, content, redis_url, sets, service)
+        return _lenient(given)
     except UnusableFileError as problem:
-        loaded = _lenient(None, environ, "", redis_url, sets, service)
-        if not loaded.explicit_url and not environ.get(environment.URL):
-            raise UnusableFileError(
-                f"{problem}; without the file: name the Redis by --redis-url, and the prefix by "
-                "--set redis.prefix=… unless it is the default"
-            ) from problem
-        prefix, origin = loaded.settings.redis.prefix, loaded.origins["redis.prefix"]
-        told = f"{problem}; going on without it, with the prefix {prefix} ({origin})"
-        how = "; --set redis.prefix=… names another" if origin == DEFAULT else ""
-        loaded.warnings.insert(0, told + how)
-        return loaded
+        return _without_file(given, problem)
 
 
-def _lenient(
-    config: Path | None,
-    environ: Mapping[str, str],
-    content: str | None,
-    redis_url: str | None,
-    sets: Sequence[str],
-    service: str | None,
-) -> Loaded:
+def _without_file(given: _Given, problem: UnusableFileError) -> Loaded:
+    """The same without the file. Errors: UnusableFileError where nothing else names the Redis."""
+    environ = given.environ
+    named = contexts.asked(given.context, Variables(environ))
+    flags = _flag_claims(given.sets, given.redis_url)
+    named, _ = contexts.in_force(named, flags)
+    explicit_url = any(claim.field.path == "redis.url" for claim in flags)
+    if named is not None or not (explicit_url or environ.get(environment.URL)):
+        what = "" if named is None else f"the context {named.name} is in it; "
+        raise UnusableFileError(
+            f"{problem}; {what}without the file: name the Redis by --redis-url, and the prefix by "
+            "--set redis.prefix=… unless it is the default"
+        ) from problem
+    loaded = _lenient(msgspec.structs.replace(given, config=None, content=""))
+    prefix, origin = loaded.settings.redis.prefix, loaded.origins["redis.prefix"]
+    told = f"{problem}; going on without it, with the prefix {prefix} ({origin})"
+    how = "; --set redis.prefix=… names another" if origin == DEFAULT else ""
+    loaded.warnings.insert(0, told + how)
+    return loaded
+
+
+def _lenient(given: _Given) -> Loaded:
     """By as many sections as hold together with [redis]."""
     problems: list[ConfigError] = []
     for sections in (tuple(SECTIONS), ("redis", "governor"), ("redis",)):
         try:
-            loaded = _load(config, environ, content, redis_url, sets, service, sections)
+            loaded = _load(given, sections)
         except ConfigError as problem:
             problems.append(problem)
             continue
@@ -110,50 +134,62 @@ def _lenient(
     raise problems[-1]
 
 
-def _load(
-    config: Path | None,
-    environ: Mapping[str, str],
-    content: str | None,
-    redis_url: str | None,
-    sets: Sequence[str],
-    service: str | None,
-    sections: Sequence[str],
-) -> Loaded:
+def _load(given: _Given, sections: Sequence[str]) -> Loaded:
     """The same by these sections only; the others are as by default."""
-    if len(sections) < len(SECTIONS):
+    environ, sets = given.environ, given.sets
+    whole = len(sections) == len(SECTIONS)
+    if not whole:
         environ, sets = _only(environ, sets, sections)
     injected = platform.injected(environ)
     environ = {name: value for name, value in environ.items() if name not in injected}
     variables = Variables(environ)
     environment.unknown_ours(variables)
     try:
-        file, toml = _file(config, variables) if content is None else (config, content)
+        file, toml = given.config, given.content
+        if toml is None:
+            file, toml = _file(given.config, variables)
         tables = parsed(toml, file)
     except ConfigError as problem:
         raise UnusableFileError(str(problem)) from problem
-    if len(sections) < len(SECTIONS):
+    others = tables.pop(contexts.SECTION, {})
+    if not whole:
         tables = {name: tables[name] for name in sections if name in tables}
+    flags = _flag_claims(sets, given.redis_url)
+    named = contexts.asked(given.context, variables)
+    named, set_aside = contexts.in_force(named, flags)
+    chosen = None if named is None else contexts.chosen(named, others, file)
     claims = list(toml_claims(tables, f"file {file}"))
-    flags = _flag_claims(sets, redis_url)
     explicit_url = any(claim.field.path == "redis.url" for claim in flags)
-    claims += _environment_claims(variables, service, sources.url_of(claims), explicit_url)
+    claims += _environment_claims(
+        variables, given.service, sources.url_of(claims), explicit_url or chosen is not None
+    )
+    set_aside += contexts.unused(named, environ)
+    if chosen is not None:
+        claims = contexts.instead(chosen, claims)
+        # Nor may the password of another server reach this one.
+        environ = {name: environ[name] for name in environ if name not in secrets.VARIABLES}
     settings, origins, overruled = resolve([*claims, *flags])
-    check(settings, origins, service)
+    check(settings, origins, given.service)
     warnings = [
         *variables.warnings,
         *environment.unknown_old(variables).values(),
+        *set_aside,
         *_unencrypted(settings, origins),
         *secrets.unused(settings.redis, origins, environ),
     ]
+    every = whole and given.service is None
     return Loaded(
         settings=settings,
         origins=origins,
         overruled=overruled,
         warnings=warnings,
-        explicit_url=explicit_url,
+        explicit_url=explicit_url or (named is not None and named.by_flag),
         file=file,
         password=secrets.find(settings.redis, origins, environ),
         injected=sorted(name for name in injected if environment.is_ours(name)),
+        context=chosen,
+        context_origin="" if named is None else named.origin,
+        contexts=tuple(contexts.known(others, f"file {file}")) if every else (),
     )
 
 
@@ -248,65 +284,3 @@ def _unencrypted(settings: Settings, origins: Mapping[str, str]) -> list[str]:
         for key in ("tls_ca_file", "tls_cert_file")
         if getattr(settings.redis, key)
     ]
-
-
-def check(settings: Settings, origins: Mapping[str, str], service: str | None) -> None:
-    """The settings against each other. Errors: ConfigError with their values and origins."""
-
-    def described(path: str) -> str:
-        return f"{path} = {shown(by_path()[path].of(settings))} ({origins[path]})"
-
-    for problem in _conflicts(settings, service, described):
-        raise ConfigError(problem)
-
-
-def _conflicts(
-    settings: Settings, service: str | None, described: Callable[[str], str]
-) -> Iterator[str]:
-    redis, allocation, governor = settings.redis, settings.allocation, settings.governor
-    if redis.tls_key_file and not redis.tls_cert_file:
-        yield f"{described('redis.tls_key_file')} needs redis.tls_cert_file as well"
-    if allocation.min_mult > allocation.max_mult:
-        yield f"{described('allocation.min_mult')} is over {described('allocation.max_mult')}"
-    opening, closing = (
-        {action.upper() for action in actions}
-        for actions in (governor.open_actions, governor.close_actions)
-    )
-    both = opening & closing
-    if both:
-        yield (
-            f"an action can't open and close: {', '.join(sorted(both))} is in "
-            f"{described('governor.open_actions')} and in {described('governor.close_actions')}"
-        )
-    usual = (*Governor().kill_keys, *Governor().halt_keys)
-    for key in ("kill_keys", "halt_keys"):
-        for name in getattr(governor, key):
-            # It would be looked for under the prefix twice, and never be found set. The usual names
-            # are meant as they stand, also under a prefix like `governor:`.
-            if name not in usual and name.startswith(redis.prefix):
-                yield (
-                    f"{described(f'governor.{key}')}: {name} begins with redis.prefix, which is "
-                    "added anyway; leave it out"
-                )
-    streams = {path: by_path()[path].of(settings) for path in map(".".join, STREAMS)}
-    seen: dict[str, str] = {}
-    for path, name in streams.items():
-        # A service that wrote where it reads would feed on its own output.
-        if name in seen:
-            yield f"{described(path)} is the same stream as {described(seen[name])}"
-        seen[name] = path
-    if service == "all" and allocation.metrics_port == governor.metrics_port != 0:
-        yield (
-            f"serve all needs two ports: {described('allocation.metrics_port')} is also "
-            f"{described('governor.metrics_port')}"
-        )
-    if scheme_of(redis.url) != CLUSTER:
-        return
-    tag = hash_tag(redis.prefix)
-    if not tag:
-        why = "on a cluster all keys must share a slot, as under {quantum}:"
-        yield f"{described('redis.prefix')} has no hash tag: {why}"
-    for path, name in streams.items():
-        if hash_tag(name) != tag:
-            of_prefix = f"hash tag {{{tag}}} of {described('redis.prefix')}"
-            yield f"{described(path)} must carry the {of_prefix} on a cluster"

@@ -17,6 +17,7 @@ from qtctl.settings.urls import has_password
 PASSWORD = "QTCTL_REDIS_PASSWORD"
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 CREDENTIAL = "redis-password"
+VARIABLES = (PASSWORD, CREDENTIALS)
 WAYS = f"{PASSWORD}, [redis] password_file, or ${CREDENTIALS}/{CREDENTIAL}"
 MAX_BYTES = 4_096
 _FILE = "redis.password_file"

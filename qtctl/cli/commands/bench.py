@@ -52,6 +52,8 @@ def bench(
     from qtctl.bench import running
 
     url = ctx.settings.redis.url if ctx.loaded.explicit_url else None
+    if url is not None:
+        ctx.announce("measuring: keys of our own are written there, and removed")
     found = []
     for figure in running.figures(ALL if suite == "all" else (suite,), url, rounds):
         ctx.say(f"{figure.suite}: {figure.what}: {figure.value:.2f} {figure.unit}")

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from qtctl.cli.output.columns import text
 from qtctl.cli.output.render import Fields, Rows, emit, emit_one
 from qtctl.errors import UsageError
 
+if TYPE_CHECKING:
+    from qtctl.settings.contexts import KnownContext
+
 app = group(
     "config",
     help="Settings in force, and where each comes from.",
@@ -20,6 +23,7 @@ app = group(
     examples="""
     qtctl config show governor
     qtctl config diff
+    qtctl config contexts
     qtctl config check --config /etc/quantum/qtctl.toml
     qtctl config import-env /etc/quantum/p32.env > qtctl.toml
     """,
@@ -57,8 +61,18 @@ DIFFERENCES = (
     text("instance", "instance"),
     text("here from", "origin", fold=True, drop=1),
 )
+CONTEXTS = (
+    text("", lambda row: "*" if row["in_force"] else ""),
+    text("context", "context"),
+    text("redis", "url", fold=True),
+    text("prefix", "prefix"),
+    text("user", "username", drop=1),
+    text("password", "password", fold=True, drop=2),
+    text("protected", "protected"),
+)
 CHECKED = (
     text("file", lambda checked: checked["file"] or "none"),
+    text("context", lambda checked: checked["context"] or "none"),
     text("redis", "redis"),
     text("password", lambda checked: checked["password"] or "none"),
     text("warnings", lambda checked: len(checked["warnings"])),
@@ -90,6 +104,8 @@ def show(
             raise UsageError(
                 f"KEY {key!r} is neither a setting nor a section: see 'qtctl config show'"
             )
+    if ctx.loaded.context is not None:
+        ctx.say(f"Context: {ctx.loaded.context.name} ({ctx.loaded.context_origin})")
     if ctx.loaded.injected:
         ctx.say(f"Ignored, since a platform has set them: {', '.join(ctx.loaded.injected)}")
     if ctx.output == "toml":
@@ -146,12 +162,31 @@ def check(ctx: Context) -> None:
     checked = {
         "ok": True,
         "file": None if file is None else str(file),
+        "context": None if ctx.loaded.context is None else ctx.loaded.context.name,
         "redis": ctx.where(),
         "password": _password_of_url(ctx) if password is None else password.origin,
         "warnings": list(ctx.loaded.warnings),
     }
     emit_one(ctx, checked, Fields(CHECKED))
     ctx.say("The configuration is good.")
+
+
+@command(app)
+def contexts(ctx: Context) -> None:
+    """The Redis servers that the file names: what `--context` and $QTCTL_CONTEXT take.
+
+    Where one is protected, whatever changes something asks for its name to be typed first. The one
+    in force has a star. Passwords are never shown.
+
+    Examples:
+        qtctl config contexts
+        qtctl --context prod status
+        qtctl --context prod --confirm-context prod inject clear
+    """
+    loaded = ctx.loaded
+    rows = [_context_row(each, loaded.context) for each in loaded.contexts]
+    file = "There is no file of settings" if loaded.file is None else f"None in file {loaded.file}"
+    emit(ctx, rows, CONTEXTS, empty=f"{file}: a context is a section [contexts.NAME] with a url.")
 
 
 @command(app)
@@ -214,6 +249,21 @@ def _rows(ctx: Context) -> list[dict[str, Any]]:
         }
         for field in fields()
     ]
+
+
+def _context_row(each: "KnownContext", in_force: "KnownContext | None") -> dict[str, Any]:
+    from qtctl.settings import public
+    from qtctl.settings.urls import has_password
+
+    redis = public(each.redis)
+    password = "in the url" if has_password(each.redis.url) else redis["password_file"]
+    return {
+        "context": each.name,
+        "in_force": in_force is not None and each.name == in_force.name,
+        **{key: redis[key] for key in ("url", "prefix", "username")},
+        "password": password,
+        "protected": each.protected,
+    }
 
 
 def _password_of_url(ctx: Context) -> str | None:

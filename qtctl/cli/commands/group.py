@@ -72,7 +72,7 @@ def recover(
     with ctx.store() as store:
         key, group_name = view.target(store, name, stream, or_governors=True)
         is_ours = view.refuse_others(group_name, key, store, force)
-        ctx.announce(f"recovering the group {group_name} of {key}")
+        ctx.announce(f"recovering the group {group_name} of {key}", dry_run=dry_run)
         found = view.recover(store, key, group_name, dry_run=dry_run)
     view.report_done(
         ctx, found.done, "" if found.stuck or found.trimmed else "Nothing is stuck.", dry_run
@@ -108,7 +108,7 @@ def prune(
     with ctx.store() as store:
         key, group_name = view.target(store, name, stream)
         view.refuse_others(group_name, key, store, force)
-        ctx.announce(f"pruning the group {group_name} of {key}")
+        ctx.announce(f"pruning the group {group_name} of {key}", dry_run=dry_run)
         if dry_run:
             mine = next(each for each in view.rows(store, key) if each["group"] == group_name)
             gone = [

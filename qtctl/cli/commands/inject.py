@@ -58,6 +58,7 @@ def eff(
     }
     age_sec = arguments.duration(age, "--age", 0, MAX_TTL_SEC)
     with ctx.store() as store:
+        ctx.confirm(dry_run=dry_run)
         fields["ts"] = str(int(store.now_ms() / 1000 - age_sec))
         view.cover(ctx, store, EFFICIENCY, symbol, fields, ttl, force, dry_run)
 
@@ -91,6 +92,7 @@ def target(
         "mode": "synthetic",
     }
     with ctx.store() as store:
+        ctx.confirm(dry_run=dry_run)
         fields["timestamp"] = str(store.now_ms() // 1000)
         view.cover(ctx, store, TARGET, symbol, fields, ttl, force, dry_run)
 
@@ -146,10 +148,12 @@ def plan(
         entry["reduceOnly"] = "true"
     wait_sec = None if wait is None else arguments.duration(wait, "--wait", 0, 3600)
     with ctx.store() as store:
+        ctx.confirm(dry_run=dry_run)
         now_ms = store.now_ms()
         entry |= {"timestamp": str(now_ms // 1000), "source": SOURCE}
         entry["plan_id"] = entry["plan_id"] or view.new_plan_id(now_ms)
-        ctx.announce(f"sending the plan {entry['action']} {entry['symbol']} qty {entry['qty']}")
+        what = f"{entry['action']} {entry['symbol']} qty {entry['qty']}"
+        ctx.announce(f"sending the plan {what}", dry_run=dry_run)
         refuse_other_groups(store, "an injected plan could become an order", force)
         if dry_run:
             emit_one(ctx, entry) if ctx.output != "table" else ctx.say(view.listed(entry))
@@ -172,7 +176,7 @@ def clear(ctx: Context, dry_run: DryRun = False) -> None:
     from qtctl.wire.control import injection
 
     with ctx.store() as store:
-        ctx.announce("clearing what was injected")
+        ctx.announce("clearing what was injected", dry_run=dry_run)
         if dry_run:
             emit(ctx, injection.injected(store), view.CLEARED[:1], empty="Nothing is injected.")
             return

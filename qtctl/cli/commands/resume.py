@@ -49,7 +49,11 @@ def resume(
         if order.symbol or force:
             raise UsageError("--clock goes neither with SYMBOL nor with --force")
         with ctx.store(notice=False) as store:
-            ctx.announce("resuming the opens that a jump of the server's clock has stopped")
+            ctx.announce(
+                "resuming the opens that a jump of the server's clock has stopped",
+                dry_run=dry_run,
+                no_input=no_input,
+            )
             halting.end_quarantine(
                 ctx, store, order, dry_run,
                 lambda question: agreed(ctx, question, yes=yes, no_input=no_input),
@@ -57,7 +61,8 @@ def resume(
         return
     with ctx.store(notice=False) as store:
         order = halting.read_by_governors(store, order)
-        ctx.announce(f"resuming {order.symbol or 'what is halted'}")
+        what = order.symbol or "what is halted"
+        ctx.announce(f"resuming {what}", dry_run=dry_run, no_input=no_input)
         taken, problem = halting.resume(ctx, store, order, force, dry_run=True)
         if not dry_run:
             rows = kill_switch.read(store, order.names)

@@ -48,7 +48,7 @@ def serve(
         qtctl serve governor --log-format json
     """
     from qtctl.cli import compose
-    from qtctl.settings import SERVICES
+    from qtctl.settings import SERVICES, contexts
     from qtctl.wire.private_server import embedded as private
 
     ctx.service = arguments.choice(service, "SERVICE", (*SERVICES, "all"))
@@ -61,6 +61,8 @@ def serve(
         ctx.sets += tuple(f"{each}.name={_quoted(name)}" for each in names)
     if log_format is not None:
         ctx.sets += (f"logging.format={_quoted(log_format)}",)
+    if ctx.loaded.context is not None:
+        raise contexts.refused_by_services(ctx.loaded.context, ctx.loaded.context_origin)
     compose.configure_logs(ctx)
     with ExitStack() as stack:
         url = ctx.settings.redis.url

@@ -147,6 +147,8 @@ def _value(place: Place, param: Any, current: str, ctx: Context) -> Answer:
     if metavar in SETTINGS:
         kind, options = SETTINGS[metavar]
         return Answer(kind, _kept(options(), current).options)
+    if metavar == CONTEXT:
+        return _kept(((name, "") for name in _contexts(place.found, ctx)), current)
     if isinstance(param, TyperOption):
         choices = metavar.split("|")
         return _kept(((word, "") for word in choices), current) if len(choices) > 1 else NOTHING
@@ -180,6 +182,16 @@ def _limits() -> Iterable[Option]:
     return ((f"{name}=", "") for name in LIMIT_NAMES)
 
 
+def _contexts(given: Mapping[str, Sequence[str]], ctx: Context) -> list[str]:
+    """The contexts of the file that the line, else this shell names; none where it is no file."""
+    from qtctl.settings import contexts
+
+    config = given.get("config", (ctx.config,))[-1]
+    with suppress(Exception):
+        return contexts.names(None if config is None else Path(config), ctx.environ)
+    return []
+
+
 def _deployments(given: Mapping[str, Sequence[str]]) -> list[str]:
     """What was deployed on this host, the newest first; nothing where that may not be read."""
     from qtctl.deploy.host import Host
@@ -199,6 +211,7 @@ def _names(given: Mapping[str, Sequence[str]], look: str, head: str, ctx: Contex
     asked = Context(
         redis_url=given.get("redis_url", (ctx.redis_url,))[-1],
         config=given.get("config", (ctx.config,))[-1],
+        context=given.get("context", (ctx.context,))[-1],
         sets=(*ctx.sets, *given.get("sets", ()), *WAIT),
         environ=ctx.environ,
         print_warnings=False,
@@ -240,6 +253,7 @@ SETTINGS: dict[str, tuple[str, Callable[[], Iterable[Option]]]] = {
     "SECTION.KEY=VALUE": ("open", _assignments),
     "KEY=VALUE": ("open", _limits),
 }
+CONTEXT = "CONTEXT"
 DEPLOYMENT = ("rollback", "ID")
 NAMES: dict[tuple[str, str], str] = {
     ("resume", "SYMBOL"): "halted",

@@ -33,6 +33,8 @@ from qtctl.errors import UsageError
 F = TypeVar("F", bound=Callable[..., Any])
 
 OUTPUTS = ("table", "json", "ndjson")
+MERGED = ("output", "redis_url", "context", "confirm_context", "config", "utc", "debug")
+"""Common options of which the deepest counts."""
 PANEL = "Common options, before or after the command"
 
 
@@ -118,6 +120,22 @@ def _common(outputs: Sequence[str]) -> list[inspect.Parameter]:
             str | None,
             option("--redis-url", metavar="URL", help="redis://, rediss://, unix://, embedded:, …"),
         ],
+        "context": Annotated[
+            str | None,
+            option(
+                "--context",
+                metavar="CONTEXT",
+                help="A Redis by its name in the file, [contexts.NAME]. Default: $QTCTL_CONTEXT.",
+            ),
+        ],
+        "confirm_context": Annotated[
+            str | None,
+            option(
+                "--confirm-context",
+                metavar="CONTEXT",
+                help="Answer the question for a protected context's name.",
+            ),
+        ],
         "config": Annotated[
             str | None,
             option(
@@ -149,7 +167,7 @@ def _context(ctx: typer.Context, outputs: Sequence[str]) -> Context:
     while levels[-1].parent is not None:
         levels.append(levels[-1].parent)
     for params in (level.params for level in reversed(levels)):
-        for name in ("output", "redis_url", "config", "utc", "debug"):
+        for name in MERGED:
             if params.get(name) is not None:
                 merged[name] = params[name]
         sets += params.get("sets") or ()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtctl import clock
-from qtctl.errors import QtctlError, RedisUnreachable
+from qtctl.errors import QtctlError, RedisUnreachable, RefusedError
 from qtctl.text import escape
 
 EMBEDDED = "embedded:"
@@ -38,6 +38,9 @@ class Context:
     debug: bool = False
     redis_url: str | None = field(default=None, repr=False)
     config: str | None = None
+    context: str | None = None
+    """The name of `--context`."""
+    confirm_context: str | None = None
     sets: tuple[str, ...] = field(default=(), repr=False)
     """`SECTION.KEY=VALUE`, the last one wins."""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
@@ -51,6 +54,7 @@ class Context:
     notice: HaltNotice = field(default=lambda rows, utc: "", repr=False)
     root: Any = field(default=None, repr=False)
     """The whole command line, for completion."""
+    _confirmed: bool = field(default=False, init=False, repr=False)
     _halt_reported: str = field(default="", init=False, repr=False)
     _halt_asked_at: float = field(default=float("-inf"), init=False, repr=False)
 
@@ -65,6 +69,7 @@ class Context:
             redis_url=self.redis_url,
             sets=self.sets,
             service=self.service,
+            context=self.context,
             lenient=self.lenient,
         )
         for warning in loaded.warnings if self.print_warnings else ():
@@ -83,12 +88,49 @@ class Context:
         redis = self.settings.redis
         return f"{display_url(redis.url)} {redis.prefix}"
 
-    def announce(self, action: str) -> None:
-        """Say where something is about to change: `[redis://prod-1/0, prefix quantum:] halting`."""
+    def announce(
+        self, action: str, *, dry_run: bool = False, no_input: bool = False, urgent: bool = False
+    ) -> None:
+        """Say where something is about to change: `[redis://prod-1/0, prefix quantum:] halting`.
+
+        The one gate of all that changes state: in a protected context its name has to be typed
+        here, unless it only looks (`dry_run`) or must not wait (`urgent`, a halt). no_input: refuse
+        instead of asking. Errors: RefusedError.
+        """
+        self.confirm(dry_run=dry_run or urgent, no_input=no_input)
+        self.say(f"[{self._place()}] {action}")
+
+    def confirm(self, *, dry_run: bool = False, no_input: bool = False) -> None:
+        """The question of `announce`, for a command that must not read the clock before it has the
+        answer; asked once. Errors: RefusedError."""
+        context, given = self.loaded.context, self.confirm_context
+        name = "" if context is None else context.name
+        if given is not None and given != name:
+            there = f"the context {name}" if name else "no context"
+            raise RefusedError(
+                f"--confirm-context {given}, but {there} is in force ({self._place()}): nothing "
+                "was done"
+            )
+        if context is None or not context.protected or dry_run or self._confirmed:
+            return
+        if given is None and (no_input or not sys.stdin.isatty()):
+            raise RefusedError(
+                f"the context {name} is protected, and there is no terminal to type its name on: "
+                f"pass --confirm-context {name} ({self._place()})"
+            )
+        if given is None:
+            self.say(f"[{self._place()}] is protected: type {name} to go on")
+            if sys.stdin.readline().strip() != name:
+                raise RefusedError(f"not done: the answer was not {name}")
+        self._confirmed = True
+
+    def _place(self) -> str:
+        """`context prod, redis://prod-1/0, prefix quantum:`, without the password."""
         from qtctl.settings import display_url
 
-        redis = self.settings.redis
-        self.say(f"[{display_url(redis.url)}, prefix {redis.prefix}] {action}")
+        redis, context = self.settings.redis, self.loaded.context
+        named = "" if context is None else f"context {context.name}, "
+        return f"{named}{display_url(redis.url)}, prefix {redis.prefix}"
 
     @contextmanager
     def store(self, *, notice: bool = True) -> "Iterator[Store]":

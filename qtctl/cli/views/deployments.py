@@ -133,8 +133,9 @@ def list_all(ctx: Context, root: str | None) -> None:
 def _target(ctx: Context, root: str | None) -> tuple[Host, Systemctl | None]:
     """The host to work on, and its systemd (none in a staging folder). Errors: RefusedError
     without root or systemd; UsageError for a bad folder, and options that do not apply."""
-    for given, option in ((ctx.config, "--config"), (ctx.redis_url, "--redis-url")):
-        if given is not None:
+    given = {"--config": ctx.config, "--redis-url": ctx.redis_url, "--context": ctx.context}
+    for option, value in given.items():
+        if value is not None:
             raise UsageError(f"{option} does not apply here: the services read /etc/quantum")
     if ctx.sets:
         raise UsageError("--set does not apply here: put it into /etc/quantum/qtctl.toml")

@@ -34,7 +34,8 @@ _IN_DOUBT = "'qtctl doctor' shows what is there"
 def stop(ctx: Context, store: Store, order: HaltRequest, everything: bool, dry_run: bool) -> Report:
     """Stop opens, or everything, and withdraw the permits of opens."""
     of = f" of {order.symbol}" if order.symbol else ""
-    ctx.announce(f"halting {'opens and closes' if everything else 'opens'}{of}")
+    what = "opens and closes" if everything else "opens"
+    ctx.announce(f"halting {what}{of}", dry_run=dry_run, urgent=True)
     try:
         first = None if dry_run else control.stop(store, order, everything)
     except WireError as refused:

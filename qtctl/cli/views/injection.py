@@ -39,7 +39,8 @@ def cover(
     """Write a synthetic hash. Errors: RefusedError where another one would be overwritten."""
     ttl_sec = int(arguments.duration(ttl, "--ttl", 1, MAX_TTL_SEC))
     key = store.keys.at(spec, symbol)
-    ctx.announce(f"injecting {key}: {listed(fields)}; for {format.span(ttl_sec)}")
+    what = f"injecting {key}: {listed(fields)}; for {format.span(ttl_sec)}"
+    ctx.announce(what, dry_run=dry_run)
     found = injection.cover(store, key, fields, ttl_sec, force=force, dry_run=dry_run)
     if found is not None:
         raise RefusedError(

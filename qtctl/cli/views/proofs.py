@@ -21,6 +21,7 @@ from qtctl.proof.results import Report, ScenarioResult
 from qtctl.proof.running import Run
 from qtctl.proof.scenarios import SERVICE_OF
 from qtctl.settings import display_url, public
+from qtctl.settings.environment import CONTEXT
 
 Settings = dict[str, tuple[Any, str]]
 """section.key to value and origin."""
@@ -54,7 +55,9 @@ def run(
         proof = Run(environment, steps, settings, lambda result: _progress(ctx, result))
         if live:
             names = proof.fixtures.names()
-            ctx.announce(f"proving the running services with symbols of our own: {names}")
+            ctx.announce(
+                f"proving the running services with symbols of our own: {names}", no_input=no_input
+            )
             ctx.say("Closing plans of quantity 0 for them, marked qtctl-proof; all removed after.")
             agreed(ctx, "Go on?", yes=yes, no_input=no_input)
         with _interrupted_by_sigterm():
@@ -81,9 +84,12 @@ def _environment(ctx: Context, steps: Sequence[str], *, live: bool) -> Iterator[
         return
     options = [] if ctx.config is None else ["--config", ctx.config]
     # A private server is always empty at first.
-    sets = (*ctx.sets, "safety.start_halted=false")
+    sets = [*ctx.sets, "safety.start_halted=false"]
+    if ctx.loaded.context is not None:  # which a service does not take
+        sets.append(f"redis.prefix={ctx.settings.redis.prefix}")
     options += [part for each in sets for part in ("--set", each)]
-    with sandbox(steps, options, ctx.environ, ctx.keys()) as environment:
+    environ = {name: ctx.environ[name] for name in ctx.environ if name != CONTEXT}
+    with sandbox(steps, options, environ, ctx.keys()) as environment:
         yield environment
 
 
