@@ -5,8 +5,9 @@ a test checks that they are there. Source: wire/schema/.
 from collections.abc import Iterable, Sequence
 
 from qtctl.domain.gates import GATES
-from qtctl.wire.schema.decision import DECISION_FIELDS
+from qtctl.wire.schema.decision import DECISION_FIELDS, HISTORY
 from qtctl.wire.schema.keys import CONTRACT
+from qtctl.wire.schema.pass_entry import PASS_FIELDS
 from qtctl.wire.schema.permit import PERMIT_CREATED, PERMIT_HEAD, PERMIT_TAIL
 from qtctl.wire.schema.records import HINT, PROPOSAL
 
@@ -69,6 +70,8 @@ def tables() -> dict[str, str]:
         "proposal": _fields((field.name, field.holds) for field in PROPOSAL),
         "permit": _fields(permit),
         "decision": _fields(DECISION_FIELDS),
+        "pass": _fields(PASS_FIELDS),
+        "history": _fields((field.name, field.holds) for field in HISTORY),
         "block": _fields(BLOCK_FIELDS),
         "event": _fields(EVENT_FIELDS),
         "rejected": _fields(REJECTED_FIELDS),

@@ -25,7 +25,11 @@ def services(ctx: Context, names: Sequence[str], url: str) -> list[Service]:
     settings = ctx.settings
     made: list[Service] = []
     if "allocation" in names:
-        made.append(AllocationLoop(ctx.connection(url), settings.allocation))
+        made.append(
+            AllocationLoop(
+                ctx.connection(url), settings.allocation, publish=settings.history.publish
+            )
+        )
     if "governor" in names:
         made.append(
             Governor(
@@ -33,6 +37,7 @@ def services(ctx: Context, names: Sequence[str], url: str) -> list[Service]:
                 settings.governor,
                 allow_eviction=settings.safety.allow_eviction,
                 start_halted=settings.safety.start_halted,
+                publish=settings.history.publish,
             )
         )
     # A try that finds Redis hanging ends by its time-outs: within the deadline, or waiting for

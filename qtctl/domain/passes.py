@@ -4,10 +4,12 @@ Every text is what Redis held, neither rounded nor parsed, so that a pass can be
 Source: docs/rules.md#reading-a-score.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import msgspec
 
+from qtctl.domain import numbers
+from qtctl.domain.names import MAX_CHARS, stored
 from qtctl.domain.readings import Unusable
 from qtctl.domain.reasons import EffReason
 
@@ -35,15 +37,15 @@ class Columns(msgspec.Struct, frozen=True):
     where none was made. multiplier: as the proposal carries it (`1.0312`), empty likewise.
     """
 
-    symbol: Sequence[str]
-    target_usd: Sequence[str]
-    target_at: Sequence[str]
-    score: Sequence[str]
-    confidence: Sequence[str]
-    score_ts: Sequence[str]
-    score_timestamp: Sequence[str]
-    reason: Sequence[str]
-    multiplier: Sequence[str]
+    symbol: list[str]
+    target_usd: list[str]
+    target_at: list[str]
+    score: list[str]
+    confidence: list[str]
+    score_ts: list[str]
+    score_timestamp: list[str]
+    reason: list[str]
+    multiplier: list[str]
 
     def __len__(self) -> int:
         return len(self.symbol)
@@ -85,3 +87,29 @@ def columns_problem(columns: Columns) -> str | None:
     if len(set(columns.symbol)) != len(columns):
         return "it has a symbol twice"
     return None
+
+
+Row = tuple[str, str, str, str, str, str, str, str, str]
+"""One symbol, in the order of COLUMNS."""
+
+
+def columns(rows: Iterable[Row]) -> Columns:
+    """The columns of these rows; a text of over 64 characters is kept shorter, and still counts as
+    the same number, or as none."""
+    found = [_short([*column]) for column in zip(*rows, strict=True)]
+    return Columns(*(found or ([] for _ in COLUMNS)))
+
+
+def _short(column: list[str]) -> list[str]:
+    if max(map(len, column)) <= MAX_CHARS:
+        return column
+    return [text if len(text) <= MAX_CHARS else kept_number(text) for text in column]
+
+
+def kept_number(text: str) -> str:
+    """A number or a time as read, for the history: where it is over 64 characters the same number
+    with fewer, or a digest."""
+    if len(text) <= MAX_CHARS:
+        return stored(text)
+    value = numbers.number(text)
+    return stored(text) if value is None else repr(value)

@@ -16,7 +16,8 @@ EFF_FIELDS = ("efficiency_score", "confidence", *TIME_FIELDS)
 """The fields of an efficiency hash that decide; a reader asks for no others."""
 FLAG_FIELDS = ("stale_flags", "inputs_ok")
 """What a score's producer says against it; it decides nothing here."""
-TARGET_FIELDS = ("target_usd",)
+TARGET_FIELDS = ("target_usd", "timestamp", "ts")
+"""The field of a target that decides, and its time, which only the history keeps."""
 _INPUTS_OK = ("1", "true", "yes")
 MAX_AHEAD_SEC = 60.0
 """A time further ahead of now than this is not trusted."""
@@ -46,6 +47,21 @@ class Efficiency(msgspec.Struct, frozen=True, gc=False):
 
 
 MISSING = Efficiency(EffReason.MISSING)
+
+
+class AsRead(msgspec.Struct, frozen=True, gc=False):
+    """A score as it was read, for the history: its fields to the byte, and `now` of the reading,
+    epoch seconds; the fields are empty where there was no hash or it could not be read. `at` is the
+    one of its times that counts. `assess(read.fields, read.now, …)` gives its Efficiency again,
+    unless all of them are empty."""
+
+    score: str = ""
+    confidence: str = ""
+    at: str = ""
+    now: float = 0.0
+
+
+NOTHING_READ = AsRead()
 
 
 def assess(
@@ -88,6 +104,14 @@ def score_time_text(raw: Mapping[str, str], now: float) -> str:
     sent = [text for name in TIME_FIELDS if (text := raw.get(name))]
     at = score_time(raw, now)
     return next((text for text in sent if numbers.epoch(text) == at), "".join(sent[:1]))
+
+
+def as_read(raw: Mapping[str, str] | Unusable | None, now: float) -> AsRead:
+    """What the history keeps of an efficiency hash. now: as for `assess`. Never raises."""
+    if raw is None or isinstance(raw, Unusable):
+        return NOTHING_READ
+    at = score_time_text(raw, now)
+    return AsRead(raw.get("efficiency_score", ""), raw.get("confidence", ""), at, now)
 
 
 def producer_flags(raw: Mapping[str, str]) -> str:

@@ -1,27 +1,25 @@
 """The allocation loop: reads targets and scores, writes proposals; in shadow only."""
 
 import logging
-import math
 import socket
 import threading
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from qtctl import clock
-from qtctl.domain.allocation import AllocationRules, Proposal, propose
-from qtctl.domain.readings import Unusable, assess, target_usd
-from qtctl.domain.reasons import EffReason
+from qtctl import __version__, clock
+from qtctl.domain.allocation import AllocationRules
+from qtctl.domain.passes import Pass, columns
 from qtctl.services.clocks import HostClock
 from qtctl.services.heartbeat import Heartbeat
 from qtctl.services.metrics import AllocationMetrics
+from qtctl.services.pass_decisions import PassDecisions
 from qtctl.services.problem_log import ProblemLog
 from qtctl.settings import Allocation
 from qtctl.settings.rules import rules_from
 from qtctl.wire.allocation import passes
-from qtctl.wire.allocation.scores import Reading
-from qtctl.wire.allocation.symbols import Symbol, Symbols
+from qtctl.wire.allocation.pass_stream import PassStream
+from qtctl.wire.allocation.symbols import Symbols
+from qtctl.wire.client.pipe import Command
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.keys import EFFICIENCY, TARGET, Keys
 from qtctl.wire.schema.service import BY_SCAN, TRACKING
 
 log = logging.getLogger("qtctl.allocation")
@@ -35,7 +33,8 @@ class AllocationLoop:
 
     name = "allocation"
 
-    def __init__(self, store: Store, settings: Allocation) -> None:
+    def __init__(self, store: Store, settings: Allocation, *, publish: bool = True) -> None:
+        """publish: each pass goes to the stream that the history is made from."""
         self._store = store
         self._settings = settings
         self.instance = settings.name or socket.gethostname()
@@ -51,7 +50,12 @@ class AllocationLoop:
         self._bad_scores = ProblemLog(log, "efficiency score")
         self._bad_targets = ProblemLog(log, "target")
         self._bad_writes = ProblemLog(log, "proposal")
+        self._bad_history = ProblemLog(log, "stream of passes")
         self._symbols = Symbols(store)
+        self._stream = (
+            PassStream(store.keys, self._rules, settings.interval_sec) if publish else None
+        )
+        self._passes = 0
         self._host_clock = HostClock(log)
         self._scans_because: str | None = None
         self._due: float = 0.0
@@ -60,6 +64,8 @@ class AllocationLoop:
         """Checks that the server answers."""
         self._store.run("PING")
         self._symbols.forget()
+        if self._stream is not None:
+            self._stream.forget()
 
     def step(self) -> int:
         """One pass over all symbols; the number of proposals."""
@@ -69,21 +75,29 @@ class AllocationLoop:
         symbols, bad_keys = self._symbols.look()
         self._report_discovery()
         keep = self.metrics.shows(len(symbols))
-        found = _Found(self._rules, self._store.keys, bad_keys, keep)
+        found = PassDecisions(
+            self._rules, self._store.keys, bad_keys, keep=keep, rows_wanted=self._stream is not None
+        )
+        self._passes += 1
         wall = clock.now()
-        now, bad_writes = passes.run(
+        ended = passes.run(
             self._store,
             symbols,
             found.decide,
+            self._publisher(found),
             maxlen=max(self._settings.stream_maxlen, 3 * len(symbols)),
             ttl_sec=self._settings.propose_key_ttl_sec,
         )
+        now = ended.now
         self._symbols.gone(found.gone)
+        self._bad_history.update({self._store.keys.passes: ended.unkept} if ended.unkept else {})
+        if ended.unkept:
+            self.metrics.errors.labels("history").inc()
         self._host_clock.note(wall, clock.now(), now)
         for kind, problem_log, bad in (
             ("efficiency", self._bad_scores, found.bad_scores),
             ("target", self._bad_targets, found.bad_targets),
-            ("write", self._bad_writes, bad_writes),
+            ("write", self._bad_writes, ended.problems),
         ):
             problem_log.update(bad)
             self.metrics.errors.labels(kind).inc(len(bad))
@@ -96,6 +110,20 @@ class AllocationLoop:
         count = found.reasons.total()
         log.debug("pass", extra={"fields": {"symbols": count}})
         return count
+
+    def _publisher(self, found: PassDecisions) -> passes.Publish | None:
+        """What writes this pass to the stream of passes."""
+        if self._stream is None:
+            return None
+        stream, number = self._stream, self._passes
+
+        def commands(ts_ms: int) -> Sequence[Command]:
+            kept = columns(found.rows)
+            return stream.commands(
+                Pass(number, ts_ms, self.instance, __version__, stream.rules, len(kept), kept)
+            )
+
+        return commands
 
     def _report_discovery(self) -> None:
         """How new targets are found; logged when that changes, or changes may have been missed."""
@@ -143,50 +171,3 @@ class AllocationLoop:
     def not_ready(self) -> str | None:
         """None: a finished pass is all it takes to be ready."""
         return None
-
-
-class _Found:
-    """What one pass reads and decides, chunk by chunk."""
-
-    def __init__(
-        self, rules: AllocationRules, keys: Keys, bad_keys: Mapping[str, str], keep: bool
-    ) -> None:
-        self._rules, self._keep, self._at = rules, keep, keys.at
-        self.reasons: Counter[EffReason] = Counter()
-        self.gone: list[Symbol] = []
-        self.kept: list[Proposal] = []
-        self.bad_scores: dict[str, str] = {}
-        self.bad_targets = dict(bad_keys)
-
-    def decide(
-        self,
-        now: float,
-        symbols: Sequence[Symbol],
-        targets: Sequence[Reading],
-        efficiencies: Sequence[Reading],
-    ) -> list[Proposal]:
-        """The proposals for these symbols; unreadable scores and targets are collected. now: epoch
-        seconds on the server's clock."""
-        rules = self._rules
-        made: list[Proposal] = []
-        for symbol, target, raw in zip(symbols, targets, efficiencies, strict=True):
-            if target is None:
-                self.gone.append(symbol)
-                continue
-            base = target_usd(target)
-            if isinstance(base, Unusable):
-                self.bad_targets[self._at(TARGET, symbol.name)] = base.problem
-                continue
-            efficiency = assess(raw, now, rules.stale_sec, rules.min_conf)
-            if efficiency.reason is EffReason.UNUSABLE:
-                self.bad_scores[self._at(EFFICIENCY, symbol.name)] = efficiency.problem
-            proposal = propose(symbol.name, base, efficiency, now, rules)
-            if math.isfinite(proposal.proposed_usd):
-                made.append(proposal)
-            else:
-                self.bad_targets[self._at(TARGET, symbol.name)] = "target_usd is too large"
-        self.reasons.update([proposal.efficiency.reason for proposal in made])
-        if self._keep:
-            # Otherwise each chunk's memory is reused for the next while it is still in the cache.
-            self.kept += made
-        return made

@@ -29,12 +29,12 @@ from qtctl.wire.client.xinfo import GroupInfo
 from qtctl.wire.control import clock_jump
 from qtctl.wire.governor import events
 from qtctl.wire.governor.commit import ServerMarks, step_problem
+from qtctl.wire.governor.decision_stream import DecisionStream
 from qtctl.wire.governor.events import Event
 from qtctl.wire.governor.ledger import RecentOpens
 from qtctl.wire.governor.plan_queue import PlanQueue, Trimmed
 from qtctl.wire.queries import plan_ids
 from qtctl.wire.schema import ids
-from qtctl.wire.schema.decision import limits_json
 from qtctl.wire.schema.keys import LIMITS, LIMITS_TTL_SEC
 
 log = logging.getLogger("qtctl.governor")
@@ -47,6 +47,8 @@ PUT_OFF_SEC = 0.5
 NO_GROUP_SEC = 0.05
 NO_GROUP_LOOKS = 20
 """How often `once` makes a group that is not there, or that Redis does not show; pauses between."""
+TRIM_SEC = 60.0
+"""How often the stream of decisions is trimmed by time."""
 HOUSEKEEP_SEC = 600.0
 """How often the limits are refreshed and dead consumers removed."""
 
@@ -59,8 +61,9 @@ class Governor:
 
     def __init__(
         self, store: Store, settings: GovernorSettings, *, allow_eviction: bool,
-        start_halted: bool = False,
+        start_halted: bool = False, publish: bool = True,
     ) -> None:  # fmt: skip
+        """publish: decisions go to the stream that the history is made from."""
         self._store = store
         self._settings = settings
         self.instance = settings.name or socket.gethostname()
@@ -72,7 +75,7 @@ class Governor:
         self._queue = PlanQueue(store, self._reader, self.instance)
         rules = rules_of(settings, self.instance)
         self._rules = rules
-        self._limits_json = limits_json(rules.limits, rules.plans)
+        self._limits_json = rules.limits_json
         self._limits_digest = rules.limits_digest
         self._heartbeat = Heartbeat(store, self.name, self.instance, settings, LOOK_SEC)
         self._halts = HaltKeeper(
@@ -88,6 +91,8 @@ class Governor:
         self._judge = Judge(store, self._queue, rules, self.metrics)
         self._redelivery = Redelivery(self._queue, self._judge, self.metrics)
         self._opens = RecentOpens(store)
+        self._decisions = DecisionStream(store) if publish else None
+        self._trimmed_at: float | None = None
         self._trimmed: Trimmed | None = None
         self._ids_trouble: str | None = None
         self._ids_note: str | None = None
@@ -211,8 +216,11 @@ class Governor:
         address = f"{self.metrics_addr}:{self.metrics_port}"
         self._heartbeat.beat(now, address, self._host_clock.ahead_sec)
         yield
-        if self._housekeeping_is_due() and self._closed() is None:
-            self._housekeep()
+        if self._closed() is None:
+            self._trim_decisions()
+            yield
+            if self._housekeeping_is_due():
+                self._housekeep()
 
     def _look(self) -> None:
         """All of a look at once."""
@@ -419,7 +427,8 @@ class Governor:
 
     def _marks(self) -> ServerMarks:
         jumped_after_ms = self._server_clock.jumped_after_ms()
-        return ServerMarks(self._watch.before, jumped_after_ms, self._halts.marked)
+        maxlen = 0 if self._decisions is None else self._decisions.maxlen
+        return ServerMarks(self._watch.before, jumped_after_ms, self._halts.marked, maxlen)
 
     def _report_skipped(self) -> None:
         """One event and one log line for all entries that were too old to be judged."""
@@ -440,6 +449,20 @@ class Governor:
         ts, actor = self._watch.now_ms // 1000, f"governor:{self.instance}"
         written = Event(event, reason=reason, ts=ts, actor=actor)
         events.write(self._store, written, self._settings.stream_maxlen, more)
+
+    def _trim_decisions(self) -> None:
+        at = clock.monotonic()
+        if self._decisions is None or (self._trimmed_at and at - self._trimmed_at < TRIM_SEC):
+            return
+        self._trimmed_at = at
+        try:
+            self._decisions.trim(self._watch.now_ms)
+        except WireError as problem:
+            # What keeps it from being written as well is reported with the decisions.
+            self.failed("history")
+            log.warning(
+                "the stream of decisions can't be trimmed", extra={"fields": {"problem": problem}}
+            )
 
     def _housekeeping_is_due(self) -> bool:
         return self._housekept_at is None or clock.monotonic() - self._housekept_at >= HOUSEKEEP_SEC

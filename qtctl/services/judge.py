@@ -11,7 +11,7 @@ from qtctl.domain.downsize import DownsizeRules, hint
 from qtctl.domain.gates import Limits
 from qtctl.domain.names import ascii_upper
 from qtctl.domain.plans import Plan, PlanRules, Unreadable
-from qtctl.domain.readings import MISSING, Efficiency, assess
+from qtctl.domain.readings import MISSING, NOTHING_READ, AsRead, Efficiency, as_read, assess
 from qtctl.domain.reasons import EffReason, Kind, Verdict
 from qtctl.errors import WireError
 from qtctl.logs import Line, log_batch
@@ -32,17 +32,20 @@ log = logging.getLogger("qtctl.governor")
 decisions_log = logging.getLogger("qtctl.decisions")
 """The audit trail: one line per decision with everything that it rests on."""
 
+_NO_SCORE = MISSING, NOTHING_READ
 MAX_REFUSALS = 100
 """Different refusals that are logged; after that one line says that the rest are only counted."""
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """Everything that a plan is judged by. limits_digest names the record in governor:limits:*."""
+    """Everything that a plan is judged by. limits_json is the record in governor:limits:* that
+    limits_digest names."""
 
     plans: PlanRules
     limits: Limits
     downsize: DownsizeRules
     commit: CommitSettings
+    limits_json: bytes
     limits_digest: str
     instance: str
 
@@ -60,6 +63,8 @@ class Judge:
         self._metrics = metrics
         self._bad_scores = ProblemLog(log, "efficiency score")
         self._bad_closes = ProblemLog(log, "last close of a symbol")
+        self._bad_history = ProblemLog(log, "stream of decisions")
+        self._unkept = ""
         self._unknown = UnknownDecisions(store, rules.commit.actor, rules.commit.events_maxlen)
         self._permitted = RecentPermits()
         self._refusals: set[str] = set()
@@ -137,7 +142,8 @@ class Judge:
             CommitRequest(
                 plan=plan,
                 entry_id=entry.id,
-                hint=hint(efficiencies.get(plan.symbol, MISSING), rules.downsize),
+                hint=hint(efficiencies.get(plan.symbol, _NO_SCORE)[0], rules.downsize),
+                score=efficiencies.get(plan.symbol, _NO_SCORE)[1],
                 deliveries=entry.deliveries,
                 attempts=attempt,
                 instance=rules.instance,
@@ -161,6 +167,10 @@ class Judge:
                 self._permitted.note(request.entry_id, request.plan.plan_id)
             if result.verdict is Verdict.SKIPPED and not request.plan.decision_known:
                 unknown.append(request.plan)
+            if result.decided_at is not None and result.unkept != self._unkept:
+                self._unkept = result.unkept
+                key = self._store.keys.decisions
+                self._bad_history.update({key: self._unkept} if self._unkept else {}, [key])
             if request.plan.full_close and result.verdict is Verdict.PERMITTED:
                 key = self._store.keys.at(LAST_CLOSE, request.plan.symbol)
                 self._bad_closes.update({key: result.unwritten} if result.unwritten else {}, [key])
@@ -171,9 +181,9 @@ class Judge:
             self._unknown.note(unknown)
         return failed
 
-    def _efficiencies(self, wanted: Sequence[Plan]) -> dict[str, Efficiency]:
-        """The efficiency of each symbol, as old as it is by the server's clock; a score that can't
-        be read never blocks."""
+    def _efficiencies(self, wanted: Sequence[Plan]) -> dict[str, tuple[Efficiency, AsRead]]:
+        """The efficiency of each symbol, as old as it is by the server's clock, and as it was read;
+        a score that can't be read never blocks."""
         rules = self._rules.downsize
         symbols = sorted({plan.symbol for plan in wanted})
         keys = [self._store.keys.at(EFFICIENCY, symbol) for symbol in symbols]
@@ -197,7 +207,8 @@ class Judge:
         self._bad_scores.update(bad, keys)
         if bad:
             self._metrics.errors.labels("efficiency").inc(len(bad))
-        return dict(zip(symbols, found, strict=True))
+        kept = [as_read(each, now) for each in read]
+        return dict(zip(symbols, zip(found, kept, strict=True), strict=True))
 
     def _refused(self, entry_id: str, problem: WireError) -> str:
         self._metrics.errors.labels("commit").inc()

@@ -33,10 +33,10 @@ BACKLOG = "backlog"
 """The `decision` label of entries skipped as too old."""
 LOOP_ERRORS = ("redis_unreachable", "redis_error", "exception")
 """Errors that end a pass; the supervisor reports them."""
-ALLOCATION_ERRORS = ("efficiency", "target", "write", *LOOP_ERRORS)
+ALLOCATION_ERRORS = ("efficiency", "target", "write", "history", *LOOP_ERRORS)
 GOVERNOR_ERRORS = (
     "efficiency", "commit", "last_close", "trimmed", "tries", "housekeeping", "not_ready", "group",
-    "clock_jump",
+    "clock_jump", "history",
     *LOOP_ERRORS,
 )  # fmt: skip
 _CLOCK_AHEAD = "The clock of this host less the Redis server's, as far as it matters"
@@ -257,6 +257,8 @@ class GovernorMetrics:
                 self._gate_skipped_of(gate).inc()
         if result.unwritten:
             self.errors.labels("last_close").inc()
+        if result.unkept:
+            self.errors.labels("history").inc()
         if result.verdict is Verdict.BLOCKED:
             self.block.labels(self._label(plan.symbol), result.reason.value).inc()
             if plan.execute:

@@ -16,10 +16,12 @@ from qtctl.wire.schema.kill_names import KillNames
 def rules_of(settings: GovernorSettings, instance: str) -> Rules:
     """Everything that a plan is judged by, from the settings."""
     limits, plans = rules_from(settings, Limits), rules_from(settings, PlanRules)
+    downsize = rules_from(settings, DownsizeRules)
+    record = limits_json(limits, plans, downsize)
     return Rules(
         plans=plans,
         limits=limits,
-        downsize=rules_from(settings, DownsizeRules),
+        downsize=downsize,
         commit=CommitSettings(
             limits=limits,
             names=rules_from(settings, KillNames),
@@ -28,6 +30,7 @@ def rules_of(settings: GovernorSettings, instance: str) -> Rules:
             events_maxlen=settings.stream_maxlen,
             instance=instance,
         ),
-        limits_digest=hashlib.sha256(limits_json(limits, plans)).hexdigest()[:16],
+        limits_json=record,
+        limits_digest=hashlib.sha256(record).hexdigest()[:16],
         instance=instance,
     )

@@ -42,6 +42,7 @@ _SECTION_NOTES = {
     "allocation": "The allocation loop: qtctl serve allocation.",
     "governor": "The governor: qtctl serve governor. A limit of 0 turns its gate off.",
     "safety": "Opt-ins and opt-outs for what carries risk.",
+    "history": "What both loops decided and on what, kept for reports and replays.",
     "logging": "What the services log.",
 }
 

@@ -303,6 +303,18 @@ class Safety(Struct, frozen=True, kw_only=True):
     ] = True
 
 
+class History(Struct, frozen=True, kw_only=True):
+    """What both loops decided and on what, kept for reports and replays."""
+
+    publish: Annotated[
+        bool,
+        _about(
+            "Write what each pass and each plan was decided on to two streams, which the history "
+            "is made from."
+        ),
+    ] = True
+
+
 class Logging(Struct, frozen=True, kw_only=True):
     """What the services log."""
 
@@ -326,6 +338,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     allocation: Allocation = Allocation()
     governor: Governor = Governor()
     safety: Safety = Safety()
+    history: History = History()
     logging: Logging = Logging()
 
 
@@ -334,6 +347,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "allocation": Allocation,
     "governor": Governor,
     "safety": Safety,
+    "history": History,
     "logging": Logging,
 }
 STREAMS = {

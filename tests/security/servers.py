@@ -176,5 +176,5 @@ class Heard:
 
 
 def _named(words: Sequence[str]) -> str:
-    containers = ("xinfo", "xgroup", "script", "client", "acl")
+    containers = ("xinfo", "xgroup", "script", "client", "acl", "memory")
     return "|".join(words) if words[0] in containers else words[0]

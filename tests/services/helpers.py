@@ -14,7 +14,7 @@ from qtctl.wire.schema.records import text
 
 def governor(
     store: Store, name: str = "g1", allow_eviction: bool = False, start_halted: bool = False,
-    **more: Any,
+    publish: bool = True, **more: Any,
 ) -> Governor:  # fmt: skip
     """A governor on a connection of its own; rates are off unless asked for."""
     quiet = {
@@ -29,6 +29,7 @@ def governor(
         settings,
         allow_eviction=allow_eviction,
         start_halted=start_halted,
+        publish=publish,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 
 from qtctl.domain.allocation import AllocationRules, propose
+from qtctl.domain.downsize import DownsizeRules
 from qtctl.domain.facts import limits_of
 from qtctl.domain.gates import Limits
 from qtctl.domain.plans import PlanRules
@@ -111,20 +112,26 @@ def test_event(store: Store) -> None:
 
 
 def test_limits_are_canonical_and_come_back() -> None:
-    raw = limits_json(Limits(), PlanRules(open_actions=frozenset("BA"), close_actions=frozenset()))
+    raw = limits_json(
+        Limits(),
+        PlanRules(open_actions=frozenset("BA"), close_actions=frozenset()),
+        DownsizeRules(),
+    )
     assert raw == (
         b'{"max_plan_age_sec":60.0,"max_queue_age_sec":10.0,"kill_score_critical":0.8,'
         b'"max_notional_per_trade_usd":200.0,"symbol_cooldown_sec":60.0,'
         b'"reopen_cooldown_sec":60.0,"max_exec_per_5min":2,"max_exec_per_hour":3,'
         b'"max_opens_per_5min_total":0,"open_actions":["A","B"],'
-        b'"close_actions":[],"require":[]}'
+        b'"close_actions":[],"require":[],"min_conf":0.65,"downsize_threshold":0.45,'
+        b'"min_factor":0.25,"max_extra_cooldown_sec":120.0,"eff_ttl_sec":600.0}'
     )
     assert limits_of(raw) == Limits()
     assert limits_of(b"[]") is None
 
 
 def test_a_gate_that_stored_limits_do_not_name_was_off() -> None:
-    before = limits_json(Limits(), PlanRules()).replace(b'"reopen_cooldown_sec":60.0,', b"")
+    now = limits_json(Limits(), PlanRules(), DownsizeRules())
+    before = now.replace(b'"reopen_cooldown_sec":60.0,', b"")
     assert limits_of(before) == Limits(reopen_cooldown_sec=0)
     assert limits_of(before.replace(b'"max_plan_age_sec":60.0,', b"")) is None, "never off"
 

@@ -53,7 +53,11 @@ def test_every_key_is_in_the_table_in_the_order_in_which_it_is_sent(
 def test_every_argument_is_in_the_table_in_the_order_in_which_it_is_sent(
     sent: tuple[list[str], list[str]],
 ) -> None:
-    assert table("ARGV") == unpacked("ARGV") == [*sent[1], "permit_from", "record_from"]
+    assert (
+        table("ARGV")
+        == unpacked("ARGV")
+        == [*sent[1], "permit_from", "history_from", "record_from"]
+    )
 
 
 def test_what_the_step_finds_has_the_order_of_the_record() -> None:

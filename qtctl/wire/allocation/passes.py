@@ -2,9 +2,10 @@
 the next and writes the previous one."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import msgspec
 from redis.exceptions import ResponseError
 
 from qtctl.domain.allocation import Proposal
@@ -12,7 +13,8 @@ from qtctl.domain.readings import EFF_FIELDS, TARGET_FIELDS
 from qtctl.wire.allocation import proposals, scores
 from qtctl.wire.allocation.scores import Reading
 from qtctl.wire.allocation.symbols import Symbol
-from qtctl.wire.client.pipe import Pipe
+from qtctl.wire.client.connect import is_error, reply_error
+from qtctl.wire.client.pipe import Command, Pipe
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET
 
@@ -24,16 +26,33 @@ AHEAD = 4
 Decide = Callable[[float, Sequence[Symbol], Sequence[Reading], Sequence[Reading]], list[Proposal]]
 """Proposals from the server's clock at the start of the pass, and from symbols, their targets and
 their efficiency scores, each in the same order."""
+Publish = Callable[[int], Sequence[Command]]
+"""What is written for the history once all is decided; by the same clock, epoch ms."""
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a pass went. now: the server's clock at its start, epoch seconds, in whole ms; problems:
+    what could not be written, key to problem; unkept: why the history could not be, or ""."""
+
+    now: float
+    problems: Mapping[str, str]
+    unkept: str
 
 
 def run(
-    store: Store, symbols: Sequence[Symbol], decide: Decide, *, maxlen: int, ttl_sec: int
-) -> tuple[float, dict[str, str]]:
-    """One pass; returns the server's clock at its start, epoch seconds, and what could not be
-    written: key to problem. A problem with one symbol never costs another its proposal. Errors:
-    RedisUnreachable, and WireError where the server does not give its time."""
+    store: Store,
+    symbols: Sequence[Symbol],
+    decide: Decide,
+    publish: Publish | None,
+    *,
+    maxlen: int,
+    ttl_sec: int,
+) -> Ended:
+    """One pass. A problem with one symbol never costs another its proposal, and one with the
+    history costs none. Errors: RedisUnreachable, and WireError where the server does not give its
+    time."""
     with store.pipe(decoded=True) as pipe:
-        chunks = _Pass(store, pipe, decide, maxlen, ttl_sec)
+        chunks = _Pass(store, pipe, decide, publish, len(symbols), maxlen, ttl_sec)
         chunks.ask_time(more=bool(symbols))
         for start in range(0, len(symbols), CHUNK):
             chunks.read(symbols[start : start + CHUNK])
@@ -41,18 +60,23 @@ def run(
         chunks.catch_up(0)
     for made in chunks.refused:
         chunks.problems |= proposals.write(store, made, maxlen=maxlen, ttl_sec=ttl_sec)
-    return chunks.now, chunks.problems
+    return Ended(chunks.now, chunks.problems, chunks.unkept)
 
 
 class _Pass:
     """The requests in flight, in order; each receives its replies and takes the next step."""
 
-    def __init__(self, store: Store, pipe: Pipe, decide: Decide, maxlen: int, ttl_sec: int) -> None:
+    def __init__(
+        self, store: Store, pipe: Pipe, decide: Decide, publish: Publish | None, count: int,
+        maxlen: int, ttl_sec: int,
+    ) -> None:  # fmt: skip
         self._store, self._pipe, self._decide = store, pipe, decide
+        self._publish, self._undecided = publish, count
         self._maxlen, self._ttl_sec = maxlen, ttl_sec
         self._due: deque[Callable[[], None]] = deque()
         self.now = 0.0
         self.problems: dict[str, str] = {}
+        self.unkept = ""
         self.refused: list[Sequence[Proposal]] = []
 
     def catch_up(self, left: int) -> None:
@@ -67,7 +91,10 @@ class _Pass:
 
     def _have_time(self) -> None:
         (reply,) = self._pipe.receive()
-        self.now = scores.time_of(reply)
+        # In whole ms, as the history has it: so it is decided in the same way again.
+        self.now = int(scores.time_of(reply) * 1000) / 1000
+        if not self._undecided:
+            self._keep()
 
     def read(self, symbols: Sequence[Symbol]) -> None:
         self._pipe.send(
@@ -99,6 +126,19 @@ class _Pass:
         """found: the targets of these symbols, then their efficiency scores."""
         count = len(symbols)
         self._write(self._decide(self.now, symbols, found[:count], found[count:]))
+        self._undecided -= count
+        if not self._undecided:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Publishes the pass while its last proposals are being written."""
+        if self._publish is not None:
+            self._pipe.send(self._publish(round(self.now * 1000)))
+            self._due.append(self._have_kept)
+
+    def _have_kept(self) -> None:
+        refused = (str(reply_error(reply)) for reply in self._pipe.receive() if is_error(reply))
+        self.unkept = next(refused, "")
 
     def _write(self, made: list[Proposal]) -> None:
         multis = proposals.multis(self._store, made, maxlen=self._maxlen, ttl_sec=self._ttl_sec)

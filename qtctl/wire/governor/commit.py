@@ -12,7 +12,7 @@ from qtctl.domain.reasons import Reason, Verdict
 from qtctl.wire.client.connect import reply_error
 from qtctl.wire.client.scripts import digest
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.decision import DECISION_DYNAMIC, CommitRequest, static_fields
+from qtctl.wire.schema.decision import DECISION_DYNAMIC, HISTORY, CommitRequest, static_fields
 from qtctl.wire.schema.keys import (
     BLOCK,
     BLOCK_TTL_SEC,
@@ -40,6 +40,7 @@ _ENCODERS: dict[str, Callable[[Plan, Flat], Sequence[str | bytes]]] = {
 _DYNAMIC = tuple(name for name, _ in DECISION_DYNAMIC)
 _TO_FIND = tuple(part for name in _DYNAMIC for part in (name, ""))
 """The end of the record, whose values the step finds."""
+_NO_HISTORY: Flat = []
 _LIMITS = tuple(name for gate in GATES if not gate.plan_alone for name in gate.limits)
 """The limits that the step compares with, in the order of the gates."""
 
@@ -48,11 +49,13 @@ class ServerMarks(msgspec.Struct, frozen=True):
     """What the governor knows of the server. before: an entry with an id up to this one may have
     been decided on another server, see ids.order; jumped_after_ms: a clock of the server beyond it
     has jumped ahead, epoch ms; marked: nothing is permitted while the mark of the last look is
-    gone."""
+    gone; decisions_maxlen: how many entries the stream of decisions may keep, 0: none are written.
+    """
 
     before: tuple[int, int] = (0, 0)
     jumped_after_ms: int = FAR_MS
     marked: bool = True
+    decisions_maxlen: int = 0
 
 
 class CommitSettings(msgspec.Struct, frozen=True):
@@ -74,14 +77,15 @@ class CommitSettings(msgspec.Struct, frozen=True):
 class CommitResult(msgspec.Struct, frozen=True):
     """What the step did. facts: the dynamic fields of the decision, empty unless it wrote one;
     static: those that were known before, flat. decided_at: the server's clock, epoch seconds;
-    withdrawn: an open permit was taken back; unwritten: why the step could not note a close, which
-    costs no verdict."""
+    withdrawn: an open permit was taken back; unwritten: why the step could not note a close, and
+    unkept: why it could not write to the stream of decisions, neither of which costs a verdict."""
 
     verdict: Verdict
     reason: Reason
     decided_at: float | None = None
     withdrawn: bool = False
     unwritten: str = ""
+    unkept: str = ""
     facts: dict[str, str] = {}
     static: Sequence[str] = ()
 
@@ -121,11 +125,13 @@ def _calls(
         keys = own_keys(store, plan).values()
         permit = encode(plan, hint)
         own = own_arguments(request, static, settings.limits)
-        # Behind what is shared, its own, and these two places themselves.
-        permit_from = len(arguments) + len(own) + 3
+        history = HISTORY.flat(request) if marks.decisions_maxlen else _NO_HISTORY
+        # Behind what is shared, its own, and these three places themselves.
+        permit_from = len(arguments) + len(own) + 4
+        history_from = permit_from + len(permit)
         words = [
-            *own.values(), permit_from, permit_from + len(permit), *permit,
-            "verdict", "", "reason", "", *static, *_TO_FIND,
+            *own.values(), permit_from, history_from, history_from + len(history), *permit,
+            *history, "verdict", "", "reason", "", *static, *_TO_FIND,
         ]  # fmt: skip
         head = ("EVALSHA", step, str(len(keys) + len(shared)), *keys)
         yield packed(head, len(shared) + len(arguments) + len(words)) + same + packed_words(words)
@@ -168,6 +174,7 @@ def shared_keys(store: Store, settings: CommitSettings) -> dict[str, str]:
         "LEDGER_TOTAL": keys.ledger_total,
         "PERMITS": keys.permits,
         "EVENTS": keys.events,
+        "DECISIONS": keys.decisions,
         "PLANS": keys.plans,
         "MARK": keys.at(MARK, settings.instance),
         "CLOCK_JUMP": keys.clock_jump,
@@ -190,6 +197,7 @@ def shared_arguments(settings: CommitSettings, marks: ServerMarks) -> dict[str, 
         "block_ttl_sec": BLOCK_TTL_SEC,
         "ledger_keep_sec": LEDGER_KEEP_SEC,
         "events_maxlen": settings.events_maxlen,
+        "decisions_maxlen": marks.decisions_maxlen,
         "actor": settings.actor,
         "encoding": settings.encoding,
         "kill_keys": len(settings.names.kills),
@@ -198,7 +206,8 @@ def shared_arguments(settings: CommitSettings, marks: ServerMarks) -> dict[str, 
 
 
 def own_arguments(request: CommitRequest, static: Flat, limits: Limits) -> dict[str, Any]:
-    """What is known of one plan; `permit_from`, `record_from` and their lists stand behind it."""
+    """What is known of one plan; `permit_from`, `history_from`, `record_from` and their lists
+    stand behind it."""
     plan = request.plan
     return {
         "entry_id": request.entry_id,
@@ -239,10 +248,11 @@ def _result_of(reply: Any, static: Flat) -> CommitResult | errors.WireError:
     if len(reply) == 2:
         return CommitResult(verdict, reason)
     decided_at, withdrawn, *written = reply[2:]
+    unkept, *written = [each.decode("utf-8", "backslashreplace") for each in written]
     unwritten, facts = "", {}
     if written:
-        unwritten, *found = [each.decode("utf-8", "backslashreplace") for each in written]
+        unwritten, *found = written
         facts = dict(zip(_DYNAMIC, found, strict=True))
     return CommitResult(
-        verdict, reason, float(decided_at), withdrawn == 1, unwritten, facts, static
+        verdict, reason, float(decided_at), withdrawn == 1, unwritten, unkept, facts, static
     )

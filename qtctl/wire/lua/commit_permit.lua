@@ -16,6 +16,7 @@
 --   LEDGER_TOTAL     sorted set: permitted opens of all symbols
 --   PERMITS          sorted set: index of permits
 --   EVENTS           stream
+--   DECISIONS        stream: every decision with all its facts, for the history
 --   PLANS            stream: acknowledged last
 --   MARK             there while Redis has all that this governor knew at its last look
 --   CLOCK_JUMP       there while the server's clock is known to have jumped ahead
@@ -41,6 +42,7 @@
 --   block_ttl_sec
 --   ledger_keep_sec
 --   events_maxlen            entries kept, about
+--   decisions_maxlen         the same in DECISIONS; 0: it is not written
 --   actor                    in the events
 --   encoding                 of the permit: json or hash
 --   kill_keys                how many of KEYS are kill keys
@@ -58,23 +60,25 @@
 --   static_reason            why the plan alone blocks it, empty if it does not
 --   block_symbol             the symbol as JSON
 --   permit_from              the place in ARGV where the permit begins
---   record_from              the place where the decision begins, and the permit ends
+--   history_from             the place where the permit ends, and what only DECISIONS gets begins
+--   record_from              the place where the decision begins
 --   …                        the permit: name, value, … of a hash; the JSON before and after
 --                            created_at
+--   …                        what only DECISIONS gets: name, value, …; withdrawn is last
 --   …                        the decision: name, value, …; verdict and reason first, and what is
 --                            found here last, both still without their values
 --
--- Replies: verdict, reason; with a decision, a conflict or a duplicate then when it fell, and 1
--- where a permit was withdrawn; with a decision then why LAST_CLOSE could not be written, or
--- nothing, and what was found here, in the order of the record.
-local DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE, LEDGER_TOTAL, PERMITS, EVENTS, PLANS,
+-- Replies: verdict, reason; with a decision, a conflict or a duplicate then when it fell, 1 where a
+-- permit was withdrawn, and why DECISIONS could not be written, or nothing; with a decision then
+-- the same for LAST_CLOSE, and what was found here, in the order of the record.
+local DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE, LEDGER_TOTAL, PERMITS, EVENTS, DECISIONS, PLANS,
   MARK, CLOCK_JUMP, HALTED_SYMBOLS, HALT_RECORDS = unpack(KEYS)
 local group, before_ms, before_number, jumped_after_ms, marked, max_queue_age_sec, max_plan_age_sec,
   symbol_cooldown_sec, reopen_cooldown_sec, max_exec_per_5min, max_exec_per_hour,
   max_opens_per_5min_total, permit_ttl_sec, decision_ttl_sec, block_ttl_sec, ledger_keep_sec,
-  events_maxlen, actor, encoding, kill_keys, halt_keys, entry_id, plan_id, symbol, symbol_stored,
+  events_maxlen, decisions_maxlen, actor, encoding, kill_keys, halt_keys, entry_id, plan_id, symbol, symbol_stored,
   kind, full_close, execute, plan_at_ms, permitted_before,
-  static_reason, block_symbol, permit_from,
+  static_reason, block_symbol, permit_from, history_from,
   record_from = unpack(ARGV)
 before_ms, before_number, jumped_after_ms, plan_at_ms =
   tonumber(before_ms), tonumber(before_number), tonumber(jumped_after_ms), tonumber(plan_at_ms)
@@ -83,7 +87,8 @@ symbol_cooldown_sec, reopen_cooldown_sec =
   tonumber(symbol_cooldown_sec), tonumber(reopen_cooldown_sec)
 max_exec_per_5min, max_exec_per_hour, max_opens_per_5min_total =
   tonumber(max_exec_per_5min), tonumber(max_exec_per_hour), tonumber(max_opens_per_5min_total)
-permit_from, record_from = tonumber(permit_from), tonumber(record_from)
+permit_from, history_from, record_from =
+  tonumber(permit_from), tonumber(history_from), tonumber(record_from)
 local opens, reopen_on = kind == 'open', reopen_cooldown_sec > 0
 
 local time = redis.call('TIME')
@@ -171,8 +176,6 @@ local function event(name, reason)
     'symbol', symbol, 'reason', reason, 'ts', time[1], 'actor', actor)
 end
 
--- conflict, once --------------------------------------------------------------------------------
-
 if old[2] == entry_id then
   -- The decision already stands for this entry: only the acknowledgement was lost.
   ack()
@@ -180,41 +183,7 @@ if old[2] == entry_id then
 end
 -- A permit without its decision (forgotten, or written by somebody else) is a permit all the same.
 local issued = old[1] == 'permitted' or permit_there
-if issued then
-  local differs = execute ~= '1'
-  if old[1] == 'permitted' then
-    differs = differs or old[3] ~= symbol_stored or old[4] ~= kind
-  end
-  local withdrawn = 0
-  local withdraws = differs and old[1] == 'permitted' and old[4] == 'open' and permit_there
-  if withdraws then
-    need('DEL', PERMIT)
-    need('ZREM', PERMITS, plan_id)
-    need('HSET', DECISION, 'withdrawn_at', time[1])
-  end
-  local problem = need_event_and_ack()
-  if problem then
-    return problem
-  end
-  if withdraws then
-    redis.call('DEL', PERMIT)
-    redis.call('ZREM', PERMITS, plan_id)
-    redis.call('HSET', DECISION, 'withdrawn_at', time[1])
-    withdrawn = 1
-  end
-  if differs then
-    event('blocked', 'plan_conflict')
-    if withdrawn == 1 then
-      event('withdrawn', 'plan_conflict')
-    end
-    ack()
-    return {'blocked', 'plan_conflict', sec(now_ms), withdrawn}
-  end
-  event('blocked', 'duplicate_plan')
-  ack()
-  return {'blocked', 'duplicate_plan', sec(now_ms), 0}
-end
-if execute ~= '1' then
+if execute ~= '1' and not issued then
   ack()
   return {'skipped', 'ok'}
 end
@@ -274,6 +243,71 @@ if opens then
   opens_total = redis.call('ZCOUNT', LEDGER_TOTAL, five_min_ago, now)
 end
 
+-- The record, as DECISION and DECISIONS keep it, but for the verdict.
+local dynamic = {
+  now,
+  plan_age_ms and sec(plan_age_ms) or '',
+  age_unknown and '' or sec(queue_age_ms),
+  kill_key,
+  kill_value,
+  tostring(kill_level),
+  before_server and '1' or '0',
+  clock_jump and '1' or '0',
+  last_open_at,
+  last_open_age_ms and sec(last_open_age_ms) or '',
+  last_close_age_ms and sec(last_close_age_ms) or '',
+  opens and tostring(opens_5min) or '',
+  opens and tostring(opens_1h) or '',
+  opens and tostring(opens_total) or '',
+}
+for i = 1, #dynamic do
+  ARGV[#ARGV - 2 * (#dynamic - i)] = dynamic[i]
+end
+
+-- Whatever is wrong with the history must cost nobody a verdict. Returns what is.
+local function to_history(verdict, reason, withdrawn)
+  ARGV[record_from + 1], ARGV[record_from + 3] = verdict, reason
+  if decisions_maxlen == '0' then
+    return ''
+  end
+  ARGV[record_from - 1] = withdrawn
+  local added = redis.pcall('XADD', DECISIONS, 'MAXLEN', '~', decisions_maxlen, '*',
+    unpack(ARGV, history_from))
+  return type(added) == 'table' and added.err or ''
+end
+
+-- conflict, once --------------------------------------------------------------------------------
+
+if issued then
+  local differs = execute ~= '1'
+  if old[1] == 'permitted' then
+    differs = differs or old[3] ~= symbol_stored or old[4] ~= kind
+  end
+  local withdraws = differs and old[1] == 'permitted' and old[4] == 'open' and permit_there
+  if withdraws then
+    need('DEL', PERMIT)
+    need('ZREM', PERMITS, plan_id)
+    need('HSET', DECISION, 'withdrawn_at', time[1])
+  end
+  local problem = need_event_and_ack()
+  if problem then
+    return problem
+  end
+  if withdraws then
+    redis.call('DEL', PERMIT)
+    redis.call('ZREM', PERMITS, plan_id)
+    redis.call('HSET', DECISION, 'withdrawn_at', time[1])
+  end
+  local reason, withdrawn = differs and 'plan_conflict' or 'duplicate_plan', withdraws and 1 or 0
+  event('blocked', reason)
+  if withdraws then
+    event('withdrawn', reason)
+  end
+  local unkept = to_history('blocked', reason, withdrawn)
+  ack()
+  return {'blocked', reason, now, withdrawn, unkept}
+end
+
 -- Verdict ---------------------------------------------------------------------------------------
 
 local function judge()
@@ -305,24 +339,8 @@ end
 
 local reason = judge()
 local verdict = reason == 'ok' and 'permitted' or 'blocked'
-local dynamic = {
-  now,
-  plan_age_ms and sec(plan_age_ms) or '',
-  age_unknown and '' or sec(queue_age_ms),
-  kill_key,
-  kill_value,
-  tostring(kill_level),
-  before_server and '1' or '0',
-  clock_jump and '1' or '0',
-  last_open_at,
-  last_open_age_ms and sec(last_open_age_ms) or '',
-  last_close_age_ms and sec(last_close_age_ms) or '',
-  opens and tostring(opens_5min) or '',
-  opens and tostring(opens_1h) or '',
-  opens and tostring(opens_total) or '',
-}
 
--- Writes: decision, ledger, permit, event, and XACK last ----------------------------------------
+-- Writes: decision, ledger, permit, event, history, and XACK last ----------------------------------------
 
 need('EXPIRE', DECISION, decision_ttl_sec)
 if verdict == 'permitted' then
@@ -351,9 +369,6 @@ if problem then
 end
 
 ARGV[record_from + 1], ARGV[record_from + 3] = verdict, reason
-for i = 1, #dynamic do
-  ARGV[#ARGV - 2 * (#dynamic - i)] = dynamic[i]
-end
 redis.call('HSET', DECISION, unpack(ARGV, record_from))
 redis.call('EXPIRE', DECISION, decision_ttl_sec)
 
@@ -376,7 +391,7 @@ if verdict == 'permitted' then
   end
   if encoding == 'hash' then
     local fields = {}
-    for i = permit_from, record_from - 1, 2 do
+    for i = permit_from, history_from - 1, 2 do
       fields[#fields + 1] = ARGV[i]
       fields[#fields + 1] = ARGV[i] == 'created_at' and now or ARGV[i + 1]
     end
@@ -398,6 +413,7 @@ if verdict == 'permitted' and full_close == '1' and reopen_on then
     string.format('%.0f', math.ceil(reopen_cooldown_sec * 1000)))
   unwritten = kept.err or ''
 end
+local unkept = to_history(verdict, reason, 0)
 -- Last: a replay then meets the decision record and changes nothing.
 ack()
-return {verdict, reason, now, 0, unwritten, unpack(dynamic)}
+return {verdict, reason, now, 0, unkept, unwritten, unpack(dynamic)}

@@ -3,11 +3,13 @@
 import msgspec
 
 from qtctl.domain import numbers
-from qtctl.domain.downsize import Hint
+from qtctl.domain.downsize import DownsizeRules, Hint
 from qtctl.domain.gates import Limits
 from qtctl.domain.names import MAX_STORED_BYTES, stored
+from qtctl.domain.passes import kept_number
 from qtctl.domain.plans import Plan, PlanRules
-from qtctl.wire.schema.records import HINT, Field, Flat, Record
+from qtctl.domain.readings import NOTHING_READ, AsRead
+from qtctl.wire.schema.records import HINT, Field, Flat, Record, flag
 
 
 class CommitRequest(msgspec.Struct, frozen=True):
@@ -22,6 +24,7 @@ class CommitRequest(msgspec.Struct, frozen=True):
     version: str
     limits: str
     permitted_before: bool = False
+    score: AsRead = NOTHING_READ
 
 
 def _exact(value: float | None) -> str:
@@ -77,6 +80,27 @@ def static_fields(case: CommitRequest, hint: Flat) -> Flat:
     return _OF_PLAN.flat(case) + hint + _OF_CASE.flat(case)
 
 
+HISTORY: Record[CommitRequest] = Record(
+    Field(
+        "decision",
+        "as sent: EXECUTE, but for a plan in conflict",
+        lambda c: stored(c.plan.decision),
+    ),
+    Field("full_close", "1 if it closes all, as far as it says", lambda c: flag(c.plan.full_close)),
+    Field("plan_at", "its own timestamp, epoch seconds, all digits", lambda c: _exact(c.plan.at)),
+    Field("score", "efficiency_score as read, unrounded", lambda c: kept_number(c.score.score)),
+    Field("confidence", "as read, unrounded", lambda c: kept_number(c.score.confidence)),
+    Field("score_at", "the score's time that counts, as read", lambda c: kept_number(c.score.at)),
+    Field(
+        "score_read_at",
+        "the server's clock when it was read, epoch seconds, all digits; 0.0 if it was not",
+        lambda c: repr(c.score.now),
+    ),
+    Field("withdrawn", "1 if a permit was withdrawn", lambda c: ""),
+)
+"""What `stream:governor.decisions` has beside the fields of a decision. `withdrawn` is last: the
+atomic step finds it."""
+
 DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (
     ("decided_at", "epoch seconds with milliseconds, the server's clock"),
     ("plan_age_sec", "by the plan's own timestamp, empty if it has none"),
@@ -111,9 +135,10 @@ DECISION_FIELDS: tuple[tuple[str, str], ...] = (
 )
 
 
-def limits_json(limits: Limits, rules: PlanRules) -> bytes:
-    """The limits that decisions rest on, canonical: sorted lists, fields in their order."""
+def limits_json(limits: Limits, rules: PlanRules, downsize: DownsizeRules) -> bytes:
+    """What decisions rest on, canonical: sorted lists, fields in their order."""
     return msgspec.json.encode(
         msgspec.structs.asdict(limits)
         | {name: sorted(getattr(rules, name)) for name in rules.__struct_fields__}
+        | msgspec.structs.asdict(downsize)
     )

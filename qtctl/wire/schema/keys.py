@@ -19,6 +19,10 @@ MARK_TTL_SEC = 7 * 86_400
 EMPTIED_TTL_SEC = 3_600
 TRIES_TTL_SEC = 3_600
 """What is queued for longer is not judged any more."""
+RULES_TTL_SEC = 7 * 86_400
+STREAM_KEEP_SEC = 7_200
+STREAM_KEEP_BYTES = 64 << 20
+"""So much of the streams that the history is made from is kept, whichever is less."""
 GROUP = "governor"
 """The consumer group in which governors share the plan stream."""
 
@@ -121,6 +125,21 @@ EVENTS = KeySpec(
     "stream:governor.events", "stream", "governor, halt, resume",
     "what happened to plans and permits; about 10,000 kept",
 )
+PASSES = KeySpec(
+    "stream:allocation.pass", "stream", "allocation loop",
+    "one entry per pass: everything it decided on; 2 h or 64 MiB kept, whichever is less "
+    "(`[history] publish`)",
+)
+ALLOCATION_RULES = KeySpec(
+    "allocation:rules:{digest}", "string (JSON)", "allocation loop",
+    "the rules that passes with this digest were decided by, and `interval_sec`",
+    "7 days, refreshed",
+)
+DECISIONS = KeySpec(
+    "stream:governor.decisions", "stream", "governor",
+    "every decision with all its facts, those of duplicates and conflicts too; 2 h or 64 MiB "
+    "kept, whichever is less (`[history] publish`)",
+)
 REJECTED = KeySpec(
     "stream:governor.rejected", "stream", "governor",
     "unreadable plans, byte for byte, cut at 64 KiB; about 10,000 kept",
@@ -206,6 +225,8 @@ class Keys:
         self.proposed_stream = proposed or prefix + PROPOSED_STREAM.template
         self.events = events or prefix + EVENTS.template
         self.rejected = rejected or prefix + REJECTED.template
+        self.passes = prefix + PASSES.template
+        self.decisions = prefix + DECISIONS.template
         self.ledger_total = prefix + LEDGER_TOTAL.template
         self.permits = prefix + PERMITS.template
         self.halted_symbols = prefix + HALTED_SYMBOLS.template

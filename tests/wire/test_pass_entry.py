@@ -1,0 +1,102 @@
+"""A pass on the wire: there and back, and what is refused."""
+
+import zlib
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qtctl.domain import numbers
+from qtctl.domain.passes import COLUMNS, Pass, columns
+from qtctl.wire.schema import pass_entry
+from qtctl.wire.schema.pass_entry import CODEC, PASS_FIELDS
+
+ROW = ("BTCUSDT", "1000.5", "1769558400", "0.61", "0.9", "1769558399", "", "ok", "1.1100")
+PASS = Pass(7, 1_769_558_400_123, "host-1", "0.2.0", "0123456789abcdef", 1, columns([ROW]))
+
+
+def fields(done: Pass, **changes: bytes) -> dict[bytes, bytes]:
+    """An entry as Redis gives it."""
+    flat = [part.encode() if isinstance(part, str) else part for part in pass_entry.entry(done)]
+    found = dict(zip(flat[::2], flat[1::2], strict=True))
+    return found | {name.encode(): value for name, value in changes.items()}
+
+
+def test_the_bytes_of_an_entry() -> None:
+    flat = pass_entry.entry(PASS)
+    assert flat[:-1] == [
+        "pass", "7", "ts_ms", "1769558400123", "instance", "host-1", "version", "0.2.0",
+        "rules", "0123456789abcdef", "symbols", "1", "codec", CODEC, "block",
+    ]  # fmt: skip
+    assert [*flat[::2]] == [name for name, _ in PASS_FIELDS]
+    raw = flat[-1]
+    assert isinstance(raw, bytes)
+    assert msgspec.msgpack.decode(zlib.decompress(raw)) == {
+        "symbol": ["BTCUSDT"], "target_usd": ["1000.5"], "target_at": ["1769558400"],
+        "score": ["0.61"], "confidence": ["0.9"], "score_ts": ["1769558399"],
+        "score_timestamp": [""], "reason": ["ok"], "multiplier": ["1.1100"],
+    }  # fmt: skip
+
+
+def packed(columns: dict[str, list[str]]) -> bytes:
+    return zlib.compress(msgspec.msgpack.encode(columns))
+
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=80)
+
+
+ROWS = st.lists(st.tuples(*[TEXT] * 9), max_size=20, unique_by=lambda row: row[0])
+
+
+@given(ROWS, st.integers(1, 10**9))
+def test_a_pass_comes_back_as_it_was(rows: list[Any], number: int) -> None:
+    done = Pass(number, 1_769_558_400_123, "i", "v", "r", len(rows), columns(rows))
+    back = pass_entry.read(fields(done))
+    assert msgspec.to_builtins(back) == msgspec.to_builtins(done)
+    assert len(back.columns) == len(rows)
+
+
+def test_a_pass_without_a_symbol_comes_back() -> None:
+    done = Pass(1, 1, "i", "v", "r", 0, columns([]))
+    assert len(pass_entry.read(fields(done)).columns) == 0
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=70) | TEXT.filter(len))
+def test_what_is_kept_shorter_is_the_same_number_or_none(sent: object) -> None:
+    text = str(sent)
+    (kept,) = columns([(text, *ROW[1:])]).symbol
+    assert len(kept) <= max(64, min(len(text), 64))
+    assert numbers.number(kept) == numbers.number(text)
+    assert numbers.epoch(kept) == numbers.epoch(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"codec": b"snappy/9"}, "codec 'snappy/9'"),
+        ({"block": b"not zlib"}, "block can't be read"),
+        ({"block": zlib.compress(b"\xc1")}, "block can't be read"),
+        ({"block": zlib.compress(msgspec.msgpack.encode([1]))}, "block can't be read"),
+        ({"block": zlib.compress(msgspec.msgpack.encode({"symbol": ["a"]}))}, "can't be read"),
+        (
+            {"block": packed({name: [] for name in COLUMNS} | {"symbol": ["a"]})},
+            "differ in length",
+        ),
+        ({"block": packed({name: ["a", "a"] for name in COLUMNS})}, "symbol twice"),
+        ({"block": fields(PASS)[b"block"][:-1]}, "cut"),
+        ({"pass": b"x"}, "lacks pass"),
+        ({"ts_ms": b""}, "lacks pass"),
+    ],
+)
+def test_what_is_no_pass_is_refused(changes: dict[str, bytes], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        pass_entry.read(fields(PASS, **changes))
+
+
+def test_a_block_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pass_entry, "MAX_BLOCK_BYTES", 1_000)
+    bomb = zlib.compress(msgspec.msgpack.encode(columns([("A" * 60, *ROW[1:])] * 1_000)))
+    with pytest.raises(ValueError, match="too large"):
+        pass_entry.read(fields(PASS, block=bomb))
