@@ -1,5 +1,11 @@
-"""What can't be read of a history."""
+"""What can't be read or written of a history."""
+
+from qtctl.errors import QtctlError
 
 
-class Damaged(Exception):  # noqa: N818 - a state of a file, named as one
-    """A block or a page is not what was written; the message says what is wrong with it."""
+class Damaged(QtctlError):  # noqa: N818 - a state of a file, named as one
+    """A file, a block or a line is not what was written; the message says what is wrong with it."""
+
+
+class CannotWrite(QtctlError):  # noqa: N818 - likewise
+    """A day's file can't be written: a full disk, a broken file, a folder that became read-only."""

@@ -1,5 +1,6 @@
 """A day's file as the recorder writes it: rows, words and cursors in one transaction."""
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -7,12 +8,14 @@ from typing import Any
 
 import msgspec
 
-from qtctl.history import decisions, schema
-from qtctl.history.blocks import BlockMaker
-from qtctl.history.ids import day_start_ms, ms_of, packed
+from qtctl.errors import RefusedError
+from qtctl.history import decisions, opening, schema
+from qtctl.history.ids import keyed, ms_of, packed
+from qtctl.history.pass_writer import PassWriter
 from qtctl.history.rows import Batch, Entry, PassEntry
 
 _CACHE_KIB = 8_192
+_BUSY_SEC = 5.0
 _MAX_WORDS = 50_000
 """So many words and profiles are remembered; beyond it the memory begins anew."""
 _OBSERVED = ("services", "servers", "halts", "gaps")
@@ -24,26 +27,31 @@ class DayWriter:
 
     def __init__(self, path: Path, day: str, *, synthetic: bool) -> None:
         self.path, self.day = path, day
-        self._start_ms = day_start_ms(day)
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._words = _Numbers(self._db, "words", ("word",))
-        self._profiles = _Numbers(self._db, "profiles", decisions.PROFILE)
-        self._prepare(synthetic)
+        if not path.exists():
+            _create(path, day, synthetic)
+        db = self._db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_SEC)
+        self._words = _Numbers(db, "words", ("word",))
+        self._profiles = _Numbers(db, "profiles", decisions.PROFILE)
+        self._passes = PassWriter(db, lambda word: self._words.of((word,)))
+        try:
+            self._prepare(synthetic)
+        except BaseException:
+            db.close()
+            raise
 
     def _prepare(self, synthetic: bool) -> None:
         db = self._db
+        opening.check(db, self.path)
         db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
-        if db.execute("PRAGMA user_version").fetchone()[0]:
-            return
-        with self:
-            for statement in schema.TABLES.split(";"):
-                db.execute(statement)
-            facts = {"day": self.day, "synthetic": str(int(synthetic))}
-            db.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
-            db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {schema.FORMAT}")
+        is_synthetic = db.execute("SELECT value FROM meta WHERE key = 'synthetic'").fetchone()
+        if is_synthetic != (str(int(synthetic)),):
+            kinds = ("recorded", "synthetic")
+            raise RefusedError(
+                f"{self.path} holds a {kinds[not synthetic]} history, and a {kinds[synthetic]} one "
+                "must not be mixed into it: use another folder"
+            )
 
     def __enter__(self) -> "DayWriter":
         self._db.execute("BEGIN IMMEDIATE")
@@ -78,10 +86,10 @@ class DayWriter:
         """Writes rows, within `with`; how many were new, by kind. Those that are there already stay
         as they are."""
         found = {
-            "passes": self._add_passes(batch.passes),
+            "passes": self._passes.add(batch.passes),
             "decisions": self._insert("decisions", map(self._decision_row, batch.decisions), 25),
-            "events": self._insert("events", map(_fields_row, batch.events), 2),
-            "rejected": self._insert("rejected", map(_fields_row, batch.rejected), 2),
+            "events": self._insert("events", map(_fields_row, batch.events), 3),
+            "rejected": self._insert("rejected", map(_fields_row, batch.rejected), 3),
         }
         for table in _OBSERVED:
             rows = [msgspec.structs.astuple(row) for row in getattr(batch, table)]
@@ -114,41 +122,49 @@ class DayWriter:
             msgspec.json.encode(exact).decode() if exact else None,
         )  # fmt: skip
 
-    def _add_passes(self, entries: Sequence[PassEntry]) -> int:
-        new = [each for each in entries if not self.has("passes", each)]
-        for entry in new:
-            maker = BlockMaker()
-            maker.add(entry.value.columns)
-            self._add_block([entry], maker)
-        return len(new)
-
-    def _add_block(self, entries: Iterable[PassEntry], maker: BlockMaker) -> int:
-        cursor = self._db.execute(
-            "INSERT INTO blocks (passes, frames) VALUES (?, ?)", (maker.passes, maker.block())
-        )
-        block = cursor.lastrowid or 0
-        word = self._words.of
-        self._insert(
-            "passes",
-            [
-                (
-                    packed(e.id), e.value.ts_ms, e.value.number, word((e.value.instance,)),
-                    word((e.value.version,)), word((e.value.rules,)), e.value.symbols, block, place,
-                )
-                for place, e in enumerate(entries)
-            ],
-            9,
-        )  # fmt: skip
-        return block
+    def finish(self) -> None:
+        """What a day needs once nothing more comes: passes packed, and plans found by their id."""
+        with self:
+            self._passes.finish()
+            self._db.execute(schema.AT_SEALING)
 
     def close(self) -> None:
-        """Leaves one file behind, which can be read by those who may not write here."""
+        """Leaves one file behind, which can be read by those who may not write here; where somebody
+        reads it just now, its WAL stays."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._db.execute("PRAGMA journal_mode = DELETE")
+        self._db.close()
+
+    def settle(self) -> None:
+        """Like close, for a file that is to be hashed. Errors: sqlite3.OperationalError where
+        somebody reads it just now: then it stays open."""
         self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()
 
+    def abandon(self) -> None:
+        """Closes it as it is, after an error."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.close()
 
-def _fields_row(entry: Entry) -> tuple[int | None, str]:
-    return packed(entry.id), msgspec.json.encode(dict(entry.fields)).decode()
+
+def _create(path: Path, day: str, synthetic: bool) -> None:
+    """A new file is there whole or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as db:
+        db.execute("BEGIN")
+        for statement in schema.TABLES.split(";"):
+            db.execute(statement)
+        facts = {"day": day, "synthetic": str(int(synthetic))}
+        db.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
+        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {schema.FORMAT}")
+        db.execute("COMMIT")
+    new.rename(path)
+
+
+def _fields_row(entry: Entry) -> tuple[int | None, str | None, str]:
+    return *keyed(entry.id), msgspec.json.encode(dict(entry.fields)).decode()
 
 
 class _Numbers:

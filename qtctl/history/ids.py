@@ -26,6 +26,12 @@ def packed(entry_id: str) -> int | None:
     return ms << SEQ_BITS | seq
 
 
+def keyed(entry_id: str) -> tuple[int | None, str | None]:
+    """The key of a row, and the text of an id that has no integer: then SQLite gives the next."""
+    number = packed(entry_id)
+    return number, entry_id if number is None else None
+
+
 def unpacked(number: int) -> str:
     """The id that an integer stands for."""
     return f"{number >> SEQ_BITS}-{number & _SEQ_MASK}"

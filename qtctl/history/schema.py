@@ -27,13 +27,17 @@ CREATE TABLE decisions (
 );
 CREATE UNIQUE INDEX decisions_once ON decisions (entry, outcome);
 CREATE TABLE passes (
-  id INTEGER PRIMARY KEY, ts_ms INTEGER NOT NULL, number INTEGER NOT NULL,
+  id INTEGER PRIMARY KEY, id_text TEXT, ts_ms INTEGER NOT NULL, number INTEGER NOT NULL,
   instance INTEGER NOT NULL, version INTEGER NOT NULL, rules INTEGER NOT NULL,
   symbols INTEGER NOT NULL, block INTEGER NOT NULL, place INTEGER NOT NULL
 );
-CREATE TABLE blocks (id INTEGER PRIMARY KEY, passes INTEGER NOT NULL, frames BLOB NOT NULL);
-CREATE TABLE events (id INTEGER PRIMARY KEY, fields TEXT NOT NULL);
-CREATE TABLE rejected (id INTEGER PRIMARY KEY, fields TEXT NOT NULL);
+CREATE TABLE blocks (
+  id INTEGER PRIMARY KEY, passes INTEGER NOT NULL, rows INTEGER NOT NULL, open INTEGER NOT NULL,
+  frames BLOB NOT NULL
+);
+CREATE INDEX blocks_open ON blocks (id) WHERE open = 1;
+CREATE TABLE events (id INTEGER PRIMARY KEY, id_text TEXT, fields TEXT NOT NULL);
+CREATE TABLE rejected (id INTEGER PRIMARY KEY, id_text TEXT, fields TEXT NOT NULL);
 CREATE TABLE services (
   at_ms INTEGER, what TEXT, service TEXT, name TEXT, version TEXT, host TEXT, pid INTEGER,
   started_ms INTEGER, settings TEXT, UNIQUE (at_ms, what, service, name)
@@ -54,3 +58,7 @@ CREATE TABLE documents (
   kind TEXT, digest TEXT, body BLOB NOT NULL, PRIMARY KEY (kind, digest)
 ) WITHOUT ROWID;
 """
+
+PLAN_TAIL = "substr(plan_id, -8)"
+"""What a finished day's index of plans holds: the end of a plan_id, where ids differ."""
+AT_SEALING = f"CREATE INDEX IF NOT EXISTS decisions_plan ON decisions ({PLAN_TAIL})"

@@ -1,0 +1,230 @@
+"""What one day's file holds, read past what is damaged in it."""
+
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
+
+import msgspec
+
+from qtctl.domain.names import ascii_upper
+from qtctl.domain.passes import Pass
+from qtctl.history import blocks, decisions, schema
+from qtctl.history.blocks import Changes
+from qtctl.history.damage import Damaged
+from qtctl.history.decisions import Decision, Profile
+from qtctl.history.ids import SEQ_BITS, day_start_ms, first_at, unpacked
+from qtctl.history.rows import Entry
+from qtctl.history.scan import LAST, scan
+
+R = TypeVar("R")
+STREAMS = ("passes", "decisions", "events", "rejected")
+"""The tables whose rows are entries of streams."""
+_COLUMNS = (
+    "entry, outcome, profile, symbol, plan_id, qty, price, kill_score, score, confidence, "
+    "score_at, " + ", ".join(Decision.__struct_fields__[12:])
+)
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """Rows of a day that can't be read: the times around them, what they are, and why."""
+
+    day: str
+    table: str
+    from_ms: int
+    to_ms: int
+    problem: str
+
+
+class PassRead(msgspec.Struct, frozen=True):
+    """A pass read back.
+
+    id: of its entry in the stream. changed: the rows that differ from the pass before it in this
+    reading, ascending; all of them in the first, and now and then; a row that is left out is the
+    same symbol with the same values, in the same place. shifted: symbols stand in other rows than
+    in the pass before, so that what was kept by row must be begun anew; then changed are all rows.
+    late: it came after its day was sealed.
+    """
+
+    id: str
+    value: Pass
+    changed: Sequence[int]
+    shifted: bool
+    late: bool
+
+
+class DayReader:
+    """One day's file, open for reading. damage: collects what could not be read."""
+
+    def __init__(self, db: sqlite3.Connection, day: str, damage: list[Damage]) -> None:
+        self._db, self.day, self._damage = db, day, damage
+        self._start_ms = day_start_ms(day)
+
+    def decisions(
+        self, low: int, high: int, symbols: Collection[str] = (), plan_id: str = ""
+    ) -> Iterator[Decision]:
+        """Decisions whose packed ids are from low to before high; of some symbols, of one plan."""
+        more, values = self._chosen(symbols, plan_id)
+        words, profiles = self._words, self._profiles
+        for number, entry, outcome, profile, symbol, *rest in self._scan(
+            "decisions", _COLUMNS, low, high, more, values
+        ):
+            try:
+                yield Decision(number, entry, outcome, profiles[profile], words[symbol], *rest)
+            except KeyError:
+                self._lost("decisions", number, number, "its symbol or profile is damaged")
+
+    def _chosen(self, symbols: Collection[str], plan_id: str) -> tuple[str, list[Any]]:
+        """What a query must ask for more, and the values for it."""
+        more, values = "", list[Any]()
+        if symbols:
+            wanted = {ascii_upper(symbol) for symbol in symbols}
+            numbers = [str(n) for n, word in self._words.items() if ascii_upper(word) in wanted]
+            more += f" AND symbol IN ({', '.join(numbers)})"
+        if plan_id:
+            more += f" AND {schema.PLAN_TAIL} = substr(?, -8) AND plan_id = ?"
+            values += [plan_id, plan_id]
+        return more, values
+
+    def passes(self, low: int, high: int) -> Iterator[PassRead]:
+        """Passes whose packed ids are from low to before high."""
+        words, block = self._words, _Block(self._db)
+        columns = "ts_ms, number, instance, version, rules, symbols, block, place, id_text"
+        for number, ts_ms, count, instance, version, rules, symbols, at, place, text in self._scan(
+            "passes", columns, low, high
+        ):
+            try:
+                found, first = block.at(at, place)
+                value = Pass(
+                    count, ts_ms, words[instance], words[version], words[rules], symbols,
+                    found.columns,
+                )  # fmt: skip
+            except (KeyError, Damaged) as problem:
+                reason = "its words are damaged" if isinstance(problem, KeyError) else str(problem)
+                self._lost("passes", number, number, reason)
+                continue
+            changed = range(len(found.columns)) if first else found.changed
+            late = number >> SEQ_BITS < self._start_ms
+            yield PassRead(text or unpacked(number), value, changed, first or found.shifted, late)
+
+    def entries(self, table: str, low: int, high: int) -> Iterator[Entry]:
+        """Entries of a stream that are kept as they came."""
+        for number, text, fields in self._scan(table, "id_text, fields", low, high):
+            try:
+                found = msgspec.json.decode(fields, type=dict[str, str])
+            except msgspec.DecodeError as problem:
+                self._lost(table, number, number, str(problem))
+            else:
+                yield Entry(text or unpacked(number), found)
+
+    def observed(self, table: str, shape: type[R]) -> list[R]:
+        """What was noticed beside the streams, in the order of its time."""
+        try:
+            return [
+                shape(*row) for row in self._db.execute(f"SELECT * FROM {table} ORDER BY at_ms")
+            ]
+        except sqlite3.DatabaseError as problem:
+            self._lost(table, 0, LAST, str(problem))
+            return []
+
+    def document(self, kind: str, digest: str) -> bytes | None:
+        """The JSON under a digest."""
+        found = self._one(
+            "documents", "SELECT body FROM documents WHERE kind = ? AND digest = ?", kind, digest
+        )
+        return None if found is None else bytes(found)
+
+    def span(self) -> list[int]:
+        """The times of the first and last row of each stream, epoch ms."""
+        found = [
+            self._one(table, f"SELECT {end}(id) FROM {table}")
+            for table in STREAMS
+            for end in ("min", "max")
+        ]
+        return [number >> SEQ_BITS for number in found if number is not None]
+
+    def counts(self) -> dict[str, int | None]:
+        """How many rows each table has; None where that can't be read."""
+        return {
+            table: self._one(table, f"SELECT count(*) FROM {table}") for table in (*STREAMS, "gaps")
+        }
+
+    def synthetic(self) -> bool:
+        """True where the day was made up."""
+        return bool(self._one("meta", "SELECT value FROM meta WHERE key = 'synthetic'") == "1")
+
+    def _one(self, table: str, sql: str, *values: Any) -> Any:
+        """The value of a query for one, None where there is none or it can't be read."""
+        try:
+            found = self._db.execute(sql, values).fetchone()
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as problem:
+            self._lost(table, 0, LAST, str(problem))
+            return None
+        return None if found is None else found[0]
+
+    @cached_property
+    def _words(self) -> dict[int, str]:
+        return dict(self._scan("words", "word", 0, LAST))
+
+    @cached_property
+    def _profiles(self) -> dict[int, Profile]:
+        names = ", ".join(decisions.PROFILE)
+        return {n: Profile(*fields) for n, *fields in self._scan("profiles", names, 0, LAST)}
+
+    def _scan(
+        self,
+        table: str,
+        columns: str,
+        low: int,
+        high: int,
+        more: str = "",
+        values: Sequence[Any] = (),
+    ) -> Iterator[Any]:
+        def lost(before: int, behind: int, problem: str) -> None:
+            self._lost(table, before, behind, problem)
+
+        return scan(self._db, table, columns, low, high, lost, more, values)
+
+    def _lost(self, table: str, before: int, behind: int, problem: str) -> None:
+        end_ms = self._start_ms + 86_400_000
+        keyed = table not in ("words", "profiles")
+        low = before >> SEQ_BITS if keyed and before > 0 else self._start_ms
+        high = behind >> SEQ_BITS if keyed and behind < LAST else end_ms
+        self._damage.append(Damage(self.day, table, low, high, problem))
+
+
+class _Block:
+    """The block that was read last, and how far."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db, self._number, self._next = db, 0, 0
+        self._passes: Iterator[Changes] = iter(())
+
+    def at(self, number: int, place: int) -> tuple[Changes, bool]:
+        """The pass in a place of a block, and whether it can't be compared with the one that was
+        asked for before. Errors: Damaged."""
+        first = number != self._number or place != self._next
+        if first and (number != self._number or place < self._next):
+            try:
+                row = self._db.execute(
+                    "SELECT frames FROM blocks WHERE id = ?", (number,)
+                ).fetchone()
+            except sqlite3.DatabaseError as problem:
+                raise Damaged(f"block {number} can't be read: {problem}") from problem
+            if row is None:
+                raise Damaged(f"block {number} is gone")
+            self._number, self._next, self._passes = number, 0, blocks.read(row[0])
+        first = first or place == 0
+        for found in self._passes:
+            self._next += 1
+            if self._next > place:
+                return found, first
+        raise Damaged(f"block {number} has no pass {place}")
+
+
+def window(since_ms: int | None, until_ms: int | None) -> tuple[int, int]:
+    """The packed ids of a window."""
+    low = 0 if since_ms is None else first_at(since_ms)
+    return low, LAST if until_ms is None else first_at(until_ms)
