@@ -122,6 +122,10 @@ class DayWriter:
             msgspec.json.encode(exact).decode() if exact else None,
         )  # fmt: skip
 
+    def checkpoint(self) -> None:
+        """Has everything so far on the disk, whatever becomes of the power."""
+        self._db.execute("PRAGMA wal_checkpoint(FULL)")
+
     def finish(self) -> None:
         """What a day needs once nothing more comes: passes packed, and plans found by their id."""
         with self:

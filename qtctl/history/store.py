@@ -99,16 +99,28 @@ class Store:
         rest = {name: getattr(batch, name) for name in OBSERVED}
         parts[newest] = msgspec.structs.replace(parts.get(newest, Batch()), **rest)
         turn, rows = self._turn + 1, dict[str, int]()
+        if newest not in self._days:
+            self._settle_before(newest)
         for day in sorted(parts):
             with self._writing(day, "write"), self._day(day) as writer:
                 for kind, count in writer.add(parts[day]).items():
                     rows[kind] = rows.get(kind, 0) + count
                 if day == newest:
                     writer.set_cursors(self._cursors | batch.cursors, turn)
+            if day != newest:
+                self._settle_before(newest)
         self._cursors |= batch.cursors
         self._turn = turn
         given = sum(len(getattr(part, kind)) for part in parts.values() for kind in _ALL)
         return Written(rows, known=known + given - sum(rows.values()), late=late)
+
+    def _settle_before(self, newest: str) -> None:
+        """Has the other days on the disk before the newest one says that they were read: after a
+        power failure each file has all up to some transaction, but not up to the same."""
+        for day in sorted(self._days):
+            if day != newest:
+                with self._writing(day, "write"):
+                    self._days[day].checkpoint()
 
     def _parts(self, batch: Batch) -> tuple[dict[str, Batch], int, int]:
         """The entries by the day they go to, how many of them are late, and how many were left out

@@ -86,3 +86,88 @@ def test_a_batch_again_changes_nothing(tmp_path: Path) -> None:
 def test_one_recorder_a_folder(tmp_path: Path) -> None:
     with Store(tmp_path), pytest.raises(errors.RefusedError, match="another recorder"):
         Store(tmp_path)
+
+
+MIDNIGHT = 1_769_731_200_000
+
+
+def decision_at(at_ms: int, **changes: str) -> Entry:
+    """A decision of its own entry at that time."""
+    changes = {"entry_id": f"{at_ms - 5}-0", "plan_id": f"p{at_ms}"} | changes
+    return Entry(f"{at_ms}-0", DECISION | changes)
+
+
+def test_each_row_goes_to_the_day_of_its_id(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        batch = Batch(
+            cursors={"s": "9-9"},
+            decisions=[decision_at(MIDNIGHT - 1), decision_at(MIDNIGHT)],
+            passes=[a_pass(1, MIDNIGHT - 1, ("A", "1", "1")), a_pass(2, MIDNIGHT, ("A", "1", "1"))],
+        )
+        store.write(batch)
+    history = History(tmp_path)
+    assert history.days() == ["2026-01-29", "2026-01-30"]
+    assert [each.at_ms for each in history.decisions(MIDNIGHT)] == [MIDNIGHT]
+    assert [each.value.number for each in history.passes(None, MIDNIGHT)] == [1]
+
+
+def test_what_comes_late_stands_in_the_next_file_once(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.write(Batch(cursors={"s": "1-0"}, decisions=[decision_at(MIDNIGHT - 9)]))
+        (link,) = store.seal(MIDNIGHT, MIDNIGHT + 1)
+        assert (link.day, link.rows["decisions"]) == ("2026-01-29", 1)
+        again = Batch(
+            cursors={"s": "2-0"},
+            decisions=[decision_at(MIDNIGHT - 9), decision_at(MIDNIGHT - 8), decision_at(MIDNIGHT)],
+            passes=[a_pass(1, MIDNIGHT - 8, ("A", "1", "1"))],
+        )
+        for late, known in ((2, 1), (2, 4)):
+            written = store.write(again)
+            assert (written.late, written.known) == (late, known)
+    assert [each.at_ms - MIDNIGHT for each in History(tmp_path).decisions()] == [-9, -8, 0]
+    assert [each.late for each in History(tmp_path).passes()] == [True]
+
+
+def test_a_sealed_day_keeps_its_cursors_where_the_next_is_lost(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.write(Batch(cursors={"s": "1-0"}, decisions=[decision_at(MIDNIGHT - 9)]))
+        store.seal(MIDNIGHT, MIDNIGHT)
+        store.write(Batch(cursors={"s": "2-0"}, decisions=[decision_at(MIDNIGHT)]))
+    (tmp_path / "2026-01-30.sqlite").unlink()
+    with Store(tmp_path) as store:
+        assert store.cursors() == {"s": "1-0"}
+
+
+def test_a_gone_day_is_a_gap_of_known_size(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        for day in range(4):
+            at = MIDNIGHT + day * 86_400_000
+            store.write(Batch(cursors={"s": f"{day}-1"}, decisions=[decision_at(at)]))
+        store.seal(MIDNIGHT + 3 * 86_400_000, MIDNIGHT)
+    (tmp_path / "2026-01-31.sqlite").unlink()
+    (gap,) = History(tmp_path).gaps()
+    assert (gap.kind, gap.count) == ("day_missing", 1)
+    assert "2026-01-31" in gap.detail
+
+
+def test_many_passes_share_a_block(tmp_path: Path) -> None:
+    """Whatever batches they come in, each comes out as it was."""
+    made = []
+    for n in range(300):
+        rows = [(f"S{i}", str(i + n // 7), f"0.{i}{n % 5}") for i in range(20) if (i + n) % 19]
+        made.append(a_pass(n, NOON + n * 1000, *rows))
+    with Store(tmp_path) as store:
+        for at, count in ((0, 1), (1, 100), (101, 150), (251, 49)):
+            batch = made[at : at + count]
+            store.write(Batch(cursors={"s": batch[-1].id}, passes=batch))
+    found = [each.value for each in History(tmp_path).passes()]
+    for was, now in zip([each.value for each in made], found, strict=True):
+        assert _rows(was) == _rows(now)
+    part = History(tmp_path).passes(NOON + 130_000, NOON + 133_000)
+    assert [each.value.number for each in part] == [130, 131, 132]
+
+
+def _rows(value: Pass) -> list[tuple[str, ...]]:
+    return sorted(
+        zip(*(getattr(value.columns, name) for name in Columns.__struct_fields__), strict=True)
+    )
