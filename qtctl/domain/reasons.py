@@ -36,6 +36,14 @@ class Reason(StrEnum):
     TOTAL = "total_limit_exceeded"
 
 
+DECISION_REASONS = tuple(
+    reason
+    for reason in Reason
+    if reason not in (Reason.INVALID_PLAN, Reason.PLAN_CONFLICT, Reason.DUPLICATE_PLAN)
+)
+"""Those that a decision record can have: the other three leave none, or keep the one there is."""
+
+
 class Verdict(StrEnum):
     """What became of an entry of the plan stream."""
 

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import columns as c
-from qtctl.cli.output import format, tables
+from qtctl.cli.output import format
 from qtctl.cli.output.layout import GAP, fit
 from qtctl.cli.output.render import Fields, Rows, Stream, emit, emit_one, to_json
+from qtctl.cli.output.wrapping import cells_of
 from qtctl.errors import UsageError
 
 LONG_ID = "9f8e7d6c-5b4a-4321-8765-0123456789ab"
@@ -270,16 +271,6 @@ def test_columns_read_objects_and_functions(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == "name  twice\nx     xx\n"
 
 
-def test_a_long_list_looks_as_a_short_one(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    emit(Context(), ROWS, COLUMNS)
-    short = capsys.readouterr()
-    monkeypatch.setattr(tables, "LONG", 0)
-    emit(Context(), ROWS, COLUMNS)
-    assert capsys.readouterr() == short
-
-
 def test_ten_thousand_rows_on_a_terminal_come_in_time() -> None:
     lines = on_terminal(100, "emit(Context(), ROWS[:1] * 10_000, COLUMNS)")
     assert sum(LONG_ID in line for line in lines) == 10_000
@@ -393,7 +384,7 @@ def test_a_table_keeps_its_ids_and_numbers_whole_at_any_width(width: int) -> Non
     shown = "\n".join(lines)
     assert LONG_ID in shown
     assert "12,345.60" in shown
-    assert all(tables.cells_of(line) <= width for line in lines if "Hidden columns" not in line)
+    assert all(cells_of(line) <= width for line in lines if "Hidden columns" not in line)
     assert ("Hidden columns:" in shown) == (80 <= width <= 120)
     assert ("───" in shown) == (width >= 80)
 

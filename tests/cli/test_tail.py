@@ -53,7 +53,7 @@ def name_of(store: Store, stream: str) -> str:
 def test_an_entry_is_its_fields_as_they_are_and_its_id(cli: Cli, store: Store, stream: str) -> None:
     entry_id = add(store, name_of(store, stream), plan_id="p1", symbol="BTCUSDT", extra="x")
     (row,) = cli.ok("tail", stream, "-o", "json").json
-    more = {"verdict": "", "verdict_reason": ""} if stream == "plans" else {}
+    more = {"kind": "", "verdict": "", "verdict_reason": ""} if stream == "plans" else {}
     assert row == {"id": entry_id, "plan_id": "p1", "symbol": "BTCUSDT", "extra": "x"} | more
     assert next(iter(row)) == "id"
     assert cli.ok("tail", stream).out.count("\n") == 2

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtctl import clock
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.listing import Listing
 from qtctl.cli.output.columns import number, text
 from qtctl.cli.output.render import Rows, emit_one
 from qtctl.errors import QtctlError
@@ -138,18 +139,19 @@ def _show(ctx: Context, store: "Store", hosted: "Sequence[Service]") -> None:
 
     blocked = [row for row in decisions.every(store) if row["verdict"] == "blocked"]
     live, scored = targets.rows(store, ()), scores.rows(ctx, store, ())
-    columns = streams.COLUMNS
-    seen = streams.last(ctx, store, "plans", 100)
+    of = streams.LISTED
+    hundred = Listing(limit=100)
+    seen = streams.last(ctx, store, streams.Look("plans", hundred))
     repeated = [row for row in seen if row["verdict_reason"] in demo_traffic.ABOUT_ANOTHER]
-    rejected = streams.last(ctx, store, "rejected", 100)
+    rejected = streams.last(ctx, store, streams.Look("rejected", hundred))
     metrics = [row for service in hosted for row in _metrics(service)]
     parts = {
-        "targets": Rows(live, targets.LISTED, "Proposals: target × multiplier, in shadow"),
-        "scores": Rows(scored, scores.LISTED, "Scores, and what they count as"),
-        "permits": Rows(permits.rows(store), permits.LISTED, "Permits: single use, 60 s"),
-        "blocked": Rows(blocked, plans.LISTED, "Blocked plans, and the gate that did it"),
-        "repeated": Rows(repeated, columns["plans"], "Plans that repeat or contradict a permit"),
-        "rejected": Rows(rejected, columns["rejected"], "Rejected: plans that can't be read"),
+        "targets": Rows(live, targets.LISTED.columns, "Proposals: target × multiplier, in shadow"),
+        "scores": Rows(scored, scores.LISTED.columns, "Scores, and what they count as"),
+        "permits": Rows(permits.rows(store), permits.LISTED.columns, "Permits: single use, 60 s"),
+        "blocked": Rows(blocked, plans.LISTED.columns, "Blocked plans, and the gate that did it"),
+        "repeated": Rows(repeated, of["plans"].columns, "Plans that repeat or contradict a permit"),
+        "rejected": Rows(rejected, of["rejected"].columns, "Rejected: plans that can't be read"),
         "metrics": Rows(metrics, METRICS, "Metrics, as /metrics shows them"),
     }
     emit_one(ctx, {name: part.rows for name, part in parts.items()}, *parts.values())

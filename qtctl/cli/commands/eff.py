@@ -1,12 +1,14 @@
 """`qtctl eff`: capital-efficiency scores, and what they count as."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.listing import Lists
 from qtctl.cli.output.render import emit
 
 app = group(
@@ -20,7 +22,13 @@ app = group(
 )
 
 
-@command(app, "list")
+def _listed(given: Mapping[str, Any]) -> Any:
+    from qtctl.cli.views import scores
+
+    return scores.LISTED
+
+
+@command(app, "list", lists=Lists(_listed, filters=("reason",), by_time=True))
 def list_scores(
     ctx: Context, symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None
 ) -> None:
@@ -29,6 +37,7 @@ def list_scores(
     Examples:
         qtctl eff list
         qtctl eff list BTCUSDT -o json
+        qtctl eff list --reason stale_eff --sort -age_s
     """
     from qtctl.cli.views import scores as view
     from qtctl.cli.views.in_force import InForce
@@ -39,12 +48,17 @@ def list_scores(
 
     wanted = arguments.symbols(symbols)
     with ctx.store() as store:
+        narrowed = ctx.window(store).filtered
         found = view.rows(ctx, store, wanted)
         empty = f"No scores: is P3.1 writing {store.keys.pattern(EFFICIENCY)} ?"
         shadow = None if found else upstream.shadow(store, EFFICIENCY, store.now_ms() / 1000)
         if shadow is not None:
             empty = f"No scores: {shadow.sentence}."
-        emit(ctx, found, view.LISTED, empty="No scores for these symbols." if wanted else empty)
+        if found and narrowed:
+            empty = "No scores match."
+        elif wanted:
+            empty = "No scores for these symbols."
+        emit(ctx, found, view.LISTED, empty=empty)
         if ctx.output == "table" and found:
             in_force = InForce(ctx, store)
             rules, source = in_force.of("allocation", AllocationRules)

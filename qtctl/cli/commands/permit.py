@@ -1,12 +1,14 @@
 """`qtctl permit`: permits with the time they have left, and the reference consumer."""
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.listing import Lists
 from qtctl.cli.framework.safety import Force, refuse_other_groups
 from qtctl.cli.output.render import Fields, emit, emit_one
 from qtctl.errors import NotFoundError, RefusedError, WireError
@@ -23,22 +25,32 @@ app = group(
 )
 
 
-@command(app, "list")
+def _listed(given: Mapping[str, Any]) -> Any:
+    from qtctl.cli.views import permits
+
+    return permits.LISTED
+
+
+@command(app, "list", lists=Lists(_listed, filters=("reason",), by_time=True))
 def list_permits(ctx: Context) -> None:
     """Permits that nobody has taken yet, the next to expire first.
 
     Examples:
         qtctl permit list
         qtctl permit -o json
+        qtctl permit list --where eff_action=DOWNSIZE --watch
     """
     from qtctl.cli.views import permits as view
 
-    with ctx.store() as store:
-        found = view.rows(store)
-        for row in found:
+    def found() -> Iterator[dict[str, Any]]:
+        for row in view.rows(store):
             if "granted" not in row:
                 ctx.warn(f"permit {row['plan_id']} is neither a JSON object nor a hash")
-        emit(ctx, found, view.LISTED, empty="No permits are open.")
+            yield row
+
+    with ctx.store() as store:
+        empty = "No permits match." if ctx.window(store).filtered else "No permits are open."
+        emit(ctx, found(), view.LISTED, empty=empty)
 
 
 @command(app)

@@ -1,13 +1,14 @@
 """`qtctl plan`: decisions, and why each fell as it did, gate by gate."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import format
+from qtctl.cli.framework.listing import Lists
 from qtctl.cli.output.render import emit
 from qtctl.errors import NotFoundError, UsageError
 
@@ -17,6 +18,7 @@ app = group(
     default="list",
     examples="""
     qtctl plan list BTCUSDT --blocked --since 1h
+    qtctl plan list --reason symbol_cooldown -n 100
     qtctl plan list --since 1h --what-if max_exec_per_hour=5
     qtctl plan show p1
     """,
@@ -32,14 +34,21 @@ WhatIf = Annotated[
 ]
 
 
-@command(app, "list")
+def _listed(given: Mapping[str, Any]) -> Any:
+    from qtctl.cli.views import plans, what_if
+
+    return what_if.LISTED if given.get("given") else plans.LISTED
+
+
+@command(
+    app,
+    "list",
+    lists=Lists(_listed, limit=20, filters=("verdict", "kind", "reason"), by_time=True),
+)
 def list_plans(
     ctx: Context,
     symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None,
-    blocked: Annotated[bool, typer.Option("--blocked", help="Only what was blocked.")] = False,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="AGO", help="Not older than: 90, 5m, 1h.")
-    ] = None,
+    blocked: Annotated[bool, typer.Option("--blocked", help="As --verdict blocked.")] = False,
     given: WhatIf = None,
     all_: Annotated[
         bool, typer.Option("--all", help="With --what-if: also those that stay as they are.")
@@ -58,32 +67,26 @@ def list_plans(
     Examples:
         qtctl plan list
         qtctl plan list BTCUSDT --blocked --since 1h
+        qtctl plan list --kind close --since 10:00 --until 10:30 -o csv
+        qtctl plan list --sort -notional_usd --columns plan_id,notional_usd,reason
         qtctl plan list --since 1h --what-if max_exec_per_hour=5
     """
     from qtctl.cli.views import plans as view
     from qtctl.cli.views import what_if
-    from qtctl.domain.names import ascii_upper
-    from qtctl.wire.queries import decisions
 
     wanted = arguments.spellings(symbols)
     changes = what_if.changes_asked(given)
     if all_ and not changes:
         raise UsageError("--all goes with --what-if: without it all decisions are listed anyway")
-    since_sec = None if since is None else arguments.duration(since, "--since", 0, 86_400)
+    if blocked:
+        ctx.listing = ctx.listing.only_also("verdict", "blocked")
     with ctx.store() as store:
-        after = 0.0 if since_sec is None else store.now_ms() / 1000 - since_sec
-        found = [
-            row
-            for row in decisions.every(store)
-            if (not wanted or ascii_upper(row.get("symbol", "")) in wanted)
-            and (not blocked or row.get("verdict") == "blocked")
-            and (format.as_number(row.get("decided_at")) or 0.0) >= after
-        ]
-        empty = "No decisions match (they are kept for 24 h)."
-        if changes and found:
-            view.show_again(ctx, what_if.compared(store, found, changes), all_)
+        listing = ctx.window(store)
+        found = view.found(store, listing, wanted)
+        if changes:
+            view.show_again(ctx, what_if.compared(store, list(found), changes), all_)
         else:
-            emit(ctx, found, view.LISTED, empty=empty)
+            emit(ctx, found, view.LISTED, empty=view.NONE)
 
 
 def show(

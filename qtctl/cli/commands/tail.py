@@ -1,5 +1,6 @@
 """`qtctl tail`: the last entries of a stream, and what comes after them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -7,17 +8,30 @@ import typer
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.listing import Lists
 from qtctl.cli.output.render import emit
 
 app = new_app("tail")
 
 
-@command(app)
+def _listed(given: Mapping[str, Any]) -> Any:
+    from qtctl.cli.views import streams
+
+    if "stream" not in given:
+        return list(streams.LISTED.values())
+    return streams.LISTED[arguments.choice(given["stream"], "STREAM", streams.LISTED)]
+
+
+@command(
+    app,
+    lists=Lists(
+        _listed, limit=10, filters=("verdict", "kind", "reason"), by_time=True, follows="follow"
+    ),
+)
 def tail(
     ctx: Context,
     stream: Annotated[str, typer.Argument(help="proposed, plans, events or rejected.")],
     symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None,
-    count: Annotated[str, typer.Option("-n", metavar="N", help="How many entries.")] = "10",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
 ) -> None:
     """The last entries of a stream, oldest first; with -f also what comes after them.
@@ -29,27 +43,28 @@ def tail(
     Examples:
         qtctl tail proposed
         qtctl tail plans BTCUSDT -n 20
-        qtctl tail events -f
+        qtctl tail plans --since 10:00 --until 10:05 --verdict blocked
+        qtctl tail events -f --where actor=gov-1
         qtctl tail rejected -o json
     """
     from qtctl.cli.views import streams as view
-    from qtctl.domain.names import ascii_upper
 
-    arguments.choice(stream, "STREAM", view.COLUMNS)
     wanted = arguments.spellings(symbols)
-    most = arguments.whole(count, "-n", 0, 1_000_000)
-    field = "raw:symbol" if stream == "rejected" else "symbol"
-
-    def is_wanted(entry: Any) -> bool:
-        return not wanted or ascii_upper(entry.fields.get(field, "")) in wanted
-
     with ctx.store() as store:
+        listing = ctx.window(store)
+        look = view.Look(stream, listing, frozenset(wanted))
         if follow:
             from qtctl.cli.live.follow import follow as print_and_follow
 
-            print_and_follow(ctx, store, stream, most, is_wanted)
+            print_and_follow(ctx, store, look)
             return
+        found = view.last(ctx, store, look)
+        if listing.limit == 0 and not listing.order:
+            return emit(ctx, found, view.LISTED[stream])
         key = view.stream_keys(store)[stream]
-        empty = f"{key} has no entries" + (" for these symbols." if wanted else ".")
-        found = view.last(ctx, store, stream, most, is_wanted)
-        emit(ctx, found, view.COLUMNS[stream], empty=empty)
+        empty = f"{key} has no entries"
+        if wanted and not listing.filtered:
+            empty += " for these symbols"
+        elif listing.filtered:
+            empty += " that match"
+        emit(ctx, found, view.LISTED[stream], empty=f"{empty}.")

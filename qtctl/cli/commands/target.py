@@ -1,12 +1,14 @@
 """`qtctl target`: live targets beside what is proposed for them."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.listing import Lists
 from qtctl.cli.output.render import emit
 
 app = group(
@@ -20,7 +22,13 @@ app = group(
 )
 
 
-@command(app, "list")
+def _listed(given: Mapping[str, Any]) -> Any:
+    from qtctl.cli.views import targets
+
+    return targets.LISTED
+
+
+@command(app, "list", lists=Lists(_listed, filters=("reason",), by_time=True))
 def list_targets(
     ctx: Context, symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None
 ) -> None:
@@ -30,6 +38,7 @@ def list_targets(
         qtctl target list
         qtctl target list BTCUSDT ETHUSDT
         qtctl target -o json
+        qtctl target list -n 10 --sort -base_target
     """
     from qtctl.cli.views import targets as view
     from qtctl.cli.views.in_force import InForce
@@ -39,12 +48,17 @@ def list_targets(
 
     wanted = arguments.symbols(symbols)
     with ctx.store() as store:
+        narrowed = ctx.window(store).filtered
         found = view.rows(store, wanted)
         empty = f"No targets: is P2.9 writing {store.keys.pattern(TARGET)} ?"
         shadow = None if found else upstream.shadow(store, TARGET, store.now_ms() / 1000)
         if shadow is not None:
             empty = f"No targets: {shadow.sentence}."
-        emit(ctx, found, view.LISTED, empty="No targets for these symbols." if wanted else empty)
+        if found and narrowed:
+            empty = "No targets match."
+        elif wanted:
+            empty = "No targets for these symbols."
+        emit(ctx, found, view.LISTED, empty=empty)
         if not wanted and (note := view.misnamed(store)):
             ctx.say(note)
         if ctx.output == "table" and found:

@@ -1,8 +1,10 @@
-"""Numbers, durations and names from the command line: each function returns the value, or raises
-a `UsageError` that names the argument, what was given and what is allowed."""
+"""Numbers, durations, times and names from the command line: each function returns the value, or
+raises a `UsageError` that names the argument, what was given and what is allowed."""
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
 
 from qtctl.domain import names, numbers
 from qtctl.errors import UsageError
@@ -39,6 +41,59 @@ def duration(text: str, name: str, lo: float = 0.0, hi: float | None = None) -> 
     if seconds < lo or (hi is not None and seconds > hi):
         raise UsageError(f"{name} {text!r} is out of range{allowed}")
     return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """A time that was given as one, as an age, or as a time of day."""
+
+    at: float | None = None
+    """Epoch seconds."""
+    ago_sec: float | None = None
+    of_day: time | None = None
+    utc: bool = True
+    """Whether a time of day is UTC's, or local."""
+
+    def on(self, now: float) -> float:
+        """Epoch seconds at a now; a time of day is the last one that was not after it."""
+        if self.at is not None:
+            return self.at
+        if self.of_day is None:
+            return now - (self.ago_sec or 0.0)
+        today = datetime.fromtimestamp(now, UTC)
+        today = today if self.utc else today.astimezone()
+        found = datetime.combine(today.date(), self.of_day, today.tzinfo if self.utc else None)
+        if found.timestamp() > now:
+            found -= timedelta(days=1)
+        return found.timestamp()
+
+
+_EPOCH_FROM = 1e8
+"""Numbers from here on are epoch seconds (1973 and later), those below an age."""
+
+
+def when(text: str, name: str, *, utc: bool = True) -> When:
+    """A time: an age (90, 5m, 1h, 2d), a date, a date with a time, a time of day, or epoch
+    seconds, ms, µs or ns. What has no offset is UTC, or local without `utc`."""
+    given = text.strip(" ") if text.isascii() else ""
+    number, age = numbers.number(given), _DURATION.fullmatch(given)
+    if number is not None and number >= _EPOCH_FROM:
+        return When(at=numbers.epoch(given))
+    if age is not None:
+        return When(ago_sec=float(age[1]) * _UNITS[age[2]])
+    try:
+        if number is None and re.fullmatch(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?Z?", given):
+            of_day = time.fromisoformat(given.removesuffix("Z").zfill(5))
+            return When(of_day=of_day, utc=utc or given.endswith("Z"))
+        if number is None and len(given) <= 64:
+            moment = datetime.fromisoformat(given)
+            if moment.tzinfo is None and utc:
+                moment = moment.replace(tzinfo=UTC)
+            return When(at=moment.timestamp())
+    except (ValueError, OverflowError, OSError):
+        pass
+    example = "an age as 90, 5m, 1h or 2d, or a time as 2026-01-28T10:00 or 10:00"
+    raise UsageError(f"{name} {text!r} is not a time: {example}")
 
 
 def choice(text: str, name: str, allowed: Iterable[str]) -> str:

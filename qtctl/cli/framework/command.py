@@ -27,14 +27,20 @@ import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.listing import Lists
 from qtctl.cli.framework.parsing import HELP_OPTIONS, Command, Group
 from qtctl.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 OUTPUTS = ("table", "json", "ndjson")
+<<<<<<< HEAD
 MERGED = ("output", "redis_url", "context", "confirm_context", "config", "utc", "debug")
 """Common options of which the deepest counts."""
+=======
+ROWS = ("csv",)
+"""What commands that print rows take beside these."""
+>>>>>>> 7e2c8fa (Lists end: one set of options for every list (-n, --since, --where, --sort, --columns, --watch), a pager, CSV)
 PANEL = "Common options, before or after the command"
 
 
@@ -44,28 +50,40 @@ def command(
     *,
     hidden: bool = False,
     outputs: tuple[str, ...] = (),
+    lists: Lists | None = None,
 ) -> Callable[[F], F]:
     """Register a function, which stays callable as it is, as a command of `app`. `outputs` are
-    further words that `-o` takes here."""
+    further words that `-o` takes here; `lists` gives it the options of every list."""
 
     def register(function: F) -> F:
         own = list(inspect.signature(function).parameters.values())[1:]
         for parameter in own:
             _name_value(parameter)
-        allowed = OUTPUTS + outputs
+        allowed = OUTPUTS + outputs + (ROWS if lists is not None else ())
 
         def run(ctx: typer.Context, **given: Any) -> None:
-            function(
-                _context(ctx, allowed),
-                **{parameter.name: given[parameter.name] for parameter in own},
-            )
+            context = _context(ctx, allowed)
+            arguments = {parameter.name: given[parameter.name] for parameter in own}
+            if lists is None:
+                function(context, **arguments)
+                return
+            from qtctl.cli.framework.pager import paged
+            from qtctl.cli.framework.repeating import repeat
+
+            context.listing = lists.asked(given, context.utc)
+            if context.listing.watch_sec is not None:
+                repeat(context, lambda ctx: function(ctx, **arguments))
+                return
+            with paged(context, pages=not arguments.get(lists.follows)):
+                function(context, **arguments)
 
         context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        _set_signature(run, [context, *own, *_common(allowed)])
+        more = [] if lists is None else lists.parameters()
+        _set_signature(run, [context, *own, *more, *_common(allowed)])
         help, examples = _help_and_examples(function)
         app.command(
             name or function.__name__.replace("_", "-"),
-            cls=Command,
+            cls=type("ListCommand", (Command,), {"lists": lists}) if lists else Command,
             help=help,
             epilog=examples,
             hidden=hidden,
@@ -151,6 +169,13 @@ def _common(outputs: Sequence[str]) -> list[inspect.Parameter]:
         "utc": Annotated[
             bool | None, option("--utc/--local", help="Times in tables. Default: --utc.")
         ],
+        "numbers": Annotated[
+            bool | None,
+            option("--numbers", help="JSON numbers where Redis has numbers as text."),
+        ],
+        "pager": Annotated[
+            bool | None, option("--pager/--no-pager", help="Default: lists on a terminal.")
+        ],
         "debug": Annotated[bool | None, option("--debug", help="Show the traceback of an error.")],
     }
     return [
@@ -167,7 +192,11 @@ def _context(ctx: typer.Context, outputs: Sequence[str]) -> Context:
     while levels[-1].parent is not None:
         levels.append(levels[-1].parent)
     for params in (level.params for level in reversed(levels)):
+<<<<<<< HEAD
         for name in MERGED:
+=======
+        for name in ("output", "redis_url", "config", "utc", "numbers", "pager", "debug"):
+>>>>>>> 7e2c8fa (Lists end: one set of options for every list (-n, --since, --where, --sort, --columns, --watch), a pager, CSV)
             if params.get(name) is not None:
                 merged[name] = params[name]
         sets += params.get("sets") or ()

@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtctl import clock
+<<<<<<< HEAD
 from qtctl.errors import QtctlError, RedisUnreachable, RefusedError
+=======
+from qtctl.cli.framework.listing import Listing
+from qtctl.errors import QtctlError, RedisUnreachable
+>>>>>>> 7e2c8fa (Lists end: one set of options for every list (-n, --since, --where, --sort, --columns, --watch), a pager, CSV)
 from qtctl.text import escape
 
 EMBEDDED = "embedded:"
@@ -35,7 +40,13 @@ class Context:
     output: str = "table"
     """`table`, `json` or `ndjson`; a command may allow more."""
     utc: bool = True
+    numbers: bool = False
+    """JSON has numbers where the wire has them as text."""
+    pager: bool = True
+    """A list on a terminal goes through a pager."""
     debug: bool = False
+    listing: Listing = field(default_factory=Listing, repr=False)
+    """What is asked of a list."""
     redis_url: str | None = field(default=None, repr=False)
     config: str | None = None
     context: str | None = None
@@ -171,6 +182,13 @@ class Context:
         if line != self._halt_reported:
             self.say(f"qtctl: {line or 'nothing is halted any more'}")
         self._halt_reported = line
+
+    def window(self, store: "Store") -> Listing:
+        """What is asked of a list, with --since and --until by the server's clock, which is not
+        asked without them; from then on `listing` has that."""
+        if self.listing.since is not None or self.listing.until is not None:
+            self.listing = self.listing.on(store.now_ms() / 1000)
+        return self.listing
 
     def keys(self) -> "Keys":
         """The names of keys and streams by the settings."""

@@ -9,13 +9,17 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 _NEGATIVE = re.compile(r"-\.?[0-9]")
+_DURATION = re.compile(r"[0-9.]+[smhd]?")
+WATCH = "--watch"
+WATCH_SEC = "2"
+"""What `--watch` without a number means."""
 HELP_OPTIONS = ("-h", "--help")
 
 
 def arity(params: Iterable[Any]) -> dict[str, bool]:
-    """Every spelling of every option, and whether a value follows it."""
+    """Every spelling of every option, and whether a value must follow it."""
     return {
-        spelling: not (param.is_flag or param.count)
+        spelling: not (param.is_flag or param.count or spelling == WATCH)
         for param in params
         if isinstance(param, TyperOption)
         for spelling in (*param.opts, *param.secondary_opts)
@@ -70,11 +74,34 @@ def with_default(
     return [*args[:at], default, *args[at:]]
 
 
+def with_watch(args: Sequence[str]) -> list[str]:
+    """`--watch 5` as `--watch=5`, and `--watch` without a number with its default."""
+    out: list[str] = []
+    rest = iter(enumerate(args))
+    for at, token in rest:
+        if token == "--":
+            return [*out, *args[at:]]
+        if token == WATCH:
+            value = next(iter(args[at + 1 : at + 2]), "")
+            if _DURATION.fullmatch(value):
+                next(rest)
+            else:
+                value = WATCH_SEC
+            token = f"{WATCH}={value}"
+        out.append(token)
+    return out
+
+
 class Command(TyperCommand):
     """A command: negative numbers are values, and its help has panels and examples."""
 
+    lists: Any = None
+    """What it lists (`listing.Lists`), if it does."""
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         params = self.get_params(ctx)
+        if self.lists is not None:
+            args = with_watch(args)
         return super().parse_args(ctx, shield_numbers(args, arity(params)))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:

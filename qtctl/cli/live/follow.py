@@ -1,6 +1,6 @@
 """What comes after the last entries of a stream, across lost connections, for `qtctl tail -f`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from qtctl import clock
 from qtctl.cli.framework.context import Context
@@ -8,7 +8,7 @@ from qtctl.cli.output.render import Stream
 from qtctl.cli.views import streams as view
 from qtctl.errors import RedisUnreachable
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries.streams import Follower, News, StreamEntry, last
+from qtctl.wire.queries.streams import Follower, News, StreamEntry
 
 SETTLE_SEC = 1.0
 """How long a plan is held back for its verdict."""
@@ -17,21 +17,15 @@ HALT_EVERY_SEC = 2.0
 """How often the kill switch is looked at."""
 
 
-def follow(
-    ctx: Context,
-    store: Store,
-    stream: str,
-    count: int,
-    is_wanted: Callable[[StreamEntry], bool],
-) -> None:
+def follow(ctx: Context, store: Store, look: view.Look) -> None:
+    stream = look.stream
     name = view.stream_keys(store)[stream]
-    out = Stream(ctx, view.COLUMNS[stream])
+    out = Stream(ctx, look.listed)
     follower = Follower(store, name)
     try:
         # The place first: what comes between it and the last entries is printed once, by id.
         follower.to_end()
-        before = last(store, name, count, lambda e: is_wanted(e) and follower.is_behind(e))
-        out.write(view.rows_of(ctx, store, stream, before))
+        out.write(view.last(ctx, store, look, follower.is_behind))
         ctx.report_halt(store)
         while True:
             news = _next(ctx, store, follower)
@@ -41,7 +35,7 @@ def follow(
                 ctx.say(f"{name} has lost its newest entries, which stand above")
             if news.lost:
                 ctx.say(f"{news.lost:,} entries of {name} were trimmed before they could be read")
-            fresh = [entry for entry in news.entries if is_wanted(entry)]
+            fresh = [entry for entry in news.entries if look.has_symbol(entry)]
             if fresh:
                 out.write(_settled_rows(ctx, store, stream, fresh))
     finally:

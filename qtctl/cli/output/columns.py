@@ -9,7 +9,7 @@ anything.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from qtctl import clock
 from qtctl.cli.output import format
@@ -19,6 +19,14 @@ Key = str | Callable[[Any], Any]
 Style = str | Callable[[Any], str]
 """A rich style such as `red`, or a function from the value to one. It only underlines what the
 text says anyway."""
+
+
+Wrap = Literal["", "words", "id"]
+
+
+def slug(title: str) -> str:
+    """A title as one word: `in queue` as `in_queue`."""
+    return "_".join(title.lower().split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,18 @@ class Column:
     style: Style = ""
     width: int = 0
     """The least width, so that the lines of a stream stay aligned."""
+    wrap: Wrap = ""
+    """Where nothing else is left to give way, a value may go on in the next line: `words` behind a
+    blank, `_` or `-`, `id` anywhere. All of it stays."""
+    named: str = ""
+    """Its name for --columns, --sort, JSON and CSV, where `key` is a function."""
+
+    @property
+    def name(self) -> str:
+        """What --columns and --sort call it: the field's name, else the title in one word."""
+        if self.named or isinstance(self.key, str):
+            return self.named or str(self.key)
+        return slug(self.title)
 
     def value(self, row: Any) -> Any:
         """The value of this column in a row; None where the row lacks it."""
@@ -68,6 +88,10 @@ def _sign_style(value: Any) -> str:
 
 text = _kind(format.text)
 """Any text or value as it is, escaped."""
+plan_id = _kind(format.text, wrap="id")
+"""An id, never cut: where it can't stand in one line it goes on in the next."""
+word = _kind(format.text, wrap="words")
+"""A word of words: FULL_CLOSE_PROPOSED, hourly_limit_exceeded."""
 money = _kind(format.money, right=True)
 """An amount in USD."""
 percent = _kind(format.percent, right=True, style=_sign_style)
@@ -87,9 +111,14 @@ def number(title: str, key: Key, places: int = 0, **more: Any) -> Column:
 
 def moment(title: str, key: Key, **more: Any) -> Column:
     """A time: UTC with `Z`, or local with its offset."""
-    return Column(title, key, format.moment, **more)
+    return Column(title, key, format.moment, **{"wrap": "words", **more})
 
 
 def recent(title: str, key: Key, **more: Any) -> Column:
     """A time in a list of latest things: today's without the date."""
-    return Column(title, key, lambda value, utc: format.recent(value, clock.now(), utc), **more)
+    return Column(
+        title,
+        key,
+        lambda value, utc: format.recent(value, clock.now(), utc),
+        **{"wrap": "words", **more},
+    )

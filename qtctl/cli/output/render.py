@@ -5,14 +5,15 @@ JSON has the rows as they are: mappings, dataclasses or structs with the field n
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import tables
+from qtctl.cli.output import csv, tables
 from qtctl.cli.output.columns import Column
 from qtctl.cli.output.layout import squeeze
+from qtctl.cli.output.listed import Listed, as_listed
 from qtctl.errors import UsageError
 from qtctl.text import INVISIBLE
 
@@ -40,23 +41,35 @@ class Rows:
 def emit(
     ctx: Context,
     rows: Iterable[Any],
-    columns: Sequence[Column],
+    columns: Sequence[Column] | Listed,
     *,
     empty: str = "",
     as_json: Callable[[Any], Any] | None = None,
 ) -> None:
-    """Print a list of rows; `empty` is for stderr where a table has none, and `as_json` gives
-    the JSON object of a row where that is not the row itself."""
+    """Print a list of rows: those that the options of lists ask for, read no further than that.
+    `empty` is for stderr where a table has none, and `as_json` gives the JSON object of a row where
+    that is not the row itself."""
+    listed = as_listed(columns)
+    selection = listed.select(rows, ctx.listing)
+    shown = listed.shown(ctx.listing)
     if ctx.output == "table":
-        listed = list(rows)
-        if len(listed) > tables.LONG:
-            Stream(ctx, columns).write(listed)
-        elif listed:
-            tables.print_table(ctx, listed, columns)
+        found = list(selection.rows)
+        if found:
+            tables.print_table(ctx, found, shown, wide=ctx.listing.wide)
         elif empty:
             ctx.say(empty)
-        return
-    lines = (to_json(as_json(row) if as_json else row) for row in rows)
+    elif ctx.output == "csv":
+        csv.Writer(shown).write(selection.rows)
+    else:
+        picked = shown if ctx.listing.columns else ()
+        _print_json(ctx, (to_record(ctx, row, picked, as_json) for row in selection.rows))
+    if selection.more and ctx.listing.default_limit:
+        limit = ctx.listing.limit or 0
+        ctx.say(f"The first {limit:,}; there are more: -n {limit * 5} or -n all shows them.")
+
+
+def _print_json(ctx: Context, records: Iterable[Any]) -> None:
+    lines = map(to_json, records)
     if ctx.output == "ndjson":
         sys.stdout.writelines(f"{line}\n" for line in lines)
         return
@@ -67,10 +80,29 @@ def emit(
     sys.stdout.write("[]\n" if lead == "[" else "\n]\n")
 
 
+def to_record(
+    ctx: Context,
+    row: Any,
+    picked: Sequence[Column] = (),
+    as_json: Callable[[Any], Any] | None = None,
+) -> Any:
+    """What JSON has of a row; of picked columns their raw values only."""
+    record = as_json(row) if as_json else row
+    if picked:
+        known = record if isinstance(record, Mapping) else {}
+        record = {it.name: known[it.name] if it.name in known else it.value(row) for it in picked}
+    if not ctx.numbers:
+        return record
+    from qtctl.cli.output.wire_numbers import as_numbers
+
+    return as_numbers(record)
+
+
 def emit_one(ctx: Context, record: Any, *parts: Fields | Rows, as_json: Any = None) -> None:
     """Print one object: JSON has `record` (or `as_json`), a page has the parts below each other."""
     if ctx.output != "table":
-        line = to_json(record if as_json is None else as_json, indent=ctx.output == "json")
+        whole = to_record(ctx, record if as_json is None else as_json)
+        line = to_json(whole, indent=ctx.output == "json")
         sys.stdout.write(f"{line}\n")
         return
     first = True
@@ -113,43 +145,53 @@ def _unicode_escape(match: "re.Match[str]") -> str:
 
 class Stream:
     """Rows as they come (`tail -f`): one header, then line by line, each batch flushed. The
-    first batch sets the widths; a longer value later pushes its line, and nothing is cut."""
+    first batch sets the widths; a longer value later goes on in the next line on a terminal, if its
+    column allows that, and else pushes its line: nothing is cut."""
 
-    def __init__(self, ctx: Context, columns: Sequence[Column]) -> None:
+    def __init__(self, ctx: Context, columns: Sequence[Column] | Listed) -> None:
         if ctx.output == "json":
             raise UsageError("--output json can't follow, since a list has an end: use ndjson")
         self._ctx = ctx
-        self._columns = tuple(columns)
-        self._widths: Sequence[int] = ()
-        self._terminal = tables.console(ctx) if tables.on_terminal(ctx) else None
+        self._listed = as_listed(columns)
+        self._wanted = self._listed.matches(ctx.listing)
+        self._columns = self._listed.shown(ctx.listing)
+        self._csv = csv.Writer(self._columns)
+        self._grid: tables.Grid | None = None
 
     def write(self, rows: Iterable[Any]) -> None:
-        """Print a batch, which may be empty."""
-        listed = list(rows)
-        if not listed:
+        """Print those of a batch that are wanted."""
+        found = list(filter(self._wanted, rows))
+        if not found:
             return
         if self._ctx.output == "ndjson":
-            sys.stdout.writelines(f"{to_json(row)}\n" for row in listed)
+            picked = self._columns if self._ctx.listing.columns else ()
+            _print_json(self._ctx, (to_record(self._ctx, row, picked) for row in found))
+        elif self._ctx.output == "csv":
+            self._csv.write(found)
         else:
-            if not self._widths:
-                self._begin(listed)
-            for row in listed:
-                self._line(self._cells(row), [column.style_of(row) for column in self._columns])
+            self._print(found)
         sys.stdout.flush()
 
-    def _begin(self, rows: Sequence[Any]) -> None:
+    def _print(self, rows: Sequence[Any]) -> None:
+        if self._grid is None:
+            self._grid = self._begin(rows)
+        for row in rows:
+            self._grid.row(row, self._cells(row))
+
+    def _begin(self, rows: Sequence[Any]) -> tables.Grid:
         titles = [column.title for column in self._columns]
-        natural = tables.line_widths(self._columns, [titles, *(self._cells(row) for row in rows)])
-        self._widths = natural
-        if self._terminal is not None:
-            fitted = squeeze(self._columns, natural, tables.terminal_width())
+        lines = [titles, *(self._cells(row) for row in rows)]
+        widths: Sequence[int] = tables.line_widths(self._columns, lines)
+        wraps = tables.on_terminal(self._ctx) and not self._ctx.listing.wide
+        if wraps:
+            parts = tables.part_widths(lines)
+            fitted = squeeze(self._columns, widths, tables.terminal_width(), parts)
             kept = tuple(self._columns[i] for i in fitted.kept)
             tables.name_hidden(self._ctx, self._columns, kept)
-            self._columns, self._widths = kept, fitted.widths
-        self._line([column.title for column in self._columns], ["bold"] * len(self._columns))
+            self._columns, widths = kept, fitted.widths
+        grid = tables.Grid(self._ctx, self._columns, widths, wraps=wraps)
+        grid.header()
+        return grid
 
     def _cells(self, row: Any) -> list[str]:
         return [column.cell(row, self._ctx.utc) for column in self._columns]
-
-    def _line(self, cells: Sequence[str], styles: Sequence[str]) -> None:
-        tables.print_line(self._terminal, self._columns, self._widths, cells, styles)

@@ -1,22 +1,20 @@
-"""Tables for a terminal (rich) and for a pipe (plain lines)."""
+"""Tables for a terminal and for a pipe (plain lines)."""
 
 import shutil
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output.columns import Column, text
+from qtctl.cli.output.columns import Column
 from qtctl.cli.output.layout import GAP, fit
+from qtctl.cli.output.wrapping import broken, cells_of, halved, longest_part
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
-
-
-_PLAIN = text("", "")
-LONG = 1000
-"""Rows above this are printed as a stream is: rich takes 1.5 ms to lay out a row of a table."""
 
 
 def on_terminal(ctx: Context) -> bool:
@@ -44,68 +42,125 @@ def console(ctx: Context) -> "Console":
     )
 
 
-def print_table(ctx: Context, rows: Sequence[Any], columns: Sequence[Column]) -> None:
-    """Rows below a header line; on a terminal too narrow for that, a card for each row."""
+def print_table(
+    ctx: Context, rows: Sequence[Any], columns: Sequence[Column], *, wide: bool = False
+) -> None:
+    """Rows below a header line; on a terminal too narrow for that, a card for each row. wide: all
+    columns in one line, however long."""
     cells = [[column.cell(row, ctx.utc) for column in columns] for row in rows]
-    if not on_terminal(ctx):
-        lines = [[column.title for column in columns], *cells]
-        widths = line_widths(columns, lines)
-        for line in lines:
-            print_line(None, columns, widths, line, ())
+    titles = [column.title for column in columns]
+    if wide or not on_terminal(ctx):
+        grid = Grid(ctx, columns, line_widths(columns, [titles, *cells]), wraps=False)
+        grid.header(rule=on_terminal(ctx))
+        for row, line in zip(rows, cells, strict=True):
+            grid.row(row, line)
         return
     # A title may be broken between its words.
-    words = [max(column.title.split(" "), key=cells_of) for column in columns]
-    fitted = fit(columns, line_widths(columns, [words, *cells]), terminal_width())
+    words = [max(title.split(" "), key=cells_of) for title in titles]
+    lines = [words, *cells]
+    fitted = fit(columns, line_widths(columns, lines), terminal_width(), part_widths(lines))
     if fitted is None:
         for index, row in enumerate(rows):
             if index:
                 sys.stdout.write("\n")
             print_fields(ctx, row, columns)
         return
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     kept = [columns[i] for i in fitted.kept]
-    # The box's own divider is one blank, the padding the other.
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, GAP - 1, 0, 0),
-        header_style="bold",
-    )
-    for column, width in zip(kept, fitted.widths, strict=True):
-        side: Literal["left", "right"] = "right" if column.right else "left"
-        table.add_column(Text(column.title), justify=side, overflow="fold", width=width)
-    for row in rows:
-        table.add_row(*(Text(c.cell(row, ctx.utc), c.style_of(row)) for c in kept))
-    console(ctx).print(table)
+    grid = Grid(ctx, kept, fitted.widths)
+    grid.header(rule=True)
+    for row, line in zip(rows, cells, strict=True):
+        grid.row(row, [line[i] for i in fitted.kept])
     name_hidden(ctx, columns, kept)
+
+
+class Grid:
+    """Aligned lines of cells in their styles, without blanks at their ends. wraps: what is wider
+    than a column that allows it goes on in the next line; else it pushes its line."""
+
+    def __init__(
+        self, ctx: Context, columns: Sequence[Column], widths: Sequence[int], *, wraps: bool = True
+    ) -> None:
+        self._columns = columns
+        self._widths = widths
+        self._wraps = wraps
+        self._paint = painter(ctx)
+
+    def header(self, *, rule: bool = False) -> None:
+        """The titles, and a line below them."""
+        titles = [column.title for column in self._columns]
+        broken_ = zip(titles, self._widths, strict=True)
+        self._write([broken(title, width) for title, width in broken_], ["bold"] * len(titles))
+        if rule:
+            encoding = (sys.stdout.encoding or "").lower()
+            width = sum(self._widths) + GAP * (len(self._widths) - 1)
+            sys.stdout.write(("─" if encoding.startswith("utf") else "-") * width + "\n")
+
+    def row(self, row: Any, cells: Sequence[str]) -> None:
+        """One row of which these are the cells."""
+        lines = [
+            _lines(column, cell, width) if self._wraps else [cell]
+            for column, cell, width in zip(self._columns, cells, self._widths, strict=True)
+        ]
+        self._write(lines, [column.style_of(row) for column in self._columns])
+
+    def _write(self, cells: Sequence[Sequence[str]], styles: Sequence[str]) -> None:
+        for parts in zip_longest(*cells, fillvalue=""):
+            line, blanks = "", ""
+            for column, width, part, style in zip(
+                self._columns, self._widths, parts, styles, strict=True
+            ):
+                padding = " " * (width - cells_of(part))
+                before, behind = (padding, "") if column.right else ("", padding)
+                blanks += before
+                if part:
+                    line += blanks + self._paint(part, style)
+                    blanks = ""
+                blanks += behind + " " * GAP
+            sys.stdout.write(f"{line}\n")
+
+
+def _lines(column: Column, cell: str, width: int) -> list[str]:
+    if column.wrap == "id":
+        return halved(cell, width)
+    return broken(cell, width) if column.fold or column.wrap else [cell]
+
+
+def painter(ctx: Context) -> Callable[[str, str], str]:
+    """What puts a text into a style, as the terminal takes it; plain where stdout is none."""
+    if not on_terminal(ctx):
+        return lambda text, style: text
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+    no_color = bool(ctx.environ.get("NO_COLOR"))
+
+    @cache
+    def parsed(style: str) -> Style:
+        found = Style.parse(style)
+        return found.without_color if no_color else found
+
+    def paint(text: str, style: str) -> str:
+        return parsed(style).render(text, color_system=ColorSystem.STANDARD) if style else text
+
+    return paint
 
 
 def print_fields(
     ctx: Context, record: Any, columns: Sequence[Column], unbroken: bool = False
 ) -> None:
     """One object, a line for each column: its title, then its value."""
-    titles = [column.title for column in columns]
-    cells = [column.cell(record, ctx.utc) for column in columns]
-    styles = [column.style_of(record) for column in columns]
-    terminal = console(ctx) if on_terminal(ctx) else None
-    if terminal is None or unbroken:
-        widths = (max(map(cells_of, titles), default=0), 0)
-        for title, cell, style in zip(titles, cells, styles, strict=True):
-            print_line(terminal, (_PLAIN, _PLAIN), widths, (title, cell), ("bold", style))
-        return
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, GAP, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for title, cell, style in zip(titles, cells, styles, strict=True):
-        grid.add_row(Text(title, "bold"), Text(cell, style))
-    terminal.print(grid)
+    paint = painter(ctx)
+    first = max((cells_of(column.title) for column in columns), default=0)
+    width = max(terminal_width() - first - GAP, 1)
+    for column in columns:
+        cell = column.cell(record, ctx.utc)
+        lines = [cell] if unbroken or not on_terminal(ctx) else broken(cell, width)
+        title = column.title
+        for line in lines:
+            blanks = " " * (first - cells_of(title) + GAP)
+            shown = f"{paint(title, 'bold')}{blanks}{paint(line, column.style_of(record))}"
+            sys.stdout.write(f"{shown.rstrip(' ')}\n")
+            title = ""
 
 
 def print_title(ctx: Context, title: str) -> None:
@@ -122,7 +177,13 @@ def name_hidden(ctx: Context, columns: Sequence[Column], kept: Sequence[Column])
     """Name the columns that are not shown, so that nobody takes them for absent."""
     left_out = [column.title for column in columns if column not in kept]
     if left_out:
-        ctx.say(f"Hidden columns: {', '.join(left_out)} (-o json has everything)")
+        where = "--wide shows them, -o json" if ctx.listing.offered else "-o json"
+        ctx.say(f"Hidden columns: {', '.join(left_out)} ({where} has everything)")
+
+
+def part_widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    """The longest piece of each column that breaking a value between its words leaves whole."""
+    return [max(longest_part(cell) for cell in cells) for cells in zip(*lines, strict=True)]
 
 
 def line_widths(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> list[int]:
@@ -131,24 +192,6 @@ def line_widths(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> li
         max(column.width, *(cells_of(line[i]) for line in lines))
         for i, column in enumerate(columns)
     ]
-
-
-def print_line(
-    terminal: "Console | None",
-    columns: Sequence[Column],
-    widths: Sequence[int],
-    cells: Sequence[str],
-    styles: Sequence[str],
-) -> None:
-    """One line of a stream; where it is longer than the terminal, the terminal wraps it."""
-    if terminal is None:
-        padded = (
-            _pad(cell, width, right=column.right)
-            for column, width, cell in zip(columns, widths, cells, strict=True)
-        )
-        sys.stdout.write((" " * GAP).join(padded).rstrip(" ") + "\n")
-        return
-    terminal.print(styled_line(columns, widths, cells, styles), soft_wrap=True)
 
 
 def styled_line(
@@ -163,15 +206,6 @@ def styled_line(
         line.append(" " * GAP)
     line.rstrip()
     return line
-
-
-def cells_of(shown: str) -> int:
-    """Cells of a terminal that something shown takes; wide characters take two."""
-    if shown.isascii():
-        return len(shown)
-    from rich.cells import cell_len
-
-    return cell_len(shown)
 
 
 def _pad(cell: str, width: int, right: bool = False) -> str:

@@ -7,23 +7,31 @@ import msgspec
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import age, moment, money, number, size_hint, text, ttl
+from qtctl.cli.output.columns import age, moment, money, number, plan_id, size_hint, text, ttl
+from qtctl.cli.output.listed import Filter, Listed
 from qtctl.cli.output.styles import lifetime_style
 from qtctl.cli.views.in_force import InForce
+from qtctl.domain.reasons import EffReason
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions, permits
 from qtctl.wire.queries.permits import StoredPermit
+from qtctl.wire.schema.permit import PERMIT_FIELDS
 
-LISTED = (
-    text("plan", "plan_id"),
-    text("symbol", "symbol"),
-    ttl("expires in", "ttl_s", style=lifetime_style),
-    size_hint("eff_action"),
-    number("factor", "eff_factor", places=4),
-    age("extra cooldown", "extra_cooldown_sec", drop=2),
-    text("score reason", "eff_reason", drop=1),
-    text("qty", "computed_qty", right=True, drop=3),
-    money("notional USD", "computed_notional", drop=3),
+LISTED = Listed(
+    (
+        plan_id("plan", "plan_id"),
+        text("symbol", "symbol"),
+        ttl("expires in", "ttl_s", style=lifetime_style),
+        size_hint("eff_action"),
+        number("factor", "eff_factor", places=4),
+        age("extra cooldown", "extra_cooldown_sec", drop=2),
+        text("score reason", "eff_reason", drop=1),
+        text("qty", "computed_qty", right=True, drop=3),
+        money("notional USD", "computed_notional", drop=3),
+    ),
+    fields=PERMIT_FIELDS,
+    at="created_at",
+    filters={"reason": Filter("eff_reason", tuple(EffReason))},
 )
 SHOWN = (
     text("plan", "plan_id"),

@@ -1,11 +1,24 @@
 """Decisions of the governor: a row for each, and one explained gate by gate."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.listing import Listing
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, age, moment, money, number, recent, size_hint, text
+from qtctl.cli.output.columns import (
+    Column,
+    age,
+    moment,
+    money,
+    number,
+    plan_id,
+    recent,
+    size_hint,
+    text,
+    word,
+)
+from qtctl.cli.output.listed import Listed
 from qtctl.cli.output.render import Fields, Rows, emit, emit_one
 from qtctl.cli.output.styles import verdict_style
 from qtctl.cli.views import what_if
@@ -14,26 +27,34 @@ from qtctl.domain import gates
 from qtctl.domain.diagnosis import PlanSeen
 from qtctl.domain.facts import facts_of
 from qtctl.domain.gates import Judgement, Limits
+from qtctl.domain.names import ascii_upper
 from qtctl.domain.plans import EXECUTE, PlanRules
 from qtctl.domain.reasons import SKIPPED_DECISIONS, Verdict
 from qtctl.domain.what_if import Again, Changes
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions, diagnosis
 from qtctl.wire.queries.plan_ids import AHEAD, trouble_of
+from qtctl.wire.schema.decision import DECISION_FIELDS
 from qtctl.wire.schema.ids import time_of
 
-LISTED = (
-    recent("decided", "decided_at", drop=1),
-    text("plan", "plan_id"),
-    text("symbol", "symbol"),
-    text("kind", "kind", drop=2),
-    text("verdict", "verdict", style=verdict_style),
-    text("reason", "reason"),
-    text("action", "action", drop=3),
-    money("notional USD", "notional_usd", drop=4),
-    size_hint("eff_action", drop=3),
-    age("in queue", "queue_age_sec", drop=4),
+LISTED = Listed(
+    (
+        recent("decided", "decided_at"),
+        plan_id("plan", "plan_id"),
+        text("symbol", "symbol"),
+        text("kind", "kind"),
+        text("verdict", "verdict", style=verdict_style),
+        word("reason", "reason"),
+        word("action", "action"),
+        money("notional USD", "notional_usd", drop=4),
+        size_hint("eff_action", drop=3),
+        age("in queue", "queue_age_sec", drop=4),
+    ),
+    fields=[name for name, _ in DECISION_FIELDS],
+    at="decided_at",
+    filters=what_if.DECISION_FILTERS,
 )
+NONE = "No decisions match (they are kept for 24 h)."
 HEAD = (
     text("plan", "plan_id"),
     text("verdict", "verdict", style=verdict_style),
@@ -83,6 +104,14 @@ GATES_AGAIN = (
     text("what-if limit", "what_if_limit", right=True),
     text("what-if result", "what_if_result", style=verdict_style),
 )
+
+
+def found(store: Store, listing: Listing, symbols: Collection[str]) -> Iterator[Mapping[str, str]]:
+    """The decisions asked for, the latest first, read no further than they are asked for."""
+    matches = LISTED.matches(listing)
+    for row in decisions.every(store):
+        if (not symbols or ascii_upper(row.get("symbol", "")) in symbols) and matches(row):
+            yield row
 
 
 def show_again(ctx: Context, rows: list[dict[str, Any]], all_: bool) -> None:

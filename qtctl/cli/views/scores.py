@@ -5,25 +5,32 @@ from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import age, text, ttl
+from qtctl.cli.output.listed import Filter, Listed
 from qtctl.cli.output.styles import reason_style
 from qtctl.cli.views.in_force import InForce
 from qtctl.domain.allocation import AllocationRules
 from qtctl.domain.downsize import DownsizeRules
 from qtctl.domain.readings import assess, producer_flags, score_time_text
+from qtctl.domain.reasons import EffReason
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import targets
 from qtctl.wire.queries.targets import Found
 
-LISTED = (
-    text("symbol", "symbol"),
-    text("score", "efficiency_score", right=True),
-    text("confidence", "confidence", right=True),
-    age("age", "age_s"),
-    text("counts as", "counts_as", style=reason_style),
-    text("governor", "governor_counts_as", drop=1, style=reason_style),
-    text("problem", "problem", drop=2, fold=True),
-    ttl("expires in", "ttl_s", drop=3),
-    text("its producer says", producer_flags, drop=4),
+LISTED = Listed(
+    (
+        text("symbol", "symbol"),
+        text("score", "efficiency_score", right=True),
+        text("confidence", "confidence", right=True),
+        age("age", "age_s"),
+        text("counts as", "counts_as", style=reason_style),
+        text("governor", "governor_counts_as", drop=1, style=reason_style),
+        text("problem", "problem", drop=2, fold=True),
+        ttl("expires in", "ttl_s", drop=3),
+        text("its producer says", producer_flags, drop=4, named="producer_flags"),
+    ),
+    fields=("ts", "mode", "version", "stale_flags", "inputs_ok"),
+    at="ts",
+    filters={"reason": Filter("counts_as", tuple(EffReason))},
 )
 
 

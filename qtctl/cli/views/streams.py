@@ -1,57 +1,132 @@
 """The streams: how each stands, and its entries as rows, plans beside their verdicts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output.columns import Column, age, money, number, recent, text
+from qtctl.cli.framework.listing import Listing
+from qtctl.cli.output.columns import age, money, number, plan_id, recent, text, word
+from qtctl.cli.output.listed import Filter, Listed
 from qtctl.cli.output.styles import reason_style, verdict_style
 from qtctl.cli.views.in_force import InForce
+from qtctl.domain.names import ascii_upper
 from qtctl.domain.plans import PlanRules
+from qtctl.domain.reasons import EffReason, Kind, Verdict
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import groups, streams, verdicts
 from qtctl.wire.queries.groups import StreamState
-from qtctl.wire.queries.streams import StreamEntry
+from qtctl.wire.queries.streams import PAGE, StreamEntry
 from qtctl.wire.schema.ids import time_of
+from qtctl.wire.schema.records import PROPOSAL
 
-COLUMNS: dict[str, tuple[Column, ...]] = {
-    "proposed": (
-        recent("time", "ts_epoch", drop=1),
-        text("symbol", "symbol", width=10),
-        money("base USD", "base_target", width=12),
-        money("proposed USD", "proposed_target", width=12),
-        number("multiplier", "multiplier", places=4),
-        text("reason", "reason", style=reason_style, width=11),
-        number("score", "eff_score", places=4, drop=2, width=6),
-        text("confidence", "eff_confidence", drop=3, right=True),
+PLAN_FIELDS = (
+    *("plan_id", "symbol", "action", "decision", "kill_score", "side", "qty", "close_qty"),
+    *("price", "entry_price", "reduceOnly", "timestamp", "source"),
+)
+"""What a plan may have; its publisher may add others."""
+
+
+def _queued(row: Mapping[str, Any]) -> float | None:
+    return time_of(str(row.get("entry_id", ""))) or None
+
+
+def _added(row: Mapping[str, Any]) -> float:
+    return time_of(row["id"])
+
+
+LISTED: dict[str, Listed] = {
+    "proposed": Listed(
+        (
+            recent("time", "ts_epoch"),
+            text("symbol", "symbol", width=10),
+            money("base USD", "base_target", width=12),
+            money("proposed USD", "proposed_target", width=12),
+            number("multiplier", "multiplier", places=4),
+            text("reason", "reason", style=reason_style, width=11),
+            number("score", "eff_score", places=4, drop=2, width=6),
+            text("confidence", "eff_confidence", drop=3, right=True),
+        ),
+        fields=("id", *(field.name for field in PROPOSAL)),
+        any_field=True,
+        at=_added,
+        filters={"reason": Filter("reason", tuple(EffReason))},
     ),
-    "plans": (
-        recent("queued", lambda row: time_of(row["id"]), drop=1),
-        text("plan", "plan_id", width=12),
-        text("symbol", "symbol", width=10),
-        text("action", "action", drop=2, width=19),
-        text("decision", "decision", drop=3),
-        text("qty", "qty", right=True, drop=4, width=6),
-        text("verdict", "verdict", style=verdict_style, width=9),
-        text("reason", "verdict_reason", width=10),
+    "plans": Listed(
+        (
+            recent("queued", _added),
+            plan_id("plan", "plan_id", width=12),
+            text("symbol", "symbol", width=10),
+            text("kind", "kind", width=5),
+            word("action", "action", width=11),
+            text("decision", "decision", drop=3),
+            text("qty", "qty", right=True, drop=4, width=6),
+            text("verdict", "verdict", style=verdict_style, width=9),
+            word("reason", "verdict_reason", width=10),
+        ),
+        fields=("id", *PLAN_FIELDS),
+        any_field=True,
+        at=_added,
+        filters={
+            "verdict": Filter("verdict", tuple(Verdict)[:4]),
+            "kind": Filter("kind", tuple(Kind)),
+            "reason": Filter("verdict_reason"),
+        },
     ),
-    "events": (
-        recent("time", "ts", drop=1),
-        text("event", "event", style=verdict_style, width=9),
-        text("plan", "plan_id", width=12),
-        text("symbol", "symbol", width=10),
-        text("reason", "reason", width=18),
-        text("value", "value", drop=3),
-        text("actor", "actor", drop=2),
+    "events": Listed(
+        (
+            recent("time", "ts"),
+            word("event", "event", style=verdict_style, width=9),
+            plan_id("plan", "plan_id", width=12),
+            text("symbol", "symbol", width=10),
+            word("reason", "reason", width=18),
+            text("value", "value", drop=3),
+            text("actor", "actor", drop=2),
+        ),
+        fields=("id",),
+        any_field=True,
+        at=_added,
+        filters={"verdict": Filter("event"), "reason": Filter("reason")},
     ),
-    "rejected": (
-        recent("queued", lambda row: time_of(str(row.get("entry_id", ""))) or None, drop=2),
-        text("plan", "raw:plan_id", width=8),
-        text("symbol", "raw:symbol", width=8),
-        text("problem", "problem", fold=True, width=24),
-        text("entry", "entry_id", drop=1),
+    "rejected": Listed(
+        (
+            recent("queued", _queued),
+            plan_id("plan", "raw:plan_id", width=8),
+            text("symbol", "raw:symbol", width=8),
+            text("problem", "problem", fold=True, width=24),
+            text("entry", "entry_id", drop=1),
+        ),
+        fields=("id", "reason", "sha256"),
+        any_field=True,
+        at=_added,
+        filters={"reason": Filter("reason")},
     ),
 }
+"""The entries of each stream."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Which entries of a stream are asked for. symbols: in upper case, empty for all."""
+
+    stream: str
+    listing: Listing = field(default_factory=Listing)
+    symbols: frozenset[str] = frozenset()
+
+    @property
+    def listed(self) -> Listed:
+        """Its columns and filters."""
+        return LISTED[self.stream]
+
+    @property
+    def most(self) -> int | None:
+        """How many of the latest entries can matter, None for all."""
+        return None if self.listing.order else self.listing.limit
+
+    def has_symbol(self, entry: StreamEntry) -> bool:
+        """False for an entry of a symbol that is not asked for."""
+        name = "raw:symbol" if self.stream == "rejected" else "symbol"
+        return not self.symbols or ascii_upper(entry.fields.get(name, "")) in self.symbols
 
 
 MOST_COUNTED = 1_000
@@ -88,25 +163,40 @@ def stream_keys(store: Store) -> dict[str, str]:
 def last(
     ctx: Context,
     store: Store,
-    stream: str,
-    count: int,
-    is_wanted: Callable[[StreamEntry], bool] = lambda entry: True,
+    look: Look,
+    is_known: Callable[[StreamEntry], bool] = lambda entry: True,
 ) -> list[dict[str, str]]:
-    """The last entries of a stream as rows, oldest first."""
-    entries = streams.last(store, stream_keys(store)[stream], count, is_wanted)
-    return rows_of(ctx, store, stream, entries)
+    """The last entries asked for as rows, oldest first. Errors: UsageError for a name of a field
+    that no entry has."""
+    if look.most == 0:
+        return []
+    listing, wanted = look.listing, look.listed.matches(look.listing)
+    narrowed = bool(look.symbols or listing.where or listing.only or look.most is None)
+    size = PAGE if narrowed else look.most or PAGE
+    found: list[dict[str, str]] = []
+    fields: set[str] = set()
+    name = stream_keys(store)[look.stream]
+    for page in streams.pages(store, name, after=listing.after, before=listing.before, size=size):
+        fields.update(name for entry in page for name in entry.fields)
+        page = [entry for entry in page if is_known(entry) and look.has_symbol(entry)]
+        found += [row for row in rows_of(ctx, store, look.stream, page) if wanted(row)]
+        if look.most is not None and len(found) >= look.most:
+            break
+    look.listed.check_fields(listing, fields)
+    return found[: look.most][::-1]
 
 
 def rows_of(
     ctx: Context, store: Store, stream: str, entries: Sequence[StreamEntry]
 ) -> list[dict[str, str]]:
-    """The JSON of entries: wire fields and `id`; plans also with verdict and verdict_reason."""
+    """The JSON of entries: wire fields and `id`; plans also with kind, verdict and
+    verdict_reason."""
     rows = [{"id": entry.id} | entry.fields | {"id": entry.id} for entry in entries]
     if stream == "plans":
         rules, _ = InForce(ctx, store).of("governor", PlanRules)
         found = verdicts.of_entries(store, entries, rules)
         for row, seen in zip(rows, found, strict=True):
-            row |= {"verdict": seen.verdict, "verdict_reason": seen.reason}
+            row |= {"kind": seen.kind, "verdict": seen.verdict, "verdict_reason": seen.reason}
     return rows
 
 

@@ -4,24 +4,33 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtctl.cli.output.columns import age, money, number, percent, text, ttl
+from qtctl.cli.output.listed import Filter, Listed
 from qtctl.cli.output.styles import reason_style
 from qtctl.domain import numbers
 from qtctl.domain.readings import Unusable, target_usd
+from qtctl.domain.reasons import EffReason
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import targets
 from qtctl.wire.queries.targets import Symbol
 
-LISTED = (
-    text("symbol", "symbol"),
-    money("base USD", "base_target"),
-    money("proposed USD", "proposed_target"),
-    percent("change %", "change_pct"),
-    text("reason", "reason", style=reason_style),
-    number("score", "eff_score", places=4, drop=1),
-    age("target age", "target_age_s", drop=2),
-    age("proposed", "proposed_age_s", drop=3),
-    ttl("target expires in", "ttl_s", drop=4),
+_PROBLEMS = (NO_TARGET, UNREADABLE, NO_PROPOSAL) = "no target", "unreadable target", "no proposal"
+LISTED = Listed(
+    (
+        text("symbol", "symbol"),
+        money("base USD", "base_target"),
+        money("proposed USD", "proposed_target"),
+        percent("change %", "change_pct"),
+        text("reason", "reason", style=reason_style),
+        number("score", "eff_score", places=4, drop=1),
+        age("target age", "target_age_s", drop=2),
+        age("proposed", "proposed_age_s", drop=3),
+        ttl("target expires in", "ttl_s", drop=4),
+    ),
+    fields=("multiplier", "eff_confidence", "eff_stale", "ts_epoch"),
+    at="ts_epoch",
+    filters={"reason": Filter("reason", (*EffReason, *_PROBLEMS))},
 )
+"""A row's time is that of its proposal."""
 
 
 def rows(store: Store, wanted: Sequence[str]) -> list[dict[str, Any]]:
@@ -50,7 +59,7 @@ def _row(found: Symbol, now: float) -> dict[str, Any]:
     proposed = numbers.number(proposal.get("proposed_target", ""))
     at = numbers.epoch(target.get("timestamp", ""))
     made = numbers.epoch(proposal.get("ts_epoch", ""))
-    problem = "no target" if read is None else "unreadable target" if base is None else ""
+    problem = NO_TARGET if read is None else UNREADABLE if base is None else ""
     return {
         "symbol": found.symbol,
         "base_target": "" if base is None else numbers.usd(base),
@@ -62,7 +71,7 @@ def _row(found: Symbol, now: float) -> dict[str, Any]:
         "eff_score": proposal.get("eff_score", ""),
         "eff_confidence": proposal.get("eff_confidence", ""),
         "eff_stale": proposal.get("eff_stale", ""),
-        "reason": problem or proposal.get("reason", "") or "no proposal",
+        "reason": problem or proposal.get("reason", "") or NO_PROPOSAL,
         "ts_epoch": proposal.get("ts_epoch", ""),
         "target_age_s": None if at is None else round(now - at, 3),
         "proposed_age_s": None if made is None else round(now - made, 3),

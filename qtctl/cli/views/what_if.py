@@ -5,14 +5,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import age, money, recent, text
+from qtctl.cli.output.columns import age, money, plan_id, recent, text
+from qtctl.cli.output.listed import Filter, Listed
 from qtctl.domain.facts import facts_of, unrecorded
+from qtctl.domain.reasons import DECISION_REASONS, Kind, Verdict
 from qtctl.domain.what_if import LIMIT_NAMES, Again, Changes, Recorded, again
 from qtctl.errors import ConfigError, UsageError
 from qtctl.settings.catalog import by_path, checked, from_text
 from qtctl.settings.sources import nearest, shown_name
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries.decisions import limits_by_digest
+from qtctl.wire.schema.decision import DECISION_FIELDS
 
 NOT_SIMULATED = "Each is judged on its own facts; the counts of later plans stay as they were."
 
@@ -154,28 +157,41 @@ def _style(value: Any) -> str:
     return {"permitted": "green", "blocked": "red"}.get(str(value).partition(" ")[0], "yellow")
 
 
-LISTED = (
-    recent("decided", "decided_at", drop=2),
-    text("plan", "plan_id"),
-    text("symbol", "symbol"),
-    text("kind", "kind", drop=3),
-    text(
-        "was",
-        lambda row: _in_words(row.get("verdict", ""), row.get("reason", "")),
-        fold=True,
-        style=_style,
-    ),
-    text(
-        "would be",
-        lambda row: (
-            f"unknown: {row['what_if_unknown']}"
-            if row["what_if_unknown"]
-            else _in_words(row["what_if_verdict"], row["what_if_reason"])
+DECISION_FILTERS = {
+    "verdict": Filter("verdict", (Verdict.PERMITTED, Verdict.BLOCKED)),
+    "kind": Filter("kind", tuple(Kind)),
+    "reason": Filter("reason", DECISION_REASONS),
+}
+LISTED = Listed(
+    (
+        recent("decided", "decided_at", drop=2),
+        plan_id("plan", "plan_id"),
+        text("symbol", "symbol"),
+        text("kind", "kind", drop=3),
+        text(
+            "was",
+            lambda row: _in_words(row.get("verdict", ""), row.get("reason", "")),
+            fold=True,
+            style=_style,
         ),
-        fold=True,
-        style=_style,
+        text(
+            "would be",
+            lambda row: (
+                f"unknown: {row['what_if_unknown']}"
+                if row["what_if_unknown"]
+                else _in_words(row["what_if_verdict"], row["what_if_reason"])
+            ),
+            fold=True,
+            style=_style,
+        ),
+        money("notional USD", "notional_usd", drop=4),
+        age("in queue", "queue_age_sec", drop=4),
     ),
-    money("notional USD", "notional_usd", drop=4),
-    age("in queue", "queue_age_sec", drop=4),
+    fields=[
+        *(name for name, _ in DECISION_FIELDS),
+        *(f"what_if_{name}" for name in ("verdict", "reason", "changed", "unknown")),
+    ],
+    at="decided_at",
+    filters=DECISION_FILTERS,
 )
 """As `plan list`, with what the verdict would be behind what it was."""

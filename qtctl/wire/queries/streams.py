@@ -1,7 +1,8 @@
 """Reading a stream from its end, and following it without a gap or a repeat."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -31,14 +32,35 @@ Wanted = Callable[[StreamEntry], bool]
 def last(store: Store, stream: str, count: int, wanted: Wanted) -> list[StreamEntry]:
     """The last entries that are wanted, oldest first; goes back as far as it must."""
     found: list[StreamEntry] = []
-    before = "+"
-    while len(found) < count:
-        page = _entries(store.run("XREVRANGE", stream, before, "-", "COUNT", PAGE))
+    for page in pages(store, stream) if count else ():
         found += [entry for entry in page if wanted(entry)]
-        if len(page) < PAGE:
+        if len(found) >= count:
             break
-        before = f"({page[-1].id}"
     return found[:count][::-1]
+
+
+def pages(
+    store: Store,
+    stream: str,
+    *,
+    after: float | None = None,
+    before: float | None = None,
+    size: int = PAGE,
+) -> Iterator[list[StreamEntry]]:
+    """A stream from its end, newest first, a page at a time: the first has `size` entries, later
+    ones more, up to PAGE. after, before: times (epoch seconds) that bound it, by the ids. Nothing
+    where there is no such stream."""
+    end = "+" if before is None else str(max(0, int(before * 1000)))
+    start = "-" if after is None else str(max(0, ceil(after * 1000)))
+    size = max(1, min(size, PAGE))
+    while True:
+        page = _entries(store.run("XREVRANGE", stream, end, start, "COUNT", size))
+        if page:
+            yield page
+        if len(page) < size:
+            return
+        end = f"({page[-1].id}"
+        size = min(PAGE, 4 * size)
 
 
 class Window(msgspec.Struct, frozen=True):

@@ -19,10 +19,12 @@ from qtctl.wire.schema.records import text
 
 
 class EntryVerdict(msgspec.Struct, frozen=True):
-    """A verdict and its reason; both empty where nothing is known yet."""
+    """A verdict and its reason, both empty where nothing is known yet; kind is empty for what can't
+    be read."""
 
     verdict: str = ""
     reason: str = ""
+    kind: str = ""
 
 
 def of_entries(
@@ -35,7 +37,11 @@ def of_entries(
     group = group_state(store)
     settled = "0-0" if group is None else group.last_id  # The last that the governors have read.
     return [
-        _verdict(entry.id, plan, known, settled) for entry, plan in zip(entries, found, strict=True)
+        msgspec.structs.replace(
+            _verdict(entry.id, plan, known, settled),
+            kind=plan.kind if isinstance(plan, Plan) else "",
+        )
+        for entry, plan in zip(entries, found, strict=True)
     ]
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from qtctl.domain import numbers
 from qtctl.domain.plans import Plan, notional
-from qtctl.wire.schema.records import Flat, flag, pairs
+from qtctl.wire.schema.records import HINT, Flat, flag, pairs
 
 PermitField = tuple[str, str, Callable[[Plan], Any]]
 """Name, what it holds, and its JSON value."""
@@ -33,6 +33,13 @@ PERMIT_HEAD: tuple[PermitField, ...] = (
 PERMIT_CREATED = ("created_at", "epoch seconds with milliseconds, the server's clock")
 _CREATED = b',"created_at":'
 PERMIT_TAIL: tuple[PermitField, ...] = (("consumed", "false", lambda p: False),)
+PERMIT_FIELDS = (
+    *(name for name, _, _ in PERMIT_HEAD),
+    PERMIT_CREATED[0],
+    *(name for name, _, _ in PERMIT_TAIL),
+    *(field.name for field in HINT),
+)
+"""The names of all its fields."""
 
 
 def _finite(value: float | None) -> float:

@@ -1,0 +1,211 @@
+"""The options that mean the same in every list: how many rows, which, which columns, in which
+order, how often.
+
+A command that lists takes them by `lists=` of the decorator; its columns, which know what can be
+sorted and filtered, are loaded when they are needed::
+
+    def _listed(given: Mapping[str, Any]) -> Any:
+        from qtctl.cli.views import permits
+
+        return permits.LISTED
+
+    @command(app, "list", lists=Lists(_listed, filters=("reason",), by_time=True))
+    def list_permits(ctx: Context) -> None:
+        with ctx.store() as store:
+            ctx.window(store)  # With by_time: what --since and --until mean by the server's clock.
+            emit(ctx, view.rows(store), view.LISTED)  # Filtered, sorted and cut by `ctx.listing`.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from qtctl.cli.framework import arguments
+from qtctl.cli.framework.arguments import When
+from qtctl.errors import UsageError
+
+PANEL = "Options of every list"
+MAX_ROWS = 1_000_000
+ALL = "all"
+FILTERS = {
+    "verdict": "Only this verdict; repeatable.",
+    "kind": "Only opens, or only closes.",
+    "reason": "Only this reason; repeatable.",
+}
+
+
+class Where(NamedTuple):
+    """A condition on a field, of `--where`; differs: for `FIELD!=VALUE`."""
+
+    field: str
+    value: str
+    differs: bool = False
+
+
+class Order(NamedTuple):
+    """A column that rows are sorted by."""
+
+    column: str
+    descending: bool = False
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a command line asks of a list."""
+
+    offered: bool = False
+    """The command has these options."""
+    limit: int | None = None
+    """Rows, None for all."""
+    default_limit: bool = False
+    """Nobody asked for this limit: where it leaves rows out, that is said."""
+    columns: tuple[str, ...] = ()
+    """Names, empty for the usual ones."""
+    wide: bool = False
+    order: tuple[Order, ...] = ()
+    where: tuple[Where, ...] = ()
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Allowed words by filter (verdict, kind, reason)."""
+    since: When | None = None
+    until: When | None = None
+    after: float | None = None
+    """Epoch seconds, once `Context.window` knows the time by the server."""
+    before: float | None = None
+    watch_sec: float | None = None
+
+    @property
+    def filtered(self) -> bool:
+        """True where rows may be left out for what they are."""
+        return bool(self.where or self.only or self.since or self.until)
+
+    def only_also(self, name: str, *words: str) -> "Listing":
+        """The same where only these words of a filter count, beside those asked for."""
+        return replace(self, only={**self.only, name: (*self.only.get(name, ()), *words)})
+
+    def on(self, now: float) -> "Listing":
+        """The same with its times as they are at this now. Errors: UsageError for a window that
+        ends before it begins."""
+        after = None if self.since is None else self.since.on(now)
+        before = None if self.until is None else self.until.on(now)
+        if after is not None and before is not None and after > before:
+            raise UsageError("--since is later than --until: nothing can lie between")
+        return replace(self, after=after, before=before)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What a command lists. listed: from its arguments to its `output.listed.Listed`, for all of
+    them where they are not known (completion); limit: rows unless asked otherwise, which a window
+    of time lifts; filters: those of FILTERS that it has; by_time: it has --since and --until;
+    follows: the parameter that makes it go on, if it has one."""
+
+    listed: Callable[[Mapping[str, Any]], Any]
+    limit: int | None = None
+    filters: tuple[str, ...] = ()
+    by_time: bool = False
+    follows: str = ""
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """Its options, as keyword parameters."""
+        own = {name: _option(FILTERS[name], name.upper(), many=True) for name in self.filters}
+        if self.by_time:
+            own["since"] = _option("Not before: 5m or 1h ago, or 2026-01-28T10:00.", "TIME")
+            own["until"] = _option("Not after; the same forms.", "TIME")
+        kinds = {**own, **_COMMON}
+        if self.limit is not None:
+            more = f"How many; all for all. Default: {self.limit}."
+            if self.by_time:
+                more = f"{more[:-1]}, all with --since."
+            kinds["limit"] = _option(more, "N", "-n", "--limit")
+        return [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+            for name, kind in kinds.items()
+        ]
+
+    def asked(self, given: Mapping[str, Any], utc: bool) -> Listing:
+        """What these values of its options ask for. Errors: UsageError."""
+        since, until = given.get("since"), given.get("until")
+        limit, default = self.limit, True
+        if given["limit"] is not None:
+            limit, default = _limit(given["limit"]), False
+        elif since is not None:
+            limit = None
+        listing = Listing(
+            offered=True,
+            limit=limit,
+            default_limit=default,
+            columns=tuple(_names(given["columns"], "--columns")),
+            wide=bool(given["wide"]),
+            order=tuple(_order(name) for name in _names(given["sort"], "--sort")),
+            where=tuple(_where(text) for text in given["where"] or ()),
+            only={name: tuple(given[name]) for name in self.filters if given[name]},
+            since=None if since is None else arguments.when(since, "--since", utc=utc),
+            until=None if until is None else arguments.when(until, "--until", utc=utc),
+            watch_sec=None
+            if given["watch"] is None
+            else arguments.duration(given["watch"], "--watch", 0.1, 86_400),
+        )
+        if self.follows and given.get(self.follows):
+            for option, is_given in (("--sort", listing.order), ("--watch", listing.watch_sec)):
+                if is_given:
+                    raise UsageError(f"{option} and --follow don't go together")
+            if until is not None:
+                raise UsageError("--until and --follow don't go together: following has no end")
+        self.listed(given).check(listing)
+        return listing
+
+
+def _option(help: str, metavar: str, *spellings: str, many: bool = False) -> Any:
+    kind = list[str] | None if many else str | None
+    return Annotated[
+        kind,
+        typer.Option(
+            *spellings, metavar=metavar, help=help, show_default=False, rich_help_panel=PANEL
+        ),
+    ]
+
+
+_flag = partial(typer.Option, show_default=False, rich_help_panel=PANEL)
+_COMMON: dict[str, Any] = {
+    "where": _option(
+        "Only rows whose field has this value, or with != another; repeatable.",
+        "FIELD=VALUE",
+        many=True,
+    ),
+    "limit": _option("How many; all for all.", "N", "-n", "--limit"),
+    "sort": _option("Sort by a column; -COLUMN the other way round.", "COLUMN"),
+    "columns": _option("Which columns, in which order; fields of the JSON too.", "COLUMN,…"),
+    "wide": Annotated[bool | None, _flag("--wide", help="All columns, however narrow it is.")],
+    "watch": _option("Again and again, every S seconds. Default: 2.", "[S]"),
+}
+
+
+def _limit(text: str) -> int | None:
+    return None if text == ALL else arguments.whole(text, "-n", 0, MAX_ROWS)
+
+
+def _names(text: str | None, option: str) -> Sequence[str]:
+    """Names with commas between them, each once."""
+    if text is None:
+        return ()
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise UsageError(f"{option} {text!r} lacks a name: give columns as a,b,c")
+    return list(dict.fromkeys(names))
+
+
+def _order(name: str) -> Order:
+    return Order(name.lstrip("+-"), name.startswith("-"))
+
+
+def _where(text: str) -> Where:
+    name, equals, value = text.partition("=")
+    differs = name.endswith("!")
+    name = name.removesuffix("!").strip()
+    if not equals or not name:
+        raise UsageError(f"--where {text!r} is not FIELD=VALUE, as reason=symbol_cooldown")
+    return Where(name, value, differs)
