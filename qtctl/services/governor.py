@@ -14,6 +14,7 @@ from qtctl.domain.reasons import Reason
 from qtctl.errors import WireError
 from qtctl.services import intake
 from qtctl.services.clocks import HostClock, ServerClock
+from qtctl.services.event_log import EventLog
 from qtctl.services.halt_keeper import HaltKeeper
 from qtctl.services.heartbeat import Heartbeat
 from qtctl.services.intake import Batch, Intake
@@ -25,14 +26,11 @@ from qtctl.services.rules import rules_of
 from qtctl.services.server_watch import ServerWatch
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.wire.client.store import Store
-from qtctl.wire.client.xinfo import GroupInfo
 from qtctl.wire.control import clock_jump
-from qtctl.wire.governor import events
 from qtctl.wire.governor.commit import ServerMarks, step_problem
 from qtctl.wire.governor.decision_stream import DecisionStream
-from qtctl.wire.governor.events import Event
 from qtctl.wire.governor.ledger import RecentOpens
-from qtctl.wire.governor.plan_queue import PlanQueue, Trimmed
+from qtctl.wire.governor.plan_queue import PlanQueue, QueueLook, Trimmed
 from qtctl.wire.queries import plan_ids
 from qtctl.wire.schema import ids
 from qtctl.wire.schema.keys import LIMITS, LIMITS_TTL_SEC
@@ -88,11 +86,13 @@ class Governor:
         self._jump_problems = ProblemLog(log, "quarantine of opens")
         self._group_problems = ProblemLog(log, "place of the consumer group")
         self._intake = Intake(self._queue, settings.batch)
-        self._judge = Judge(store, self._queue, rules, self.metrics)
+        self._events = EventLog(store, rules.commit.actor, settings.stream_maxlen, self.metrics)
+        self._judge = Judge(store, self._queue, rules, self.metrics, self._events)
         self._redelivery = Redelivery(self._queue, self._judge, self.metrics)
         self._opens = RecentOpens(store)
         self._decisions = DecisionStream(store) if publish else None
         self._trimmed_at: float | None = None
+        self._bad_claims = ProblemLog(log, "take-over of abandoned plans")
         self._trimmed: Trimmed | None = None
         self._ids_trouble: str | None = None
         self._ids_note: str | None = None
@@ -101,7 +101,6 @@ class Governor:
         self._chores: Iterator[None] | None = None
         self._slow = False
         self._put_off_at: float | None = None
-        self._group_at = ""
         self._stranded: str | None = None
         self._unable: str | None = None
         self._housekept_at: float | None = None
@@ -115,10 +114,9 @@ class Governor:
         given before and never finished."""
         self._intake.restart()
         self._housekept_at = None
-        self._group_at = ""
         self._chores, self._slow = None, False
         self._look()
-        self._redelivery.forgive_interrupted()
+        self._redelivery.forgive()
 
     def step(self) -> int:
         """Serves what is there now; how many entries that were."""
@@ -247,22 +245,31 @@ class Governor:
         # Before the group is made, and before anything is served.
         self.metrics.halted(self._halts.look(self._watch.now_ms), self._halts.times)
         yield
-        group = self._intake.look()
-        if group is None:
+        self._look_at_claims()
+        found = self._intake.look()
+        if found.group is None:
             self._create_group()
         else:
-            self.metrics.group(group.pending, group.lag)
+            self.metrics.group(found.group.pending, found.group.lag)
             yield
-            self._set_back(group)
+            self._set_back(found)
             yield
-            self._look_at_ids(group.last_id)
-            self._look_for_trimmed()
+            self._look_at_ids(found.group.last_id)
+            self._look_for_trimmed(found)
         yield
         self._count_opens()
+
+    def _look_at_claims(self) -> None:
+        """Since the last look: what other consumers left must not lie there unnoticed."""
+        problem = self._intake.claim_problem
+        if problem is not None:
+            self.failed("claim")
+        self._bad_claims.update({} if problem is None else {self._store.keys.plans: problem})
 
     def _look_at_step(self) -> None:
         problem = step_problem(self._store, self._rules.commit)
         was, self._unable = self._unable, None
+        self.metrics.step_refused.set(problem is not None)
         if problem is not None:
             self.failed("not_ready")
             self._unable = f"the atomic step can't run on this server: {problem}"
@@ -291,7 +298,7 @@ class Governor:
         self.metrics.clock_steps.labels(direction).inc()
         fields = {"direction": direction, "step_sec": f"{step_ms / 1000:.1f}"}
         log.warning("the clock of the Redis server stepped", extra={"fields": fields})
-        self._report("clock_step", direction, {"value": fields["step_sec"]})
+        self._events.write("clock_step", direction, {"value": fields["step_sec"]})
 
     def _quarantine(self, jump_ms: int) -> None:
         """Decisions and ledgers may have expired before their time: no governor permits an open
@@ -311,13 +318,12 @@ class Governor:
                 "'qtctl resume --clock'",
                 extra={"fields": fields},
             )
-            self._report("clock_jump", Reason.QUARANTINE.value, {"value": fields["jump_sec"]})
+            self._events.write("clock_jump", Reason.QUARANTINE.value, {"value": fields["jump_sec"]})
 
-    def _set_back(self, group: GroupInfo) -> None:
+    def _set_back(self, seen: QueueLook) -> None:
         """A group that lies ahead of the stream would see no plan ever again."""
-        before, self._group_at = self._group_at, group.last_id
-        if before not in ("", group.last_id) and self._stranded is None:
-            return  # It was given entries since the last look.
+        if seen.lies_ahead is False and self._stranded is None:
+            return
         try:
             found = self._queue.set_back(f"governor:{self.instance}", self._settings.stream_maxlen)
         except WireError as problem:
@@ -370,11 +376,11 @@ class Governor:
         log.error(
             "plan ids are not by Redis's clock", extra={"fields": {"problem": self._ids_note}}
         )
-        self._report("plan_ids", found.trouble, {"value": found.last_id, "source": sources})
+        self._events.write("plan_ids", found.trouble, {"value": found.last_id, "source": sources})
 
-    def _look_for_trimmed(self) -> None:
+    def _look_for_trimmed(self, seen: QueueLook) -> None:
         """Reports plans that were trimmed before a governor had read them: they are gone."""
-        found, before = self._queue.trimmed_unread(), self._trimmed
+        found, before = seen.trimmed_unread(), self._trimmed
         self._trimmed = found
         if found is None:
             return
@@ -386,11 +392,15 @@ class Governor:
         self.metrics.errors.labels("trimmed").inc(count)
         more = {"count": count, "value": found.after}
         log.error("plans were trimmed before they were read", extra={"fields": more})
-        self._report("trimmed", "trimmed_unread", more)
+        self._events.write("trimmed", "trimmed_unread", more)
 
     def warning(self) -> str | None:
-        """What is wrong though permits are issued: plan ids by another clock, or None."""
-        return self._ids_note
+        """What is wrong though permits are issued: plan ids by another clock, abandoned plans that
+        can't be taken over; or None."""
+        notes = [self._ids_note] if self._ids_note is not None else []
+        if self._intake.claim_problem is not None:
+            notes.append(f"abandoned plans can't be taken over: {self._intake.claim_problem}")
+        return "; ".join(notes) or None
 
     def _count_opens(self) -> None:
         now = self._watch.now_ms / 1000
@@ -443,12 +453,7 @@ class Governor:
             extra={"fields": {"count": "unknown" if count is None else count} | dict(ids_)},
         )
         more = ({} if count is None else {"count": count}) | dict(ids_)
-        self._report("backlog_skipped", Reason.STALE_PLAN.value, more)
-
-    def _report(self, event: str, reason: str, more: Mapping[str, object]) -> None:
-        ts, actor = self._watch.now_ms // 1000, f"governor:{self.instance}"
-        written = Event(event, reason=reason, ts=ts, actor=actor)
-        events.write(self._store, written, self._settings.stream_maxlen, more)
+        self._events.write("backlog_skipped", Reason.STALE_PLAN.value, more)
 
     def _trim_decisions(self) -> None:
         at = clock.monotonic()

@@ -16,8 +16,8 @@ from enum import StrEnum
 import msgspec
 
 from qtctl import clock
-from qtctl.wire.client.xinfo import GroupInfo
-from qtctl.wire.governor.plan_queue import CLAIM_START, Entry, PlanQueue
+from qtctl.errors import WireError
+from qtctl.wire.governor.plan_queue import CLAIM_START, Entry, PlanQueue, QueueLook
 from qtctl.wire.schema.ids import queued_at_ms
 
 BLOCK_SEC = 1.0
@@ -83,6 +83,8 @@ class Intake:
         self._claim_from = CLAIM_START
         self._put_off = False
         self._retry_at: float | None = None
+        self.claim_problem: str | None = None
+        """Why nothing could be claimed the last time; None where it could."""
 
     @property
     def idle(self) -> bool:
@@ -98,13 +100,13 @@ class Intake:
         """After a start or reconnect: what was read and not finished is read again."""
         self._begin_round(Phase.OWN_PENDING)
 
-    def look(self) -> GroupInfo | None:
-        """How the group stands, None where it is missing. Claims are due after each look."""
-        state = self._queue.state()
+    def look(self) -> QueueLook:
+        """How stream and group stand. Claims are due after each look."""
+        found = self._queue.look()
         if self.phase is Phase.NEW:
             # While own entries are read again, a claimed one could come twice.
             self.phase = Phase.CLAIM
-        return state
+        return found
 
     def take(self, server_now_ms: int) -> Batch:
         """The entries to serve now; does not wait. server_now_ms: the server's clock."""
@@ -196,7 +198,16 @@ class Intake:
         return entries + (self._in_hand() or self._new(count))
 
     def _claim(self) -> None:
-        self._claim_from, claimed = self._queue.claim(self._claim_from, ABANDONED_MS, CLAIM_COUNT)
+        try:
+            cursor, claimed = self._queue.claim(self._claim_from, ABANDONED_MS, CLAIM_COUNT)
+        except WireError as problem:
+            # Own and new entries must not wait for what others left. Where the group is gone, the
+            # next read of new ones says so.
+            self.claim_problem = str(problem)
+            cursor, claimed = CLAIM_START, []
+        else:
+            self.claim_problem = None
+        self._claim_from = cursor
         self._read += claimed
         if self._claim_from == CLAIM_START:
             self.phase = Phase.NEW

@@ -15,15 +15,14 @@ from qtctl.domain.readings import MISSING, NOTHING_READ, AsRead, Efficiency, as_
 from qtctl.domain.reasons import EffReason, Kind, Verdict
 from qtctl.errors import WireError
 from qtctl.logs import Line, log_batch
+from qtctl.services.event_log import EventLog
 from qtctl.services.metrics import GovernorMetrics
 from qtctl.services.problem_log import ProblemLog
 from qtctl.services.server_watch import RecentPermits
 from qtctl.services.unknown_decisions import UnknownDecisions
 from qtctl.wire.allocation import scores
 from qtctl.wire.client.store import Store
-from qtctl.wire.governor import events
 from qtctl.wire.governor.commit import CommitResult, CommitSettings, ServerMarks, commit
-from qtctl.wire.governor.events import Event
 from qtctl.wire.governor.plan_queue import Entry, PlanQueue
 from qtctl.wire.schema.decision import CommitRequest
 from qtctl.wire.schema.keys import EFFICIENCY, LAST_CLOSE
@@ -55,8 +54,9 @@ class Judge:
     returned, to be tried again. Errors of each method: RedisUnreachable."""
 
     def __init__(
-        self, store: Store, queue: PlanQueue, rules: Rules, metrics: GovernorMetrics
-    ) -> None:
+        self, store: Store, queue: PlanQueue, rules: Rules, metrics: GovernorMetrics,
+        events: EventLog,
+    ) -> None:  # fmt: skip
         self._store = store
         self._queue = queue
         self._rules = rules
@@ -65,7 +65,8 @@ class Judge:
         self._bad_closes = ProblemLog(log, "last close of a symbol")
         self._bad_history = ProblemLog(log, "stream of decisions")
         self._unkept = ""
-        self._unknown = UnknownDecisions(store, rules.commit.actor, rules.commit.events_maxlen)
+        self._events = events
+        self._unknown = UnknownDecisions(events)
         self._permitted = RecentPermits()
         self._refusals: set[str] = set()
 
@@ -94,12 +95,7 @@ class Judge:
         self._metrics.errors.labels("trimmed").inc(len(trimmed))
         more = {"count": len(trimmed), "first": trimmed[0], "last": trimmed[-1]}
         log.error("plans were trimmed before they were judged", extra={"fields": more})
-        try:
-            commit = self._rules.commit
-            event = Event("trimmed", "trimmed", self._store.now_ms() // 1000, commit.actor)
-            events.write(self._store, event, commit.events_maxlen, more)
-        except WireError as problem:
-            log.warning("an event could not be written", extra={"fields": {"problem": problem}})
+        self._events.write("trimmed", "trimmed", more)
 
     def reject(self, entry: Entry, problem: str) -> list[str]:
         """Rejects an entry unread; its id where it stays pending."""

@@ -33,10 +33,10 @@ BACKLOG = "backlog"
 """The `decision` label of entries skipped as too old."""
 LOOP_ERRORS = ("redis_unreachable", "redis_error", "exception")
 """Errors that end a pass; the supervisor reports them."""
-ALLOCATION_ERRORS = ("efficiency", "target", "write", "history", *LOOP_ERRORS)
+ALLOCATION_ERRORS = ("efficiency", "target", "write", "discovery", "history", *LOOP_ERRORS)
 GOVERNOR_ERRORS = (
     "efficiency", "commit", "last_close", "trimmed", "tries", "housekeeping", "not_ready", "group",
-    "clock_jump", "history",
+    "clock_jump", "claim", "event", "history",
     *LOOP_ERRORS,
 )  # fmt: skip
 _CLOCK_AHEAD = "The clock of this host less the Redis server's, as far as it matters"
@@ -207,6 +207,9 @@ class GovernorMetrics:
             "p32_clock_jump", "1 while a jump of the server's clock stops opens"
         )
         self.clock_ahead = gauge("p32_host_clock_ahead_seconds", _CLOCK_AHEAD)
+        self.step_refused = gauge(
+            "p32_step_refused", "1 while Redis refuses something that the atomic step needs"
+        )
         self.errors = counter("p32_errors", "Errors by kind", ["kind"])
         self.last_success = gauge("p32_last_success_timestamp_seconds", "End of the last pass")
         self._emptied: dict[How, int] = {}

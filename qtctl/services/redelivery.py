@@ -32,7 +32,8 @@ class Redelivery:
         self._judge = judge
         self._metrics = metrics
         self._bad_counts = ProblemLog(log, "count of tries")
-        self._interrupted: list[str] = []
+        self._owed: list[str] = []
+        """Entries that have a try too many against them, once for each."""
 
     def serve(
         self, entries: Sequence[Entry], marks: ServerMarks
@@ -51,14 +52,20 @@ class Redelivery:
         return refused, entries
 
     def _serve(self, entries: Sequence[Entry], marks: ServerMarks) -> list[str]:
-        ids = [entry.id for entry in entries]
+        ids = counted = [entry.id for entry in entries]
         try:
-            failed = self._try(entries, self._queue.begin_tries(ids), marks)
+            tries = self._queue.begin_tries(ids)
+            counted = [id_ for id_, count in zip(ids, tries, strict=True) if isinstance(count, int)]
+            failed = self._try(entries, tries, marks)
             settled = [id_ for id_ in ids if id_ not in failed] if failed else ids
-            self._queue.end_tries(settled, failed)
+            problem = self._queue.drop_tries(settled)
         except (RedisUnreachable, WireError):
-            self._interrupted += ids  # They may have been counted, and only the reply was lost.
+            self._owed += counted  # They may have been, and only the reply was lost.
             raise
+        if problem is not None:
+            self._uncountable(problem)
+        self._owed += [id_ for id_ in failed if id_ in counted]
+        self.forgive()
         return failed
 
     def _try(
@@ -71,10 +78,9 @@ class Redelivery:
         for entry, tries in zip(entries, counted, strict=True):
             if isinstance(tries, WireError):
                 # An uncounted try is better than a plan, and all behind it, that is never judged.
-                self._metrics.errors.labels("tries").inc()
-                self._bad_counts.update({"governor:tries:*": str(tries)})
+                self._uncountable(tries)
                 failed += self._judge.serve([entry], marks)
-            elif tries > MAX_TRIES:
+            elif tries - self._owed.count(entry.id) > MAX_TRIES:
                 problem = f"{tries - 1} tries ended in an exception or in the governor's death"
                 failed += self._judge.reject(entry, problem)
             else:
@@ -82,10 +88,19 @@ class Redelivery:
                 attempt = max(attempt, tries)
         return failed + self._judge.serve(together, marks, attempt)
 
-    def forgive_interrupted(self) -> None:
-        """After a reconnect: the tries that Redis ended do not count."""
-        self._queue.end_tries((), self._interrupted)
-        self._interrupted = []
+    def forgive(self) -> None:
+        """The tries that Redis ended do not count. Errors: RedisUnreachable, after which those are
+        owed that were."""
+        if self._owed:
+            problem = self._queue.uncount(self._owed)
+            if problem is None:
+                self._owed = []
+            else:
+                self._uncountable(problem)
+
+    def _uncountable(self, problem: WireError) -> None:
+        self._metrics.errors.labels("tries").inc()
+        self._bad_counts.update({"governor:tries:*": str(problem)})
 
 
 def _together(entries: Sequence[Entry]) -> int:

@@ -11,10 +11,7 @@ from collections.abc import Sequence
 from qtctl import clock
 from qtctl.domain.names import stored
 from qtctl.domain.plans import Plan
-from qtctl.errors import WireError
-from qtctl.wire.client.store import Store
-from qtctl.wire.governor import events
-from qtctl.wire.governor.events import Event
+from qtctl.services.event_log import EventLog
 
 log = logging.getLogger("qtctl.governor")
 EVENT = "unknown_decision"
@@ -28,10 +25,8 @@ REST = ("…", "…")
 class UnknownDecisions:
     """Remembers when each pair of word and source was last reported."""
 
-    def __init__(self, store: Store, actor: str, events_maxlen: int) -> None:
-        self._store = store
-        self._actor = actor
-        self._events_maxlen = events_maxlen
+    def __init__(self, events: EventLog) -> None:
+        self._events = events
         self._reported: dict[tuple[str, str], float] = {}
         self._counts: dict[tuple[str, str], int] = {}
 
@@ -58,9 +53,5 @@ class UnknownDecisions:
             "plans with a decision that nobody knows were acknowledged and not carried out",
             extra={"fields": more | {"plan_id": plan.plan_id, "symbol": plan.symbol}},
         )
-        try:
-            ts = self._store.now_ms() // 1000
-            event = Event(EVENT, "other", ts, self._actor, stored(plan.plan_id), plan.symbol)
-            events.write(self._store, event, self._events_maxlen, more)
-        except WireError as problem:
-            log.warning("an event could not be written", extra={"fields": {"problem": problem}})
+        names = {"plan_id": stored(plan.plan_id), "symbol": plan.symbol}
+        self._events.write(EVENT, "other", more, **names)

@@ -104,6 +104,22 @@ def test_a_last_id_far_ahead_that_was_taken_back_strands_no_group(store: Store) 
     gov.close()
 
 
+def test_a_group_that_was_moved_ahead_since_the_last_look_is_set_back_at_this_one(
+    store: Store,
+) -> None:
+    """Whether it was given entries since, or not."""
+    gov = governor(store)
+    gov.open()
+    for moved in range(1, 3):
+        send(store, fields(plan_id=f"before{moved}", symbol=f"S{moved}"))
+        look(gov)
+        store.run("XGROUP", "SETID", store.keys.plans, GROUP, f"{store.now_ms() + 10**7}-{moved}")
+        gov._look()
+        assert len(named(store, "group_set_back")) == moved
+    assert (gov.not_ready(), metric(gov, "p32_group_set_back_total")) == (None, 2)
+    gov.close()
+
+
 def test_two_governors_set_a_group_back_once_and_nothing_is_permitted_twice(store: Store) -> None:
     both = [governor(store, name) for name in ("g1", "g2")]
     for gov in both:

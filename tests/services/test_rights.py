@@ -13,8 +13,8 @@ from qtctl.errors import NoPermissionError, WireError
 from qtctl.services.governor import Governor
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import temporary
-from qtctl.wire.schema.keys import DECISION, REJECTED, Keys
-from tests.services.helpers import governor, send, serve_all
+from qtctl.wire.schema.keys import DECISION, GROUP, REJECTED, Keys
+from tests.services.helpers import governor, metric, send, serve_all
 from tests.support.plans import decision, dump, events, fields, judge, pending, permit, queue
 
 CLOSE = fields(plan_id="close", action="FULL_CLOSE_PROPOSED")
@@ -162,6 +162,7 @@ def test_a_server_without_a_command_is_not_ready_and_is_named(command: str) -> N
         gov = governor(store)
         gov.open()
         assert f"unknown command '{command}'" in (gov.not_ready() or "").replace("`", "'")
+        assert metric(gov, "p32_step_refused") == 1
         send(store, CLOSE)
         started = time.monotonic()
         assert not gov.once()
@@ -210,7 +211,89 @@ def test_the_probe_changes_nothing(store: Store) -> None:
     gov.open()
     before = dump(store, sorted(key.decode() for key in store.run("KEYS", "*")))
     gov._look_at_step()
-    assert gov.not_ready() is None
+    assert (gov.not_ready(), metric(gov, "p32_step_refused")) == (None, 0)
     assert dump(store, sorted(key.decode() for key in store.run("KEYS", "*"))) == before
     serve_all(gov)
+    gov.close()
+
+
+OPTIONAL = [
+    "ping", "hgetall", "pttl", "xinfo|stream", "xinfo|consumers", "xlen", "xrange", "xrevrange",
+    "xpending", "xautoclaim", "xgroup|create", "xgroup|setid", "xgroup|delconsumer", "del",
+    "hsetnx", "incr", "decr", "zrevrange", "get",
+]  # fmt: skip
+"""What a close needs not, even one that comes again."""
+
+
+@pytest.mark.parametrize("denied", [*OPTIONAL, "expire"])
+def test_without_a_command_that_closes_need_not_the_governor_goes_on(
+    store: Store, rights: Callable[..., Store], denied: str
+) -> None:
+    gov = governor(rights())
+    gov.open()
+    gov.once()
+    for plan_id, consumer in (("claimed", "dead"), ("own", "g1")):
+        send(store, fields(plan_id=plan_id, action="FULL_CLOSE_PROPOSED"))
+        group = ("GROUP", GROUP, consumer, "STREAMS", store.keys.plans, ">")
+        entry_id = store.run("XREADGROUP", *group)[0][1][0][0]
+        for _ in range(2):
+            claim = ("XCLAIM", store.keys.plans, GROUP, consumer, 0, entry_id, "IDLE", 60_000)
+            store.run(*claim, "JUSTID")
+    gov.close()
+    send(store, fields(plan_id="close", action="FULL_CLOSE_PROPOSED"))
+    send(store, fields(plan_id="another-word", decision="EXECUTED"))
+    rights(f"-{denied}")
+    gov.open()
+    for _ in range(6):
+        gov._looked_at = gov._housekept_at = None
+        gov.step()
+        gov._intake.poll()
+    permitted = {each for each in ("own", "claimed", "close") if permit(store, each) is not None}
+    if denied == "expire":
+        assert permitted == set(), "the step sets a lifetime by it"
+    elif denied == "xautoclaim":
+        assert permitted == {"own", "close"}
+        assert "abandoned plans can't be taken over: User limited" in (gov.warning() or "")
+        assert metric(gov, "p32_errors_total", kind="claim")
+    else:
+        assert permitted == {"own", "claimed", "close"}
+    gov.close()
+
+
+@pytest.mark.parametrize("denied", ["-incr", "-decr", "-expire", "-del"])
+def test_refusals_that_can_not_be_uncounted_are_no_tries(
+    store: Store, rights: Callable[..., Store], denied: str
+) -> None:
+    """Redis refuses each of the ten tries for another reason, in two lives of the governor."""
+    limited = rights()
+    gov = governor(limited)
+    gov.open()
+    store.run("SET", store.keys.events, "no stream")
+    send(store, CLOSE)
+    served(gov, 0.7)
+    rights(denied)
+    for _ in range(2):
+        gov.close()
+        gov = governor(limited)
+        gov.open()
+        for _ in range(8):
+            gov._intake._retry_at = gov._intake._retry_at and 0.0
+            gov.step()
+    store.run("DEL", store.keys.events)
+    rights()
+    served(gov)
+    assert store.run("XLEN", store.keys.rejected) == 0
+    assert permit(store, "close") is not None
+    gov.close()
+
+
+def test_an_event_that_can_not_be_written_costs_no_pass(store: Store) -> None:
+    """Of old entries that were skipped."""
+    gov = governor(store)
+    store.run("SET", store.keys.events, "no stream")
+    gov.open()
+    send(store, fields(), "5-1")
+    served(gov, 0.3)
+    assert pending(store) == []
+    assert metric(gov, "p32_errors_total", kind="event")
     gov.close()

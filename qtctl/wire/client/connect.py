@@ -235,6 +235,13 @@ def reply_error(problem: Exception, key: str = "") -> errors.WireError:
     return errors.ServerRefusedError(f"{where}{text}")
 
 
+def is_denied(problem: object) -> bool:
+    """True where this user may not run the command, or the server does not have it."""
+    if isinstance(problem, exceptions.NoPermissionError | errors.NoPermissionError):
+        return True
+    return isinstance(problem, Exception) and _UNKNOWN_COMMAND.match(str(problem)) is not None
+
+
 def is_elsewhere(problem: Exception) -> bool:
     """True where the reply says that another server is, or soon will be, primary for these keys."""
     if isinstance(problem, _ELSEWHERE):

@@ -10,9 +10,9 @@ from qtctl import errors
 from qtctl.domain.plans import GIVEN_TWICE
 from qtctl.domain.reasons import Reason
 from qtctl.wire.client import xinfo
-from qtctl.wire.client.connect import is_error, reply_error
+from qtctl.wire.client.connect import is_denied, is_error, reply_error
 from qtctl.wire.client.store import Store
-from qtctl.wire.client.xinfo import GroupInfo
+from qtctl.wire.client.xinfo import GroupInfo, StreamInfo
 from qtctl.wire.schema.ids import ms_of, order, unit_of
 from qtctl.wire.schema.keys import GROUP, TRIES, TRIES_TTL_SEC
 from qtctl.wire.schema.records import text
@@ -35,8 +35,8 @@ KEEP_RAW_FIELDS = 3_000
 
 class Entry(msgspec.Struct, frozen=True):
     """One delivered entry. raw: name, value, name, value, … unchanged, or None where the entry was
-    trimmed from the stream while it was pending; tries: those before, after it came again, that
-    are not known to have finished."""
+    trimmed from the stream while it was pending; deliveries: 2 where the server does not tell;
+    tries: those before, after it came again, that are not known to have finished."""
 
     id: str
     raw: Sequence[bytes] | None
@@ -76,6 +76,33 @@ class Trimmed(msgspec.Struct, frozen=True):
     after: str
 
 
+class QueueLook(msgspec.Struct, frozen=True):
+    """The group and its stream at one moment: group None where either is missing, stream None also
+    where Redis refuses to tell."""
+
+    group: GroupInfo | None
+    stream: StreamInfo | None
+
+    @property
+    def lies_ahead(self) -> bool | None:
+        """True where the group's last id is beyond the stream's, so that it sees no plan; None for
+        unknown."""
+        if self.group is None or self.stream is None:
+            return None
+        return order(self.group.last_id) > order(self.stream.last_id)
+
+    def trimmed_unread(self) -> Trimmed | None:
+        """What was cut from the stream before the group had read it, None for nothing. Unknown,
+        and so nothing, before Redis 7.0 and until the group's place is known (lag NULL)."""
+        group, info = self.group, self.stream
+        if group is None or group.read is None or info is None or info.added is None:
+            return None
+        if info.length and order(info.first) <= order(group.last_id):
+            return None
+        count = info.added - group.read - info.length
+        return Trimmed(count, group.last_id) if count > 0 else None
+
+
 class PlanQueue:
     """Reads and acknowledges as one consumer of the group."""
 
@@ -110,21 +137,19 @@ class PlanQueue:
         """The state of the group, None where stream or group is missing."""
         return group_state(self.store)
 
-    def trimmed_unread(self) -> Trimmed | None:
-        """What was cut from the stream before the group had read it, None for nothing. Unknown,
-        and so nothing, before Redis 7.0 and until the group's place is known (lag NULL)."""
+    def look(self) -> QueueLook:
+        """The group and its stream, in one round trip. Errors: RedisUnreachable, WireError."""
         asks = [("XINFO", "GROUPS", self._stream), ("XINFO", "STREAM", self._stream)]
-        replies = self.store.batch(asks, atomic=True)
-        if any(map(is_error, replies)):
-            return None
-        found, info = xinfo.groups_of(replies[0]), xinfo.stream(replies[1])
-        group = next((each for each in found if each.name == GROUP), None)
-        if group is None or group.read is None or info.added is None:
-            return None
-        if info.length and order(info.first) <= order(group.last_id):
-            return None
-        count = info.added - group.read - info.length
-        return Trimmed(count, group.last_id) if count > 0 else None
+        try:
+            groups, stream = self.store.batch(asks, atomic=True)
+        except errors.WireError:
+            return QueueLook(self.state(), None)  # One of them was refused, the other need not be.
+        if is_error(groups):
+            if not xinfo.is_missing(groups):
+                raise reply_error(groups, self._stream)
+            return QueueLook(None, None)
+        found = next((it for it in xinfo.groups_of(groups) if it.name == GROUP), None)
+        return QueueLook(found, None if is_error(stream) else xinfo.stream(stream))
 
     def set_back(self, actor: str, events_maxlen: int) -> SetBack | None:
         """Sets a group back that lies ahead of the stream; None where it does not. What it has seen
@@ -252,11 +277,12 @@ class PlanQueue:
             [("XPENDING", self._stream, GROUP, ids[0], ids[-1], len(ids), self._consumer)]
             + [("GET", self._tries_key(id_)) for id_ in ids]
         )
-        if is_error(rows):
+        if is_error(rows) and not is_denied(rows):
             raise reply_error(rows, self._stream)
-        times = {row.id: row.deliveries for row in xinfo.pending(rows)}
+        unknown = 2 if is_error(rows) else 1
+        times = {} if is_error(rows) else {row.id: row.deliveries for row in xinfo.pending(rows)}
         return [
-            Entry(id_, raw, times.get(id_, 1), _count(tried))
+            Entry(id_, raw, times.get(id_, unknown), _count(tried))
             for id_, (_, raw), tried in zip(ids, found, tries, strict=True)
         ]
 
@@ -287,10 +313,12 @@ class PlanQueue:
     def begin_tries(self, ids: Sequence[str]) -> list[int | errors.WireError]:
         """Counts another try at each of these redelivered entries; the tries that are not known to
         have finished, this one and the first included, or why one could not be counted."""
+        # Down and up again first: what could not be uncounted later must not be counted.
+        steps = ("DECR", "INCR", "INCR")
         try:
             counted = self.store.batch(
-                [each for id_ in ids for each in self._count_try("INCR", id_)], atomic=True
-            )[::2]
+                [each for id_ in ids for each in self._count_try(id_, *steps)], atomic=True
+            )[len(steps) - 1 :: len(steps) + 1]
         except errors.WireError as refused:
             return [refused] * len(ids)
         return [
@@ -298,17 +326,27 @@ class PlanQueue:
             for id_, tries in zip(ids, counted, strict=True)
         ]
 
-    def end_tries(self, settled: Sequence[str], forgiven: Sequence[str] = ()) -> None:
-        """Drops the counts of entries that are settled, and uncounts a try at each of those where
-        it failed because of Redis."""
-        commands = [("DEL", *map(self._tries_key, settled))] if settled else []
-        # Sets the lifetime again: where the server has lost the count, DECR creates it.
-        commands += [each for id_ in forgiven for each in self._count_try("DECR", id_)]
-        self.store.batch(commands, atomic=True)
+    def drop_tries(self, settled: Sequence[str]) -> errors.WireError | None:
+        """Drops the counts of entries that are settled; why they stay until they expire, or
+        None."""
+        return self._counted([("DEL", *map(self._tries_key, settled))] if settled else [])
 
-    def _count_try(self, command: str, entry_id: str) -> list[tuple[Any, ...]]:
+    def uncount(self, forgiven: Sequence[str]) -> errors.WireError | None:
+        """Uncounts a try at each of these entries, where it failed because of Redis; why none could
+        be, or None."""
+        # Sets the lifetime again: where the server has lost the count, DECR creates it.
+        return self._counted([each for id_ in forgiven for each in self._count_try(id_, "DECR")])
+
+    def _counted(self, commands: Sequence[tuple[Any, ...]]) -> errors.WireError | None:
+        try:
+            self.store.batch(commands, atomic=True)
+        except errors.WireError as refused:
+            return refused
+        return None
+
+    def _count_try(self, entry_id: str, *steps: str) -> list[tuple[Any, ...]]:
         key = self._tries_key(entry_id)
-        return [(command, key), ("EXPIRE", key, TRIES_TTL_SEC)]
+        return [*((step, key) for step in steps), ("EXPIRE", key, TRIES_TTL_SEC)]
 
     def _tries_key(self, entry_id: str) -> str:
         return self.store.keys.at(TRIES, entry_id)
