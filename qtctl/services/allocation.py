@@ -4,10 +4,12 @@ import logging
 import socket
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from qtctl import __version__, clock
 from qtctl.domain.allocation import AllocationRules
 from qtctl.domain.passes import Pass, columns
+from qtctl.errors import NoPermissionError
 from qtctl.services.clocks import HostClock
 from qtctl.services.heartbeat import Heartbeat
 from qtctl.services.metrics import AllocationMetrics
@@ -26,6 +28,11 @@ log = logging.getLogger("qtctl.allocation")
 
 LISTEN_SEC = 1.0
 """So often, between two passes, what the server reports is taken in, so that it fills no buffer."""
+
+RECORD_GONE = (
+    "the record of this service was gone: other data took the place of what was there (SWAPDB), or "
+    "somebody removed it"
+)
 
 
 class AllocationLoop:
@@ -62,7 +69,8 @@ class AllocationLoop:
 
     def open(self) -> None:
         """Checks that the server answers."""
-        self._store.run("PING")
+        with suppress(NoPermissionError):  # That is an answer.
+            self._store.run("PING")
         self._symbols.forget()
         if self._stream is not None:
             self._stream.forget()
@@ -106,6 +114,8 @@ class AllocationLoop:
         address, by = f"{self.metrics_addr}:{self.metrics_port}", self._scans_because
         more = {"discovery": f"{BY_SCAN}{by}" if by else TRACKING}
         self._heartbeat.beat(now, address, ahead_sec, more)
+        if self._heartbeat.was_gone:
+            self._symbols.suspect(RECORD_GONE)
         self.metrics.passed(found.reasons, found.kept, now, clock.monotonic() - started)
         count = found.reasons.total()
         log.debug("pass", extra={"fields": {"symbols": count}})
@@ -127,11 +137,12 @@ class AllocationLoop:
 
     def _report_discovery(self) -> None:
         """How new targets are found; logged when that changes, or changes may have been missed."""
-        tracking = self._symbols.tracking
-        if tracking.gap:
+        tracking, gap = self._symbols.tracking, self._symbols.gap
+        if gap:
+            self.metrics.errors.labels("discovery").inc()
             log.warning(
                 "changes of targets may have been missed: looking for them by SCAN",
-                extra={"fields": {"problem": tracking.gap}},
+                extra={"fields": {"problem": gap}},
             )
         if tracking.problem != self._scans_because:
             if tracking.problem is not None:

@@ -41,6 +41,9 @@ class Heartbeat:
         self._started_at: int | None = None
         self._last: float | None = None
         self._problems = ProblemLog(log, "service record")
+        self.was_gone = False
+        """True where the record of the last beat was gone at this one: it expired, or somebody
+        removed it or put other data in the place of all that was there."""
 
     def beat(
         self, now: float, metrics: str, clock_ahead_sec: float, more: Mapping[str, str] = NOTHING
@@ -50,6 +53,7 @@ class Heartbeat:
         by Redis is only logged. Errors: RedisUnreachable."""
         if self._started_at is None:
             self._started_at = int(now)
+        self.was_gone = False
         at = clock.monotonic()
         if self._last is not None and at - self._last < 1.0:
             return
@@ -61,11 +65,14 @@ class Heartbeat:
             **more,
         }
         flat = [part for pair in fields.items() for part in pair]
-        problem = self._write(flat)
-        self._problems.update({} if problem is None else {self._key: str(problem)})
+        made = self._write(flat)
+        problem = {self._key: str(made)} if isinstance(made, WireError) else {}
+        self._problems.update(problem)
+        self.was_gone = self._last is not None and not problem and made == len(fields)
         self._last = at
 
-    def _write(self, flat: list[str]) -> WireError | None:
+    def _write(self, flat: list[str]) -> int | WireError:
+        """How many of the fields were not there before."""
         try:
             # Atomic: a crash in between would leave a record that never expires.
             written, _ = self._store.batch(
@@ -73,7 +80,7 @@ class Heartbeat:
             )
         except WireError as problem:
             return problem
-        return reply_error(written, self._key) if is_error(written) else None
+        return reply_error(written, self._key) if is_error(written) else int(written)
 
     def leave(self) -> None:
         """Removes the record, so that a service that pauses or ends does not look alive; does

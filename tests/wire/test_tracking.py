@@ -251,6 +251,32 @@ def test_more_changes_than_are_remembered_mean_a_scan(
     assert "ONE" in seen(loop)
 
 
+def test_after_a_swap_of_databases_all_targets_are_found_within_two_passes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The server reports nothing of a swap. In a small keyspace; a large one takes four."""
+    with temporary() as server:
+        stores = [Store(f"{server.url}?db={number}", Keys()) for number in (0, 1)]
+        for store, name in zip(stores, ("OLD", "NEW"), strict=True):
+            put(store, name)
+        service = allocation(stores[0])
+        service.open()
+        assert service.step() == service.step() == 1
+        stores[0].run("SWAPDB", 0, 1)
+        service._heartbeat._last = 0.0
+        service.step()
+        assert seen(service) == ["NEW"]
+        assert metric(service, "p29_shadow_errors_total", kind="discovery") == 1
+        assert messages(caplog, "may have been missed")
+        assert "SWAPDB" in str(caplog.records[-1].__dict__["fields"]["problem"])
+        put(stores[0], "LATER")
+        assert seen(service) == ["LATER", "NEW"]
+        assert len(messages(caplog, "may have been missed")) == 1
+        service.close()
+        for store in stores:
+            store.close()
+
+
 def test_now_and_then_a_round_of_scan_finds_what_was_not_reported(
     crowded: Store, loop: AllocationLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from qtctl import clock
 from qtctl.domain.readings import EFF_FIELDS, TARGET_FIELDS
+from qtctl.errors import WireError
 from qtctl.wire.allocation import scores
 from qtctl.wire.client.store import Store
 from qtctl.wire.client.tracking import Tracking
@@ -18,7 +19,7 @@ SPREAD = 3
 """Above that, a round of SCAN takes this many passes; it finds a new target within them."""
 ROUND_SEC = 3600.0
 """Where the server reports what changed, a round is due this long after the last: what it did not
-report (SWAPDB) is found then."""
+report, and nobody suspected, is found then."""
 COUNT = 5_000
 """Keys per SCAN call: large, so that other systems' keys cost few round trips."""
 
@@ -51,13 +52,19 @@ class Symbols:
         self._seen: set[bytes] = set()
         self._found: set[bytes] = set()
         self._sorted: tuple[list[Symbol], dict[str, str]] = ([], {})
+        self._suspicion: str | None = None
+        self.gap: str | None = None
+        """Why changes may have been missed before the last look, which a round of SCAN finds that
+        begins with it; "" at the start, None where none were."""
 
     def look(self) -> tuple[list[Symbol], dict[str, str]]:
         """The symbols in order, and the keys whose symbol is invalid: key to problem. Our own
         proposals (`allocation:target:proposed:X`) are neither. Errors: RedisUnreachable,
         WireError."""
         changed = self.tracking.changed()
-        if self.tracking.gap is not None:
+        self.gap = self.tracking.gap or self._suspicion or self.tracking.gap
+        self._suspicion = None
+        if self.gap is not None:
             self._again, self._scanning = self._scanning, True
         elif self.tracking.problem is not None or clock.monotonic() >= self._round_due:
             self._scanning = True
@@ -84,11 +91,16 @@ class Symbols:
             self._found = self._found - raw
             self._sorted = self._sort(self._found)
 
+    def suspect(self, why: str) -> None:
+        """Begins a round at the next look: the server may not have reported all that changed."""
+        self._suspicion = why
+
     def forget(self) -> None:
-        """Starts from scratch, since another server may answer."""
+        """Starts from scratch, since another server may answer: the next look sees all keys."""
         self.tracking.stop()
         self._cursor, self._seen, self._found = b"0", set(), set()
         self._scanning = self._again = False
+        self._suspicion = None
         self._sorted = ([], {})
 
     def _no_news(self, raw: bytes) -> bool:
@@ -111,7 +123,10 @@ class Symbols:
     def _scan(self) -> bool:
         """Scans on, a third of a large keyspace at a time; True at the end of a round."""
         store = self._store
-        size = store.run("DBSIZE")
+        try:
+            size = store.run("DBSIZE")
+        except WireError:
+            size = 0
         whole = size <= SMALL_KEYSPACE or not self._found
         if whole:
             self._cursor = b"0"
