@@ -34,13 +34,20 @@ from qtctl.errors import UsageError
 F = TypeVar("F", bound=Callable[..., Any])
 
 OUTPUTS = ("table", "json", "ndjson")
-<<<<<<< HEAD
-MERGED = ("output", "redis_url", "context", "confirm_context", "config", "utc", "debug")
+MERGED = (
+    "output",
+    "redis_url",
+    "context",
+    "confirm_context",
+    "config",
+    "utc",
+    "numbers",
+    "pager",
+    "debug",
+)
 """Common options of which the deepest counts."""
-=======
 ROWS = ("csv",)
 """What commands that print rows take beside these."""
->>>>>>> 7e2c8fa (Lists end: one set of options for every list (-n, --since, --where, --sort, --columns, --watch), a pager, CSV)
 PANEL = "Common options, before or after the command"
 
 
@@ -192,11 +199,7 @@ def _context(ctx: typer.Context, outputs: Sequence[str]) -> Context:
     while levels[-1].parent is not None:
         levels.append(levels[-1].parent)
     for params in (level.params for level in reversed(levels)):
-<<<<<<< HEAD
         for name in MERGED:
-=======
-        for name in ("output", "redis_url", "config", "utc", "numbers", "pager", "debug"):
->>>>>>> 7e2c8fa (Lists end: one set of options for every list (-n, --since, --where, --sort, --columns, --watch), a pager, CSV)
             if params.get(name) is not None:
                 merged[name] = params[name]
         sets += params.get("sets") or ()

@@ -10,12 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtctl import clock
-<<<<<<< HEAD
-from qtctl.errors import QtctlError, RedisUnreachable, RefusedError
-=======
 from qtctl.cli.framework.listing import Listing
-from qtctl.errors import QtctlError, RedisUnreachable
->>>>>>> 7e2c8fa (Lists end: one set of options for every list (-n, --since, --where, --sort, --columns, --watch), a pager, CSV)
+from qtctl.errors import QtctlError, RedisUnreachable, RefusedError
 from qtctl.text import escape
 
 EMBEDDED = "embedded:"
