@@ -175,7 +175,7 @@ def _parts(
     if (
         len(layout.sections) != len(COLUMNS) + 2
         or not len(layout.gone) == len(layout.came) == len(layout.changed)
-        or min(*layout.gone, *layout.came, *layout.changed, 0) < 0
+        or min((*layout.gone, *layout.came, *layout.changed), default=0) < 0
         or max(went, came, changed) > _MAX_COUNT
     ):
         raise Damaged("a block's head makes no sense")

@@ -20,10 +20,7 @@ from qtctl.history.scan import LAST, scan
 R = TypeVar("R")
 STREAMS = ("passes", "decisions", "events", "rejected")
 """The tables whose rows are entries of streams."""
-_COLUMNS = (
-    "entry, outcome, profile, symbol, plan_id, qty, price, kill_score, score, confidence, "
-    "score_at, " + ", ".join(Decision.__struct_fields__[12:])
-)
+_COLUMNS = ", ".join(name.removesuffix("_text") for name in Decision.__struct_fields__[1:])
 
 
 class Damage(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import msgspec
 
 from qtctl.errors import RefusedError
 from qtctl.history import decisions, opening, schema
-from qtctl.history.ids import keyed, ms_of, packed
+from qtctl.history.ids import keyed, packed
 from qtctl.history.pass_writer import PassWriter
 from qtctl.history.rows import Batch, Entry, PassEntry
 
@@ -109,17 +109,10 @@ class DayWriter:
         return max(0, done.rowcount)
 
     def _decision_row(self, entry: Entry) -> tuple[Any, ...]:
-        found = decisions.pack(entry.fields, ms_of(entry.id))
-        number, judged = packed(entry.id), packed(entry.fields.get("entry_id", ""))
-        exact = found.exact
-        if number is None:
-            exact = exact | {"id": entry.id}
-        if judged is None and entry.fields.get("entry_id"):
-            exact = exact | {"entry_id": entry.fields["entry_id"]}
+        found = decisions.pack(entry.id, entry.fields)
+        profile, symbol = self._profiles.of(found.profile), self._words.of((found.symbol,))
         return (
-            number, judged, found.outcome, self._profiles.of(found.profile),
-            self._words.of((found.symbol,)), found.plan_id, *found.values,
-            msgspec.json.encode(exact).decode() if exact else None,
+            found.number, found.entry, found.outcome, profile, symbol, found.plan_id, *found.values,
         )  # fmt: skip
 
     def checkpoint(self) -> None:

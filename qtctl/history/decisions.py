@@ -6,7 +6,9 @@ text no number gives back exactly stands as it was in `exact`, a JSON object; nu
 that the record lacked.
 """
 
+import re
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -14,10 +16,11 @@ import msgspec
 from qtctl.domain import numbers
 from qtctl.domain.facts import facts_of
 from qtctl.domain.gates import Facts
-from qtctl.history.ids import SEQ_BITS, unpacked
+from qtctl.domain.reasons import Reason
+from qtctl.history.ids import SEQ_BITS, ms_of, packed, unpacked
 
-OUTCOMES = ("blocked", "permitted", "duplicate", "conflict")
-"""The verdicts, by the number in the column `outcome`; any other word is the number after."""
+OUTCOMES: dict[str, int] = {Reason.DUPLICATE_PLAN: 2, Reason.PLAN_CONFLICT: 3}
+"""The column `outcome`: 0 blocked, 1 permitted, and these. An entry has one row for each."""
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -29,6 +32,9 @@ class Profile(msgspec.Struct, frozen=True):
     action: str
     side: str
     source: str
+    decision: str
+    full_close: str
+    withdrawn: str
     eff_stale: str
     eff_action: str
     eff_reason: str
@@ -47,7 +53,7 @@ class Profile(msgspec.Struct, frozen=True):
 
 PROFILE = Profile.__struct_fields__
 Loose = int | float | str | None
-"""A text as read: the number that gives it back exactly where that takes less room."""
+"""A text as read, or the number that gives it back exactly where that takes less room."""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -59,19 +65,19 @@ class Decision(msgspec.Struct, frozen=True):
     outcome: int
     profile: Profile
     symbol: str
-    plan_id: str | None
+    plan_id: str
     qty_text: Loose
     price_text: Loose
     kill_score_text: Loose
+    plan_at_text: Loose
     score_text: Loose
     confidence_text: Loose
     score_at_text: Loose
+    score_read_at_text: Loose
     notional_cents: int | None
     factor_e4: int | None
     extra_cooldown_sec: int | None
-    eff_age_ms: int | None
     decided_after_ms: int | None
-    plan_age_ms: int | None
     queue_age_ms: int | None
     last_open_age_ms: int | None
     last_close_age_ms: int | None
@@ -143,23 +149,31 @@ class Decision(msgspec.Struct, frozen=True):
         """What the cap was to be multiplied with."""
         return None if self.factor_e4 is None else self.factor_e4 / 10_000
 
+    @property
+    def plan_age_ms(self) -> int | None:
+        """By the plan's own timestamp."""
+        age = numbers.number(self.record().get("plan_age_sec", ""))
+        return None if age is None else round(age * 1000)
+
     def record(self) -> dict[str, str]:
         """The fields of the entry, to the byte; their order is that of the columns."""
-        found = {"entry_id": "" if self.entry is None else unpacked(self.entry)}
-        found["symbol"] = self.symbol
-        found["plan_id"] = self.plan_id or ""
-        found |= msgspec.structs.asdict(self.profile)
-        for column in _COLUMNS:
-            value = getattr(self, column.attribute)
-            found[column.field] = "" if value is None else column.text(value)
-        after = self.decided_after_ms
-        found["decided_at"] = "" if after is None else numbers.millis((self.at_ms + after) / 1000)
-        found |= _derived(found, None if after is None else self.at_ms + after)
-        for name, text in self._exacts().items():
-            if text is None:
+        found = {
+            "entry_id": "" if self.entry is None else unpacked(self.entry),
+            "symbol": self.symbol,
+            "plan_id": self.plan_id,
+            **msgspec.structs.asdict(self.profile),
+            "decided_at": "" if self.decided_after_ms is None else _millis_text(self.decided_ms),
+        }
+        for attribute, field in LOOSE.items():
+            found[field] = _text(getattr(self, attribute), _loose_text)
+        for attribute, (field, _, text) in SCALED.items():
+            found[field] = _text(getattr(self, attribute), text)
+        found |= _derived(found)
+        for name, exact in self._exacts().items():
+            if exact is None:
                 found.pop(name, None)
             elif name != "id":
-                found[name] = text
+                found[name] = exact
         return found
 
     def facts(self) -> Facts:
@@ -195,18 +209,19 @@ def _loose_text(value: Loose) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
+def _text(value: Any, text: Callable[[Any], str]) -> str:
+    return "" if value is None else text(value)
+
+
 def _scaled(places: int) -> tuple[Callable[[str], int | None], Callable[[int], str]]:
     """A decimal with so many places as an integer, and back."""
-    one = 10**places
+    one, shape = 10**places, re.compile(rf"-?(?:0|[1-9][0-9]{{0,12}})\.[0-9]{{{places}}}").fullmatch
 
     def value(text: str) -> int | None:
-        head, _, tail = text.partition(".")
-        if len(tail) != places or len(head) > 12:
+        if shape(text) is None:
             return None
-        try:
-            return int(head + tail)
-        except ValueError:
-            return None
+        found = int(text[: -places - 1] + text[-places:])
+        return found if found or text[0] != "-" else None
 
     def back(value: int) -> str:
         whole, rest = divmod(abs(value), one)
@@ -216,105 +231,108 @@ def _scaled(places: int) -> tuple[Callable[[str], int | None], Callable[[int], s
 
 
 def _integer(text: str) -> int | None:
-    return int(text) if text.isdecimal() and text.isascii() and len(text) < 16 else None
+    return int(text) if _INTEGER(text) else None
 
 
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
 _millis, _millis_text = _scaled(3)
 _cents, _cents_text = _scaled(2)
 _four, _four_text = _scaled(4)
-
-
-class _Column(msgspec.Struct, frozen=True):
-    """A column that holds one field. value: of a text, None where no value gives it back."""
-
-    attribute: str
-    field: str
-    value: Callable[[str], Loose]
-    text: Callable[[Any], str]
-
-
-def _ms(name: str) -> _Column:
-    return _Column(f"{name}_ms", f"{name}_sec", _millis, _millis_text)
-
-
-_COLUMNS = (
-    *(
-        _Column(f"{name}_text", name, loose, _loose_text)
-        for name in ("qty", "price", "kill_score", "score", "confidence", "score_at")
-    ),
-    _Column("notional_cents", "notional_usd", _cents, _cents_text),
-    _Column("factor_e4", "eff_factor", _four, _four_text),
-    _Column("extra_cooldown_sec", "extra_cooldown_sec", _integer, str),
-    _ms("eff_age"),
-    _ms("plan_age"),
-    _ms("queue_age"),
-    _ms("last_open_age"),
-    _ms("last_close_age"),
-    *(
-        _Column(name, name, _integer, str)
-        for name in ("opens_5min", "opens_1h", "opens_total_5min")
-    ),
-)
-_PLACES = {column.attribute: place for place, column in enumerate(_COLUMNS)}
-_STORED = tuple(name for name in Decision.__struct_fields__[6:-1])
-_ORDER = tuple(_PLACES[name] for name in _STORED if name != "decided_after_ms")
-"""Where the value of each stored column, but one, stands among _COLUMNS."""
-_DECIDED = _STORED.index("decided_after_ms")
-_FIELDS = (
-    {"entry_id", "symbol", "plan_id", "decided_at", *PROFILE, *(c.field for c in _COLUMNS)}
-    | {"eff_score", "eff_confidence", "downsize_factor", "last_open_at"}
+_NAMES = Decision.__struct_fields__
+LOOSE = {name: name.removesuffix("_text") for name in _NAMES if name.endswith("_text")}
+"""The columns that hold a field as it was read: the attribute and the field."""
+SCALED: dict[str, tuple[str, Callable[[str], int | None], Callable[[int], str]]] = {
+    "notional_cents": ("notional_usd", _cents, _cents_text),
+    "factor_e4": ("eff_factor", _four, _four_text),
+    "extra_cooldown_sec": ("extra_cooldown_sec", _integer, str),
+    "queue_age_ms": ("queue_age_sec", _millis, _millis_text),
+    "last_open_age_ms": ("last_open_age_sec", _millis, _millis_text),
+    "last_close_age_ms": ("last_close_age_sec", _millis, _millis_text),
+    "opens_5min": ("opens_5min", _integer, str),
+    "opens_1h": ("opens_1h", _integer, str),
+    "opens_total_5min": ("opens_total_5min", _integer, str),
+}
+"""The columns that hold a number for a field: the field, the number of a text, and back."""
+_DERIVED = (
+    "eff_score", "eff_confidence", "eff_age_sec", "downsize_factor", "plan_age_sec", "last_open_at",
 )  # fmt: skip
+_FIELDS = frozenset(
+    ("entry_id", "symbol", "plan_id", "decided_at", *PROFILE, *LOOSE.values(), *_DERIVED)
+) | {field for field, _, _ in SCALED.values()}
+_LOOSE_FIELDS = tuple(LOOSE.values())
+_BEFORE_DECIDED = 3
+_SCALED_FIELDS = tuple((field, value) for field, value, _ in SCALED.values())
+_profile = itemgetter(*PROFILE)
 
 
 class Packed(msgspec.Struct, frozen=True):
     """A decision on its way into a day's file. values: the columns from qty_text on."""
 
+    number: int | None
+    entry: int | None
     outcome: int
     profile: tuple[str, ...]
     symbol: str
     plan_id: str
-    values: tuple[Loose, ...]
-    exact: dict[str, str | None]
+    values: list[Loose]
 
 
-def pack(record: Mapping[str, str], at_ms: int) -> Packed:
-    """The row of a decision, apart from its ids. at_ms: the time of its id."""
-    get = record.get
+def pack(entry_id: str, record: Mapping[str, str]) -> Packed:
+    """The row of an entry of `stream:governor.decisions`."""
     exact: dict[str, str | None] = {}
-    found: list[Loose] = []
-    for column in _COLUMNS:
-        text = get(column.field)
-        value = column.value(text) if text else None
-        if text and (value is None or column.text(value) != text):
-            exact[column.field], value = text, None
-        found.append(value)
-    decided = _millis(get("decided_at", ""))
-    after = None if decided is None else decided - at_ms
-    values = [found[place] for place in _ORDER]
-    values.insert(_DECIDED, after)
-    if after is None and get("decided_at"):
-        exact["decided_at"] = get("decided_at")
-    for name, derived in _derived(record, decided).items():
-        if record.get(name, derived) != derived:
-            exact[name] = record[name]
-    if len(record) != len(_FIELDS) or not _FIELDS.issuperset(record):
-        exact |= {name: None for name in _FIELDS if name not in record}
+    if not _FIELDS.issuperset(record):
         exact |= {name: text for name, text in record.items() if name not in _FIELDS}
-    verdict = get("verdict", "")
-    outcome = OUTCOMES.index(verdict) if verdict in OUTCOMES else len(OUTCOMES)
-    profile = tuple([get(name, "") for name in PROFILE])
-    return Packed(outcome, profile, get("symbol", ""), get("plan_id", ""), tuple(values), exact)
+    if len(record) - len(exact) != len(_FIELDS):
+        absent = {name: None for name in _FIELDS if name not in record}
+        exact |= absent
+        record = {**record, **dict.fromkeys(absent, "")}
+    values: list[Loose] = [loose(record[field]) or None for field in _LOOSE_FIELDS]
+    for field, number in _SCALED_FIELDS:
+        if text := record[field]:
+            value = number(text)
+            if value is None:
+                exact[field] = text
+            values.append(value)
+        else:
+            values.append(None)
+    decided = _millis(record["decided_at"])
+    if decided is None and record["decided_at"]:
+        exact["decided_at"] = record["decided_at"]
+    after = None if decided is None else decided - ms_of(entry_id)
+    values.insert(len(_LOOSE_FIELDS) + _BEFORE_DECIDED, after)
+    for name, derived in _derived(record).items():
+        if record[name] != derived and name not in exact:
+            exact[name] = record[name]
+    own, judged = packed(entry_id), packed(record["entry_id"])
+    if own is None:
+        exact["id"] = entry_id
+    if judged is None and record["entry_id"]:
+        exact["entry_id"] = record["entry_id"]
+    values.append(msgspec.json.encode(exact).decode() if exact else None)
+    outcome = OUTCOMES.get(record["reason"], int(record["verdict"] == "permitted"))
+    return Packed(
+        own, judged, outcome, _profile(record), record["symbol"], record["plan_id"], values
+    )
 
 
-def _derived(record: Mapping[str, str], decided_ms: int | None) -> dict[str, str]:
+def _derived(record: Mapping[str, str]) -> dict[str, str]:
     """The fields that follow from others, unless the record says otherwise."""
-    score = numbers.ratio(record.get("score", ""))
-    confidence = numbers.ratio(record.get("confidence", ""))
-    age = _millis(record.get("last_open_age_sec", ""))
-    opened = "" if age is None or decided_ms is None else str((decided_ms - age) // 1000)
+    score, confidence = numbers.ratio(record["score"]), numbers.ratio(record["confidence"])
+    scored, read = numbers.epoch(record["score_at"]), numbers.number(record["score_read_at"])
+    decided = _millis(record["decided_at"])
+    planned, opened = numbers.number(record["plan_at"]), _millis(record["last_open_age_sec"])
     return {
         "eff_score": "" if score is None else numbers.four(score),
         "eff_confidence": "" if confidence is None else numbers.confidence(confidence),
-        "downsize_factor": record.get("eff_factor", ""),
-        "last_open_at": opened,
+        "eff_age_sec": "" if scored is None or read is None else numbers.millis(read - scored),
+        "downsize_factor": record["eff_factor"],
+        "plan_age_sec": ""
+        if planned is None or decided is None or abs(planned) > _FAR_SEC
+        else _millis_text(decided - round(planned * 1000)),
+        "last_open_at": ""
+        if opened is None or decided is None
+        else str((decided - opened) // 1000),
     }
+
+
+_FAR_SEC = 1e12

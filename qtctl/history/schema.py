@@ -13,17 +13,18 @@ CREATE TABLE cursors (
 CREATE TABLE words (id INTEGER PRIMARY KEY, word TEXT NOT NULL);
 CREATE TABLE profiles (
   id INTEGER PRIMARY KEY, verdict TEXT, reason TEXT, kind TEXT, action TEXT, side TEXT, source TEXT,
+  decision TEXT, full_close TEXT, withdrawn TEXT,
   eff_stale TEXT, eff_action TEXT, eff_reason TEXT, deliveries TEXT, attempts TEXT, instance TEXT,
   version TEXT, limits TEXT, permitted_before TEXT, kill_key TEXT, kill_value TEXT, kill_level TEXT,
   queued_before_server TEXT, clock_jump TEXT
 );
 CREATE TABLE decisions (
   id INTEGER PRIMARY KEY, entry INTEGER, outcome INTEGER NOT NULL, profile INTEGER NOT NULL,
-  symbol INTEGER NOT NULL, plan_id TEXT, qty, price, kill_score, score, confidence, score_at,
-  notional_cents INTEGER, factor_e4 INTEGER, extra_cooldown_sec INTEGER, eff_age_ms INTEGER,
-  decided_after_ms INTEGER, plan_age_ms INTEGER, queue_age_ms INTEGER, last_open_age_ms INTEGER,
-  last_close_age_ms INTEGER, opens_5min INTEGER, opens_1h INTEGER, opens_total_5min INTEGER,
-  exact TEXT
+  symbol INTEGER NOT NULL, plan_id TEXT NOT NULL, qty, price, kill_score, plan_at, score,
+  confidence, score_at, score_read_at, notional_cents INTEGER, factor_e4 INTEGER,
+  extra_cooldown_sec INTEGER, decided_after_ms INTEGER, queue_age_ms INTEGER,
+  last_open_age_ms INTEGER, last_close_age_ms INTEGER, opens_5min INTEGER, opens_1h INTEGER,
+  opens_total_5min INTEGER, exact TEXT
 );
 CREATE UNIQUE INDEX decisions_once ON decisions (entry, outcome);
 CREATE TABLE passes (

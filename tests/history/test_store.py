@@ -5,41 +5,11 @@ from pathlib import Path
 import pytest
 
 from qtctl import errors
-from qtctl.domain.passes import Columns, Pass
+from qtctl.domain.passes import COLUMNS, Pass
 from qtctl.history.reader import History
-from qtctl.history.rows import Batch, Document, Entry, Gap, PassEntry
+from qtctl.history.rows import Batch, Document, Entry, Gap
 from qtctl.history.store import Store
-
-NOON = 1_769_688_000_000
-DECISION = {
-    "verdict": "permitted", "reason": "ok", "plan_id": "p1", "entry_id": f"{NOON - 7}-0",
-    "symbol": "BTCUSDT", "kind": "open", "action": "OPEN_PROPOSED", "side": "BUY", "qty": "0.001",
-    "price": "43250.5", "source": "harvest", "kill_score": "0.539", "notional_usd": "43.25",
-    "eff_score": "0.4500", "eff_confidence": "0.8", "eff_stale": "0", "eff_factor": "0.9999",
-    "eff_action": "DOWNSIZE", "eff_reason": "ok", "downsize_factor": "0.9999",
-    "extra_cooldown_sec": "66", "eff_age_sec": "12.345", "deliveries": "1", "attempts": "1",
-    "instance": "h1", "version": "0.1", "limits": "abcd", "permitted_before": "0",
-    "decided_at": f"{NOON // 1000}.000", "plan_age_sec": "0.130", "queue_age_sec": "0.007",
-    "kill_key": "", "kill_value": "", "kill_level": "0", "queued_before_server": "0",
-    "clock_jump": "0", "last_open_at": "1769687899", "last_open_age_sec": "100.130",
-    "last_close_age_sec": "", "opens_5min": "0", "opens_1h": "1", "opens_total_5min": "3",
-    "score": "0.44996", "confidence": "0.8", "score_at": "1769687987",
-}  # fmt: skip
-
-
-def columns(*rows: tuple[str, str, str]) -> Columns:
-    """Rows of symbol, target and score; the rest is what producers write."""
-    symbols, targets, scores = map(list, zip(*rows, strict=True))
-    n = len(rows)
-    return Columns(
-        symbols, targets, ["1769687999"] * n, scores, ["0.8"] * n, ["1769687990"] * n, [""] * n,
-        ["ok"] * n, ["1.0000"] * n,
-    )  # fmt: skip
-
-
-def a_pass(number: int, at_ms: int, *rows: tuple[str, str, str]) -> PassEntry:
-    value = Pass(number, at_ms, "h1", "0.1", "r1", len(rows), columns(*rows))
-    return PassEntry(f"{at_ms}-0", value)
+from tests.history.samples import DAY_MS, DECISION, MIDNIGHT, NOON, a_pass, decision_at
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -88,15 +58,6 @@ def test_one_recorder_a_folder(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
-MIDNIGHT = 1_769_731_200_000
-
-
-def decision_at(at_ms: int, **changes: str) -> Entry:
-    """A decision of its own entry at that time."""
-    changes = {"entry_id": f"{at_ms - 5}-0", "plan_id": f"p{at_ms}"} | changes
-    return Entry(f"{at_ms}-0", DECISION | changes)
-
-
 def test_each_row_goes_to_the_day_of_its_id(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         batch = Batch(
@@ -141,9 +102,9 @@ def test_a_sealed_day_keeps_its_cursors_where_the_next_is_lost(tmp_path: Path) -
 def test_a_gone_day_is_a_gap_of_known_size(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         for day in range(4):
-            at = MIDNIGHT + day * 86_400_000
+            at = MIDNIGHT + day * DAY_MS
             store.write(Batch(cursors={"s": f"{day}-1"}, decisions=[decision_at(at)]))
-        store.seal(MIDNIGHT + 3 * 86_400_000, MIDNIGHT)
+        store.seal(MIDNIGHT + 3 * DAY_MS, MIDNIGHT)
     (tmp_path / "2026-01-31.sqlite").unlink()
     (gap,) = History(tmp_path).gaps()
     assert (gap.kind, gap.count) == ("day_missing", 1)
@@ -168,6 +129,4 @@ def test_many_passes_share_a_block(tmp_path: Path) -> None:
 
 
 def _rows(value: Pass) -> list[tuple[str, ...]]:
-    return sorted(
-        zip(*(getattr(value.columns, name) for name in Columns.__struct_fields__), strict=True)
-    )
+    return sorted(zip(*(getattr(value.columns, name) for name in COLUMNS), strict=True))
