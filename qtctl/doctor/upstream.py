@@ -6,15 +6,20 @@ from qtctl.doctor.field_drift import by_problem, producer, renamed
 from qtctl.doctor.findings import Findings, ok, some, unknown, warning, wrong
 from qtctl.doctor.inspection import SYMBOLS_LOOKED_AT, Inspection
 from qtctl.domain import numbers
-from qtctl.domain.readings import MAX_AHEAD_SEC, Efficiency, assess, producer_flags, target_usd
+from qtctl.domain.readings import (
+    MAX_AHEAD_SEC,
+    TARGET_OLD_SEC,
+    Efficiency,
+    assess,
+    producer_flags,
+    target_usd,
+)
 from qtctl.domain.readings import Unusable as UnusableReading
 from qtctl.domain.reasons import EffReason
 from qtctl.wire.queries import upstream
 from qtctl.wire.queries.targets import Found, Symbol
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET, KeySpec
 
-TARGETS_OLD_SEC = 600.0
-"""P2.9 gives a target 300 s to live."""
 FLAGS_SHOWN = 5
 _KNOWN = {
     TARGET: ("target_usd", "weight", "cluster_id", "regime", "drawdown_zone", "confidence",
@@ -49,7 +54,7 @@ def targets(inspection: Inspection) -> Findings:
         return
     problems = list(_unusable(inspection, TARGET, [(it.symbol, it.target) for it in found]))
     yield from problems
-    old = {it.symbol: age for it in found if (age := _target_age(inspection, it)) > TARGETS_OLD_SEC}
+    old = {it.symbol: age for it in found if (age := _target_age(inspection, it)) > TARGET_OLD_SEC}
     see = inspection.qtctl("target", "list")
     why = "proposals go on being made from them: P2.9"
     if old and len(old) == len(found):

@@ -19,6 +19,8 @@ FLAG_FIELDS = ("stale_flags", "inputs_ok")
 TARGET_FIELDS = ("target_usd", "timestamp", "ts")
 """The field of a target that decides, and its time, which only the history keeps."""
 _INPUTS_OK = ("1", "true", "yes")
+TARGET_OLD_SEC = 600.0
+"""A target older than this is stale: P2.9 gives it 300 s to live."""
 MAX_AHEAD_SEC = 60.0
 """A time further ahead of now than this is not trusted."""
 

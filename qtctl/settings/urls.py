@@ -146,6 +146,24 @@ def with_parts(url: str, *, host: str | None, port: int | None, db: int | None) 
     return urlunsplit(parts._replace(netloc=netloc, path=f"/{db}", query=query))
 
 
+def database_of(url: str) -> int:
+    """The database of the URL of one server."""
+    parts = urlsplit(url)
+    path = parts.path.strip("/") if parts.scheme in _PLAIN else ""
+    # redis-py lets ?db= beat the path.
+    number = dict(parse_qsl(parts.query)).get("db", path)
+    return int(number) if number.isascii() and number.isdecimal() else 0
+
+
+def with_database(url: str, number: int) -> str:
+    """The same URL of one server for another database."""
+    if scheme_of(url) in _PLAIN:
+        return with_parts(url, host=None, port=None, db=number)
+    place, _, query = url.partition("?")
+    options = [part for part in query.split("&") if part and not part.startswith("db=")]
+    return f"{place}?{'&'.join([*options, f'db={number}'])}"
+
+
 def hash_tag(name: str) -> str:
     """The part of a key that Redis Cluster hashes; empty where that is the whole key."""
     _, brace, rest = name.partition("{")

@@ -9,18 +9,24 @@ from qtctl.settings import Settings
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import status
 from qtctl.wire.queries.status import Watch
+from qtctl.wire.schema.keys import EFFICIENCY, TARGET
 from tests.support.cli import Cli, hosting
 from tests.support.plans import fields
 from tests.support.processes import qtctl, until
 
 KEYS = {
     "": ["ok", "where", "at", "services", "redis", "kill_switch", "plans", "group", "permits",
-         "problems"],
-    "redis": ["url", "primary", "name", "version", "role", "up_s", "may_evict", "emptied"],
-    "kill_switch": ["mode", "told", "keys"],
+         "problems", "banner", "upstream", "other_groups"],
+    "redis": ["url", "primary", "name", "version", "role", "up_s", "may_evict", "emptied", "lost",
+              "restarted", "wrong_database"],
+    "kill_switch": ["mode", "told", "keys", "unread"],
     "plans": ["per_minute", "decided_per_minute", "permitted", "blocked", "since_s", "cut",
-              "blocks"],
-    "group": ["lag", "pending", "stuck", "consumers"],
+              "blocks", "per_minute_at_least", "recent", "recent_stale", "closes_refused",
+              "closes_refused_at_least", "close_refused_age_s", "close_refused_symbol", "stream",
+              "stream_name", "stream_type", "deleted_age_s"],
+    "group": ["lag", "pending", "stuck", "consumers", "behind", "first_waits_s", "pending_s",
+              "max_queue_age_s", "served_within_limit"],
+    "upstream": ["whole", "targets", "scores", "last_plan_age_s", "last_proposal_age_s"],
     "permits": ["open", "next_ttl_s", "without_ttl"],
 }  # fmt: skip
 SERVICE = [
@@ -49,6 +55,14 @@ def send(store: Store, **changes: str) -> None:
     store.run("XADD", store.keys.plans, "*", *flat)
 
 
+def upstream(store: Store) -> None:
+    """A fresh target and a fresh score."""
+    now = store.now_ms() // 1000
+    store.run("HSET", store.keys.at(TARGET, "BTCUSDT"), "target_usd", "100", "timestamp", now)
+    store.run("HSET", store.keys.at(EFFICIENCY, "BTCUSDT"), "efficiency_score", "0.6",
+              "confidence", "0.9", "ts", now)  # fmt: skip
+
+
 def test_all_is_well_is_0_and_the_document_is_as_described(
     cli: Cli, store: Store, redis_url: str
 ) -> None:
@@ -56,6 +70,7 @@ def test_all_is_well_is_0_and_the_document_is_as_described(
         hosting(redis_url, "governor", *NO_PORTS),
         hosting(redis_url, "allocation", *NO_PORTS),
     ):
+        upstream(store)
         send(store, plan_id="p1")
         send(store, plan_id="p2", kill_score="0.9")
         until(lambda: cli("status", "-o", "json").json["plans"]["blocked"])
@@ -69,7 +84,8 @@ def test_all_is_well_is_0_and_the_document_is_as_described(
     assert found["plans"]["per_minute"] == pytest.approx(0.4)
     assert found["permits"]["open"] == 1
     assert 0 < found["permits"]["next_ttl_s"] <= 60
-    assert found["kill_switch"] == {"mode": "normal", "told": "normal", "keys": []}
+    assert found["kill_switch"] == {"mode": "normal", "told": "normal", "keys": [], "unread": []}
+    assert found["banner"] == []
 
 
 def test_a_service_that_is_not_there_is_named_and_is_1(cli: Cli, redis_url: str) -> None:
@@ -236,6 +252,8 @@ def test_status_ends_with_1_while_a_loss_is_reported(
         hosting(redis_url, "governor", *NO_PORTS),
         hosting(redis_url, "allocation", *NO_PORTS),
     ):
+        send(store, decision="SKIP")
+        upstream(store)
         until(lambda: cli("status").code == 0)
         record = f'{{"at":{store.now_ms() // 1000},"how":"{how}","by":"governor:g1"}}'
         store.run("SET", store.keys.emptied, record)

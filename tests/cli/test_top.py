@@ -17,7 +17,7 @@ from qtctl.cli.live.drawing import ansi
 from qtctl.cli.live.poller import TopSnapshot
 from qtctl.cli.live.screen import decode
 from qtctl.cli.live.view import SORTS, View, frame, summary
-from qtctl.cli.views.health import KillSwitch, Overall, Permits, Plans, Redis, Service
+from qtctl.cli.views.health_record import KillSwitch, Overall, Permits, Plans, Redis, Service
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import Embedded
 from qtctl.wire.schema.keys import Keys

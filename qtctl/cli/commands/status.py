@@ -21,9 +21,12 @@ def status(
 ) -> None:
     """Services, Redis, kill switch, plans, permits and blocks, on one screen.
 
-    Exits 1 where a service is missing, late, silent or not ready, where the kill switch stops
-    anything, where Redis came back without its data within the last hour, or where a part could
-    not be read; else 0. Counts at most the last 10,000 events.
+    Exits 1 in an incident, and begins with what it is, the worst first, and the command to run
+    next: a service that is missing, late, silent or not ready; plans that wait, go stale or are
+    stuck; closes refused in the last 10 min; whatever the kill switch stops, and a key that looks
+    like one and stops nothing; a plan stream that was deleted or is none; a Redis that restarted,
+    lost its data, or is the wrong database; targets or scores that are missing, stale or
+    unreadable. Counts at most the last 10,000 events.
 
     Examples:
         qtctl status
@@ -41,7 +44,14 @@ def status(
     found, lost = health.of(ctx, read), read.emptied
     title = page.blocked_since(found.plans)
     blocks = Rows(page.blocks(found.plans), page.BLOCKS, title=title)
-    emit_one(ctx, found, Rows(found.services, page.SERVICES), Fields(page.PAGE), blocks)
+    banner = found.banner
+    first = (
+        Fields(page.banner(banner)),
+        Fields(page.next_command(banner), unbroken=True, joined=True),
+    )
+    further = Fields(page.also(banner), joined=True)
+    parts = [part for part in (*first, further) if part.columns]
+    emit_one(ctx, found, *parts, Rows(found.services, page.SERVICES), Fields(page.PAGE), blocks)
     if lost is not None and lost.is_loss:
         ctx.warn(f"{found.redis.emptied}: see docs/runbooks/QtctlRedisEmptied.md")
     if not found.ok:

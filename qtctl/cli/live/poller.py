@@ -9,7 +9,7 @@ from typing import Any
 from qtctl import clock
 from qtctl.cli.framework.context import Context
 from qtctl.cli.views import health, permits, targets
-from qtctl.cli.views.health import Overall
+from qtctl.cli.views.health_record import Overall
 from qtctl.errors import RedisUnreachable, WireError
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries.status import Watch

@@ -12,7 +12,7 @@ from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, age, money, number, percent, size_hint, text, ttl
 from qtctl.cli.output.styles import lifetime_style, reason_style
 from qtctl.cli.views import health_page as page
-from qtctl.cli.views.health import Overall, Service
+from qtctl.cli.views.health_record import Overall, Service
 from qtctl.text import escape
 
 SORTS: dict[str, Callable[[Row], Any]] = {
@@ -190,7 +190,9 @@ def summary(seen: TopSnapshot, now: float, utc: bool) -> str:
     """One look in one line, for where there is no screen."""
     found = seen.overall
     widest = min(seen.symbols, key=SORTS["change"], default=None)
+    alarm = page.headline(found.banner)
     parts = [
+        *([f"INCIDENT {alarm}"] if alarm else []),
         format.moment(found.at, utc) if seen.away_since is None else _away(seen, now, utc),
         *(f"{it.service} {it.name} {page.state(it)}".replace("  ", " ") for it in found.services),
         f"kill switch {page.kill_switch(found)}",
@@ -229,7 +231,9 @@ def _away(seen: TopSnapshot, now: float, utc: bool) -> str:
 
 
 def _head(found: Overall, height: int) -> list[Text]:
-    lines = [_service(it) for it in _worst_first(found.services)[:MOST_SERVICES]]
+    alarm = page.headline(found.banner)
+    lines = [_labelled("INCIDENT", alarm, "bold red")] if alarm else []
+    lines += [_service(it) for it in _worst_first(found.services)[:MOST_SERVICES]]
     if len(found.services) > MOST_SERVICES:
         left = _worst_first(found.services)[MOST_SERVICES:]
         well = sum(it.well for it in left)

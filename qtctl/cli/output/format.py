@@ -66,7 +66,7 @@ def span(value: Any) -> str:
         return text(value)
     size = abs(seconds)
     if 0 < size < 0.95:
-        return f"{seconds:.1f} s"
+        return f"{round(seconds, 1) + 0.0:.1f} s"  # no -0.0 s
     for limit, unit, name, places in _SPANS:
         if size < limit:
             return f"{seconds / unit + 0.0:,.{places}f} {name}"

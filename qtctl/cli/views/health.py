@@ -1,184 +1,108 @@
-"""What `status` and `top` show, and the JSON of `qtctl status -o json`.
-
-Times are epoch seconds, `_s` are seconds; None is unknown.
-"""
+"""How everything stands, made of what was read: the document that `status` and `top` show."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from qtctl import probe
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-from qtctl.cli.views import halts
+from qtctl.cli.views import alarms, halts
+from qtctl.cli.views.health_record import (
+    ALIVE,
+    READY,
+    Feed,
+    Group,
+    KillSwitch,
+    KillSwitchKey,
+    OtherGroup,
+    Overall,
+    Permits,
+    Plans,
+    Redis,
+    Service,
+    UnreadKey,
+    Upstream,
+)
+from qtctl.doctor.command_lines import own_words
 from qtctl.settings import SERVICES
 from qtctl.wire.control.kill_switch import KillKey
+from qtctl.wire.queries.elsewhere import Elsewhere
+from qtctl.wire.queries.feeds import Feed as Read
+from qtctl.wire.queries.recent import MINUTE_SEC
 from qtctl.wire.queries.status import Status
 from qtctl.wire.schema.service import ServiceRecord
 
 MOST_DETAIL = 200
-READY = "ready"
-"""Its passes end in time, and its /readyz says so."""
-ALIVE = "alive"
-"""Its passes end in time; on another host or without a port /readyz can't be asked."""
-
-
-@dataclass(frozen=True)
-class Service:
-    """state: `ready`, `alive`, or what is wrong: `not_ready` (detail: what /readyz says), `silent`
-    (its port does not answer), `late` (no pass for too long), `missing` (it does not run).
-    clock_ahead_s: the clock of its host less the server's; nothing goes by it."""
-
-    service: str
-    name: str
-    state: str
-    detail: str
-    last_pass_age_s: float | None
-    up_s: float | None
-    version: str
-    host: str
-    metrics: str
-    clock_ahead_s: float | None = None
-
-    @property
-    def well(self) -> bool:
-        """True if there is nothing to do about it."""
-        return self.state in (READY, ALIVE)
-
-
-@dataclass(frozen=True)
-class Redis:
-    """primary: host:port of the server that answers, where the URL names several; else None.
-    emptied: that it lost what it knew within the last hour, in words. The others are None where
-    this user may not ask (INFO)."""
-
-    url: str
-    primary: str | None
-    name: str | None
-    version: str | None
-    role: str | None
-    up_s: float | None
-    may_evict: bool | None
-    emptied: str | None = None
-
-
-@dataclass(frozen=True)
-class KillSwitchKey:
-    """A key that stops something: mode `reduce_only` or `halted`; symbol where it is for that one
-    only; who, why and since where `qtctl halt` has set it."""
-
-    key: str
-    value: str
-    mode: str
-    symbol: str
-    who: str
-    why: str
-    since: float | None
-
-
-@dataclass(frozen=True)
-class KillSwitch:
-    """mode: that of the strictest key, `normal` where nothing is stopped; told: in one line."""
-
-    mode: str
-    told: str
-    keys: list[KillSwitchKey]
-
-
-@dataclass(frozen=True)
-class Plans:
-    """per_minute: entries on the plan stream, decided_per_minute: verdicts, both over the last five
-    minutes. permitted, blocked, blocks (reason to count): over the last since_s; cut: there were
-    more events than are looked at, and since_s is how far back they go."""
-
-    per_minute: float
-    decided_per_minute: float
-    permitted: int
-    blocked: int
-    since_s: float
-    cut: bool
-    blocks: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Group:
-    """The governors' group. lag: None is unknown, as Redis says; stuck: pending and untouched for a
-    minute; consumers: how many, None where this user may not look."""
-
-    lag: int | None
-    pending: int
-    stuck: int
-    consumers: int | None
-
-
-@dataclass(frozen=True)
-class Permits:
-    """open: not taken yet; next_ttl_s: of the one that runs out first; without_ttl: those that
-    never do, as none should be."""
-
-    open: int
-    next_ttl_s: float | None
-    without_ttl: int
-
-
-@dataclass(frozen=True)
-class Overall:
-    """ok: what the exit code says. group: None where it is not there. problems: what could not be
-    read, and why: `group`, `permits`, `plans`, `events`."""
-
-    ok: bool
-    where: str
-    at: float
-    services: list[Service]
-    redis: Redis
-    kill_switch: KillSwitch
-    plans: Plans
-    group: Group | None
-    permits: Permits
-    problems: dict[str, str]
+LEAST_PACE_PER_SEC = 500
+"""Plans that a governor judges in a second at least, however few came in the last minute."""
+ALIVE_BY_PROPOSALS_SEC = 60.0
+"""A last proposal as young as this shows that an allocation loop works."""
 
 
 def of(ctx: Context, found: Status) -> Overall:
     """What was read, as it is shown; services on this host are asked whether they are ready."""
-    services: list[Service] = []
-    for service in SERVICES:
-        rows = [_service(it, found.now) for it in found.services if it.service == service]
-        services += rows or [Service(service, "", "missing", "", None, None, "", "", "")]
     stopped = [row for row in found.kill if row.mode.level]
-    lately, group = found.lately, found.group
     lifetimes = [round(it.ttl_sec, 3) for it in found.permits if it.ttl_sec is not None]
-    lost = found.emptied is not None and found.emptied.is_loss
-    return Overall(
-        ok=all(row.well for row in services) and not (stopped or found.problems or lost),
+    overall = Overall(
+        ok=True,
         where=ctx.where(),
         at=round(found.now, 3),
-        services=services,
+        services=[row for service in SERVICES for row in _services(ctx, found, service)],
         redis=_redis(ctx, found),
-        kill_switch=_kill_switch(stopped, ctx.utc),
-        plans=Plans(
-            per_minute=round(found.plans_per_minute, 2),
-            decided_per_minute=round(lately.per_minute, 2),
-            permitted=lately.permitted,
-            blocked=lately.blocked,
-            since_s=round(found.now - lately.since, 3),
-            cut=lately.cut,
-            blocks=lately.blocks,
-        ),
-        group=None
-        if group is None
-        else Group(
-            lag=group.lag,
-            pending=group.pending,
-            stuck=group.stuck,
-            consumers=None if group.consumers is None else len(group.consumers),
-        ),
+        kill_switch=_kill_switch(stopped, found, ctx.utc),
+        plans=_plans(found),
+        group=_group(found),
         permits=Permits(
             open=len(found.permits),
             next_ttl_s=min(lifetimes, default=None),
             without_ttl=len(found.permits) - len(lifetimes),
         ),
         problems=found.problems,
+        upstream=_upstream(found),
+        other_groups=[
+            OtherGroup(it.name, it.stuck, round(it.stuck_sec, 3))
+            for it in found.other_groups
+            if it.stuck
+        ],
     )
+    banner = alarms.alarms(overall, own_words(ctx.redis_url, ctx.config, ctx.sets))
+    return replace(overall, ok=not banner, banner=banner)
+
+
+# Services --------------------------------------------------------------------------------------
+
+
+def _services(ctx: Context, found: Status, service: str) -> list[Service]:
+    rows = [_service(it, found.now) for it in found.services if it.service == service]
+    return rows or [_without_record(ctx, found, service)]
+
+
+def _without_record(ctx: Context, found: Status, service: str) -> Service:
+    """A service without a record does not run, cannot begin, or was not found in time."""
+    state, detail, age = "missing", "", None
+    proposed = None if found.feeds is None else found.feeds.proposed_at
+    if found.stream.other_type and service == "governor":
+        detail = "none can work without a plan stream"
+    elif found.unsure and service == "allocation" and proposed is not None:
+        age = round(max(0.0, found.now - proposed), 3)
+        if age <= ALIVE_BY_PROPOSALS_SEC:
+            state, detail = ALIVE, "by its proposals; its record is one of too many keys"
+    elif found.unsure:
+        detail = "not found among the keys that were looked at; 'qtctl doctor' looks at all"
+    return Service(service, "", state, detail or _port_says(ctx, service), age, None, "", "", "")
+
+
+def _port_says(ctx: Context, service: str) -> str:
+    """What a service that could not even begin says where it should be listening."""
+    settings = ctx.settings.governor if service == "governor" else ctx.settings.allocation
+    host, port = settings.metrics_addr, settings.metrics_port
+    if not port or not probe.is_here(host):
+        return ""
+    answer = probe.ready(host, port)
+    if answer.who != "qtctl" or answer.ready:
+        return ""  # One that is ready works on another Redis.
+    return f"at {host}:{port} one says: {answer.text}"[:MOST_DETAIL]
 
 
 def _service(it: ServiceRecord, now: float) -> Service:
@@ -218,6 +142,9 @@ def readiness(it: ServiceRecord) -> tuple[str, str]:
     return "not_ready", answer.text.removeprefix("not ready: ")[:MOST_DETAIL]
 
 
+# The rest --------------------------------------------------------------------------------------
+
+
 def _redis(ctx: Context, found: Status) -> Redis:
     _, _, at = urlsplit(found.server_url).netloc.rpartition("@")
     primary = None if found.server_url == ctx.settings.redis.url else at or None
@@ -226,14 +153,36 @@ def _redis(ctx: Context, found: Status) -> Redis:
         emptied = f"{format.span(found.now - found.emptied.at)} ago {found.emptied.what}"
     if server is None:
         return Redis(ctx.where(), primary, None, None, None, None, None, emptied)
-    up_s = max(0.0, round(found.now - server.started_ms / 1000, 3))
     return Redis(
-        ctx.where(), primary, server.name, server.version, server.role, up_s,
-        may_evict=server.may_evict, emptied=emptied,
-    )  # fmt: skip
+        url=ctx.where(),
+        primary=primary,
+        name=server.name,
+        version=server.version,
+        role=server.role,
+        up_s=max(0.0, round(found.now - server.started_ms / 1000, 3)),
+        may_evict=server.may_evict,
+        emptied=emptied,
+        lost=found.emptied is not None and found.emptied.is_loss,
+        restarted=found.restarted,
+        wrong_database=_wrong_database(found.elsewhere),
+    )
 
 
-def _kill_switch(stopped: Sequence[KillKey], utc: bool) -> KillSwitch:
+def _wrong_database(found: Elsewhere | None) -> str:
+    if found is None:
+        return ""
+    here = f"db {found.number} is empty" if not found.keys else f"db {found.number} has none of it"
+    if found.services:
+        return f"{here}; the services here use db {found.home}"
+    if found.home is not None:
+        return f"{here}; db {found.home} has the plan stream"
+    if found.keys:
+        return ""
+    listed = ", ".join(f"db {number} has {count:,}" for number, count in found.others.items())
+    return f"{here}; {listed} keys"
+
+
+def _kill_switch(stopped: Sequence[KillKey], found: Status, utc: bool) -> KillSwitch:
     strictest = max((row.mode for row in stopped), key=lambda mode: mode.level, default=None)
     return KillSwitch(
         mode="normal" if strictest is None else strictest.value,
@@ -242,4 +191,84 @@ def _kill_switch(stopped: Sequence[KillKey], utc: bool) -> KillSwitch:
             KillSwitchKey(it.key, it.value, it.mode.value, it.symbol, it.who, it.why, it.since)
             for it in stopped
         ],
+        unread=[UnreadKey(it.key, it.value) for it in found.switches],
     )
+
+
+def _plans(found: Status) -> Plans:
+    lately, refused, stream = found.lately, found.refusals, found.stream
+    state = "ok"
+    if stream.other_type:
+        state = "wrong_type"
+    elif found.deleted_at is not None:
+        state = "deleted"
+    elif not stream.there and "plans" not in found.problems:
+        state = "missing"
+    return Plans(
+        per_minute=round(found.plans.per_minute, 2),
+        decided_per_minute=round(lately.rate.per_minute, 2),
+        permitted=lately.permitted,
+        blocked=lately.blocked,
+        since_s=round(found.now - lately.since, 3),
+        cut=lately.cut,
+        blocks=lately.blocks,
+        per_minute_at_least=found.plans.at_least,
+        recent=lately.fresh,
+        recent_stale=lately.fresh_stale,
+        closes_refused=refused.by_reason,
+        closes_refused_at_least=refused.at_least,
+        close_refused_age_s=_age(found.now, refused.last_at),
+        close_refused_symbol=refused.symbol,
+        stream=state,
+        stream_name=stream.name,
+        stream_type=stream.other_type,
+        deleted_age_s=_age(found.now, found.deleted_at),
+    )
+
+
+def _group(found: Status) -> Group | None:
+    group = found.group
+    if group is None:
+        return None
+    first, pending = group.oldest_behind_ms, group.oldest_pending_ms
+    pace = max(found.lately.last_minute / MINUTE_SEC, LEAST_PACE_PER_SEC)
+    return Group(
+        lag=group.lag,
+        pending=group.pending,
+        stuck=group.stuck,
+        consumers=None if group.consumers is None else len(group.consumers),
+        behind=group.behind,
+        first_waits_s=_age(found.now, None if first is None else first / 1000),
+        pending_s=_age(found.now, None if pending is None else pending / 1000),
+        max_queue_age_s=found.max_queue_age_sec,
+        served_within_limit=int(pace * found.max_queue_age_sec),
+    )
+
+
+def _upstream(found: Status) -> Upstream:
+    feeds = found.feeds
+    return Upstream(
+        whole=feeds is not None and feeds.whole,
+        targets=None if feeds is None else _feed(feeds.targets),
+        scores=None if feeds is None else _feed(feeds.scores),
+        last_plan_age_s=_age(found.now, found.stream.last_at),
+        last_proposal_age_s=_age(found.now, None if feeds is None else feeds.proposed_at),
+    )
+
+
+def _feed(read: Read) -> Feed:
+    newest = None if read.newest_sec is None else round(read.newest_sec, 3)
+    return Feed(
+        looked_at=read.looked_at,
+        good=read.good,
+        missing=read.missing,
+        stale=read.stale,
+        low_conf=read.low_conf,
+        unreadable=read.unreadable,
+        newest_age_s=newest,
+        problem=read.problem,
+    )
+
+
+def _age(now: float, at: float | None) -> float | None:
+    return None if at is None else round(max(0.0, now - at), 3)

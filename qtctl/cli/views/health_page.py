@@ -3,8 +3,9 @@
 from typing import Any
 
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import age, number, text
-from qtctl.cli.views.health import Overall, Plans, Redis, Service
+from qtctl.cli.output.columns import Column, age, number, text
+from qtctl.cli.views.alarms import wrong_in
+from qtctl.cli.views.health_record import Alarm, Feed, Overall, Plans, Redis, Service
 from qtctl.wire.schema.service import MAX_CLOCK_OFF_SEC
 
 STATES = {
@@ -17,7 +18,9 @@ STATES = {
 
 def state(service: Service) -> str:
     """What a service does, in words; capitals where it is not what it should."""
-    word = STATES.get(service.state, service.state)
+    # With a detail something is known of it, and it may well run.
+    missing = service.state == "missing" and service.detail
+    word = "NO RECORD" if missing else STATES.get(service.state, service.state)
     return f"{word}: {service.detail}" if service.detail else word
 
 
@@ -72,7 +75,14 @@ def clocks(found: Overall) -> str:
 def plans(found: Overall) -> str:
     """How many come, and what became of them."""
     seen, problems = found.plans, found.problems
-    came = problems.get("plans") or f"{seen.per_minute:,.1f} per minute (5 min)"
+    more = "over " if seen.per_minute_at_least else ""
+    came = problems.get("plans") or f"{more}{seen.per_minute:,.1f} per minute (5 min)"
+    if seen.stream != "ok" and "plans" not in problems:
+        came = {
+            "deleted": f"stream DELETED {format.span(seen.deleted_age_s)} ago",
+            "missing": "NO STREAM",
+            "wrong_type": f"NO STREAM but a {seen.stream_type}",
+        }[seen.stream]
     decided = (
         f"{seen.permitted:,} permitted, {seen.blocked:,} blocked in {format.span(seen.since_s)}"
     )
@@ -86,6 +96,8 @@ def group(found: Overall) -> str:
     if "group" in found.problems:
         return f"UNREADABLE: {found.problems['group']}"
     seen = found.group
+    if found.plans.stream == "wrong_type":
+        return f"NONE: {found.plans.stream_name} is no stream"
     if seen is None:
         return "NOT THERE: no governor has run on this Redis"
     lag = "unknown" if seen.lag is None else f"{seen.lag:,}"
@@ -106,6 +118,59 @@ def permits(found: Overall) -> str:
     return f"{seen.open:,} open{left}{bad}"
 
 
+def upstream(found: Overall) -> str:
+    """What upstream writes, and how long ago it last did."""
+    seen = found.upstream
+    if "upstream" in found.problems or seen is None:
+        return f"UNREADABLE: {found.problems.get('upstream', '')}"
+    last = "none" if seen.last_plan_age_s is None else f"{format.span(seen.last_plan_age_s)} ago"
+    parts = [_feed(seen.targets, "targets", "fresh"), _feed(seen.scores, "scores", "ok")]
+    sample = "" if seen.whole else " (a sample)"
+    return f"{'; '.join(parts)}{sample}; last plan {last}"
+
+
+def _feed(feed: Feed | None, name: str, word: str) -> str:
+    if feed is None or not feed.looked_at:
+        return f"no {name}"
+    newest = "" if feed.newest_age_s is None else f", newest {format.span(feed.newest_age_s)}"
+    ill = wrong_in(feed)
+    bad = f" ({ill})" if ill else ""
+    return f"{name} {feed.good:,} of {feed.looked_at:,} {word}{bad}{newest}"
+
+
+ALSO = 5
+"""Further alarms that are listed; the others are counted."""
+
+
+def banner(found: list[Alarm]) -> tuple[Column, ...]:
+    """A line for the worst, and the command to run next; nothing where all is well."""
+    if not found:
+        return ()
+    return (text("INCIDENT", lambda _: found[0].text, fold=True, style="bold red"),)
+
+
+def next_command(found: list[Alarm]) -> tuple[Column, ...]:
+    """What to run next, in one piece."""
+    return (text("next", lambda _: found[0].command),) if found else ()
+
+
+def also(found: list[Alarm]) -> tuple[Column, ...]:
+    """A line for each further alarm."""
+    listed = found[1 : 1 + ALSO]
+    lines = [
+        text("also" if place == 0 else "", lambda _, it=it: it.text, fold=True, style="red")
+        for place, it in enumerate(listed)
+    ]
+    left = len(found) - 1 - len(listed)
+    return (*lines, text("", lambda _: f"and {left} more")) if left > 0 else tuple(lines)
+
+
+def headline(found: list[Alarm]) -> str:
+    """The banner in one line, for `top`; "" where all is well."""
+    more = f" (and {len(found) - 1} more: qtctl status)" if len(found) > 1 else ""
+    return f"{found[0].text}{more}" if found else ""
+
+
 SERVICES = (
     text("service", "service"),
     text("name", "name"),
@@ -119,6 +184,7 @@ PAGE = (
     text("redis", lambda found: f"{found.redis.url} {server(found.redis)}", fold=True),
     text("kill switch", kill_switch, fold=True, style=_style),
     text("clocks", clocks, fold=True, style=_style),
+    text("upstream", upstream, fold=True, style=_style),
     text("plans", plans, fold=True, style=_style),
     text("group", group, fold=True, style=_style),
     text("permits", permits, fold=True, style=_style),

@@ -16,14 +16,14 @@ def next_command(cause: str, it: Narrator) -> str:
     command = COMMANDS.get(cause)
     if command is not None:
         return command.format(
-            symbol=_word(facts.symbol),
+            symbol=shell_word(facts.symbol),
             since=f"{facts.since_sec:.0f}",
             resume=_resume(it),
         )
     if facts.last is None or plan_id_problem(facts.last.plan_id) is not None:
-        return f"qtctl tail plans -n 20 {_word(facts.symbol)}"
+        return f"qtctl tail plans -n 20 {shell_word(facts.symbol)}"
     verb = "permit show" if cause in _PERMITS_THERE else "plan show"
-    return f"qtctl {verb} {_what_if(cause, it)}{_word(facts.last.plan_id)}"
+    return f"qtctl {verb} {_what_if(cause, it)}{shell_word(facts.last.plan_id)}"
 
 
 _RESUME = "qtctl resume {resume}"
@@ -55,7 +55,7 @@ _BY_WORD = {str(gate.reason): gate for gate in GATES}
 _PERMITS_THERE = (Cause.PERMIT_OPEN, Cause.PERMIT_UNTAKEN)
 
 
-def _word(text: str) -> str:
+def shell_word(text: str) -> str:
     """A name that others chose, as one harmless word at the end of a command line."""
     return f"-- {shlex.quote(text)}" if text.startswith("-") else shlex.quote(text)
 
@@ -66,7 +66,7 @@ def _resume(it: Narrator) -> str:
     if kill.key.endswith(CLOCK_JUMP.template):
         return "--clock --reason '…'"
     dry_run = "" if kill.since is not None else "--dry-run "
-    symbol = f" {_word(kill.symbol)}" if kill.symbol else ""
+    symbol = f" {shell_word(kill.symbol)}" if kill.symbol else ""
     return f"{dry_run}--reason '…'{symbol}"
 
 

@@ -91,6 +91,14 @@ class Store:
             timeout_sec=timeout + block_sec,  # BLOCK can overrun its own time-out a little.
         )  # fmt: skip
 
+    def to_url(self, url: str) -> "Store":
+        """Another connection with the same names and login, to another URL."""
+        connect_timeout, timeout = self._timeouts
+        return Store(
+            url, self.keys, connect_timeout_sec=connect_timeout, timeout_sec=timeout,
+            access=self._access,
+        )  # fmt: skip
+
     def beside(self) -> redis.Redis:
         """A second client, to the server that this connection leads to; nothing is sent yet."""
         return self._client_to(self.server_url())

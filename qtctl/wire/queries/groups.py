@@ -52,6 +52,8 @@ class Group(msgspec.Struct, frozen=True):
     """None where this user may not look at them."""
     last_id: str = ""
     ahead_of: str = ""
+    oldest_pending_ms: int | None = None
+    """When the first pending entry was added; retries do not make it younger."""
 
 
 def streams(store: Store, names: Sequence[str]) -> list[StreamState]:
@@ -70,18 +72,20 @@ def groups(store: Store, stream: str) -> list[Group]:
             ("XINFO", "CONSUMERS", stream, row.name),
             ("XRANGE", stream, f"({row.last_id}", "+", "COUNT", 1),
             ("XPENDING", stream, row.name, "IDLE", STUCK_MS, "-", "+", CONSUMERS),
+            ("XPENDING", stream, row.name, "-", "+", 1),
         ]
     *replies, whole = store.batch([*asks, ("XINFO", "STREAM", stream)])
     last_id = "" if is_error(whole) else xinfo.stream(whole).last_id
     found = []
     for place, row in enumerate(rows):
-        consumers, newer, stuck = replies[3 * place : 3 * place + 3]
-        for each in (newer, stuck):
+        consumers, newer, stuck, first = replies[4 * place : 4 * place + 4]
+        for each in (newer, stuck, first):
             if is_error(each):
                 raise reply_error(each, stream)
         ahead_of = last_id if last_id and order(row.last_id) > order(last_id) else ""
         group = _group(store, stream, row, consumers, newer, stuck)
-        found.append(msgspec.structs.replace(group, ahead_of=ahead_of))
+        oldest = ms_of(first[0][0]) if first else None
+        found.append(msgspec.structs.replace(group, ahead_of=ahead_of, oldest_pending_ms=oldest))
     return found
 
 

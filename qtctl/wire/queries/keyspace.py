@@ -16,9 +16,10 @@ from qtctl.wire.schema.records import shortened, text
 
 MISNAMED_KEPT = 1_000
 
-_SWITCH = re.compile(
-    rb"(?:^|[:._-])(?:kill(?:_?switch)?|emergency(?:_?stop)?|halt(?:ed)?|stop_?all|panic"
-    rb"|circuit_?breaker|(?:system|trading)[:._-]?(?:mode|enabled|stop|stopped|paused?|halt|halted))"
+SWITCH = re.compile(
+    rb"(?:^|[:._-])(kill(?:_?switch)?|emergency(?:_?stop)?|halt(?:ed)?|stop_?all|panic|freeze"
+    rb"|frozen|circuit_?breaker"
+    rb"|(?:system|trading)[:._-]?(?:mode|enabled|stop|stopped|paused?|halt|halted))"
     rb"(?:$|[:._-])",
     re.IGNORECASE,
 )
@@ -106,7 +107,7 @@ def sweep(store: Store, specs: Sequence[KeySpec], most: int) -> Sweep:
                         if problem:
                             odd[shortened(key)] = problem
             own = raw.removeprefix(prefix)
-            if not own.startswith(_NO_SWITCHES) and _SWITCH.search(own):
+            if not own.startswith(_NO_SWITCHES) and SWITCH.search(own):
                 switches.add(text(raw))
         if walked >= most:
             break

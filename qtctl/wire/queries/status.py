@@ -1,62 +1,68 @@
 """All that one screen about the two loops needs; read again, only what is new is read.
 
-Only the names of the service records are scanned for, rarely where the keyspace is large; streams
-are read back over a bounded window.
+Bounded whatever else is on the server: `directory` finds the services, and streams are read back
+over a bounded window.
 """
 
-from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
 
-from qtctl import clock
+from qtctl.domain.downsize import DownsizeRules
 from qtctl.errors import WireError
-from qtctl.settings import SERVICES, Settings
+from qtctl.settings import Settings
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Server, Store, server_of
 from qtctl.wire.control import forgotten, kill_switch
 from qtctl.wire.control.forgotten import Emptied
 from qtctl.wire.control.kill_switch import KillKey
-from qtctl.wire.queries import groups, permits, plan_ids, services, streams
+from qtctl.wire.queries import (
+    elsewhere,
+    feeds,
+    groups,
+    permits,
+    plan_ids,
+    plan_stream,
+    recent,
+    refusals,
+    switches,
+)
+from qtctl.wire.queries.directory import Directory
+from qtctl.wire.queries.elsewhere import Elsewhere
+from qtctl.wire.queries.feeds import Feeds
 from qtctl.wire.queries.groups import Group
 from qtctl.wire.queries.permits import StoredPermit
+from qtctl.wire.queries.plan_stream import PlanStream
+from qtctl.wire.queries.recent import Rate, Recent, RecentVerdicts
+from qtctl.wire.queries.refusals import Refusals
 from qtctl.wire.queries.rules_in_force import in_force
+from qtctl.wire.queries.switches import UnreadSwitch
 from qtctl.wire.schema.ids import time_of
-from qtctl.wire.schema.keys import GROUP
+from qtctl.wire.schema.keys import GROUP, TARGET
 from qtctl.wire.schema.kill_names import KillNames
+from qtctl.wire.schema.records import text
 from qtctl.wire.schema.service import ServiceRecord
 
 T = TypeVar("T")
-_Event = tuple[float, str, str]
-"""Of an entry of a stream: its time (epoch seconds), its event and reason ("" for none)."""
 
 RATE_SEC = 300.0
 """The time over which plans per minute are averaged."""
-MOST_EVENTS = 10_000
-"""The newest entries of each stream that are looked at."""
-REST_TIMES = 20
-"""New service records are looked for again after so many times what the last SCAN took."""
-
-
-class RecentVerdicts(msgspec.Struct, frozen=True):
-    """Verdicts in the events since a time (epoch seconds); cut: a cap left out older ones.
-    per_minute: over the last five; blocks: reason to count, the most frequent first."""
-
-    since: float
-    cut: bool
-    permitted: int
-    blocked: int
-    per_minute: float
-    blocks: dict[str, int]
+MOST_PLANS = 5_000
+"""The newest plans that are counted for that: where there are more, so much is said."""
+MOST_EVENTS = recent.MOST
+"""The newest events that are looked at."""
 
 
 class Status(msgspec.Struct, frozen=True):
     """now: the server's clock, epoch seconds. server_url: of the one server that answers; server:
-    None where this user may not ask (INFO). group: the governors' own, None where it is missing.
-    plans_per_minute: on the plan stream, over the last five minutes or as far back as MOST_EVENTS
-    go. problems: why `group`, `permits`, `plans` or `events` could not be read; `plan_ids`: what is
-    wrong with the ids of the plans. emptied: that Redis lost what it knew within the last hour."""
+    None where this user may not ask (INFO). restarted: the server started while the control plane
+    was at work. group: the governors' own, None where it is missing; other_groups: of the plan
+    stream. problems: why `group`, `permits`, `plans` or `events` could not be read; `plan_ids`:
+    what is wrong with the ids of the plans. emptied: that Redis lost what it knew within the last
+    hour. max_queue_age_sec: by the governor's settings; deleted_at: when a plan was last judged
+    before the plan stream was deleted. elsewhere: where nothing is here, and may be in another
+    database. unsure: not all records of services were looked for."""
 
     now: float
     server_url: str
@@ -65,10 +71,24 @@ class Status(msgspec.Struct, frozen=True):
     kill: tuple[KillKey, ...]
     group: Group | None
     permits: tuple[StoredPermit, ...]
-    plans_per_minute: float
+    plans: Rate
     lately: RecentVerdicts
     problems: dict[str, str]
+    stream: PlanStream
     emptied: Emptied | None = None
+    restarted: bool = False
+    deleted_at: float | None = None
+    refusals: Refusals = Refusals()
+    feeds: Feeds | None = None
+    switches: tuple[UnreadSwitch, ...] = ()
+    other_groups: tuple[Group, ...] = ()
+    max_queue_age_sec: float = 0.0
+    elsewhere: Elsewhere | None = None
+    unsure: bool = False
+
+
+class _Limits(msgspec.Struct, frozen=True):
+    max_queue_age_sec: float
 
 
 class Watch:
@@ -83,44 +103,57 @@ class Watch:
         self._forget()
 
     def read(self) -> Status:
-        """One look, in half a dozen round trips. Errors: RedisUnreachable, WireError."""
+        """One look, in some fifteen round trips. Errors: RedisUnreachable, WireError."""
         now = self._store.now_ms() / 1000
         if self._store.generation != self._generation:
             self._forget()
             self._generation = self._store.generation
-        server, services = self._records(now)
-        governors = [each for each in services if each.service == "governor"]
-        own, _ = in_force(governors, "governor", self._settings, KillNames)
         self._problems.clear()
-        ids = self._part("plan_ids", lambda: plan_ids.plan_ids(self._store, int(now * 1000)), None)
-        if ids is not None:
-            self._problems["plan_ids"] = f"{ids.what}: {ids.effect}; see 'qtctl doctor'"
-        no_events: tuple[list[_Event], float | None] = ([], None)
+        stream = self._part(
+            "plans", lambda: plan_stream.look(self._store), PlanStream(self._store.keys.plans)
+        )
+        usable = stream.there and not stream.other_type
+        no_groups: list[Group] = []
+        all_groups = self._part("group", self._groups, no_groups) if usable else no_groups
+        own = next((each for each in all_groups if each.name == GROUP), None)
+        info, running = self._directory.records(own)
+        events, back_to = self._read(self._events, "events", now)
+        governors = [each for each in running if each.service == "governor"]
+        names, _ = in_force(governors, "governor", self._settings, KillNames)
+        limits, _ = in_force(governors, "governor", self._settings, _Limits)
+        server = None if info is None else server_of(info, int(now * 1000))
         return Status(
             now=now,
             server_url=self._store.server_url(),
             server=server,
-            services=services,
-            kill=tuple(kill_switch.read(self._store, own)),
-            group=self._part("group", self._group, None),
+            services=running,
+            kill=tuple(kill_switch.read(self._store, names)),
+            group=own,
+            other_groups=tuple(each for each in all_groups if each.name != GROUP),
             permits=tuple(self._part("permits", lambda: permits.listed(self._store), [])),
-            plans_per_minute=self._part("plans", lambda: self._plans_per_minute(now), 0.0),
-            lately=_lately(
-                *self._part("events", lambda: self._events.read(self._store, now), no_events),
-                now,
-                self._since_sec,
-            ),
+            plans=self._plans_per_minute(now, stream) if usable else Rate(0.0),
+            lately=recent.verdicts(events, back_to, now, self._since_sec, RATE_SEC),
+            stream=stream,
             emptied=forgotten.emptied(self._store),
-            problems=dict(self._problems),
+            restarted=self._has_restarted(server, running),
+            deleted_at=plan_stream.deleted_after(stream, events),
+            refusals=self._closes.read(self._store, events, now),
+            feeds=self._part("upstream", lambda: self._feeds(now, governors), None),
+            switches=tuple(self._switches(names)),
+            max_queue_age_sec=limits.max_queue_age_sec,
+            elsewhere=self._elsewhere(info, running, stream),
+            unsure=not self._directory.complete,
+            problems=dict(self._problems | self._wrong_ids(now, usable=usable)),
         )
 
     def _forget(self) -> None:
-        self._names: list[tuple[str, str]] = []
-        self._names_due = 0.0
+        self._directory = Directory(self._store, self._settings)
         self._problems: dict[str, str] = {}
         keys = self._store.keys
-        self._plans = _Recent(keys.plans, RATE_SEC)
-        self._events = _Recent(keys.events, self._since_sec)
+        self._plans = recent.times(keys.plans, RATE_SEC, MOST_PLANS)
+        kept_sec = max(self._since_sec, refusals.WINDOW_SEC)
+        self._events = recent.events(keys.events, kept_sec, MOST_EVENTS)
+        self._closes = refusals.RefusedCloses()
 
     def _part(self, name: str, read: Callable[[], T], otherwise: T) -> T:
         """One part; where it can't be read, that is noted and costs no other part."""
@@ -130,100 +163,54 @@ class Watch:
             self._problems[name] = str(problem)
             return otherwise
 
-    def _records(self, now: float) -> tuple[Server | None, tuple[ServiceRecord, ...]]:
-        """The server, and the services that have a record."""
-        begun = clock.monotonic()
-        if begun >= self._names_due:
-            self._names = services.names(self._store, SERVICES)
-            ended = clock.monotonic()
-            self._names_due = ended + REST_TIMES * (ended - begun)
-        records = [("HGETALL", self._store.keys.service(*each)) for each in self._names]
-        info, *replies = self._store.batch([("INFO",), *records])
-        found = [
-            services.of_reply(service, name, reply)
-            for (service, name), reply in zip(self._names, replies, strict=True)
-        ]
-        if None in found:
-            self._names_due = 0.0  # One ended; another may have come instead.
-        return (
-            None if is_error(info) else server_of(info, int(now * 1000)),
-            tuple(each for each in found if each is not None),
+    def _read(self, stream: Recent[T], name: str, now: float) -> tuple[list[T], float | None]:
+        nothing: tuple[list[T], float | None] = ([], None)
+        return self._part(name, lambda: stream.read(self._store, now), nothing)
+
+    def _groups(self) -> list[Group]:
+        return groups.groups(self._store, self._store.keys.plans)
+
+    def _plans_per_minute(self, now: float, stream: PlanStream) -> Rate:
+        times, back_to = self._read(self._plans, "plans", now)
+        if back_to is not None and stream.first and time_of(stream.first) >= now - RATE_SEC:
+            # All of it came within that time.
+            return Rate(stream.length * 60 / RATE_SEC)
+        return recent.rate(len(times), now, back_to, RATE_SEC)
+
+    def _wrong_ids(self, now: float, *, usable: bool) -> dict[str, str]:
+        if not usable:
+            return {}
+        found = self._part(
+            "plan_ids", lambda: plan_ids.plan_ids(self._store, int(now * 1000)), None
         )
+        if found is None:
+            return {}
+        return {"plan_ids": f"{found.what}: {found.effect}; see 'qtctl doctor'"}
 
-    def _group(self) -> Group | None:
-        found = groups.groups(self._store, self._store.keys.plans)
-        return next((each for each in found if each.name == GROUP), None)
+    def _has_restarted(self, server: Server | None, running: Sequence[ServiceRecord]) -> bool:
+        """True where a service, or an event, is older than the server's start."""
+        if server is None:
+            return False
+        started = server.started_ms / 1000
+        if any(it.started_at and it.started_at < started - 1 for it in running):
+            return True
+        oldest = self._store.batch([("XRANGE", self._store.keys.events, "-", "+", "COUNT", 1)])[0]
+        return not is_error(oldest) and bool(oldest) and time_of(oldest[0][0]) < started - 1
 
-    def _plans_per_minute(self, now: float) -> float:
-        times, back_to = self._plans.read(self._store, now)
-        return _per_minute(len(times), now, back_to, RATE_SEC)
+    def _feeds(self, now: float, governors: Sequence[ServiceRecord]) -> Feeds:
+        rules, _ = in_force(governors, "governor", self._settings, DownsizeRules)
+        sweep = self._directory.sweep
+        symbols = None if sweep is None else sweep.of_spec(TARGET)
+        return feeds.feeds(self._store, now, symbols, rules)
 
+    def _switches(self, names: KillNames) -> list[UnreadSwitch]:
+        sweep = self._directory.sweep
+        lookalikes = None if sweep is None else sweep.switches
+        return switches.unread(self._store, names.names, lookalikes)
 
-class _Recent:
-    """What a stream got over the last keep_sec seconds, the newest MOST_EVENTS of it."""
-
-    def __init__(self, stream: str, keep_sec: float) -> None:
-        self._stream = stream
-        self._keep_sec = keep_sec
-        self._kept: deque[_Event] = deque()
-        self._last = ""
-        self._back_to: float | None = None
-
-    def read(self, store: Store, now: float) -> tuple[list[_Event], float | None]:
-        """Oldest first; and the time where a cap cut it off, None where it goes back all the way.
-        Errors: RedisUnreachable, WireError."""
-        begin = now - self._keep_sec
-        if self._last and time_of(self._last) > now:
-            # Ids of a clock that was ahead: the stream may have been made anew behind them.
-            self._kept.clear()
-            self._last = ""
-        new = streams.since(
-            store, self._stream, begin, MOST_EVENTS + bool(self._last), after=self._last
-        )
-        entries = new.entries
-        if self._last and entries and entries[-1].id == self._last:
-            entries = entries[:-1]
-        elif self._last and new.back_to is None:
-            # What was read last is gone: made anew, or trimmed, behind it.
-            self._kept.clear()
-            self._back_to, self._last = None, ""
-            return self.read(store, now)
-        if new.back_to is not None:
-            self._kept.clear()
-            self._back_to = new.back_to
-        for entry in reversed(entries):
-            event, reason = entry.fields.get("event", ""), entry.fields.get("reason", "")
-            self._kept.append((time_of(entry.id), event, reason[:64]))
-        if entries:
-            self._last = entries[0].id
-        while len(self._kept) > MOST_EVENTS:
-            self._kept.popleft()
-            self._back_to = self._kept[0][0]
-        while self._kept and self._kept[0][0] < begin:
-            self._kept.popleft()
-        if self._back_to is not None and self._back_to < begin:
-            self._back_to = None
-        return list(self._kept), self._back_to
-
-
-def _lately(
-    events: Sequence[_Event], back_to: float | None, now: float, since_sec: float
-) -> RecentVerdicts:
-    kinds = Counter(event for _, event, _ in events)
-    blocks = Counter(reason for _, event, reason in events if event == "blocked")
-    span = min(RATE_SEC, since_sec)
-    fresh = sum(event in ("permitted", "blocked") and at >= now - span for at, event, _ in events)
-    return RecentVerdicts(
-        since=back_to or now - since_sec,
-        cut=back_to is not None,
-        permitted=kinds["permitted"],
-        blocked=kinds["blocked"],
-        per_minute=_per_minute(fresh, now, back_to, span),
-        blocks=dict(blocks.most_common()),
-    )
-
-
-def _per_minute(count: int, now: float, back_to: float | None, span: float) -> float:
-    """The average of a window, or of as much of it as a cap left."""
-    seconds = span if back_to is None else min(span, max(now - back_to, 0.001))
-    return count * 60 / seconds
+    def _elsewhere(
+        self, info: bytes | None, running: Sequence[ServiceRecord], stream: PlanStream
+    ) -> Elsewhere | None:
+        if info is None or running or stream.there:
+            return None
+        return elsewhere.look(self._store, text(info))

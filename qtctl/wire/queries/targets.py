@@ -36,7 +36,7 @@ class Symbol(msgspec.Struct, frozen=True):
 def symbols(store: Store, wanted: Sequence[str] = ()) -> list[Symbol]:
     """Every symbol with a live target, or those wanted; in order."""
     names = list(wanted) or store.scan(TARGET)
-    columns = [_hashes(store, spec, names) for spec in (TARGET, EFFICIENCY, PROPOSED)]
+    columns = [hashes(store, spec, names) for spec in (TARGET, EFFICIENCY, PROPOSED)]
     return [
         Symbol(name, *found)
         for name, *found in zip(names, *columns, strict=True)
@@ -47,7 +47,7 @@ def symbols(store: Store, wanted: Sequence[str] = ()) -> list[Symbol]:
 def targets(store: Store) -> list[Symbol]:
     """Every symbol with a live target, in order; the scores are not read."""
     names = store.scan(TARGET)
-    columns = [_hashes(store, spec, names) for spec in (TARGET, PROPOSED)]
+    columns = [hashes(store, spec, names) for spec in (TARGET, PROPOSED)]
     return [
         Symbol(name, target, Found(None, None), proposal)
         for name, target, proposal in zip(names, *columns, strict=True)
@@ -64,11 +64,12 @@ def misnamed(store: Store) -> list[str]:
 def scores(store: Store, wanted: Sequence[str] = ()) -> list[tuple[str, Found]]:
     """Every symbol with an efficiency score, or those wanted that have one; in order."""
     names = list(wanted) or store.scan(EFFICIENCY)
-    found = _hashes(store, EFFICIENCY, names)
+    found = hashes(store, EFFICIENCY, names)
     return [pair for pair in zip(names, found, strict=True) if pair[1].fields is not None]
 
 
-def _hashes(store: Store, spec: KeySpec, names: Sequence[str]) -> list[Found]:
+def hashes(store: Store, spec: KeySpec, names: Sequence[str]) -> list[Found]:
+    """What lies under a template for each of these names. Errors: RedisUnreachable."""
     keys = [store.keys.at(spec, name) for name in names]
     replies = store.batch([ask for key in keys for ask in (("HGETALL", key), ("PTTL", key))])
     out = []
