@@ -23,6 +23,10 @@ class RedisUnreachable(QtctlError):  # noqa: N818 - a state of the world, named 
     exit_code = 3
 
 
+class ReplyTooLarge(RedisUnreachable):
+    """A reply holds more than may be kept in memory, and was cut off, its connection with it."""
+
+
 class RefusedError(QtctlError):
     """Refused for safety; the message says what is in the way and how to override it."""
 

@@ -49,7 +49,11 @@ BLOCK_FIELDS: tuple[tuple[str, str], ...] = (
 REJECTED_FIELDS: tuple[tuple[str, str], ...] = (
     ("reason", "invalid_plan"),
     ("entry_id", "of the entry in the plan stream"),
-    ("sha256", "of the whole entry: each name and value as a netstring, in their order"),
+    (
+        "sha256",
+        "of the entry: each name and value as a netstring, in their order; of a value over 256 KiB "
+        "the length of all of it and the first 256 KiB",
+    ),
     ("problem", "what is wrong with it, in words"),
     ("raw:*", "the entry's fields to the byte, cut at 64 KiB in all"),
 )

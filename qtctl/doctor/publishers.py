@@ -13,6 +13,7 @@ from qtctl.domain.gates import MAX_AHEAD_SEC, Limits, lacking_input
 from qtctl.domain.plans import Plan, PlanRules, Unreadable
 from qtctl.domain.reasons import SKIPPED_DECISIONS, Kind
 from qtctl.wire.governor.commit import known_facts
+from qtctl.wire.governor.paging import LARGE_BYTES, size_of
 from qtctl.wire.governor.plan_queue import Entry
 from qtctl.wire.queries.streams import StreamEntry
 from qtctl.wire.schema.ids import time_of
@@ -49,7 +50,8 @@ def stream_of_plans(inspection: Inspection) -> Findings:
     if age > IDLE_SEC:
         yield warning(f"the last plan came {age / 3600:,.1f} h ago",
                       "the publishers have stopped, or write elsewhere", see)  # fmt: skip
-    bad = [*_unreadable(inspection), *_unknown_decisions(inspection), *_lost(inspection)]
+    bad = [*_unreadable(inspection), *_unknown_decisions(inspection), *_lost(inspection),
+           *_large(inspection)]  # fmt: skip
     yield from bad
     if age <= IDLE_SEC and not bad:
         yield ok(f"the last of the plans came {max(age, 0):,.0f} s ago; {len(entries):,} readable")
@@ -161,6 +163,20 @@ def _unknown_decisions(inspection: Inspection) -> Findings:
     if len(found) > UNKNOWN_SHOWN:
         more = f"{len(found) - UNKNOWN_SHOWN:,} more decisions that nobody knows"
         yield warning(more, "likewise not carried out", see)
+
+
+def _large(inspection: Inspection) -> Findings:
+    """Plans that take the time of all behind them, by who sends them."""
+    largest: dict[str, int] = {}
+    for entry in inspection.plans:
+        size = size_of(entry.raw)
+        if size > LARGE_BYTES:
+            source = _source(entry.fields)
+            largest[source] = max(largest.get(source, 0), size)
+    for source, size in sorted(largest.items(), key=lambda it: -it[1]):
+        what = f"plans of {source} have up to {size / 1e6:,.1f} MB each"
+        yield warning(what, "they slow down every plan behind them; a plan has under 1 KB",
+                      inspection.qtctl("tail", "plans", "-n", "20"))  # fmt: skip
 
 
 def _lost(inspection: Inspection) -> Findings:

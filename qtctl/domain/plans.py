@@ -208,7 +208,9 @@ def _undecodable(text: str) -> bool:
 def _text(fields: Mapping[str, str], name: str) -> str:
     text = fields.get(name, "")
     if _undecodable(text):
-        raise _BadField(f"{name} is not UTF-8")
+        long = len(text) > MAX_FIELD_CHARS  # And perhaps only a part of it was read.
+        why = f"longer than {MAX_FIELD_CHARS} characters" if long else "not UTF-8"
+        raise _BadField(f"{name} is {why}")
     return text
 
 

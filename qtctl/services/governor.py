@@ -8,10 +8,11 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from qtctl import clock
 from qtctl.domain.reasons import Reason
-from qtctl.errors import WireError
+from qtctl.errors import ReplyTooLarge, WireError
 from qtctl.services import intake
 from qtctl.services.clocks import HostClock, ServerClock
 from qtctl.services.event_log import EventLog
@@ -19,6 +20,7 @@ from qtctl.services.halt_keeper import HaltKeeper
 from qtctl.services.heartbeat import Heartbeat
 from qtctl.services.intake import Batch, Intake
 from qtctl.services.judge import Judge
+from qtctl.services.large_entries import LargeEntries
 from qtctl.services.metrics import BACKLOG, GovernorMetrics
 from qtctl.services.problem_log import ProblemLog
 from qtctl.services.redelivery import Redelivery
@@ -89,6 +91,7 @@ class Governor:
         self._events = EventLog(store, rules.commit.actor, settings.stream_maxlen, self.metrics)
         self._judge = Judge(store, self._queue, rules, self.metrics, self._events)
         self._redelivery = Redelivery(self._queue, self._judge, self.metrics)
+        self._large = LargeEntries(self.metrics)
         self._opens = RecentOpens(store)
         self._decisions = DecisionStream(store) if publish else None
         self._trimmed_at: float | None = None
@@ -120,6 +123,12 @@ class Governor:
 
     def step(self) -> int:
         """Serves what is there now; how many entries that were."""
+        served = 0
+        with self._rereading():
+            served = self._pass()
+        return served
+
+    def _pass(self) -> int:
         self._do_chores()
         if self._closed() is not None:
             return 0
@@ -135,7 +144,23 @@ class Governor:
         if self._closed() is not None:
             stop.wait(intake.BLOCK_SEC)
         else:
-            self._intake.wait()
+            with self._rereading():
+                self._intake.wait()
+
+    @contextmanager
+    def _rereading(self) -> Iterator[None]:
+        """Where a read was cut off: the entries are pending, and are read again, one first. Both
+        connections are new then, so the server is looked at before anything is served."""
+        try:
+            yield
+        except ReplyTooLarge as cut:
+            log.warning(
+                "a read of plans was cut off, and goes on with few at a time",
+                extra={"fields": {"problem": cut}},
+            )
+            self._reader.close()
+            self._store.close()
+            self.open()
 
     def once(self) -> bool:
         """Serves up to the last entry that is there now; False if something stays pending."""
@@ -153,7 +178,8 @@ class Governor:
                     self._look()
                 elif ids.order(group.last_id) >= ids.order(last):
                     break
-            self._intake.poll()
+            with self._rereading():
+                self._intake.poll()
             self.step()
             group = self._queue.state()
         if self._skipped:
@@ -426,6 +452,8 @@ class Governor:
             first, last = batch.skipped_ids
             self._skipped_ids = self._skipped_ids[0] if self._skipped else first, last
             self._skipped += batch.skipped
+        if large := self._queue.large():
+            self._large.note(large)
         refused, left = self._redelivery.serve(batch.redelivered, self._marks())
         self._intake.hand_back(left)
         refused += self._judge.serve(batch.fresh, self._marks())

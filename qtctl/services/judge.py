@@ -21,6 +21,7 @@ from qtctl.services.problem_log import ProblemLog
 from qtctl.services.server_watch import RecentPermits
 from qtctl.services.unknown_decisions import UnknownDecisions
 from qtctl.wire.allocation import scores
+from qtctl.wire.client.skimmer import Part
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.commit import CommitResult, CommitSettings, ServerMarks, commit
 from qtctl.wire.governor.plan_queue import Entry, PlanQueue
@@ -32,6 +33,7 @@ decisions_log = logging.getLogger("qtctl.decisions")
 """The audit trail: one line per decision with everything that it rests on."""
 
 _NO_SCORE = MISSING, NOTHING_READ
+TOO_LARGE = "the entry has more fields than memory allows"
 MAX_REFUSALS = 100
 """Different refusals that are logged; after that one line says that the rest are only counted."""
 
@@ -80,7 +82,11 @@ class Judge:
             if entry.raw is None:
                 trimmed.append(entry.id)
                 continue
-            plan = plans.read(entry.fields(), self._rules.plans)
+            plan = (
+                plans.unreadable(TOO_LARGE, entry.fields(), self._rules.plans)
+                if isinstance(entry.raw, Part)
+                else plans.read(entry.fields(), self._rules.plans)
+            )
             if isinstance(plan, Unreadable):
                 unreadable.append((entry, plan))
             else:

@@ -200,6 +200,7 @@ class GovernorMetrics:
         self.set_back = counter(
             "p32_group_set_back", "The group lay ahead of the stream, and was set back"
         )
+        self.large = counter("p32_large_entries", "Plans of over 64 KiB that were read")
         self.clock_steps = counter(
             "p32_clock_steps", "Steps of the Redis server's clock by over 5 s", ["direction"]
         )

@@ -205,9 +205,9 @@ def proposal(usd: bytes, reason: str, value: float | None) -> tuple[str, str] | 
 
 
 def digest(raw: Raw) -> bytes:
-    """SHA-256 of the whole entry as netstrings."""
+    """SHA-256 of the entry as netstrings; of a value over 256 KiB the first 256 KiB."""
     parts = [part for pair in raw for part in pair]
-    whole = b"".join(str(len(part)).encode() + b":" + part + b"," for part in parts)
+    whole = b"".join(str(len(part)).encode() + b":" + part[:262_144] + b"," for part in parts)
     return hashlib.sha256(whole).hexdigest().encode()
 
 

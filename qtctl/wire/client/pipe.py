@@ -8,6 +8,7 @@ import select
 import ssl
 from collections import deque
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any
 
 import hiredis
@@ -15,6 +16,7 @@ import redis
 from redis.exceptions import ResponseError
 
 from qtctl.wire.client.connect import is_elsewhere, not_serving
+from qtctl.wire.client.skimmer import Skimmer
 
 Command = tuple[Any, ...] | bytes
 """A command as words, or already packed (`records.py` packs what is written often)."""
@@ -24,16 +26,32 @@ _READ_BYTES, _MORE_BYTES = 65_536, 262_144
 _INCOMPLETE = object()
 
 
+class Large(Enum):
+    """How replies are read that may be larger than memory allows: what comes in beyond LARGE_BYTES
+    is read by a Skimmer, which keeps of long values the beginning."""
+
+    SKIM = "read to its end; what is too much of its arrays is dropped"
+    CUT = "cut off where it is too much, and the connection with it"
+
+
+LARGE_BYTES = 1_048_576
+"""What comes in for a pipe as ever, before its replies count as large."""
+MOST_BYTES = 33_554_432
+"""The most that is kept, or where it is cut let in, of one such reply."""
+
+
 class Pipe:
     """Commands sent over one connection whose replies have not been received yet, in order. All
     must be received (or drained) before the connection is used for anything else. Errors: those of
     redis and of the socket, after which the connection's state is unknown."""
 
     def __init__(
-        self, client: "redis.Redis", *, roams: bool = False, decoded: bool = False
-    ) -> None:
+        self, client: "redis.Redis", *, roams: bool = False, decoded: bool = False,
+        large: Large | None = None,
+    ) -> None:  # fmt: skip
         """roams: a reply that names another server as primary breaks the connection; decoded:
-        replies are text, as `records.text` makes it, instead of bytes."""
+        replies are text, as `records.text` makes it, instead of bytes; large: bytes that may be
+        large."""
         connection: Any = client.connection
         assert connection is not None, "made with single_connection_client"
         self._connection = connection
@@ -42,6 +60,10 @@ class Pipe:
         self._roams, self._decoded = roams, decoded
         self._elsewhere: Exception | None = None
         self._reader: Any = None
+        self._large = large
+        self._came: list[bytes] = []
+        self._done = 0
+        self._skimmer: Skimmer | None = None
 
     def send(
         self, commands: Sequence[Command], *, atomic: bool = False, hold: bool = False
@@ -88,6 +110,14 @@ class Pipe:
             self._replies(count + 2 * atomic)
 
     def _replies(self, count: int) -> list[Any]:
+        replies = self._skimmed(count) if self._skimmer is not None else self._parsed(count)
+        if not self._due:
+            self._reader = self._skimmer = None  # Both hold on to what was read, and to this pipe.
+        if self._elsewhere is not None:
+            raise redis.ConnectionError(str(self._elsewhere)) from self._elsewhere
+        return replies
+
+    def _parsed(self, count: int) -> list[Any]:
         reader = self._reader
         if reader is None:
             reader = self._reader = hiredis.Reader(
@@ -111,13 +141,28 @@ class Pipe:
                 raise redis.TimeoutError("Timeout reading from socket") from late
             if not data:
                 raise redis.ConnectionError("Connection closed by server.")
+            if self._large is not None:
+                self._came.append(data)
+                if sum(map(len, self._came)) > LARGE_BYTES:
+                    self._skim(self._large, self._done + len(replies))
+                    return replies + self._skimmed(count - len(replies))
             reader.feed(data)
             most = _MORE_BYTES if len(data) == most else most
-        if not self._due:
-            self._reader = None  # It holds on to what it has read, and to this pipe.
-        if self._elsewhere is not None:
-            raise redis.ConnectionError(str(self._elsewhere)) from self._elsewhere
+        self._done += count
         return replies
+
+    def _skim(self, large: Large, done: int) -> None:
+        """The same replies from their beginning, but for those that are done with."""
+        came = b"".join(self._came)
+        cut = large is Large.CUT
+        self._skimmer = Skimmer(came, self._connection._sock, self._error, MOST_BYTES, cut=cut)
+        self._reader = None
+        self._came.clear()
+        self._skimmed(done)
+
+    def _skimmed(self, count: int) -> list[Any]:
+        assert self._skimmer is not None
+        return [self._skimmer.reply() for _ in range(count)]
 
     def _error(self, said: str) -> Exception:
         problem: Exception = self._connection._parser.parse_error(said)

@@ -16,7 +16,7 @@ from qtctl.settings import display_url, nodes_of
 from qtctl.wire.client import scripts
 from qtctl.wire.client.connect import NO_ACCESS, Access, connect, is_elsewhere, is_error, translated
 from qtctl.wire.client.discovery import Finder, Place
-from qtctl.wire.client.pipe import Command, Pipe
+from qtctl.wire.client.pipe import Command, Large, Pipe
 from qtctl.wire.schema.keys import Keys, KeySpec
 from qtctl.wire.schema.records import text
 
@@ -119,13 +119,14 @@ class Store:
             return self._connected().execute_command(*command)  # type: ignore[no-untyped-call]
 
     def batch(
-        self, commands: Sequence[Command], *, atomic: bool = False, decoded: bool = False
-    ) -> list[Any]:
+        self, commands: Sequence[Command], *, atomic: bool = False, decoded: bool = False,
+        large: Large | None = None,
+    ) -> list[Any]:  # fmt: skip
         """The replies to many commands; an error reply stands in its place as an exception. Sent in
-        chunks of BATCH; with `atomic` each chunk is a MULTI. decoded: text for bytes. Errors:
-        RedisUnreachable."""
+        chunks of BATCH; with `atomic` each chunk is a MULTI. decoded: text for bytes; large: where
+        they may be. Errors: RedisUnreachable."""
         replies: list[Any] = []
-        with self.pipe(decoded=decoded) as pipe:
+        with self.pipe(decoded=decoded, large=large) as pipe:
             for start in range(0, len(commands), BATCH):
                 pipe.send(commands[start : start + BATCH], atomic=atomic)
                 if start:
@@ -135,11 +136,13 @@ class Store:
         return replies
 
     @contextmanager
-    def pipe(self, *, decoded: bool = False) -> Iterator[Pipe]:
+    def pipe(self, *, decoded: bool = False, large: Large | None = None) -> Iterator[Pipe]:
         """Commands sent ahead of their replies; at the end none is left unanswered. Errors:
         RedisUnreachable, WireError where a MULTI was refused."""
         with self._guarded():
-            pipe = Pipe(self._connected(), roams=self._finder is not None, decoded=decoded)
+            pipe = Pipe(
+                self._connected(), roams=self._finder is not None, decoded=decoded, large=large
+            )
             try:
                 yield pipe
                 pipe.drain()
@@ -150,16 +153,17 @@ class Store:
                 self.close()  # What is still to come would be taken for the reply to another.
                 raise
 
-    def reply(self, command: Command) -> Any:
-        """The same for a command whose reply is large."""
-        (reply,) = self.batch([command])
+    def reply(self, command: Command, large: Large | None = None) -> Any:
+        """The same for a command whose reply is large; too large for memory, where large says how
+        it is read then."""
+        (reply,) = self.batch([command], large=large)
         return self._raised(reply)
 
-    def ask(self, command: Command) -> None:
+    def ask(self, command: Command, large: Large | None = None) -> None:
         """Sends a command that may wait for its answer on the server. Until that has come, this
         connection is good for nothing else."""
         with self._guarded():
-            pipe = Pipe(self._connected(), roams=self._finder is not None)
+            pipe = Pipe(self._connected(), roams=self._finder is not None, large=large)
             pipe.send([command])
             self._asked = pipe, clock.monotonic() + self._timeouts[1]
 

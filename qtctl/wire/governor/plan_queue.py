@@ -1,6 +1,5 @@
 """The plan stream as the governors' consumer group sees it."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,11 +7,13 @@ import msgspec
 
 from qtctl import errors
 from qtctl.domain.plans import GIVEN_TWICE
-from qtctl.domain.reasons import Reason
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_denied, is_error, reply_error
+from qtctl.wire.client.pipe import Large
 from qtctl.wire.client.store import Store
 from qtctl.wire.client.xinfo import GroupInfo, StreamInfo
+from qtctl.wire.governor.paging import LARGE_BYTES, LargeEntry, Paging, size_of
+from qtctl.wire.governor.rejection import rejected
 from qtctl.wire.schema.ids import ms_of, order, unit_of
 from qtctl.wire.schema.keys import GROUP, TRIES, TRIES_TTL_SEC
 from qtctl.wire.schema.records import text
@@ -23,25 +24,27 @@ DEAD_AFTER_MS = 3_600_000
 """A live governor reads every second."""
 CLAIM_START = "0-0"
 """The cursor of XAUTOCLAIM before the first pending entry, and after the last."""
-FIRST_PAGE, GROWTH = 4, 16
-"""Entries that are read before it is known how large they are; and how many times as many as those
-known are read next."""
-READ_BYTES = 16_000_000
-"""What is read at once, by the largest entry known; one entry at least."""
-KEEP_RAW_BYTES = 65_536
-KEEP_RAW_FIELDS = 3_000
-"""Lua can't pass more arguments in one call; no sane plan has so many fields."""
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One delivered entry. raw: name, value, name, value, … unchanged, or None where the entry was
-    trimmed from the stream while it was pending; deliveries: 2 where the server does not tell;
-    tries: those before, after it came again, that are not known to have finished."""
+    """One delivered entry. raw: name, value, name, value, … unchanged (see Skimmer for what is too
+    long or too much), or None where it was trimmed while it was pending; deliveries: 2 where the
+    server does not tell; tries: those before, after it came again, that are not known to have
+    finished."""
 
     id: str
     raw: Sequence[bytes] | None
     deliveries: int = 1
     tries: int = 0
+
+    @property
+    def source(self) -> str:
+        """Who published it, "" for unknown."""
+        raw = self.raw or ()
+        for name, value in zip(raw[::2], raw[1::2], strict=False):
+            if name == b"source":
+                return text(value)
+        return ""
 
     @property
     def queued_ms(self) -> int:
@@ -52,9 +55,9 @@ class Entry(msgspec.Struct, frozen=True):
         """Its fields, decoded with `surrogateescape`; a field that occurs twice with different
         values is GIVEN_TWICE."""
         decoded = [part.decode("utf-8", "surrogateescape") for part in self.raw or ()]
-        found = dict(zip(decoded[::2], decoded[1::2], strict=True))
+        found = dict(zip(decoded[::2], decoded[1::2], strict=False))
         if len(found) * 2 != len(decoded):
-            for name, value in zip(decoded[::2], decoded[1::2], strict=True):
+            for name, value in zip(decoded[::2], decoded[1::2], strict=False):
                 if found[name] != value:
                     found[name] = GIVEN_TWICE
         return found
@@ -111,8 +114,9 @@ class PlanQueue:
         self._reader = reader
         self._consumer = consumer
         self._stream = store.keys.plans
-        self._first_page = FIRST_PAGE
+        self._paging = Paging()
         self._page, self._left = 0, 0  # How many were asked for, and how many more may be read.
+        self._large: list[LargeEntry] = []
 
     def ensure_group(self) -> bool:
         """Creates stream and group where missing, starting one hour back or at the stream's last
@@ -141,7 +145,7 @@ class PlanQueue:
         """The group and its stream, in one round trip. Errors: RedisUnreachable, WireError."""
         asks = [("XINFO", "GROUPS", self._stream), ("XINFO", "STREAM", self._stream)]
         try:
-            groups, stream = self.store.batch(asks, atomic=True)
+            groups, stream = self.store.batch(asks, atomic=True, large=Large.SKIM)
         except errors.WireError:
             return QueueLook(self.state(), None)  # One of them was refused, the other need not be.
         if is_error(groups):
@@ -163,7 +167,7 @@ class PlanQueue:
 
     def _last_generated(self) -> str:
         """The highest id that the stream has given, "0-0" where there is none."""
-        (reply,) = self.store.batch([("XINFO", "STREAM", self._stream)])
+        (reply,) = self.store.batch([("XINFO", "STREAM", self._stream)], large=Large.SKIM)
         if not is_error(reply):
             return xinfo.stream(reply).last_id
         if xinfo.is_missing(reply):
@@ -174,18 +178,19 @@ class PlanQueue:
         """The number of entries before the group's start; −1 where there are some and counting them
         would take a walk through the stream."""
         length, oldest = self.store.batch(
-            [("XLEN", self._stream), ("XRANGE", self._stream, "-", "+", "COUNT", 1)]
+            [("XLEN", self._stream), ("XRANGE", self._stream, "-", "+", "COUNT", 1)],
+            large=Large.SKIM,
         )
         start_ms = self._start(self._last_generated())
         if not length or not oldest or ms_of(oldest[0][0]) >= start_ms:
             return 0
-        newer = self.store.run("XRANGE", self._stream, start_ms, "+", "COUNT", 1)
+        newer = self.store.reply(("XRANGE", self._stream, start_ms, "+", "COUNT", 1), Large.SKIM)
         return -1 if newer else int(length)
 
     def new(self, count: int) -> list[Entry]:
         """Entries never delivered before, fewer where they are large; does not wait for one."""
-        page = min(self._first_page, count)
-        found = _fresh(self.store.reply(self._read_group(">", page)))
+        page = self._paging.first(count)
+        found = _fresh(self._read(self._read_group(">", page), page))
         self._left = count - len(found) if len(found) == page else 0
         return found + self.rest(found)
 
@@ -193,30 +198,46 @@ class PlanQueue:
         """The new entries that belong to the last read; found: those that came first. Costs no
         round trip where these were all."""
         behind: list[Entry] = []
-        known = [entry.raw or () for entry in found]
-        while page := self._next_page(known, self._left):
-            more = _fresh(self.store.reply(self._read_group(">", page)))
+        sizes = self._sizes_of(found)
+        while page := self._paging.next(sizes, self._left):
+            more = _fresh(self._read(self._read_group(">", page), page))
             behind += more
-            known += [entry.raw or () for entry in more]
+            sizes += self._sizes_of(more)
             self._left = self._left - page if len(more) == page else 0
         self._left = 0
         return behind
 
-    def _next_page(self, known: Sequence[Sequence[bytes]], left: int) -> int:
-        """How many entries may be read behind those that are known, 0 for none."""
-        sizes = [_size(raw) for raw in known]
-        largest = max(sizes, default=1)
-        self._first_page = max(1, min(FIRST_PAGE, READ_BYTES // largest))
-        room = (READ_BYTES - sum(sizes)) // largest
-        return max(0, min(left, GROWTH * max(1, len(sizes)), room))
+    def _read(self, command: Sequence[Any], page: int) -> Any:
+        """The reply to a command that reads up to so many entries. What does not fit into memory
+        breaks off: the entries stay pending. Errors: RedisUnreachable, also ReplyTooLarge;
+        WireError."""
+        with self._paging.reading(page):
+            return self.store.reply(tuple(command), Large.CUT if page > 1 else Large.SKIM)
+
+    def _sizes_of(self, entries: Sequence[Entry]) -> list[int]:
+        sizes = [size_of(entry.raw or ()) for entry in entries]
+        if max(sizes, default=0) > LARGE_BYTES:
+            self._large += [
+                LargeEntry(entry.id, size, entry.source)
+                for entry, size in zip(entries, sizes, strict=True)
+                if size > LARGE_BYTES
+            ]
+        return sizes
+
+    def large(self) -> list[LargeEntry]:
+        """The large entries that were read since this was last called."""
+        found, self._large = self._large, []
+        return found
 
     def ask(self, count: int, block_sec: float) -> None:
         """Asks for new entries; the server waits that long for the first. The answer may be looked
         for between other commands, and is to be had before the next question."""
         block_ms = max(1, int(block_sec * 1000))
-        self._page = min(self._first_page, count)
+        self._page = self._paging.first(count)
         self._left = count - self._page
-        self._reader.ask(self._read_group(">", self._page, "BLOCK", block_ms))
+        asks = self._read_group(">", self._page, "BLOCK", block_ms)
+        with self._paging.reading(self._page):
+            self._reader.ask(asks, Large.CUT if self._page > 1 else Large.SKIM)
 
     @property
     def asked(self) -> bool:
@@ -226,7 +247,8 @@ class PlanQueue:
     def answer(self, within_sec: float) -> list[Entry] | None:
         """The first of the new entries that were asked for, None where there is no answer within
         that time; `rest` reads the others."""
-        reply = self._reader.answer(within_sec)
+        with self._paging.reading(self._page):
+            reply = self._reader.answer(within_sec)
         if reply is None:
             return None
         found = _fresh(reply[0])
@@ -237,42 +259,48 @@ class PlanQueue:
     def own_pending(self, after: str, count: int) -> list[Entry]:
         """Entries delivered to this consumer and not acknowledged, after an id ("0" for all); fewer
         where they are large."""
-        found: list[Any] = []
-        page = min(self._first_page, count)
+        found: list[Entry] = []
+        sizes: list[int] = []
+        page = self._paging.first(count)
         while page > 0:
-            reply = self.store.reply(self._read_group(found[-1][0] if found else after, page))
-            more = reply[0][1] if reply else ()
+            reply = self._read(self._read_group(found[-1].id if found else after, page), page)
+            more = _fresh(reply)
             found += more
+            sizes += self._sizes_of(more)
             left = count - len(found) if len(more) == page else 0
-            page = self._next_page([raw or () for _, raw in found], left)
+            page = self._paging.next(sizes, left)
         return self._with_deliveries(found)
 
     def claim(self, cursor: str, idle_ms: int, count: int) -> tuple[str, list[Entry]]:
         """Takes over what other consumers have held for that long: the next cursor (CLAIM_START
         after the last entry) and the entries, those trimmed from the stream meanwhile included.
         (Redis 6.2 leaves these pending, and does not name them.)"""
-        found: list[Any] = []
+        found: list[Entry] = []
         trimmed: list[Entry] = []
-        page = min(self._first_page, count)
+        sizes: list[int] = []
+        page = self._paging.first(count)
         while page > 0:
-            reply = self.store.reply(
-                ("XAUTOCLAIM", self._stream, GROUP, self._consumer, idle_ms, cursor, "COUNT", page)
+            reply = self._read(
+                ("XAUTOCLAIM", self._stream, GROUP, self._consumer, idle_ms, cursor, "COUNT", page),
+                page,
             )
             cursor = text(reply[0])
-            found += [entry for entry in reply[1] if entry is not None]
+            more = [Entry(text(each[0]), each[1]) for each in reply[1] if each is not None]
+            found += more
+            sizes += self._sizes_of(more)
             trimmed += [Entry(text(id_), None) for gone in reply[2:] for id_ in gone]
             count = 0 if cursor == CLAIM_START else count - page
-            page = self._next_page([raw for _, raw in found], count)
+            page = self._paging.next(sizes, count)
         return cursor, self._with_deliveries(found) + trimmed
 
     def _read_group(self, after: str, count: int, *wait: Any) -> tuple[Any, ...]:
         group = ("GROUP", GROUP, self._consumer, "COUNT", count, *wait)
         return ("XREADGROUP", *group, "STREAMS", self._stream, after)
 
-    def _with_deliveries(self, found: Sequence[Any]) -> list[Entry]:
+    def _with_deliveries(self, found: Sequence[Entry]) -> list[Entry]:
         if not found:
             return []
-        ids = [text(id_) for id_, _ in found]
+        ids = [entry.id for entry in found]
         rows, *tries = self.store.batch(
             [("XPENDING", self._stream, GROUP, ids[0], ids[-1], len(ids), self._consumer)]
             + [("GET", self._tries_key(id_)) for id_ in ids]
@@ -282,13 +310,13 @@ class PlanQueue:
         unknown = 2 if is_error(rows) else 1
         times = {} if is_error(rows) else {row.id: row.deliveries for row in xinfo.pending(rows)}
         return [
-            Entry(id_, raw, times.get(id_, unknown), _count(tried))
-            for id_, (_, raw), tried in zip(ids, found, tries, strict=True)
+            Entry(entry.id, entry.raw, times.get(entry.id, unknown), _count(tried))
+            for entry, tried in zip(found, tries, strict=True)
         ]
 
     def last_id(self) -> str:
         """The id of the newest entry, "0-0" where there is none."""
-        newest = self.store.run("XREVRANGE", self._stream, "+", "-", "COUNT", 1)
+        newest = self.store.reply(("XREVRANGE", self._stream, "+", "-", "COUNT", 1), Large.SKIM)
         return text(newest[0][0]) if newest else "0-0"
 
     def last_id_and_state(self) -> tuple[str, GroupInfo | None]:
@@ -296,7 +324,7 @@ class PlanQueue:
         asks = [
             ("XREVRANGE", self._stream, "+", "-", "COUNT", 1), ("XINFO", "GROUPS", self._stream),
         ]  # fmt: skip
-        newest, found = self.store.batch(asks)
+        newest, found = self.store.batch(asks, large=Large.SKIM)
         if is_error(newest):
             raise reply_error(newest, self._stream)
         if is_error(found) and not xinfo.is_missing(found):
@@ -363,16 +391,11 @@ class PlanQueue:
         the replies in their order, a WireError where one was refused."""
         keys = (self.store.keys.rejected, self._stream)
         calls = [
-            (keys, (GROUP, entry.id, maxlen, *_rejected(entry, problem)))
+            (keys, (GROUP, entry.id, maxlen, *rejected(entry.id, entry.raw or (), problem)))
             for entry, problem in entries
         ]
         replies = self.store.scripts("reject_plan", calls)
         return [reply_error(r) if isinstance(r, Exception) else r for r in replies]
-
-
-def _size(raw: Sequence[bytes]) -> int:
-    """About what an entry takes, in bytes."""
-    return sum(map(len, raw)) + 1
 
 
 def _fresh(reply: Any) -> list[Entry]:
@@ -391,30 +414,3 @@ def group_state(store: Store) -> GroupInfo | None:
     """The state of the governors' group, None where stream or group is missing."""
     found = xinfo.groups(store, store.keys.plans)
     return next((each for each in found if each.name == GROUP), None)
-
-
-def _rejected(entry: Entry, problem: str) -> list[Any]:
-    raw = entry.raw or ()
-    kept: list[Any] = [
-        "reason", Reason.INVALID_PLAN.value, "entry_id", entry.id,
-        "sha256", sha256(raw), "problem", problem.encode("utf-8", "backslashreplace"),
-    ]  # fmt: skip
-    left = KEEP_RAW_BYTES
-    for name, value in list(zip(raw[::2], raw[1::2], strict=True))[:KEEP_RAW_FIELDS]:
-        if left <= 0:
-            break
-        name = name[:left]
-        value = value[: left - len(name)]
-        kept += [b"raw:" + name, value]
-        left -= len(name) + len(value)
-    return kept
-
-
-def sha256(raw: Sequence[bytes]) -> str:
-    """The digest of a whole entry: each name and value as a netstring (`5:price,`), in order."""
-    whole = hashlib.sha256()
-    for part in raw:
-        whole.update(b"%d:" % len(part))
-        whole.update(part)  # Apart: it may be many megabytes.
-        whole.update(b",")
-    return whole.hexdigest()

@@ -11,6 +11,7 @@ import msgspec
 
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
+from qtctl.wire.client.pipe import Large
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries.streams import StreamEntry, last
 from qtctl.wire.schema.ids import ms_of, time_of, unit_of
@@ -109,7 +110,7 @@ def plan_ids(store: Store, now_ms: int) -> PlanIds | None:
 
 def _last_id(store: Store, stream: str) -> str:
     """The last id that it gave, also where its entry is trimmed: no later one can be below."""
-    (info,) = store.batch([("XINFO", "STREAM", stream)])
+    (info,) = store.batch([("XINFO", "STREAM", stream)], large=Large.SKIM)
     if not is_error(info):
         return xinfo.stream(info).last_id
     newest = last(store, stream, 1, lambda _: True)
