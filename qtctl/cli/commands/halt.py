@@ -7,7 +7,7 @@ import typer
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import DryRun, Reason
-from qtctl.errors import RedisUnreachable, UsageError
+from qtctl.errors import UsageError
 
 app = new_app("halt")
 
@@ -54,15 +54,7 @@ def halt(
         raise UsageError("--revoke goes with --all: without it closes pass, and get new permits")
     ctx.lenient = True
     order = halts.request(ctx, symbol, reason, revoke=revoke)
-    try:
-        with ctx.store(notice=False) as store:
-            halting.known(store, order, force)
-            report = halting.stop(ctx, store, order, everything, dry_run)
-            halting.warn(ctx, order, everything, report)
-    except RedisUnreachable as away:
-        what = str(away).removesuffix(".")
-        raise RedisUnreachable(f"{what}. While Redis is away, {halting.BY_SYSTEMD}") from away
+    report = halting.halt(ctx, order, everything, force=force, dry_run=dry_run)
     halting.report_halt(ctx, order, everything, dry_run, report)
-    withdrawn = report.withdrawn
-    if not report.enforced or report.unheard or withdrawn.unknown or withdrawn.problems:
+    if not halting.is_certain(report):
         raise typer.Exit(1)

@@ -12,7 +12,14 @@ from qtctl.cli.output.render import to_json
 from qtctl.cli.views import halts
 from qtctl.cli.views.health import lateness, readiness
 from qtctl.domain.names import ascii_upper
-from qtctl.errors import NotFoundError, QtctlError, RefusedError, UsageError, WireError
+from qtctl.errors import (
+    NotFoundError,
+    QtctlError,
+    RedisUnreachable,
+    RefusedError,
+    UsageError,
+    WireError,
+)
 from qtctl.settings import display_url
 from qtctl.text import escape
 from qtctl.wire.client.store import Store
@@ -29,6 +36,34 @@ BY_SYSTEMD = (
 
 
 _IN_DOUBT = "'qtctl doctor' shows what is there"
+
+
+def halt(
+    ctx: Context,
+    order: HaltRequest,
+    everything: bool,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+) -> Report:
+    """Halt as `qtctl halt` does, with all its checks and warnings, on a connection of its own.
+    Errors: UsageError for a symbol that nothing knows, unless forced; RedisUnreachable saying how
+    else to stop; WireError."""
+    try:
+        with ctx.store(notice=False) as store:
+            known(store, order, force)
+            report = stop(ctx, store, order, everything, dry_run)
+            warn(ctx, order, everything, report)
+    except RedisUnreachable as away:
+        what = str(away).removesuffix(".")
+        raise RedisUnreachable(f"{what}. While Redis is away, {BY_SYSTEMD}") from away
+    return report
+
+
+def is_certain(report: Report) -> bool:
+    """True where the halt is enforced from the next plan on, and no permit of an open is left."""
+    left = report.withdrawn.unknown or report.withdrawn.problems
+    return bool(report.enforced) and not (report.unheard or left)
 
 
 def stop(ctx: Context, store: Store, order: HaltRequest, everything: bool, dry_run: bool) -> Report:
@@ -99,16 +134,12 @@ def report_halt(
     ctx: Context, order: HaltRequest, everything: bool, dry_run: bool, report: Report
 ) -> None:
     """What was done and where: one line, or one JSON object."""
+    if ctx.output == "table":
+        sys.stdout.write(escape(halt_line(ctx, order, everything, dry_run, report)) + "\n")
+        return
     where = display_url(ctx.settings.redis.url)
     row = strictest(report.rows, order.symbol or None)
     closes_stop = _closes_stop(order, everything, report)
-    if ctx.output == "table":
-        did = "WOULD HALT" if dry_run else "HALTED"
-        of = f" of {order.symbol}" if order.symbol else ""
-        parts = [f"{did} {'opens and closes' if closes_stop else 'opens'}{of} on {where}"]
-        parts += _effects(ctx, row, closes_stop, dry_run, report)
-        sys.stdout.write(escape(" · ".join(parts)) + "\n")
-        return
     record = row.record if row is not None else None
     document: dict[str, Any] = {
         "halted": None if dry_run else "all" if closes_stop else "opens",
@@ -128,6 +159,19 @@ def report_halt(
         "late": [*(governor.name for governor in report.late), *report.silent],
     }
     sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
+
+
+def halt_line(
+    ctx: Context, order: HaltRequest, everything: bool, dry_run: bool, report: Report
+) -> str:
+    """What was done, where, and what follows."""
+    row = strictest(report.rows, order.symbol or None)
+    closes_stop = _closes_stop(order, everything, report)
+    did = "WOULD HALT" if dry_run else "HALTED"
+    of = f" of {order.symbol}" if order.symbol else ""
+    what = "opens and closes" if closes_stop else "opens"
+    parts = [f"{did} {what}{of} on {display_url(ctx.settings.redis.url)}"]
+    return " · ".join([*parts, *_effects(ctx, row, closes_stop, dry_run, report)])
 
 
 def _effects(

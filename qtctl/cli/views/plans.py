@@ -149,6 +149,12 @@ def show(
     emit_one(ctx, decision, Fields(head), Rows(rows, columns), as_json=json)
 
 
+def gate_rows(decision: Mapping[str, str], limits: Limits) -> list[dict[str, str]]:
+    """Rows for GATES: the decision judged by these limits."""
+    kind = decision.get("kind", "")
+    return [_gate_row(gate, kind) for gate in _gates(gates.judge(facts_of(decision), limits))]
+
+
 def _in_queue(row: Mapping[str, str]) -> str:
     """How long it waited; by an id of another clock that is unknown."""
     waited = row.get("queue_age_sec")
@@ -163,12 +169,20 @@ def _in_queue(row: Mapping[str, str]) -> str:
 
 def show_undecided(ctx: Context, store: Store, plan_id: str) -> bool:
     """Print what is known of a plan that has no decision; False where that is nothing."""
+    record = undecided(ctx, store, plan_id)
+    if record is not None:
+        emit_one(ctx, record, Fields(UNDECIDED))
+    return record is not None
+
+
+def undecided(ctx: Context, store: Store, plan_id: str) -> dict[str, Any] | None:
+    """The JSON of a plan that has no decision; None where nothing is known of it."""
     rules, _ = InForce(ctx, store).of("governor", PlanRules)
     entries, fields = diagnosis.undecided(store, plan_id, rules)
     if not entries:
-        return False
+        return None
     last = entries[0]
-    record: dict[str, Any] = {
+    return {
         "verdict": last.verdict,
         "reason": last.reason,
         "plan_id": plan_id,
@@ -180,8 +194,6 @@ def show_undecided(ctx: Context, store: Store, plan_id: str) -> bool:
         "note": _without_decision(last),
         "gates": [],
     }
-    emit_one(ctx, record, Fields(UNDECIDED))
-    return True
 
 
 def _without_decision(plan: PlanSeen) -> str:

@@ -35,7 +35,7 @@ def show(ctx: Context, record: dict[str, Any], facts: Diagnosis) -> None:
     emit_one(
         ctx,
         record,
-        Fields(_head(facts)),
+        Fields(head(facts)),
         Rows(record["verdicts"], VERDICTS),
         Rows(record["also"], ALSO),
         Fields(ANSWER),
@@ -179,7 +179,7 @@ def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-def _head(facts: Diagnosis) -> tuple[Column, ...]:
+def head(facts: Diagnosis) -> tuple[Column, ...]:
     """How things stand now, a line each."""
     columns = (
         text("symbol", "symbol"),
