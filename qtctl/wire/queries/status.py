@@ -34,7 +34,7 @@ from qtctl.wire.queries.feeds import Feeds
 from qtctl.wire.queries.groups import Group
 from qtctl.wire.queries.permits import StoredPermit
 from qtctl.wire.queries.plan_stream import PlanStream
-from qtctl.wire.queries.recent import Rate, Recent, RecentVerdicts
+from qtctl.wire.queries.recent import Event, Rate, Recent, RecentVerdicts
 from qtctl.wire.queries.refusals import Refusals
 from qtctl.wire.queries.rules_in_force import in_force
 from qtctl.wire.queries.switches import UnreadSwitch
@@ -62,7 +62,8 @@ class Status(msgspec.Struct, frozen=True):
     what is wrong with the ids of the plans. emptied: that Redis lost what it knew within the last
     hour. max_queue_age_sec: by the governor's settings; deleted_at: when a plan was last judged
     before the plan stream was deleted. elsewhere: where nothing is here, and may be in another
-    database. unsure: not all records of services were looked for."""
+    database. unsure: not all records of services were looked for. events: what the governors did,
+    oldest first, and events_from: since when that is whole, as far as it was read back."""
 
     now: float
     server_url: str
@@ -85,6 +86,8 @@ class Status(msgspec.Struct, frozen=True):
     max_queue_age_sec: float = 0.0
     elsewhere: Elsewhere | None = None
     unsure: bool = False
+    events: Sequence[Event] = ()
+    events_from: float = 0.0
 
 
 class _Limits(msgspec.Struct, frozen=True):
@@ -143,6 +146,8 @@ class Watch:
             max_queue_age_sec=limits.max_queue_age_sec,
             elsewhere=self._elsewhere(info, running, stream),
             unsure=not self._directory.complete,
+            events=events,
+            events_from=now if "events" in self._problems else back_to or now - self._since_sec,
             problems=dict(self._problems | self._wrong_ids(now, usable=usable)),
         )
 
