@@ -27,7 +27,7 @@ _LINES = {
     "tail": "Last entries: proposed, plans, events, rejected.",
     "logs": "What the services logged, from the journal.",
     "status": "How everything stands, on one screen.",
-    "top": "The same, live, with permits and symbols.",
+    "top": "The same, live: a screen to work in.",
     "permit": "Open permits and when they expire; take one.",
     "halt": "Stop opens at once, or everything; never asks.",
     "resume": "Lift a halt; asks, and needs a reason.",

@@ -1,4 +1,4 @@
-"""`qtctl top`: the same as `status`, live, with symbols and permits."""
+"""`qtctl top`: how everything stands, live, on a screen to work in."""
 
 from typing import Annotated
 
@@ -20,13 +20,16 @@ def top(
         int | None, typer.Option("--count", "-n", min=1, help="Stop after this many updates.")
     ] = None,
 ) -> None:
-    """Services, permits as they come and symbols by how far the proposal is from the target, live.
+    """A screen to work in: health, symbols, permits, blocked plans, the queue and events, live.
 
-    Keys: s sort, / filter, ↑ ↓ scroll, p pause, ? help, q quit. Where Redis goes away it says so
-    and waits. The comparison of all symbols is read every few seconds, and nothing while it is
-    paused.
+    1 to 6 choose the page; arrows (or j, k) select, Enter opens (symbol, why, plan gate by gate),
+    Esc goes back; s sorts, / filters, x shows problems only, h halts the selected symbol once its
+    name is typed, c shows the command line that does the same, ? has all keys, q quits.
 
-    On a pipe, on a dumb terminal or on one under 60×15 it prints a line per update, and one for
+    Nothing is read that is not shown, and nothing while it is paused. Where Redis goes away what
+    is old is dimmed, with its age, until it is back.
+
+    On a pipe, on a dumb terminal or on one under 40×10 it prints a line per update, and one for
     each new permit; with -o ndjson the document of `qtctl status -o json` per update.
 
     Examples:
@@ -41,5 +44,6 @@ def top(
     if ctx.output == "json":
         raise UsageError("--output json can't follow, since a document has an end: use ndjson")
     with ctx.store(notice=False) as store:
-        looks = poller.Poller(ctx, store, symbols=ctx.output == "table")
+        on_lines = ctx.output == "table" and not watching.shows(ctx)
+        looks = poller.Poller(ctx, store, symbols=on_lines)
         watching.watch(ctx, looks, interval_sec, count)

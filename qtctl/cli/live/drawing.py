@@ -1,19 +1,29 @@
 """Lines for a whole-screen view: text with styles, cut or filled up to a width."""
 
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import replace
+from functools import cache, lru_cache
 from itertools import zip_longest
 from typing import Any
 
+from rich.cells import cell_len
+from rich.color import ColorSystem
 from rich.console import Console
-from rich.text import Text
+from rich.style import Style
+from rich.text import Span, Text
 
+from qtctl.cli.live.selection import Window
 from qtctl.cli.output import tables
 from qtctl.cli.output.columns import Column
 from qtctl.cli.output.layout import GAP, squeeze
+from qtctl.cli.output.render import Fields, Rows
+from qtctl.text import escape
 
 MARGIN = 2 * GAP
 """Blanks between two blocks."""
+MARK, NO_MARK = "> ", "  "
+_LEAST_VALUE = 20
+"""A value beside its title gets at least so many cells, or stands below it."""
 
 
 def fitted(line: Text, width: int) -> Text:
@@ -23,33 +33,115 @@ def fitted(line: Text, width: int) -> Text:
 
 
 def ansi(line: Text, colour: bool) -> str:
-    """As a terminal takes it; without colour bold and reverse stay."""
-    terminal = _terminal(colour)
-    with terminal.capture() as captured:
-        terminal.print(line, end="", soft_wrap=True)
-    return captured.get()
+    """As a terminal takes it; without colour bold, dim and reverse stay."""
+    whole = [Span(0, len(line.plain), line.style)] if line.style else []
+    return _ansi(line.plain, (*whole, *line.spans), colour)
+
+
+@lru_cache(maxsize=2048)
+def _ansi(plain: str, spans: tuple[Span, ...], colour: bool) -> str:
+    """Most lines of a screen are as they were."""
+    out = []
+    for part in Text(plain, spans=list(spans), end="").render(_terminal()):
+        look = part.style or Style.null()
+        look = look if colour else look.without_color
+        out.append(look.render(part.text, color_system=ColorSystem.STANDARD))
+    return "".join(out)
 
 
 @cache
-def _terminal(colour: bool) -> Console:
-    return Console(force_terminal=True, color_system="standard", no_color=not colour)
+def _terminal() -> Console:
+    return Console(force_terminal=True)
 
 
-def table(rows: Sequence[Any], columns: Sequence[Column], width: int, utc: bool) -> list[Text]:
-    """A header and a line for each row; columns without room are left out, as in every table."""
+def wrapped(text: str, width: int, style: str = "") -> list[Text]:
+    """Text from anywhere, escaped, broken between its words where that is possible."""
+    lines = Text(escape(text), style).wrap(_terminal(), max(1, width))
+    return [*lines] or [Text()]
+
+
+def table(
+    rows: Sequence[Any], columns: Sequence[Column], width: int, utc: bool, *, folded: bool = False
+) -> list[Text]:
+    """A header and a line for each row; columns without room are left out, as in every table.
+    folded: prose is broken over lines, else it is cut."""
     titles = [column.title for column in columns]
     lines = [titles, *([column.cell(row, utc) for column in columns] for row in rows)]
     fit = squeeze(columns, tables.line_widths(columns, lines), width)
-    styles = [["bold"] * len(columns), *([c.style_of(row) for c in columns] for row in rows)]
-    return [
-        tables.styled_line(
-            [columns[i] for i in fit.kept],
-            fit.widths,
-            [cells[i] for i in fit.kept],
-            [style[i] for i in fit.kept],
-        )
-        for cells, style in zip(lines, styles, strict=True)
+    kept = [columns[i] for i in fit.kept]
+    styles = [["bold"] * len(kept), *([c.style_of(row) for c in kept] for row in rows)]
+    out = []
+    for cells, style in zip(lines, styles, strict=True):
+        parts = [
+            _broken(cells[i], wide, folded) for i, wide in zip(fit.kept, fit.widths, strict=True)
+        ]
+        for line in zip_longest(*parts, fillvalue=""):
+            out.append(tables.styled_line(kept, fit.widths, line, style))
+    return out
+
+
+def _broken(cell: str, width: int, folded: bool) -> list[str]:
+    """A cell in lines of at most that width."""
+    if cell_len(cell) <= width:
+        return [cell]
+    if folded:
+        return [line.plain.rstrip() for line in wrapped(cell, width)]
+    return [fitted(Text(cell), width).plain]
+
+
+def listed(
+    shown: Window, columns: Sequence[Column], sorted_by: Column | None, arrow: str,
+    width: int, utc: bool,
+) -> list[Text]:  # fmt: skip
+    """The table of a list: `>` and reverse video mark the selected row, an arrow the column that it
+    is sorted by."""
+    by = None if sorted_by is None else sorted_by.title
+    titled = [
+        replace(each, title=f"{each.title} {arrow}") if each.title == by else each
+        for each in columns
     ]
+    lines = table(shown.rows, titled, width - len(MARK), utc)
+    out = []
+    for place, line in enumerate(lines, -1):
+        is_selected = place == shown.selected
+        line = fitted(Text.assemble(MARK if is_selected else NO_MARK, line), width)
+        if is_selected:
+            line.stylize("reverse")
+        out.append(line)
+    return out
+
+
+def fields(record: Any, columns: Sequence[Column], width: int, utc: bool) -> list[Text]:
+    """A line or more for each column: its title, then its value."""
+    titles = max((cell_len(column.title) for column in columns), default=0) + GAP
+    below = width - titles < _LEAST_VALUE
+    lines = []
+    for column in columns:
+        value, style = column.cell(record, utc), column.style_of(record)
+        if below:
+            lines += [Text(column.title, "bold"), *wrapped(value, width, style)]
+            continue
+        for place, part in enumerate(wrapped(value, width - titles, style)):
+            title = Text("" if place else column.title, "bold")
+            lines.append(Text.assemble(fitted(title, titles), part))
+    return lines
+
+
+def page(record: Any, parts: Sequence[Fields | Rows], width: int, utc: bool) -> list[Text]:
+    """The parts of an object's page below each other, as the commands print them."""
+    lines: list[Text] = []
+    for part in parts:
+        if isinstance(part, Rows) and not part.rows:
+            continue
+        if lines:
+            lines.append(Text())
+        if part.title:
+            lines.append(Text(part.title, "bold underline"))
+        if isinstance(part, Rows):
+            lines += table(part.rows, part.columns, width, utc, folded=True)
+        else:
+            lines += fields(record, part.columns, width, utc)
+    return lines
 
 
 def beside(left: Sequence[Text], width: int, right: Sequence[Text]) -> list[Text]:
@@ -58,3 +150,15 @@ def beside(left: Sequence[Text], width: int, right: Sequence[Text]) -> list[Text
         Text.assemble(fitted(first or Text(), width), " " * MARGIN, second or Text())
         for first, second in zip_longest(left, right)
     ]
+
+
+def labelled(title: str, value: str, style: str = "", width: int = 13) -> Text:
+    """A bold title and a value from anywhere, escaped."""
+    return Text.assemble((f"{escape(title):<{width}}", "bold"), (escape(value), style))
+
+
+def dimmed(lines: Sequence[Text]) -> list[Text]:
+    """What is old."""
+    for line in lines:
+        line.stylize("dim")
+    return list(lines)

@@ -1,13 +1,11 @@
-"""Looks at Redis, one after the other, for `qtctl top`; on a screen in a thread of their own, so
-that a key is answered at once whatever Redis does."""
+"""How everything stands, looked at again and again, for `qtctl top`."""
 
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qtctl import clock
 from qtctl.cli.framework.context import Context
+from qtctl.cli.live.trends import Trend, Trends, nothing_known
 from qtctl.cli.views import health, permits, targets
 from qtctl.cli.views.health_record import Overall
 from qtctl.errors import RedisUnreachable, WireError
@@ -25,7 +23,8 @@ LEAST_REST_SEC = 1.0
 @dataclass(frozen=True)
 class TopSnapshot:
     """What was seen last. permits: the newest first; symbols: as `target list` has them.
-    at: when (monotonic); problem: why the looks since then failed, away_since: since when."""
+    at: when (monotonic); problem: why the looks since then failed, away_since: since when; trends:
+    the last half hour."""
 
     overall: Overall
     permits: list[Row]
@@ -34,11 +33,12 @@ class TopSnapshot:
     looks: int = 1
     problem: str = ""
     away_since: float | None = None
+    trends: tuple[Trend, ...] = field(default_factory=nothing_known)
 
 
 class Poller:
     """Looks again and again. Errors of the first look: RedisUnreachable, WireError; later ones
-    stand in the snapshot."""
+    stand in the snapshot. symbols: compare them as well, which may take a second."""
 
     def __init__(self, ctx: Context, store: Store, *, symbols: bool = True) -> None:
         self._ctx = ctx
@@ -47,6 +47,7 @@ class Poller:
         self._with_symbols = symbols
         self._symbols: list[Row] = []
         self._symbols_due = 0.0
+        self._trends = Trends(store)
         self.seen = self._look(0)
 
     def look(self) -> TopSnapshot:
@@ -71,59 +72,14 @@ class Poller:
             self._compare()
         overall = health.of(self._ctx, found)
         rows = permits.rows_of(found.permits)[::-1]
-        return TopSnapshot(overall, rows, self._symbols, at, looks + 1)
+        if looks and not self._trends.looked_back:
+            # Not before the first picture: that is what somebody waits for.
+            self._trends.look_back(found.now)
+        trends = self._trends.of(found)
+        return TopSnapshot(overall, rows, self._symbols, at, looks + 1, trends=trends)
 
     def _compare(self) -> None:
         begun = clock.monotonic()
         self._symbols = targets.rows(self._store, ())
         ended = clock.monotonic()
         self._symbols_due = ended + max(LEAST_REST_SEC, REST_TIMES * (ended - begun))
-
-
-class Watcher:
-    """A thread that looks every so often, and not while it is paused."""
-
-    def __init__(self, poller: Poller, interval_sec: float, wake: Callable[[], None]) -> None:
-        self._poller = poller
-        self._interval_sec = interval_sec
-        self._wake = wake
-        self._nudge = threading.Event()
-        self._paused = self._stopped = False
-        self._failed: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="looks", daemon=True)
-        self._thread.start()
-
-    @property
-    def seen(self) -> TopSnapshot:
-        """What was seen last. Errors: whatever ended the looks."""
-        if self._failed is not None:
-            raise self._failed
-        return self._poller.seen
-
-    def pause(self, paused: bool) -> None:
-        """Look no more, or go on with a look at once."""
-        if paused != self._paused:
-            self._paused = paused
-            self._nudge.set()
-
-    def stop(self, wait_sec: float = 0.2) -> None:
-        """Look no more; a look that hangs is left to itself."""
-        self._stopped = True
-        self._nudge.set()
-        self._thread.join(wait_sec)
-
-    def _run(self) -> None:
-        while True:
-            self._nudge.wait(None if self._paused else self._interval_sec)
-            self._nudge.clear()
-            if self._stopped:
-                return
-            if self._paused:
-                continue
-            try:
-                self._poller.look()
-            except Exception as problem:  # noqa: BLE001 - the thread's border: raised in the other
-                self._failed = problem
-            self._wake()
-            if self._failed is not None:
-                return

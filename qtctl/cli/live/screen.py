@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
-LEAST_COLUMNS, LEAST_LINES = 60, 15
+LEAST_COLUMNS, LEAST_LINES = 40, 10
 # The other screen, no cursor, no wrapping: a line that is a cell too long must not push the rest.
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _TO_END = "\x1b[J"
@@ -25,6 +25,8 @@ _NAMED = {
     b"\x1b[A": "up", b"\x1bOA": "up", b"\x1b[B": "down", b"\x1bOB": "down",
     b"\x1b[5~": "page up", b"\x1b[6~": "page down",
     b"\x1b[H": "home", b"\x1bOH": "home", b"\x1b[1~": "home",
+    b"\x1b[C": "right", b"\x1bOC": "right", b"\x1b[D": "left", b"\x1bOD": "left",
+    b"\x1b[Z": "back tab", b"\x1b[7~": "home", b"\x1b[8~": "end",
     b"\x1b[F": "end", b"\x1bOF": "end", b"\x1b[4~": "end",
 }  # fmt: skip
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)

@@ -1,0 +1,98 @@
+"""Blocked plans as they come, the newest first."""
+
+from typing import Any
+
+from qtctl.cli.framework.context import Context
+from qtctl.cli.live.page import ListPage, Page, Words
+from qtctl.cli.live.pages.plan import PlanPage
+from qtctl.cli.live.pages.tail import Tail
+from qtctl.cli.live.selection import Selection, Shape
+from qtctl.cli.output.columns import age, money, recent, text
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries import decisions
+from qtctl.wire.queries.streams import StreamEntry
+from qtctl.wire.schema.ids import time_of
+
+
+def _kind_style(kind: Any) -> str:
+    """A close that is refused leaves risk where it is."""
+    return "bold red" if kind == "CLOSE" else ""
+
+
+COLUMNS = (
+    recent("blocked", "at"),
+    text("kind", "kind", width=5, style=_kind_style),
+    text("symbol", "symbol", width=8),
+    text("reason", "reason", width=18),
+    text("plan", "plan_id", drop=1),
+    text("action", "action", drop=2),
+    money("notional USD", "notional_usd", drop=3),
+    age("in queue", "queue_age_sec", drop=4),
+    text("source", "source", drop=5),
+)
+
+SHAPE = Shape(
+    COLUMNS,
+    key=lambda row: str(row["id"]),
+    names=lambda row: (row["plan_id"], row["symbol"], row["reason"]),
+    is_problem=lambda row: row["kind"] == "CLOSE",
+)
+
+
+class BlockedPage(ListPage):
+    """The same as `qtctl plan list --blocked`, and repeats and conflicts beside."""
+
+    title = "blocked"
+    empty = "nothing was blocked, as far back as the events go"
+    hints = ("↵ plan", *ListPage.hints)
+
+    def __init__(self, ctx: Context) -> None:
+        super().__init__(ctx, Selection(SHAPE))
+        self._tail = Tail(
+            lambda store: store.keys.events,
+            lambda entry: entry.fields.get("event") == "blocked",
+            _rows_of,
+        )
+
+    def read(self, store: Store) -> Any:
+        """The newest of them."""
+        return self._tail.read(store)
+
+    def entered(self) -> Page | None:
+        """The plan, gate by gate."""
+        row = self.selection.row
+        return None if row is None else PlanPage(self.ctx, row["plan_id"], row["symbol"])
+
+    def commands(self) -> list[tuple[str, Words]]:
+        """The list, and the selected plan."""
+        row = self.selection.row
+        own = [("the selected plan", ("plan", "show", row["plan_id"]))] if row else []
+        return [("this list", ("plan", "list", "--blocked", "--since", "1h")), *own]
+
+
+def _rows_of(store: Store, entries: list[StreamEntry]) -> list[dict[str, str]]:
+    """The event, and of the decision what was blocked; capitals for closes, which should pass."""
+    ids = list(dict.fromkeys(entry.fields.get("plan_id", "") for entry in entries))
+    known = decisions.by_id(store, [id_ for id_ in ids if id_])
+    rows = []
+    for entry in entries:
+        plan_id = entry.fields.get("plan_id", "")
+        decision = known.get(plan_id, {})
+        # A repeat or a conflict leaves the first decision as it was.
+        own = decision if decision.get("reason") == entry.fields.get("reason") else {}
+        kind = decision.get("kind", "")
+        rows.append(
+            {
+                "id": entry.id,
+                "at": str(time_of(entry.id)),
+                "plan_id": plan_id,
+                "symbol": entry.fields.get("symbol", ""),
+                "reason": entry.fields.get("reason", ""),
+                "kind": "CLOSE" if kind == "close" else kind,
+                **{
+                    name: own.get(name, "")
+                    for name in ("action", "notional_usd", "queue_age_sec", "source")
+                },
+            }
+        )
+    return rows

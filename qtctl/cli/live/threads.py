@@ -1,0 +1,132 @@
+"""The threads behind the screen: whatever Redis does, a key is answered at once."""
+
+import threading
+from collections.abc import Callable
+
+from qtctl import clock
+from qtctl.cli.framework.context import Context
+from qtctl.cli.live.page import Held, Page
+from qtctl.cli.live.poller import Poller, TopSnapshot
+from qtctl.errors import QtctlError
+from qtctl.wire.client.store import Store
+
+REST_TIMES = 10
+"""A page is read again after so many times what that took."""
+
+
+class Repeating:
+    """A thread that does one thing again and again; each time it says after how many seconds to do
+    it again, None for not until it is nudged."""
+
+    def __init__(self, name: str, step: Callable[[], float | None], wake: Callable[[], None]):
+        self._step, self._wake = step, wake
+        self._nudge = threading.Event()
+        self._stopped = False
+        self._failed: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin with the first step."""
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Take the next step at once."""
+        self._nudge.set()
+
+    def check(self) -> None:
+        """Errors: whatever ended the thread."""
+        if self._failed is not None:
+            raise self._failed
+
+    def stop(self, wait_sec: float = 0.2) -> None:
+        """No more steps; one that hangs is left to itself."""
+        self._stopped = True
+        self._nudge.set()
+        self._thread.join(wait_sec)
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                rest_sec = self._step()
+            except Exception as problem:  # noqa: BLE001 - the thread's border: raised in the other
+                self._failed = problem
+                self._wake()
+                return
+            self._wake()
+            self._nudge.wait(rest_sec)
+            self._nudge.clear()
+
+
+class Watcher:
+    """Looks at the whole every so often, and not while it is paused."""
+
+    def __init__(self, poller: Poller, interval_sec: float, wake: Callable[[], None]) -> None:
+        self._poller = poller
+        self._interval_sec = interval_sec
+        self._paused = False
+        self._first = True
+        self._thread = Repeating("looks", self._look, wake)
+        self._thread.start()
+
+    @property
+    def seen(self) -> TopSnapshot:
+        """What was seen last. Errors: whatever ended the looks."""
+        self._thread.check()
+        return self._poller.seen
+
+    def pause(self, paused: bool) -> None:
+        """Look no more, or go on with a look at once."""
+        if paused != self._paused:
+            self._paused = paused
+            self._thread.nudge()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._thread.stop()
+
+    def _look(self) -> float | None:
+        if self._first:
+            self._first = False  # The poller has looked once.
+        elif not self._paused:
+            self._poller.look()
+        return None if self._paused else self._interval_sec
+
+
+class PageReader:
+    """Reads what the page on top shows, on a connection of its own; nothing else."""
+
+    def __init__(self, ctx: Context, interval_sec: float, wake: Callable[[], None]) -> None:
+        self._ctx = ctx
+        self._interval_sec = interval_sec
+        self._page: Page | None = None
+        self._paused = False
+        self._store: Store | None = None
+        self._thread = Repeating("pages", self._step, wake)
+        self._thread.start()
+
+    def show(self, page: Page, paused: bool) -> None:
+        """This page is on top. While it is paused a page is read once, as it is opened."""
+        self._thread.check()
+        if page is not self._page or paused != self._paused:
+            self._page, self._paused = page, paused
+            self._thread.nudge()
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._thread.stop()
+
+    def _step(self) -> float | None:
+        page = self._page
+        if page is None or not page.reads or (self._paused and page.held.at is not None):
+            return None
+        begun = clock.monotonic()
+        try:
+            if self._store is None:
+                self._store = self._ctx.connection(self._ctx.url())
+            value = page.read(self._store)
+        except QtctlError as problem:
+            page.held = Held(page.held.value, page.held.at, page.held.cost_sec, str(problem))
+            return self._interval_sec
+        ended = clock.monotonic()
+        page.held = Held(value, ended, ended - begun)
+        return max(self._interval_sec, REST_TIMES * (ended - begun))

@@ -1,0 +1,86 @@
+"""The trend lines of `qtctl top`: half an hour of permits, blocks and lag, a cell a minute."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries import trends
+from qtctl.wire.queries.status import Status
+from qtctl.wire.queries.trends import MINUTES, PerMinute
+
+_BARS = "▁▂▃▄▅▆▇█"
+UNKNOWN = " "
+
+
+@dataclass(frozen=True)
+class Trend:
+    """What happened in each of the last minutes, oldest first, the current one last; None is
+    unknown."""
+
+    name: str
+    values: tuple[int | None, ...]
+
+    @property
+    def most(self) -> int | None:
+        """The largest value, None where none is known."""
+        return max((value for value in self.values if value is not None), default=None)
+
+
+class Trends:
+    """Keeps what was seen: a minute that is over stays known, also when the streams forget it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: dict[str, PerMinute] = {"permits": {}, "blocks": {}, "lag": {}}
+        self._looked_back = False
+
+    def of(self, found: Status) -> tuple[Trend, ...]:
+        """With one more look. Errors: RedisUnreachable, WireError."""
+        now = found.now
+        begin = trends.begins_at(self._store, self._store.keys.events)
+        known_from = max(found.events_from, now if begin is None else begin)
+        for name, event in (("permits", "permitted"), ("blocks", "blocked")):
+            self._kept[name] |= trends.counted(found.events, event, known_from, now)
+        self._sample(found)
+        window = trends.minutes(now)
+        for name, known in self._kept.items():
+            self._kept[name] = {at: known[at] for at in window if at in known}
+        return tuple(
+            Trend(name, tuple(known.get(at) for at in window)) for name, known in self._kept.items()
+        )
+
+    def look_back(self, now: float) -> None:
+        """How long the queue was before the first look. Errors: RedisUnreachable, WireError."""
+        self._looked_back = True
+        self._kept["lag"] = trends.queued(self._store, now) | self._kept["lag"]
+
+    @property
+    def looked_back(self) -> bool:
+        """True once the past was asked for."""
+        return self._looked_back
+
+    def _sample(self, found: Status) -> None:
+        group = found.group
+        lag = None if group is None else group.lag if group.lag is not None else group.behind
+        if lag is not None:
+            minute, known = int(found.now // 60), self._kept["lag"]
+            known[minute] = max(known.get(minute, 0), lag)
+
+
+def bars(values: Sequence[int | None]) -> str:
+    """A cell for each: the lowest bar is 0, any more than that is higher, a blank is unknown."""
+    most = max((value for value in values if value is not None), default=0)
+    return "".join(_bar(value, most) for value in values)
+
+
+def _bar(value: int | None, most: int) -> str:
+    if value is None:
+        return UNKNOWN
+    if value <= 0:
+        return _BARS[0]
+    return _BARS[min(len(_BARS) - 1, 1 + (value * (len(_BARS) - 2)) // most)]
+
+
+def nothing_known() -> tuple[Trend, ...]:
+    """Before the first look."""
+    return tuple(Trend(name, (None,) * MINUTES) for name in ("permits", "blocks", "lag"))
