@@ -1,6 +1,6 @@
 """Decisions of the governor: a row for each, and one explained gate by gate."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from qtctl.cli.framework.context import Context
@@ -27,7 +27,7 @@ from qtctl.domain import gates
 from qtctl.domain.diagnosis import PlanSeen
 from qtctl.domain.facts import facts_of
 from qtctl.domain.gates import Judgement, Limits
-from qtctl.domain.names import ascii_upper
+from qtctl.domain.names import ascii_upper, stored
 from qtctl.domain.plans import EXECUTE, PlanRules
 from qtctl.domain.reasons import SKIPPED_DECISIONS, Verdict
 from qtctl.domain.what_if import Again, Changes
@@ -109,9 +109,28 @@ GATES_AGAIN = (
 def found(store: Store, listing: Listing, symbols: Collection[str]) -> Iterator[Mapping[str, str]]:
     """The decisions asked for, the latest first, read no further than they are asked for."""
     matches = LISTED.matches(listing)
-    for row in decisions.every(store):
+    every = listing.limit is None or bool(listing.order)
+    if every and listing.after is None:
+        rows: Iterable[Mapping[str, str]] = decisions.every(store)
+    else:
+        rows = decisions.latest(store, after=listing.after, hint=_hint_of(listing, symbols))
+    for row in rows:
         if (not symbols or ascii_upper(row.get("symbol", "")) in symbols) and matches(row):
             yield row
+
+
+def _hint_of(listing: Listing, symbols: Collection[str]) -> decisions.Hint:
+    """Whether the decision of an event may be wanted, by what the event has."""
+    verdicts, reasons = listing.only.get("verdict"), listing.only.get("reason")
+
+    def may_be_wanted(event: Mapping[str, str]) -> bool:
+        if verdicts and event.get("event") not in verdicts:
+            return False
+        if reasons and event.get("reason") not in reasons:
+            return False
+        return not symbols or ascii_upper(stored(event.get("symbol", ""))) in symbols
+
+    return may_be_wanted
 
 
 def show_again(ctx: Context, rows: list[dict[str, Any]], all_: bool) -> None:

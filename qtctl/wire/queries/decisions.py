@@ -3,15 +3,21 @@
 Source: docs/redis-contract.md#decision.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from qtctl.domain.facts import limits_of
 from qtctl.domain.gates import Limits
+from qtctl.domain.reasons import Reason, Verdict
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
+from qtctl.wire.queries import streams
+from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.keys import DECISION, LIMITS
-from qtctl.wire.schema.records import pairs
+from qtctl.wire.schema.records import pairs, text
 
+FIRST_PAGE = 50
+"""Events that are read at first; later pages grow."""
+Hint = Callable[[Mapping[str, str]], bool]
 Decision = dict[str, str]
 """A record by field; plan_id is always whole (the key has it, the field may be shortened)."""
 
@@ -20,6 +26,47 @@ def every(store: Store) -> list[Decision]:
     """All decisions of the last 24 h, the latest first."""
     found = by_id(store, store.scan(DECISION))
     return sorted(found.values(), key=_decided_at, reverse=True)
+
+
+def latest(
+    store: Store, *, after: float | None = None, hint: Hint = lambda fields: True
+) -> Iterator[Decision]:
+    """The decisions of the last 24 h, or since a time (epoch seconds), the latest first, read as
+    far as the caller goes on. hint: False for an event (event, symbol, reason, ts, as text) whose
+    decision nobody wants; it may be wrong the other way round only.
+
+    The events of the governors come in the order of their decisions, so that a few pages of them
+    name the latest. Where they end before the caller does (they are trimmed to about 10,000; a
+    decision may lack its event where the server refused it), all keys are scanned for the rest."""
+    seen: set[str] = set()
+    # An id is never below the clock it was made by: none of these decisions has an older one.
+    for page in streams.pages(store, store.keys.events, after=after, size=FIRST_PAGE):
+        ids = []
+        for event in page:
+            plan_id = event.fields.get("plan_id", "")
+            if plan_id not in seen and _is_decision(event.fields):
+                seen.add(plan_id)
+                if hint(event.fields):
+                    ids.append(plan_id)
+        yield from sorted(by_id(store, ids).values(), key=_decided_at, reverse=True)
+    if after is None or not _reaches_back(store, after):
+        rest = [plan_id for plan_id in store.scan(DECISION) if plan_id not in seen]
+        yield from sorted(by_id(store, rest).values(), key=_decided_at, reverse=True)
+
+
+def _is_decision(event: Mapping[str, str]) -> bool:
+    """True for the event of a decision; a duplicate or a conflict is blocked without one."""
+    about_another = (Reason.DUPLICATE_PLAN, Reason.PLAN_CONFLICT)
+    return (
+        event.get("event") in (Verdict.PERMITTED, Verdict.BLOCKED)
+        and event.get("reason") not in about_another
+    )
+
+
+def _reaches_back(store: Store, at: float) -> bool:
+    """True where the events begin before a time."""
+    first = store.run("XRANGE", store.keys.events, "-", "+", "COUNT", 1)
+    return bool(first) and time_of(text(first[0][0])) < at
 
 
 def by_id(store: Store, plan_ids: Sequence[str]) -> dict[str, Decision]:
