@@ -147,8 +147,11 @@ class Listed:
         from qtctl.settings.sources import nearest
 
         names = tuple(dict.fromkeys((*self.names, *more)))
-        hint = nearest(name, names)
-        raise UsageError(f"{option} {name!r}: no such column{hint}; there are {', '.join(names)}")
+        what = "field" if option == "--where" else "column"
+        hint = nearest(name, names) or "."
+        raise UsageError(
+            f"{option} {name!r}: no such {what}{hint} {what.capitalize()}s: {', '.join(names)}"
+        )
 
 
 @dataclass(frozen=True)

@@ -184,8 +184,8 @@ class Stream:
         widths: Sequence[int] = tables.line_widths(self._columns, lines)
         wraps = tables.on_terminal(self._ctx) and not self._ctx.listing.wide
         if wraps:
-            parts = tables.part_widths(lines)
-            fitted = squeeze(self._columns, widths, tables.terminal_width(), parts)
+            narrowed = tables.narrowed(lines)
+            fitted = squeeze(self._columns, widths, tables.terminal_width(), narrowed)
             kept = tuple(self._columns[i] for i in fitted.kept)
             tables.name_hidden(self._ctx, self._columns, kept)
             self._columns, widths = kept, fitted.widths

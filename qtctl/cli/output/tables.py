@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import Column
-from qtctl.cli.output.layout import GAP, fit
-from qtctl.cli.output.wrapping import broken, cells_of, halved, longest_part
+from qtctl.cli.output.layout import GAP, Narrowed, fit
+from qtctl.cli.output.wrapping import broken, cells_of, halved, least_width
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,7 +58,7 @@ def print_table(
     # A title may be broken between its words.
     words = [max(title.split(" "), key=cells_of) for title in titles]
     lines = [words, *cells]
-    fitted = fit(columns, line_widths(columns, lines), terminal_width(), part_widths(lines))
+    fitted = fit(columns, line_widths(columns, lines), terminal_width(), narrowed(lines))
     if fitted is None:
         for index, row in enumerate(rows):
             if index:
@@ -181,9 +181,9 @@ def name_hidden(ctx: Context, columns: Sequence[Column], kept: Sequence[Column])
         ctx.say(f"Hidden columns: {', '.join(left_out)} ({where} has everything)")
 
 
-def part_widths(lines: Sequence[Sequence[str]]) -> list[int]:
-    """The longest piece of each column that breaking a value between its words leaves whole."""
-    return [max(longest_part(cell) for cell in cells) for cells in zip(*lines, strict=True)]
+def narrowed(lines: Sequence[Sequence[str]]) -> Narrowed:
+    """How narrow each column of these lines can be, for `fit`."""
+    return lambda column, most: least_width((line[column] for line in lines), most)
 
 
 def line_widths(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> list[int]:

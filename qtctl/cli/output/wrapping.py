@@ -2,10 +2,12 @@
 together, with the blanks that stood where they were broken, are the whole."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _PIECES = re.compile(r"\S+(?:\s+|$)|\s+")
-_PARTS = re.compile(r".+?(?:[_\-:/,=]+|$)")
+_LOOKED_AT = 50
+"""Values of a column that its width is tried with, the longest: it decides how it looks only."""
+_PARTS = re.compile(r".+?(?:_+|$)")
 
 
 def cells_of(shown: str) -> int:
@@ -18,8 +20,7 @@ def cells_of(shown: str) -> int:
 
 
 def broken(shown: str, width: int) -> list[str]:
-    """Lines of at most `width` cells: broken behind blanks, else behind `_ - : / , =`, else
-    anywhere."""
+    """Lines of at most `width` cells: broken behind blanks, else behind `_`, else anywhere."""
     if cells_of(shown) <= width:
         return [shown]
     lines = [""]
@@ -43,8 +44,18 @@ def halved(shown: str, width: int) -> list[str]:
     return list(_runs(shown, width))
 
 
-def longest_part(shown: str) -> int:
-    """Cells of the longest piece that `broken` leaves whole."""
+def least_width(cells: Iterable[str], lines: int) -> int:
+    """The least width at which `broken` makes each of these at most so many lines, without ever
+    breaking a word that has no `_`."""
+    longest = sorted(set(cells), key=cells_of)[-_LOOKED_AT:]
+    widest = cells_of(longest[-1]) if longest else 0
+    width = max((_longest_part(cell) for cell in longest), default=0)
+    while width < widest and any(len(broken(cell, width)) > lines for cell in longest):
+        width += 1
+    return width
+
+
+def _longest_part(shown: str) -> int:
     return max(
         (cells_of(part) for piece in _PIECES.findall(shown) for part in _parts(piece.rstrip())),
         default=0,
