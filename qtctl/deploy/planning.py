@@ -2,44 +2,34 @@
 
 import grp
 import pwd
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from qtctl import __version__
-from qtctl.deploy import effective, packaged, units
+from qtctl.deploy import effective, packaged, units, users
 from qtctl.deploy.diffs import unified
 from qtctl.deploy.effective import View
 from qtctl.deploy.host import ABSENT, Host, State
 from qtctl.deploy.limits import Risk, changed, limits_of, risks
 from qtctl.deploy.records import APPLYING, Change, Record, undone
 from qtctl.deploy.systemctl import Systemctl
-from qtctl.errors import ConfigError, NotFoundError, RefusedError, UsageError
+from qtctl.deploy.wanted import Choices, Owner, enabling, notes, on_disk
+from qtctl.errors import ConfigError, NotFoundError, RefusedError
+from qtctl.settings.import_env import Note
 
 USER = "qt"
-CONFIG_FOLDER = "/etc/quantum"
-DROPIN = "qtctl-home.conf"
-
-Owner = tuple[int, int] | None
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What the operator asked for. layout: a key of units.LAYOUTS, None for the one in use.
-    settings: a folder whose files replace those of /etc/quantum, None to keep them."""
-
-    layout: str | None = None
-    settings: Path | None = None
-    restart: bool = False
 
 
 @dataclass
 class Plan:
     """What would be done. running_before and running: units, None in a staging folder. settings:
     those that change for a service, a line each. edited: paths that somebody has changed since.
-    limits: all that there will be, by the paths of settings. clears: what it undoes was cut short,
-    and may have left folders even where no file differs."""
+    limits: all that there will be, by the paths of settings. creates: the user that has to be made
+    first; owners are not known until then. notes: on the settings files of the operator's folder.
+    loosened: limits that somebody has loosened since the last deployment, where there is nothing
+    else to do. clears: what it undoes was cut short, and may have left folders even where no file
+    differs."""
 
     kind: str
     changes: list[Change]
@@ -55,6 +45,9 @@ class Plan:
     settings: list[str] = field(default_factory=list)
     risks: list[Risk] = field(default_factory=list)
     limits: dict[str, Any] = field(default_factory=dict)
+    creates: str = ""
+    notes: list[Note] = field(default_factory=list)
+    loosened: list[Risk] = field(default_factory=list)
     clears: bool = False
 
     @property
@@ -74,10 +67,13 @@ def deploy(
     RefusedError for an obstacle; ConfigError for settings with which a service would not start."""
     now = View(host, {})
     layout = choices.layout or ("together" if now.enabled() == [units.SINGLE] else "separate")
-    wanted, kept = _wanted(host, now, choices)
-    wanted |= _links(now, units.LAYOUTS[layout], _owner(host, "root", "root"))
+    root, ours = _owner(host, "root", "root"), _owner(host, "root", USER)
+    wanted, kept = on_disk(host, now, choices, root, ours)
+    wanted |= enabling(now, units.LAYOUTS[layout], root)
     plan = _planned("deploy", host, wanted)
     plan.kept = kept
+    plan.notes = notes(choices)
+    plan.creates = USER if host.live and not _user_exists() else ""
     if systemd is not None:
         _plan_services(plan, systemd, units.LAYOUTS[layout], _why(plan, choices, records))
     _compare(host, plan, records)
@@ -122,61 +118,6 @@ def record_of(plan: Plan, id: str, began_at: float, by: str) -> Record:
     )  # fmt: skip
 
 
-def _wanted(host: Host, now: View, choices: Choices) -> tuple[dict[str, State], list[str]]:
-    """What will be at each path, in the order of installation; and what is kept."""
-    root, ours = _owner(host, "root", "root"), _owner(host, "root", USER)
-    wanted: dict[str, State] = {}
-    kept = []
-    for path, content, asked in _config(choices):
-        there = now.read(path)
-        if there == ABSENT or asked:
-            wanted[path] = State("file", content, mode=0o640, owner=ours)
-        elif there.content != content:
-            kept.append(path)
-    dropin = packaged.home_dropin()
-    for unit, text in packaged.unit_texts().items():
-        if now.read(units.path_of(unit)).target == "/dev/null":
-            raise RefusedError(f"{unit} is masked; to allow it: systemctl unmask {unit}")
-        wanted[units.path_of(unit)] = State("file", text.encode(), mode=0o644, owner=root)
-        path = f"{units.path_of(unit)}.d/{DROPIN}"
-        if dropin is not None:
-            wanted[path] = State("file", dropin.encode(), mode=0o644, owner=root)
-        elif now.read(path) != ABSENT:
-            wanted[path] = ABSENT
-    program = packaged.program(staged=not host.live)
-    if program.resolve() != host.place(packaged.BIN) and str(program) != packaged.BIN:
-        wanted[packaged.BIN] = State("link", target=str(program), owner=root)
-    return wanted, kept
-
-
-def _config(choices: Choices) -> Iterable[tuple[str, bytes, bool]]:
-    """Path, content, and whether it replaces what is there, of each file of settings. Errors:
-    UsageError where the folder that was named has none of them."""
-    ours = packaged.folder("etc")
-    given = choices.settings
-    if given is not None and not any((given / name).is_file() for name in packaged.CONFIG_FILES):
-        raise UsageError(f"{given} has none of {', '.join(packaged.CONFIG_FILES)}")
-    for name in packaged.CONFIG_FILES:
-        named = given is not None and (given / name).is_file()
-        source = given / name if given is not None and named else ours / name
-        try:
-            yield f"{CONFIG_FOLDER}/{name}", source.read_bytes(), named
-        except OSError as problem:
-            raise UsageError(f"{source} can't be read: {problem.strerror}") from problem
-
-
-def _links(now: View, enabled: Sequence[str], owner: Owner) -> dict[str, State]:
-    """The links that start our units at boot, as `systemctl enable` makes them."""
-    wanted: dict[str, State] = {}
-    for unit in units.UNITS:
-        if unit not in enabled:
-            wanted |= dict.fromkeys(effective.links(now, unit), ABSENT)
-        elif not effective.links(now, unit):
-            target = units.path_of(unit)
-            wanted[f"{units.WANTS}/{unit}"] = State("link", target=target, owner=owner)
-    return wanted
-
-
 def _planned(kind: str, host: Host, wanted: Mapping[str, State]) -> Plan:
     """The changes that lead to what is wanted, and the folders to be made, the outermost first."""
     found = [Change(path, host.read(path), state) for path, state in wanted.items()]
@@ -193,9 +134,14 @@ def _compare(host: Host, plan: Plan, records: Sequence[Record]) -> None:
     Errors: ConfigError for settings with which a service would not start. In a rollback they are
     a risk instead: the previous files need not have been qtctl's.
     """
-    if not (plan.changes or plan.stop or plan.restart):
-        return
+    limits = [record.extra["limits"] for record in records if record.extra.get("limits")]
+    last = limits[-1] if limits else {}
     ours = packaged.unit_texts()
+    if not (plan.changes or plan.stop or plan.restart):
+        if last and plan.kind == "deploy":
+            now = limits_of(effective.effective(View(host, {}), ours))
+            plan.loosened = list(risks(last, now))
+        return
     new = View(host, {change.path: change.after for change in plan.changes})
     try:
         after = effective.effective(new, ours)
@@ -213,8 +159,6 @@ def _compare(host: Host, plan: Plan, records: Sequence[Record]) -> None:
     plan.settings = list(changed(before, after))
     plan.risks = list(risks(limits_of(before), plan.limits))
     known = {risk.limit for risk in plan.risks}
-    limits = [record.extra["limits"] for record in records if record.extra.get("limits")]
-    last = limits[-1] if limits else {}
     plan.risks += [risk for risk in risks(last, plan.limits) if risk.limit not in known]
 
 
@@ -256,16 +200,19 @@ def _target(records: Sequence[Record], id: str | None) -> Record:
 
 
 def _owner(host: Host, user: str, group: str) -> Owner:
-    """The uid and gid to set; None in a staging folder. Errors: RefusedError where the user of the
-    services does not exist."""
+    """The uid and gid to set; None in a staging folder, and where the user of the services has to
+    be made first. Errors: RefusedError where that can't be."""
     if not host.live:
         return None
+    if not _user_exists():
+        if not users.creates(USER):
+            raise users.missing(USER)
+        return None
+    return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
+
+
+def _user_exists() -> bool:
     try:
-        pwd.getpwnam(USER)
-        return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
+        return bool(pwd.getpwnam(USER) and grp.getgrnam(USER))
     except KeyError:
-        raise RefusedError(
-            f"the services run as user and group {USER}, which do not exist; nothing was done. "
-            f"Create them: useradd --system --user-group --no-create-home "
-            f"--shell /usr/sbin/nologin {USER}"
-        ) from None
+        return False

@@ -69,12 +69,12 @@ _PIECE = re.compile(
 
 
 class Variables:
-    """The variables of a process or of a file; where: `environment` or `file …`. Collects one
+    """The variables of a process or of a file; where: `environment` or `file …`. comments: the
     warning for each variable with a trailing comment."""
 
     def __init__(self, values: Mapping[str, str], where: str = "environment") -> None:
         self.values = values
-        self.warnings: list[str] = []
+        self.comments: dict[str, str] = {}
         self._where = where
         self._read: dict[str, str] = {}
 
@@ -84,11 +84,16 @@ class Variables:
             raw = self.values[name]
             self._read[name] = _COMMENT.sub("", raw).strip()
             if self._read[name] != raw.strip():
-                self.warnings.append(
+                self.comments[name] = (
                     f"{self.origin(name)}: ignored the trailing comment; "
                     f"using {shown_name(self._read[name])}"
                 )
         return self._read[name]
+
+    @property
+    def warnings(self) -> list[str]:
+        """One for each variable that was read and has a trailing comment."""
+        return list(self.comments.values())
 
     def origin(self, *names: str) -> str:
         """Where a value comes from: `environment P31_MIN_CONF`."""

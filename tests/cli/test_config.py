@@ -182,6 +182,71 @@ def test_import_env_turns_files_of_units_into_toml(capsys: Captured, tmp_path: P
     assert settings["governor"]["min_conf"] == 0.8
 
 
+DROPPED = """\
+GOV_MAX_EXEC_PER_HOUR=3  # per hour
+GOV_MAX_EXEC_PER_5MIN=2  # in 5 min
+GOV_SYMBOL_COOLDOWN_SECONDS=60 # between two
+GOV_KILL_SCORE_CRITICAL=0.8 # score
+P31_MIN_CONF=0.65 # confidence
+P31_EFF_TTL_SEC=600 # ten minutes
+PYTHONUNBUFFERED=1
+LOG_LEVEL=info
+QTCTL_REDIS_PASSWORD=hunter2
+"""
+
+
+def test_import_env_says_all_in_one_summary(capsys: Captured, tmp_path: Path) -> None:
+    file = tmp_path / "p32.env"
+    file.write_text(DROPPED, "utf-8")
+    assert run(["config", "import-env", str(file)], {}) == 0
+    out, err = capsys.readouterr()
+    assert tomllib.loads(out)["governor"]["max_exec_per_hour"] == 3
+    lines = err.splitlines()
+    assert lines[0] == "qtctl: warning: 6 settings from 1 file; 9 to look at:"
+    assert [line.partition(":")[0] for line in lines[1:] if not line.startswith(" ")] == [
+        "skipped, no settings",
+        "passwords skipped",
+        "comments behind values ignored, leaving",
+    ]
+    assert max(map(len, lines)) <= 80
+    assert "hunter2" not in err
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("GOV_MAX_DAILY_LOSS_USDT=500", 1),
+        ("P31_MAX_DRAWDOWN=0.2", 1),
+        ("MAX_EXEC_PER_HOUR=3", 1),
+        ("QTCTL_GOVERNOR_MAX_EXEC=3", 1),
+        ("export GOV_MAX_EXEC_PER_HOUR=3", 1),
+        ("PYTHONUNBUFFERED=1", 0),
+        ("QTCTL_CONFIG=/x", 0),
+        ("METRICS_PORT=1\nP31_SCALE=1\nGOV_MAX_EXEC_PER_HOUR=1", 0),
+        ("GOV_MAX_EXEC_PER_HOUR=3 # a comment", 0),
+    ],
+)
+def test_import_env_exits_1_where_it_drops_a_limit(
+    capsys: Captured, tmp_path: Path, line: str, code: int
+) -> None:
+    file = tmp_path / "p32.env"
+    file.write_text(f"{line}\nP31_BASE=1\n", "utf-8")
+    assert run(["config", "import-env", str(file)], {}) == code
+    out, err = capsys.readouterr()
+    assert tomllib.loads(out)["allocation"]["base"] == 1
+    assert ("LIMITS DROPPED" in err) == bool(code)
+
+
+def test_import_env_names_the_file_of_several(capsys: Captured, tmp_path: Path) -> None:
+    for name in ("a.env", "b.env"):
+        (tmp_path / name).write_text("GOV_SOMETHING=1\nFOO=1\n", "utf-8")
+    files = [str(tmp_path / name) for name in ("a.env", "b.env")]
+    assert run(["config", "import-env", *files], {}) == 1
+    err = capsys.readouterr().err
+    assert "GOV_SOMETHING (a.env), GOV_SOMETHING (b.env)" in " ".join(err.split())
+    assert "from 2 files; 4 to look at" in err
+
+
 def test_import_env_of_a_missing_file_is_one_line(capsys: Captured, tmp_path: Path) -> None:
     assert run(["config", "import-env", str(tmp_path / "none.env")], {}) in (2, 5)
     out, err = capsys.readouterr()

@@ -210,17 +210,24 @@ def import_env(
 ) -> None:
     """Turn EnvironmentFiles of existing units into TOML, read as systemd reads them.
 
-    A later file wins over an earlier one. What is skipped is reported on stderr.
+    A later file wins over an earlier one. What is skipped is reported on stderr, in short; exits 1
+    where that is a limit, by its name, which would not be in force any more.
 
     Examples:
         qtctl config import-env /etc/quantum/p29.env /etc/quantum/p32.env > qtctl.toml
     """
-    from qtctl import settings
+    from qtctl.cli.views import import_notes
+    from qtctl.settings.import_env import imported
 
-    toml, warnings = settings.import_env([Path(file) for file in files])
-    for warning in warnings:
-        ctx.warn(warning)
-    sys.stdout.write(toml)
+    found = imported([Path(file) for file in files])
+    sys.stdout.write(found.toml)
+    if found.notes:
+        what = f"{found.settings} settings from {len(files)} file{'s' if len(files) > 1 else ''}"
+        ctx.warn(f"{what}; {len(found.notes)} to look at:")
+    for line in import_notes.lines(found.notes):
+        ctx.say(line)
+    if any(note.kind == "limit" for note in found.notes):
+        raise typer.Exit(1)
 
 
 def _rows(ctx: Context) -> list[dict[str, Any]]:

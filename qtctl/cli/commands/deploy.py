@@ -34,6 +34,14 @@ def deploy(
         str | None,
         typer.Option("--etc", metavar="DIR", help="Use the settings files in this folder."),
     ] = None,
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            "--prefix",
+            metavar="DIR",
+            help="With --root: where qtctl will be on that host. Default: /opt/qtctl.",
+        ),
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Restart the services even if nothing changes.")
     ] = False,
@@ -58,11 +66,14 @@ def deploy(
     """
     if etc is not None and replace_config:
         raise UsageError("--etc and --replace-config can't be combined")
+    if prefix is not None and not prefix.startswith("/"):
+        raise UsageError(f"--prefix {prefix!r} is no path on a host: /opt/qtctl is one")
     from qtctl.cli.views import deployments
-    from qtctl.deploy import packaged, planning
+    from qtctl.deploy import packaged
+    from qtctl.deploy.wanted import Choices
 
     layout = None if together is None else "together" if together else "separate"
     settings = packaged.folder("etc") if replace_config else None if etc is None else Path(etc)
-    planner = deployments.planner(ctx, planning.Choices(layout, settings, restart))
+    planner = deployments.planner(Choices(layout, settings, restart, prefix))
     options = deployments.Options(root, wait, accept_risk, yes, no_input, dry_run, finish)
     deployments.run(ctx, "deploy", planner, options)

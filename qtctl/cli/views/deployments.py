@@ -2,29 +2,27 @@
 
 import os
 import shlex
-import socket
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from qtctl import clock
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import agreed
-from qtctl.cli.output import tables
 from qtctl.cli.output.columns import moment, text
-from qtctl.cli.output.render import emit, emit_one
-from qtctl.deploy import packaged, planning, systemctl
+from qtctl.cli.output.render import emit
+from qtctl.cli.views import deployment_plan as view
+from qtctl.deploy import packaged, planning, systemctl, users
 from qtctl.deploy.applying import Applying, Done
 from qtctl.deploy.host import Host
 from qtctl.deploy.planning import Plan
-from qtctl.deploy.records import Change, Record, Records, undone, unfinished
+from qtctl.deploy.records import Record, Records, undone, unfinished
 from qtctl.deploy.systemctl import Systemctl
+from qtctl.deploy.wanted import Choices
 from qtctl.errors import QtctlError, RefusedError, UsageError
 from qtctl.operator import user_at_host
-from qtctl.text import escape
 
 LIVE = Path("/")
 Planner = Callable[[Host, Systemctl | None, Sequence[Record]], Plan]
@@ -42,8 +40,6 @@ _STATES = {
     "applied": "files in place, services not",
     "done": "done",
 }
-_STYLES = {"-": "red", "+": "green", "@": "cyan"}
-_VERBS = {"new": "install", "replaced": "replace", "removed": "remove"}
 
 
 class Options(NamedTuple):
@@ -58,14 +54,12 @@ class Options(NamedTuple):
     finish: bool
 
 
-def planner(ctx: Context, choices: planning.Choices) -> Planner:
-    """Plans a deployment, and says where to."""
+def planner(choices: Choices) -> Planner:
+    """Plans a deployment."""
 
     def plan(host: Host, systemd: Systemctl | None, records: Sequence[Record]) -> Plan:
-        where = f"this host, {socket.gethostname()}" if host.live else f"the folder {host.root}"
-        ctx.say(f"deploy to {where}")
-        if host.live and (warning := packaged.owner_warning()) is not None:
-            ctx.warn(warning)
+        if choices.prefix is not None and host.live:
+            raise UsageError("--prefix goes with --root: here the services run this very qtctl")
         return planning.deploy(host, systemd, choices, records)
 
     return plan
@@ -78,10 +72,17 @@ def run(ctx: Context, kind: str, planner: Planner, options: Options) -> None:
     if options.finish and options.dry_run:
         raise UsageError("--finish and --dry-run can't be combined")
     records = Records(host)
+    if kind == "deploy":
+        ctx.say(f"deploy to {view.where(host)}")
+        for warning in packaged.warnings() if host.live else ():
+            ctx.warn(warning)
     if options.dry_run:
         plan = planner(host, systemd, records.all())
-        _show(ctx, plan)
-        _emit(ctx, host, plan)
+        view.summarize(ctx, host, plan)
+        view.show(ctx, plan)
+        if plan.empty:
+            view.nothing_to_do(ctx, host, plan)
+        view.emit(ctx, host, plan)
         return
     with records.locked():
         found = records.all()
@@ -98,12 +99,17 @@ def run(ctx: Context, kind: str, planner: Planner, options: Options) -> None:
             plan = planner(host, systemd, found)
             if half is not None and half.id not in plan.undoes:
                 raise _unfinished(half)
-            _show(ctx, plan)
+            view.show(ctx, plan)
             if plan.empty:
-                ctx.say("Nothing to do: everything is up to date.")
-                _emit(ctx, host, plan)
+                view.nothing_to_do(ctx, host, plan)
+                view.emit(ctx, host, plan)
                 return
             _ask(ctx, plan, options)
+            if plan.creates:
+                users.create(plan.creates, ctx.environ)
+                plan = planner(host, systemd, found)  # now that the owners are known
+                if plan.creates:
+                    raise users.missing(plan.creates)
             record = _save(ctx, plan, records)
         _apply(ctx, Applying(host, systemd, records, wait_sec), record, plan, host)
 
@@ -199,12 +205,12 @@ def _save(ctx: Context, plan: Plan, records: Records) -> Record:
             f"the current files could not be saved in {records.folder}: {problem.strerror}; "
             "nothing was changed"
         ) from problem
-    _writer(ctx)(f"saved the current files in {folder}")
+    view.writer(ctx)(f"saved the current files in {folder}")
     return record
 
 
 def _apply(ctx: Context, applying: Applying, record: Record, plan: Plan, host: Host) -> None:
-    write = _writer(ctx)
+    write = view.writer(ctx)
     steps: list[Done] = []
 
     def report(done: Done) -> None:
@@ -214,9 +220,9 @@ def _apply(ctx: Context, applying: Applying, record: Record, plan: Plan, host: H
     try:
         applying.run(record, report)
     except QtctlError:
-        _emit(ctx, host, plan, record.id, steps, ok=False)
+        view.emit(ctx, host, plan, record.id, steps, ok=False)
         raise
-    _emit(ctx, host, plan, record.id, steps)
+    view.emit(ctx, host, plan, record.id, steps)
     done = f"{record.kind} {record.id} is"
     if not host.live:
         ctx.say(f"{done} staged in {host.root}; no service was touched.")
@@ -224,91 +230,3 @@ def _apply(ctx: Context, applying: Applying, record: Record, plan: Plan, host: H
         ctx.say(f"{done} done; no file was changed.")
     else:
         ctx.say(f"{done} done; '{record.undo}' restores what was there.")
-
-
-def _show(ctx: Context, plan: Plan) -> None:
-    """The plan: a diff of every file, then in short, then what raises risk, line by line."""
-    write = _writer(ctx)
-    verbs = [_VERBS[_how(change)] for change in plan.changes]
-    for verb, change in zip(verbs, plan.changes, strict=True):
-        edited = " (edited since it was installed)" if change.path in plan.edited else ""
-        write(f"{verb} {change.path}{_attributes(change)}{edited}", "bold")
-        for line in plan.diff(change):
-            write(f"  {line}", _STYLES.get(line[:1], ""))
-    if verbs:
-        write(f"Total: {', '.join(f'{verb} {count}' for verb, count in Counter(verbs).items())}")
-    for path in plan.kept:
-        write(f"keep {path}: it differs from the packaged one (--replace-config takes that)")
-    for unit in plan.stop:
-        write(f"stop {unit}")
-    for unit in plan.restart:
-        write(f"start {unit}: {plan.why_restart}")
-    for setting in plan.settings:
-        write(f"changes {setting}")
-    for risk in plan.risks:
-        write(str(risk), "bold red")
-
-
-def _how(change: Change) -> str:
-    """`new`, `replaced` or `removed`."""
-    if change.before.kind == "absent":
-        return "new"
-    return "removed" if change.after.kind == "absent" else "replaced"
-
-
-def _attributes(change: Change) -> str:
-    """What the text of a file does not show: ` (mode 0600 → 0640)`."""
-    was, will_be = change.before, change.after
-    shown = []
-    if was.kind == will_be.kind == "file" and was.mode != will_be.mode:
-        shown.append(f"mode {was.mode:04o} → {will_be.mode:04o}")
-    elif was.kind == "absent" and will_be.kind == "file":
-        shown.append(f"mode {will_be.mode:04o}")
-    if will_be.owner is not None and was.owner not in (None, will_be.owner):
-        shown.append(f"owner {was.owner[0]}:{was.owner[1]} → {will_be.owner[0]}:{will_be.owner[1]}")
-    return f" ({', '.join(shown)})" if shown else ""
-
-
-def _writer(ctx: Context) -> Callable[..., None]:
-    """Prints a line at once, escaped, with a style on a terminal. It goes to stdout where a table
-    was asked for; else to stderr, since JSON comes at the end."""
-    stream = sys.stdout if ctx.output == "table" else sys.stderr
-    terminal = tables.console(ctx) if ctx.output == "table" and tables.on_terminal(ctx) else None
-
-    def write(text: str, style: str = "") -> None:
-        if terminal is not None and style:
-            terminal.print(escape(text), style=style, soft_wrap=True)
-        else:
-            stream.write(f"{escape(text)}\n")
-        stream.flush()
-
-    return write
-
-
-def _emit(
-    ctx: Context,
-    host: Host,
-    plan: Plan,
-    id: str | None = None,
-    steps: Sequence[Done] = (),
-    ok: bool = True,
-) -> None:
-    """The whole as one JSON object, where JSON was asked for."""
-    if ctx.output == "table":
-        return
-    document: dict[str, Any] = {
-        "id": id,
-        "kind": plan.kind,
-        "root": str(host.root),
-        "ok": ok,
-        "changes": [{"path": each.path, "change": _how(each)} for each in plan.changes],
-        "kept": plan.kept,
-        "settings": plan.settings,
-        "risks": plan.risks,
-        "stop": plan.stop,
-        "restart": plan.restart,
-        "steps": [
-            {"number": each.number, "what": each.what, "said": each.result} for each in steps
-        ],
-    }
-    emit_one(ctx, document)
