@@ -240,6 +240,7 @@ def _can_be_typed(name: str) -> bool:
 WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("serve", "SERVICE"): ("allocation", "governor", "all"),
     ("config diff", "SERVICE"): ("allocation", "governor"),
+    ("logs", "SERVICE"): ("allocation", "governor"),
     ("tail", "STREAM"): ("proposed", "plans", "events", "rejected"),
     ("", "STREAM"): ("plans", "proposed", "events", "rejected"),
     ("proof", "STEP"): ("step1", "step2", "all"),
