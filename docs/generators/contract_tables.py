@@ -17,7 +17,9 @@ EVENT_FIELDS: tuple[tuple[str, str], ...] = (
         "event",
         "permitted, blocked, withdrawn, backlog_skipped, trimmed, unknown_decision, "
         "group_set_back, clock_step, clock_jump, halted, resumed, halt_kept (a governor wrote a "
-        "halt again that Redis had lost), redis_emptied (how is the reason), …",
+        "halt again that Redis had lost), redis_emptied (how is the reason), server_changed "
+        "(another run of Redis answers; the reason is restarted, promoted or another_server), "
+        "permits_stopped and permits_resumed (the reason says why, in words), …",
     ),
     ("plan_id", "empty where it concerns no single plan"),
     ("symbol", "likewise"),
@@ -28,9 +30,13 @@ EVENT_FIELDS: tuple[tuple[str, str], ...] = (
     (
         "value",
         "likewise: its value from now on, empty for none; of group_set_back: its last id now; "
-        "of clock_step and clock_jump: the seconds",
+        "of clock_step and clock_jump: the seconds; of server_changed: the run id now",
     ),
-    ("before", "likewise: its value before; of group_set_back: the last id of the group before"),
+    (
+        "before",
+        "likewise: its value before; of group_set_back: the last id of the group before; of "
+        "server_changed: the run id before",
+    ),
     ("count", "of backlog_skipped, trimmed, unknown_decision: how many plans it stands for"),
     (
         "first",
@@ -40,6 +46,17 @@ EVENT_FIELDS: tuple[tuple[str, str], ...] = (
     ("last", "likewise of the last"),
     ("decision", "of unknown_decision: the word, over 64 bytes cut and with a digest"),
     ("source", "likewise: who sent it"),
+)
+RUN_FIELDS: tuple[tuple[str, str], ...] = (
+    ("event", "started or stopped"),
+    ("service", "allocation or governor"),
+    ("name", "which of several"),
+    ("ts", "epoch seconds, the server's clock"),
+    ("version", "of qtctl"),
+    ("host", "where it runs"),
+    ("pid", "its process"),
+    ("digest", "of its settings"),
+    ("settings", "of started: its settings without secrets, a JSON object"),
 )
 BLOCK_FIELDS: tuple[tuple[str, str], ...] = (
     ("reason", "the gate's word"),
@@ -79,6 +96,7 @@ def tables() -> dict[str, str]:
         "block": _fields(BLOCK_FIELDS),
         "event": _fields(EVENT_FIELDS),
         "rejected": _fields(REJECTED_FIELDS),
+        "run": _fields(RUN_FIELDS),
         "gates": _gates(),
     }
 

@@ -1,4 +1,5 @@
-"""The record that a running service keeps in Redis: what runs, where, and with which settings."""
+"""The record that a running service keeps in Redis: what runs, where, and with which settings; and
+the note of when it started and stopped, which outlives that."""
 
 import logging
 import os
@@ -14,6 +15,7 @@ from qtctl.services.problem_log import ProblemLog
 from qtctl.settings import digest, public
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
+from qtctl.wire.control import runs
 from qtctl.wire.schema.keys import SERVICE_TTL_SEC
 
 log = logging.getLogger("qtctl.presence")
@@ -28,6 +30,8 @@ class Heartbeat:
         self, store: Store, service: str, instance: str, settings: msgspec.Struct, pass_sec: float
     ) -> None:
         self._store = store
+        self._who = {"service": service, "name": instance}
+        self._announced = False
         self._key = store.keys.service(service, instance)
         # A loop slower than the TTL would vanish between two passes.
         self._ttl_sec = max(SERVICE_TTL_SEC, int(3 * pass_sec))
@@ -70,6 +74,9 @@ class Heartbeat:
         self._problems.update(problem)
         self.was_gone = self._last is not None and not problem and made == len(fields)
         self._last = at
+        if not self._announced:
+            self._announced = True
+            self._note(runs.STARTED, int(now))
 
     def _write(self, flat: list[str]) -> int | WireError:
         """How many of the fields were not there before."""
@@ -86,6 +93,20 @@ class Heartbeat:
         """Removes the record, so that a service that pauses or ends does not look alive; does
         nothing without a connection."""
         self._last = None
-        if self._store.connected:
-            with suppress(QtctlError):
-                self._store.run("DEL", self._key)
+        if not self._store.connected:
+            return
+        with suppress(QtctlError):
+            self._store.run("DEL", self._key)
+            if self._announced:
+                self._announced = False
+                self._note(runs.STOPPED, self._store.now_ms() // 1000)
+
+    def _note(self, event: str, ts: int) -> None:
+        """Where Redis refuses it, that is only logged."""
+        left_out = ("settings",) if event == runs.STOPPED else ()
+        fixed = {name: value for name, value in self._fixed.items() if name not in left_out}
+        try:
+            runs.note(self._store, event, self._who | {"ts": str(ts)} | fixed)
+        except WireError as problem:
+            fields = {"event": event, "problem": problem}
+            log.warning("it is not noted when this service runs", extra={"fields": fields})

@@ -5,6 +5,7 @@ See "Quarantine" in docs/architecture.md.
 
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 from qtctl import clock
 from qtctl.wire.client.store import Server
@@ -16,6 +17,15 @@ REMEMBER_SEC = 60.0
 REMEMBER_MOST = 50_000
 
 
+class Change(NamedTuple):
+    """Another run of the server answers. how: `restarted`, `promoted` (it was a replica before) or
+    `another_server`; before, after: their run ids."""
+
+    how: str
+    before: str
+    after: str
+
+
 class ServerWatch:
     """Whether this server may be trusted with decisions, and since when it knows all of them."""
 
@@ -25,15 +35,20 @@ class ServerWatch:
         self.before = (0, 0)
         """Opens with an id up to this one may have been decided on another server."""
 
-    def note(self, server: Server, last_id: Callable[[], str]) -> None:
-        """Takes in what the server just reported. last_id: asks it for the id of the newest plan;
-        called at the first look at a server only."""
+    def note(self, server: Server, last_id: Callable[[], str]) -> "Change | None":
+        """Takes in what the server just reported; what is different from the look before, if
+        anything. last_id: asks it for the id of the newest plan; called at the first look at a
+        server only."""
         known = self._server
         if known is None or _differs(known, server):
             self.before = max(self.before, _before(known, server, last_id))
         # A mark ahead of the clock, which stepped back, would hold opens until the clock is there.
         self.before = min(self.before, ids.last_before(server.now_ms + 1))
         self._server = server
+        if known is None or known.run_id == server.run_id:
+            return None
+        how = "restarted" if server.started_ms > known.now_ms else "another_server"
+        return Change("promoted" if server.promoted else how, known.run_id, server.run_id)
 
     @property
     def now_ms(self) -> int:

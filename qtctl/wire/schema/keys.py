@@ -16,6 +16,7 @@ LEDGER_KEEP_SEC = 3_600
 LIMITS_TTL_SEC = 7 * 86_400
 SERVICE_TTL_SEC = 30
 MARK_TTL_SEC = 7 * 86_400
+RUNS_TTL_SEC = 7 * 86_400
 EMPTIED_TTL_SEC = 3_600
 TRIES_TTL_SEC = 3_600
 """What is queued for longer is not judged any more."""
@@ -201,6 +202,11 @@ SERVICE = KeySpec(
     "discovery (how it finds new targets: `tracking`, or `scan: ` and why)",
     "30 s, or three passes if that is longer",
 )
+RUNS = KeySpec(
+    "qtctl:runs", "stream", "each running service",
+    "when which service started and stopped, with its version and its settings; about 1,000 kept",
+    "7 days after the last",
+)
 INJECTED = KeySpec(
     "qtctl:injected:{key}", "hash", "inject",
     "digest of what was written, and what was there before with its remaining TTL",
@@ -234,6 +240,7 @@ class Keys:
         self.clock_jump = prefix + CLOCK_JUMP.template
         self.halt_kept = prefix + HALT_KEPT.template
         self.emptied = prefix + EMPTIED.template
+        self.runs = prefix + RUNS.template
 
     def at(self, spec: KeySpec, name: str) -> str:
         """The key of one symbol, plan_id, …: `keys.at(PERMIT, plan_id)`."""
