@@ -25,6 +25,7 @@ _LINES = {
     "serve": "Run the allocation loop, the governor, or both.",
     "inject": "Synthetic scores, targets and plans.",
     "tail": "Last entries: proposed, plans, events, rejected.",
+    "timeline": "What happened: halts, restarts, changes, failovers.",
     "logs": "What the services logged, from the journal.",
     "status": "How everything stands, on one screen.",
     "top": "The same, live: a screen to work in.",

@@ -261,12 +261,12 @@ class Governor:
         if objection is not None:
             if objection != before:
                 log.error("no permits are issued", extra={"fields": {"problem": objection}})
-                self._try_to_report("permits_stopped", objection)
+                self._events.write("permits_stopped", objection, {})
             self.failed("not_ready")
             return
         if before is not None and looked_before:
             log.info("permits are issued again")
-            self._try_to_report("permits_resumed", "")
+            self._events.write("permits_resumed", "", {})
         yield
         self._look_at_step()
         yield
@@ -316,7 +316,7 @@ class Governor:
         self.metrics.clock_ahead.set(self._host_clock.ahead_sec)
         if change is not None and server.role == "master":
             more = {"value": change.after, "before": change.before}
-            self._try_to_report("server_changed", change.how, more)
+            self._events.write("server_changed", change.how, more)
         step_ms = self._server_clock.note(server, before, after)
         if step_ms:
             self._report_step(step_ms)
@@ -501,13 +501,6 @@ class Governor:
             log.warning(
                 "the stream of decisions can't be trimmed", extra={"fields": {"problem": problem}}
             )
-
-    def _try_to_report(self, event: str, reason: str, more: Mapping[str, object] = {}) -> None:
-        """The same, where nothing may depend on it: a replica takes no event."""
-        try:
-            self._report(event, reason, more)
-        except WireError as problem:
-            log.warning("an event could not be written", extra={"fields": {"problem": problem}})
 
     def _housekeeping_is_due(self) -> bool:
         return self._housekept_at is None or clock.monotonic() - self._housekept_at >= HOUSEKEEP_SEC

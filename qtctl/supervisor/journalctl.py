@@ -36,13 +36,14 @@ class Logged(msgspec.Struct, frozen=True):
 
 class Asked(msgspec.Struct, frozen=True):
     """What is wanted: of which units; since and until in epoch seconds; the last so many, None for
-    all; follow: go on with what comes."""
+    all; follow: go on with what comes; matches: fields that an entry must have, as `NAME=value`."""
 
     units: Sequence[str]
     since: float | None = None
     until: float | None = None
     most: int | None = None
     follow: bool = False
+    matches: Sequence[str] = ()
 
 
 def read(asked: Asked, path: str | None = None) -> Iterator[Logged]:
@@ -113,7 +114,7 @@ def _arguments(asked: Asked) -> list[str]:
         out.append(f"--lines={asked.most}")
     elif asked.follow:
         out.append("--no-tail")
-    return out + (["--follow"] if asked.follow else [])
+    return [*out, *(["--follow"] if asked.follow else []), *asked.matches]
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str:
