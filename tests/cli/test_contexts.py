@@ -13,8 +13,10 @@ from qtctl.cli.completion import engine
 from qtctl.cli.framework.context import Context
 from qtctl.cli.main import root, run
 from qtctl.wire.client.store import Store
+from qtctl.wire.private_server.embedded import temporary
 from qtctl.wire.schema.keys import EFFICIENCY, GROUP, TARGET
 from tests.support.cli import NO_FILE, Said, _unlog
+from tests.support.nodes import free_ports
 from tests.support.plans import fields, judge
 from tests.support.processes import QTCTL
 
@@ -256,3 +258,22 @@ def test_a_sandbox_of_proofs_goes_by_the_contexts_prefix(file: Path, cli: Cli) -
     file.write_text(file.read_text() + 'prefix = "other:"\n')
     said = cli("--context", "far", "proof", "step1", "-o", "json")
     assert json.loads(said.out)["failed"] == 0, said
+
+
+def test_a_context_logs_in_by_its_own_password_file(tmp_path: Path, cli: Cli, file: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("hush\n")
+    (port,) = free_ports(1)
+    with temporary(port=port, extra={"requirepass": "hush"}):
+        place = f'url = "redis://127.0.0.1:{port}/0"\n'
+        file.write_text(
+            f'[redis]\n{place}[contexts.in]\n{place}password_file = "{secret}"\n'
+            f"[contexts.out]\n{place}"
+        )
+        assert cli("--context", "in", "eff", "list").code == 0
+        for words in (["--context", "out"], []):
+            said = cli(*words, "eff", "list")
+            assert said.code not in (0, 4), said
+            assert "hush" not in said.err
+        # Neither does the password of the environment reach it.
+        assert cli("--context", "out", "eff", "list", QTCTL_REDIS_PASSWORD="hush").code != 0

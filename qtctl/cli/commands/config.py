@@ -64,7 +64,7 @@ DIFFERENCES = (
 CONTEXTS = (
     text("", lambda row: "*" if row["in_force"] else ""),
     text("context", "context"),
-    text("redis", "url", fold=True),
+    text("redis", lambda row: _display_url(row["url"]), fold=True),
     text("prefix", "prefix"),
     text("user", "username", drop=1),
     text("password", "password", fold=True, drop=2),
@@ -104,8 +104,7 @@ def show(
             raise UsageError(
                 f"KEY {key!r} is neither a setting nor a section: see 'qtctl config show'"
             )
-    if ctx.loaded.context is not None:
-        ctx.say(f"Context: {ctx.loaded.context.name} ({ctx.loaded.context_origin})")
+    _say_context(ctx)
     if ctx.loaded.injected:
         ctx.say(f"Ignored, since a platform has set them: {', '.join(ctx.loaded.injected)}")
     if ctx.output == "toml":
@@ -140,6 +139,7 @@ def diff(
     from qtctl.cli.views import config_diff
 
     found = config_diff.compared(ctx, service)
+    _say_context(ctx)
     emit(ctx, found.rows, DIFFERENCES)
     for line in found.notes:
         ctx.say(line)
@@ -228,6 +228,17 @@ def import_env(
         ctx.say(line)
     if any(note.kind == "limit" for note in found.notes):
         raise typer.Exit(1)
+
+
+def _display_url(url: str) -> str:
+    from qtctl.settings import display_url
+
+    return display_url(url)
+
+
+def _say_context(ctx: Context) -> None:
+    if ctx.loaded.context is not None:
+        ctx.say(f"Context: {ctx.loaded.context.name} ({ctx.loaded.context_origin})")
 
 
 def _rows(ctx: Context) -> list[dict[str, Any]]:

@@ -54,6 +54,9 @@ def deploy(
 ) -> None:
     """Install the services and start them: the plan first, as a diff of every file.
 
+    The user and group qt of the services are created where they are missing. With --root nothing
+    runs and nobody is created: the folder is for another host, with qtctl in /opt/qtctl there.
+
     Existing settings in /etc/quantum are kept unless --etc or --replace-config is given. Replaced
     files are saved, and `qtctl rollback` restores them. A limit that would be loosened (RAISES
     RISK) must be confirmed separately; --yes does not cover it.

@@ -35,7 +35,8 @@ def summarize(ctx: Context, host: Host, plan: Plan) -> None:
     if plan.empty:
         return
     write = writer(ctx)
-    write(f"Would {plan.kind} qtctl {__version__}, {where(host)}:", "bold")
+    what = f"deploy qtctl {__version__}" if plan.kind == "deploy" else "roll back"
+    write(f"Would {what}, {where(host)}:", "bold")
     facts = [f"  {line}" for line in _facts(plan)]
     risks = [str(risk) for risk in plan.risks]
     # Never under 1: there are at most seven facts.
