@@ -11,7 +11,7 @@ FIND_PYTHON := .ci/find-python
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo proof test lower-bounds matrix check coverage soak bench format docs \
-    picture wheel release clean
+    picture picture-top wheel release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ picture: $(STAMP) ## the picture in the README, from a real run
 
 wheel: $(STAMP) ## the wheel of this tree into dist/, to install on a host
 	$(BIN)/python -m hatchling build -d dist -t wheel
+
+picture-top: $(STAMP) ## the pictures of `qtctl top`, from a real session of nine minutes
+	$(BIN)/python -m docs.generators.top_picture
 
 # CHANGELOG, version, checks, tests, wheel, sdist, commit and tag; never pushes.
 release: $(STAMP) ## VERSION=x.y.z: a release, up to the tag; see CONTRIBUTING.md

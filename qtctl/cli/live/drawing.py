@@ -105,9 +105,8 @@ def listed(
     for place, line in enumerate(lines, -1):
         is_selected = place == shown.selected
         line = fitted(Text.assemble(MARK if is_selected else NO_MARK, line), width)
-        if is_selected:
-            line.stylize("reverse")
-        out.append(line)
+        # One bar: in reverse video a green word would be a green block.
+        out.append(Text(line.plain, "reverse") if is_selected else line)
     return out
 
 

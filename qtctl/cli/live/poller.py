@@ -71,7 +71,7 @@ class Poller:
         if self._with_symbols and at >= self._symbols_due:
             self._compare()
         overall = health.of(self._ctx, found)
-        rows = permits.rows_of(found.permits)[::-1]
+        rows = permits.rows_of(found.permits.permits)[::-1]
         if looks and not self._trends.looked_back:
             # Not before the first picture: that is what somebody waits for.
             self._trends.look_back(found.now)

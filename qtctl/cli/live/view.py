@@ -12,7 +12,7 @@ from qtctl.cli.live.halting import report_lines
 from qtctl.cli.live.page import ListPage, Moment, Page
 from qtctl.cli.live.pages.blocked import BlockedPage
 from qtctl.cli.live.pages.events import EventsPage
-from qtctl.cli.live.pages.health import HealthPage
+from qtctl.cli.live.pages.health import HealthPage, headline
 from qtctl.cli.live.pages.help import HelpPage
 from qtctl.cli.live.pages.message import MessagePage
 from qtctl.cli.live.pages.permits import PermitsPage
@@ -21,7 +21,6 @@ from qtctl.cli.live.pages.symbols import SymbolsPage
 from qtctl.cli.live.poller import TopSnapshot
 from qtctl.cli.live.prompt import Prompt
 from qtctl.cli.output import format
-from qtctl.cli.views import health_page
 from qtctl.doctor.command_lines import joined, own_words
 from qtctl.text import escape
 
@@ -172,8 +171,8 @@ class View:
 
     def _headline(self, moment: Moment) -> Text:
         """What is wrong, the worst first, on every page."""
-        alarm = health_page.headline(moment.seen.overall.banner)
-        line = Text(escape(f"INCIDENT {alarm}"), "bold red") if alarm else Text("all well", "green")
+        alarm = headline(moment.seen.overall)
+        line = Text(escape(alarm), "bold red") if alarm else Text("no incident", "green")
         return drawing.dimmed([line])[0] if moment.seen.away_since is not None else line
 
     def _tabs(self, width: int) -> Text:

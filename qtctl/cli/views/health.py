@@ -43,7 +43,7 @@ ALIVE_BY_PROPOSALS_SEC = 60.0
 def of(ctx: Context, found: Status) -> Overall:
     """What was read, as it is shown; services on this host are asked whether they are ready."""
     stopped = [row for row in found.kill if row.mode.level]
-    lifetimes = [round(it.ttl_sec, 3) for it in found.permits if it.ttl_sec is not None]
+    lifetimes = [round(it.ttl_sec, 3) for it in found.permits.permits if it.ttl_sec is not None]
     overall = Overall(
         ok=True,
         where=ctx.where(),
@@ -54,9 +54,10 @@ def of(ctx: Context, found: Status) -> Overall:
         plans=_plans(found),
         group=_group(found),
         permits=Permits(
-            open=len(found.permits),
-            next_ttl_s=min(lifetimes, default=None),
-            without_ttl=len(found.permits) - len(lifetimes),
+            open=len(found.permits.permits),
+            next_ttl_s=None if found.permits.cut else min(lifetimes, default=None),
+            without_ttl=len(found.permits.permits) - len(lifetimes),
+            not_looked_at=found.permits.cut,
         ),
         problems=found.problems,
         upstream=_upstream(found),

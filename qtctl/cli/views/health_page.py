@@ -111,11 +111,12 @@ def permits(found: Overall) -> str:
     if "permits" in found.problems:
         return f"UNREADABLE: {found.problems['permits']}"
     seen = found.permits
+    more = f", {seen.not_looked_at:,} older ones not looked at" if seen.not_looked_at else ""
     if not seen.open:
-        return "none open"
+        return f"none open{more}"
     left = "" if seen.next_ttl_s is None else f", the next expires in {seen.next_ttl_s:.0f} s"
     bad = f", {seen.without_ttl} WITHOUT A LIFETIME" if seen.without_ttl else ""
-    return f"{seen.open:,} open{left}{bad}"
+    return f"{seen.open:,} open{left}{bad}{more}"
 
 
 def upstream(found: Overall) -> str:

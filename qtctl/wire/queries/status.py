@@ -32,7 +32,7 @@ from qtctl.wire.queries.directory import Directory
 from qtctl.wire.queries.elsewhere import Elsewhere
 from qtctl.wire.queries.feeds import Feeds
 from qtctl.wire.queries.groups import Group
-from qtctl.wire.queries.permits import StoredPermit
+from qtctl.wire.queries.permits import NewestPermits
 from qtctl.wire.queries.plan_stream import PlanStream
 from qtctl.wire.queries.recent import Event, Rate, Recent, RecentVerdicts
 from qtctl.wire.queries.refusals import Refusals
@@ -50,6 +50,8 @@ RATE_SEC = 300.0
 """The time over which plans per minute are averaged."""
 MOST_PLANS = 5_000
 """The newest plans that are counted for that: where there are more, so much is said."""
+MOST_PERMITS = 1_000
+"""The newest permits that are looked at."""
 MOST_EVENTS = recent.MOST
 """The newest events that are looked at."""
 
@@ -71,7 +73,7 @@ class Status(msgspec.Struct, frozen=True):
     services: tuple[ServiceRecord, ...]
     kill: tuple[KillKey, ...]
     group: Group | None
-    permits: tuple[StoredPermit, ...]
+    permits: NewestPermits
     plans: Rate
     lately: RecentVerdicts
     problems: dict[str, str]
@@ -133,7 +135,9 @@ class Watch:
             kill=tuple(kill_switch.read(self._store, names)),
             group=own,
             other_groups=tuple(each for each in all_groups if each.name != GROUP),
-            permits=tuple(self._part("permits", lambda: permits.listed(self._store), [])),
+            permits=self._part(
+                "permits", lambda: permits.newest(self._store, MOST_PERMITS), NewestPermits()
+            ),
             plans=self._plans_per_minute(now, stream) if usable else Rate(0.0),
             lately=recent.verdicts(events, back_to, now, self._since_sec, RATE_SEC),
             stream=stream,

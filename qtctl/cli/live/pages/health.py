@@ -36,10 +36,24 @@ class HealthPage(TextPage):
         return [("this page", ("status",)), ("what is wrong, and how to fix it", ("doctor",))]
 
 
+def headline(found: Overall) -> str:
+    """The incident in one line, "" where there is none."""
+    if not found.banner:
+        return ""
+    more = len(found.banner) - 1
+    return f"INCIDENT {found.banner[0].text}{f' (and {more} more: 1)' if more else ''}"
+
+
+def _alarms(found: Overall, width: int, utc: bool) -> list[Text]:
+    """The worst where the line above all pages has no room for it, what to run, and the others."""
+    worst = page.banner(found.banner) if len(headline(found)) > width else ()
+    rest = (*page.next_command(found.banner), *page.also(found.banner))
+    return drawing.fields(found, (*worst, *rest), width, utc)
+
+
 def _left(moment: Moment, width: int) -> list[Text]:
     found = moment.seen.overall
-    banner = (*page.banner(found.banner), *page.next_command(found.banner))
-    alarms = drawing.fields(found, (*banner, *page.also(found.banner)), width, moment.utc)
+    alarms = _alarms(found, width, moment.utc)
     lines = [*alarms, *([Text()] if alarms else [])]
     lines += [line for it in _worst_first(found.services)[:MOST_SERVICES]
              for line in _service(it, width)]  # fmt: skip
@@ -53,13 +67,14 @@ def _left(moment: Moment, width: int) -> list[Text]:
 
 def _state(found: Overall) -> list[tuple[str, str, bool]]:
     """Title, value, and whether something is wrong there."""
-    odd = found.redis.may_evict or found.redis.role not in ("master", None) or found.redis.emptied
+    odd = found.redis.may_evict or found.redis.role not in ("master", None) or found.redis.lost
     bad_group = found.group is None or found.group.stuck > 0
     clocks = page.clocks(found)
+    off = [("clocks", clocks, True)] if clocks.startswith("OFF") else []
     return [
         ("redis", page.server(found.redis), bool(odd)),
         ("kill switch", page.kill_switch(found), found.kill_switch.mode != "normal"),
-        ("clocks", clocks, clocks.startswith("OFF")),
+        *off,
         ("upstream", page.upstream(found), "upstream" in found.problems),
         ("plans", page.plans(found), found.plans.stream != "ok" or "plan_ids" in found.problems),
         ("group", page.group(found), bad_group or "group" in found.problems),
