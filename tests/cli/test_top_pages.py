@@ -18,6 +18,7 @@ from qtctl.cli.live.view import View
 from qtctl.cli.views.health_record import Alarm, KillSwitch, Overall, Permits, Plans, Redis, Service
 from qtctl.cli.views.streams import LISTED
 from qtctl.wire.client.store import Store
+from qtctl.wire.queries import permits as permits_of
 from qtctl.wire.queries.queue import Queue
 from tests.support.cli import NO_FILE
 
@@ -225,3 +226,15 @@ def test_the_queue_shows_what_waits_and_what_is_held(store: Store) -> None:
     store.run("XTRIM", plans, "MAXLEN", "=", 2)
     _, rows = queue.QueuePage(ctx()).read(store)
     assert [it["plan_id"] for it in rows] == ["", "p1", "p2"]
+
+
+def test_of_many_permits_only_the_newest_are_read(store: Store) -> None:
+    for place in range(30):
+        store.run("ZADD", store.keys.permits, place, f"p{place:02}")
+        store.run("SET", f"quantum:permit:p{place:02}", "{}", "EX", 30 + place)
+    found = permits_of.newest(store, 10)
+    assert [it.plan_id for it in found.permits] == [f"p{place}" for place in range(20, 30)]
+    assert found.cut == 20
+    store.run("DEL", "quantum:permit:p25")
+    assert len(permits_of.newest(store, 10).permits) == 9
+    assert permits_of.newest(store, 100).cut == 0

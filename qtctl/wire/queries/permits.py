@@ -67,7 +67,7 @@ def listed(store: Store) -> list[StoredPermit]:
 
 
 def newest(store: Store, most: int) -> NewestPermits:
-    """The same for the newest `most` of the index alone: a minute of a busy governor has thousands."""
+    """The same for the newest `most` of the index: a minute of a busy governor has thousands."""
     index = store.keys.permits
     size, members = store.run("ZCARD", index), store.run("ZRANGE", index, -most, -1)
     ids = [text(member) for member in members]
