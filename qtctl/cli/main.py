@@ -45,6 +45,8 @@ _LINES = {
     "completion": "Completion for bash, zsh and fish.",
     "deploy": "Install the services on this host and start them.",
     "rollback": "Restore what was there before a deployment.",
+    "version": "The version, and what it runs on.",
+    "help": "The page of a command, as --help shows it.",
 }
 COMMANDS = {name: (f"qtctl.cli.commands.{name}", line) for name, line in _LINES.items()}
 """Name on the command line: module, and its line in `qtctl --help` (which imports no module)."""

@@ -32,6 +32,9 @@ CLOSE_ACTIONS = (
     "REDUCE", "STOP_LOSS_HIT", "TAKE_PROFIT_HIT", "UPDATE_SL",
 )  # fmt: skip
 
+SIDES = ("BUY", "SELL", "LONG", "SHORT", "CLOSE")
+"""Sides that publishers send. Only CLOSE means anything to the governor: a close."""
+
 
 class PlanRules(msgspec.Struct, frozen=True):
     """Which actions open, which close (in any case), and which fields an open must have."""

@@ -117,4 +117,4 @@ def test_halt_says_in_whole_sentences_what_to_do_without_redis(
     """The system's own message ends with a full stop here."""
     said = Cli(f"unix://{tmp_path}/none.sock", capsys)("halt")
     assert said.code == 3
-    assert "No such file or directory. While Redis is away, stop the governors" in said.err
+    assert "No such file or directory. The URL comes from --redis-url. While Redis is" in said.err

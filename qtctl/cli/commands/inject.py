@@ -152,9 +152,11 @@ def plan(
         now_ms = store.now_ms()
         entry |= {"timestamp": str(now_ms // 1000), "source": SOURCE}
         entry["plan_id"] = entry["plan_id"] or view.new_plan_id(now_ms)
+        refuse_other_groups(store, "an injected plan could become an order", force)
         what = f"{entry['action']} {entry['symbol']} qty {entry['qty']}"
         ctx.announce(f"sending the plan {what}", dry_run=dry_run)
-        refuse_other_groups(store, "an injected plan could become an order", force)
+        for sentence in view.unknown_words(ctx, store, entry):
+            ctx.warn(sentence)
         if dry_run:
             emit_one(ctx, entry) if ctx.output != "table" else ctx.say(view.listed(entry))
             return

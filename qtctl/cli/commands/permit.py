@@ -98,8 +98,8 @@ def take(
     arguments.plan_id(plan_id)
     cap_usd = None if cap is None else arguments.number(cap, "--cap", 0)
     with ctx.store() as store:
-        ctx.announce(f"taking the permit of {plan_id}")
         refuse_other_groups(store, "its consumer waits for this permit", force)
+        ctx.announce(f"taking the permit of {plan_id}")
         ttl_sec = view.lifetime(ctx, store)
         now = store.now_ms() / 1000
         fields = take_permit(store, plan_id)

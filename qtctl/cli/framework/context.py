@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtctl import clock
+from qtctl.cli.framework import hints
 from qtctl.cli.framework.listing import Listing
 from qtctl.errors import QtctlError, RedisUnreachable, RefusedError
 from qtctl.text import escape
@@ -148,10 +149,13 @@ class Context:
         try:
             try:
                 yield store
-            except Exception:
+            except Exception as problem:
                 # Not at Ctrl-C: a reply may be half read then.
                 if notice:
                     self.report_halt(store)
+                better = hints.explained(self, problem)
+                if better is not None:
+                    raise better from problem
                 raise
             if notice:
                 self.report_halt(store)

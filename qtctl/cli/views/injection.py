@@ -1,7 +1,7 @@
 """Injecting synthetic keys and plans, and what is reported about it."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import typer
 
@@ -12,9 +12,12 @@ from qtctl.cli.output import format
 from qtctl.cli.output.columns import number, text
 from qtctl.cli.output.render import emit_one
 from qtctl.cli.views.in_force import InForce
-from qtctl.domain.plans import PlanRules
+from qtctl.domain.names import ascii_upper
+from qtctl.domain.plans import EXECUTE, SIDES, PlanRules, kind_of
 from qtctl.domain.readings import score_time
+from qtctl.domain.reasons import SKIPPED_DECISIONS, Kind
 from qtctl.errors import NotFoundError, RefusedError
+from qtctl.settings.sources import nearest
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import injection
 from qtctl.wire.control.injection import InTheWay
@@ -40,15 +43,21 @@ def cover(
     ttl_sec = int(arguments.duration(ttl, "--ttl", 1, MAX_TTL_SEC))
     key = store.keys.at(spec, symbol)
     what = f"injecting {key}: {listed(fields)}; for {format.span(ttl_sec)}"
+    # A look first: what is refused is not announced.
+    _refuse(store, key, injection.cover(store, key, fields, ttl_sec, force=force, dry_run=True))
     ctx.announce(what, dry_run=dry_run)
-    found = injection.cover(store, key, fields, ttl_sec, force=force, dry_run=dry_run)
+    if not dry_run:
+        _refuse(store, key, injection.cover(store, key, fields, ttl_sec, force=force))
+    if ctx.output != "table":
+        emit_one(ctx, {"key": key, "ttl_s": ttl_sec, **fields})
+
+
+def _refuse(store: Store, key: str, found: InTheWay | None) -> None:
     if found is not None:
         raise RefusedError(
             f"{key} holds {_in_the_way(found, store.now_ms() / 1000)}, not written by inject; "
             "--force overwrites it, and 'qtctl inject clear' restores it"
         )
-    if ctx.output != "table":
-        emit_one(ctx, {"key": key, "ttl_s": ttl_sec, **fields})
 
 
 def _in_the_way(found: InTheWay, now: float) -> str:
@@ -63,6 +72,32 @@ def _in_the_way(found: InTheWay, now: float) -> str:
         if name in found.fields
     }
     return f"a hash {age} ({listed(shown) or 'other fields'})"
+
+
+def unknown_words(ctx: Context, store: Store, entry: Mapping[str, str]) -> list[str]:
+    """A sentence for each word of a plan that the governor does not know, and what it makes of it;
+    empty words are left to it."""
+    rules, _ = InForce(ctx, store).of("governor", PlanRules)
+    actions = {*rules.open_actions, *rules.close_actions}
+    said = []
+    if entry["decision"] and entry["decision"] not in (EXECUTE, *SKIPPED_DECISIONS):
+        said.append(
+            f"--decision {entry['decision']!r} is none that the governor knows ({EXECUTE}, "
+            f"{', '.join(SKIPPED_DECISIONS)}): it will not be carried out"
+        )
+    if entry["action"] and not _any_case(entry["action"], actions):
+        near = nearest(entry["action"].upper(), sorted(actions))
+        reduce_only = True if entry.get("reduceOnly") else None
+        kind = kind_of(entry["action"], entry["side"], reduce_only, rules)
+        counts = "an open" if kind == Kind.OPEN else "a close"
+        said.append(f"--action {entry['action']!r} is unknown{near or '.'} It counts as {counts}")
+    if entry["side"] and not _any_case(entry["side"], SIDES):
+        said.append(f"--side {entry['side']!r} is none of {', '.join(SIDES)}, in any case")
+    return said
+
+
+def _any_case(word: str, known: Collection[str]) -> bool:
+    return ascii_upper(word) in {ascii_upper(each) for each in known}
 
 
 def new_plan_id(now_ms: int) -> str:

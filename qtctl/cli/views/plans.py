@@ -97,12 +97,9 @@ GATES = (
     text("limit", "limit", right=True),
 )
 GATES_AGAIN = (
-    text("gate", "gate"),
-    text("value", "value", right=True, fold=True),
-    text("limit", "limit", right=True),
-    text("result", "result", style=verdict_style),
-    text("what-if limit", "what_if_limit", right=True),
+    *GATES,
     text("what-if result", "what_if_result", style=verdict_style),
+    text("what-if limit", "what_if_limit", right=True),
 )
 
 

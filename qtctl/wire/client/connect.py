@@ -216,6 +216,11 @@ def translated(url: str) -> Iterator[None]:
         why = not_serving(problem)
         if why is not None:
             raise errors.RedisUnreachable(f"{display_url(url)} {why}") from problem
+        if str(problem).startswith("DB index is out of range"):
+            raise errors.ServerRefusedError(
+                f"{display_url(url)}: this server has no database of that number (it has 16 unless "
+                "its setting databases says otherwise); the number is the last part of the URL"
+            ) from problem
         raise reply_error(problem) from problem
     except exceptions.RedisError as problem:
         raise errors.WireError(f"{display_url(url)}: {_short(problem)}") from problem

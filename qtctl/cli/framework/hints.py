@@ -1,0 +1,39 @@
+"""What an operator needs beside an error of Redis: where its URL comes from, who is logged in."""
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from qtctl.errors import NoPermissionError, QtctlError, RedisUnreachable
+
+if TYPE_CHECKING:
+    from qtctl.cli.framework.context import Context
+
+
+def explained(ctx: "Context", problem: Exception) -> QtctlError | None:
+    """The same error with what helps; None where there is nothing to add."""
+    text = str(problem).rstrip(".")
+    if isinstance(problem, RedisUnreachable) and text.startswith("no Redis at"):
+        return RedisUnreachable(f"{text}. {_url_hint(ctx)}")
+    if isinstance(problem, NoPermissionError):
+        return NoPermissionError(f"{text}. {_role_hint(ctx)}")
+    return None
+
+
+def _url_hint(ctx: "Context") -> str:
+    origin = ctx.loaded.origins["redis.url"]
+    if origin == "default":
+        return "Where is it? Set QTCTL_REDIS_URL, or pass --redis-url"
+    if origin.startswith("-"):
+        return f"The URL comes from {origin}"
+    other = "" if "QTCTL_REDIS_URL" in origin else "QTCTL_REDIS_URL or "
+    return f"The URL comes from {origin}; {other}--redis-url names another"
+
+
+def _role_hint(ctx: "Context") -> str:
+    redis = ctx.settings.redis
+    login = urlsplit(redis.url).netloc.rpartition("@")[0].partition(":")[0]
+    user = unquote(login) or redis.username or "default"
+    return (
+        f"Logged in as the user {user}: looking takes the rights of the role viewer, changing "
+        "something those of operator (etc/redis-acl.conf)"
+    )
