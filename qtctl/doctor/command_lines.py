@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
-from qtctl.settings import Loaded, Redis, nodes_of
+from qtctl.settings import Loaded, Redis, contexts, nodes_of
 from qtctl.settings.secrets import PASSWORD
 from qtctl.settings.urls import has_password, mask_text, mask_url, url_problem, without_password
 
@@ -56,16 +56,24 @@ def words_of(
     sets: Sequence[str],
 ) -> CommandLines:
     """url: of the server that is asked; the rest: the options of this call."""
-    own = own_words(redis_url, config, sets)
+    context = None
+    if loaded.context is not None and loaded.context_origin == contexts.FLAG:
+        context = loaded.context.name
+    own = own_words(redis_url, config, sets, context)
     return CommandLines(own, _redis_cli(loaded, url))
 
 
-def own_words(redis_url: str | None, config: str | None, sets: Sequence[str]) -> str:
+def own_words(
+    redis_url: str | None, config: str | None, sets: Sequence[str], context: str | None
+) -> str:
     """`qtctl` with the options of this call, for the shell; a password is left out, and masked
-    where the option is not what it should be."""
+    where the option is not what it should be. context: of `--context`; that of the environment is
+    in the shell anyway."""
     own = ["qtctl"]
     if config is not None:
         own += ["--config", mask_text(config)]
+    if context is not None:
+        own += ["--context", mask_text(context)]
     if redis_url is not None:
         own += ["--redis-url", _repeatable(redis_url)]
     for assignment in sets:

@@ -2,6 +2,7 @@
 that changes state until its name is typed."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -238,6 +239,19 @@ def test_diff_and_doctor_go_by_the_context(cli: Cli, store: Store) -> None:
     for words in (("config", "diff"), ("status",)):
         assert cli("--context", "dev", *words).code == 1  # nothing runs there
         assert cli(*words).code == 3  # and [redis] is nowhere
+
+
+@pytest.mark.parametrize("words", [("doctor",), ("why", "BTCUSDT"), ("status",)])
+def test_a_command_that_is_offered_is_for_the_same_context(
+    cli: Cli, busy: Store, words: tuple[str, ...]
+) -> None:
+    """A line to copy that leaves the context out would act on another Redis."""
+    said = cli("--context", "dev", *words, "-o", "json")
+    offered = re.findall(r"qtctl --config [^\"]*", said.out)
+    assert offered, said
+    assert all("--context dev" in line for line in offered)
+    # The shell has that of the environment already.
+    assert "--context" not in cli(*words, "-o", "json", QTCTL_CONTEXT="dev").out
 
 
 def test_names_of_contexts_are_completed(file: Path) -> None:

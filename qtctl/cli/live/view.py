@@ -131,7 +131,7 @@ class View:
         )
 
     def _show_commands(self) -> None:
-        own = own_words(self._ctx.redis_url, self._ctx.config, self._ctx.sets)
+        own = own_words(self._ctx.redis_url, self._ctx.config, self._ctx.sets, self._ctx.context)
         pairs = list(self.page.commands())
         if self.page.symbol:
             pairs.append(("halt the selected symbol", ("halt", self.page.symbol)))

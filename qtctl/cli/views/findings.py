@@ -56,7 +56,7 @@ def _look(
     try:
         loaded = ctx.loaded
     except ConfigError:
-        words = CommandLines(own_words(ctx.redis_url, ctx.config, ctx.sets))
+        words = CommandLines(own_words(ctx.redis_url, ctx.config, ctx.sets, ctx.context))
         return Inspection(None, Settings(), problem=problem, words=words, **about)
     url = loaded.settings.redis.url
     if store is not None:

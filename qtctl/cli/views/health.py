@@ -67,7 +67,7 @@ def of(ctx: Context, found: Status) -> Overall:
             if it.stuck
         ],
     )
-    banner = alarms.alarms(overall, own_words(ctx.redis_url, ctx.config, ctx.sets))
+    banner = alarms.alarms(overall, own_words(ctx.redis_url, ctx.config, ctx.sets, ctx.context))
     return replace(overall, ok=not banner, banner=banner)
 
 

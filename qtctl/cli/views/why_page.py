@@ -65,7 +65,7 @@ def record(ctx: Context, store: Store, answer: Answer) -> dict[str, Any]:
     utc = ctx.utc or ctx.output != "table"
     it = Narrator(facts, store.keys.at(TARGET, facts.symbol), utc)
     first, *also = causes(facts)
-    own = own_words(ctx.redis_url, ctx.config, ctx.sets)
+    own = own_words(ctx.redis_url, ctx.config, ctx.sets, ctx.context)
     return {
         "symbol": facts.symbol,
         "now": round(facts.now, 3),
