@@ -15,6 +15,8 @@ _SETTINGS = ("QTCTL_", "GOV_", "P31_", "REDIS_", "METRICS_")
 for _name in [name for name in os.environ if name.startswith(_SETTINGS)]:
     del os.environ[_name]
 os.environ["QTCTL_CONFIG"] = os.devnull
+# Only tests of the recorder run one: it would write to the home of whoever runs the tests.
+os.environ["QTCTL_HISTORY_ENABLED"] = "false"
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,16 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from qtctl.cli.framework.context import EMBEDDED, Context
 from qtctl.errors import ConfigError
 from qtctl.services.allocation import AllocationLoop
 from qtctl.services.base import Service
 from qtctl.services.governor import Governor
+from qtctl.services.recorder import Recorder
+from qtctl.settings import RECORDER
+from qtctl.settings.places import history_folder
 from qtctl.supervisor import logs
 from qtctl.supervisor.notify import Notify
 from qtctl.supervisor.run import Supervisor, once
@@ -40,6 +44,9 @@ def services(ctx: Context, names: Sequence[str], url: str) -> list[Service]:
                 publish=settings.history.publish,
             )
         )
+    if RECORDER in names:
+        find_folder = partial(history_folder, settings.history, ctx.environ)
+        made.append(Recorder(ctx.connection(url), settings.history, find_folder))
     # A try that finds Redis hanging ends by its time-outs: within the deadline, or waiting for
     # Redis would count as hanging too.
     try_sec = settings.redis.connect_timeout_sec + settings.redis.timeout_sec + TRY_MARGIN_SEC

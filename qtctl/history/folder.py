@@ -35,6 +35,11 @@ def days_in(folder: Path) -> list[str]:
     return sorted(found[1] for name in names if (found := _DAY.fullmatch(name)))
 
 
+def size_of(folder: Path) -> int:
+    """Bytes of all that lies in it. Errors: OSError."""
+    return sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
+
+
 def prepare(folder: Path) -> None:
     """Makes the folder (0750) where it is missing. Errors: ConfigError."""
     try:

@@ -43,7 +43,7 @@ _CLOCK_AHEAD = "The clock of this host less the Redis server's, as far as it mat
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-def _registry() -> CollectorRegistry:
+def new_registry() -> CollectorRegistry:
     # The `_created` series are of no use and would double the length of the page.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
@@ -62,13 +62,13 @@ class ProcessLosses(Collector):
         )
 
 
-def _preset(counter: Counter, values: Iterable[Sequence[str]]) -> None:
+def preset(counter: Counter, values: Iterable[Sequence[str]]) -> None:
     """Creates series at 0: an alert can only see an increase in a series that was there before."""
     for labels in values:
         counter.labels(*labels)
 
 
-def _start_time(name: str, registry: CollectorRegistry) -> None:
+def start_time(name: str, registry: CollectorRegistry) -> None:
     """Tells apart what was counted since a start from what was counted long before."""
     start = Gauge(name, "When these counters began at 0: a start, or a reload", registry=registry)
     start.set(clock.now())
@@ -78,7 +78,7 @@ class AllocationMetrics:
     """The metrics of the allocation loop."""
 
     def __init__(self, max_symbols: int) -> None:
-        self.registry = own = _registry()
+        self.registry = own = new_registry()
         counter, gauge = partial(Counter, registry=own), partial(Gauge, registry=own)
         self.loops = counter("p29_shadow_loops", "Finished passes")
         self.proposed = counter("p29_shadow_proposed", "Proposals by reason", ["reason"])
@@ -90,9 +90,9 @@ class AllocationMetrics:
         self.last_success = gauge(
             "p29_shadow_last_success_timestamp_seconds", "End of the last pass"
         )
-        _start_time("p29_shadow_start_time_seconds", own)
-        _preset(self.proposed, [(reason.value,) for reason in EffReason])
-        _preset(self.errors, [(kind,) for kind in ALLOCATION_ERRORS])
+        start_time("p29_shadow_start_time_seconds", own)
+        preset(self.proposed, [(reason.value,) for reason in EffReason])
+        preset(self.errors, [(kind,) for kind in ALLOCATION_ERRORS])
         self.clock_ahead = gauge("p29_shadow_host_clock_ahead_seconds", _CLOCK_AHEAD)
         self.by_scan = gauge(
             "p29_shadow_discovery_by_scan",
@@ -155,7 +155,7 @@ class GovernorMetrics:
     """The metrics of the governor."""
 
     def __init__(self, max_symbols: int) -> None:
-        self.registry = own = _registry()
+        self.registry = own = new_registry()
         counter, gauge = partial(Counter, registry=own), partial(Gauge, registry=own)
         self.eff_apply = counter(
             "p32_eff_apply", "Permits by downsize action and reason", ["action", "reason"]
@@ -214,19 +214,19 @@ class GovernorMetrics:
         self.errors = counter("p32_errors", "Errors by kind", ["kind"])
         self.last_success = gauge("p32_last_success_timestamp_seconds", "End of the last pass")
         self._emptied: dict[How, int] = {}
-        _preset(self.eff_apply, [(EffAction.NONE.value, reason.value) for reason in EffReason])
-        _preset(self.eff_apply, [(EffAction.DOWNSIZE.value, EffReason.OK.value)])
-        _preset(self.rejected, [(Reason.INVALID_PLAN.value,)])
+        preset(self.eff_apply, [(EffAction.NONE.value, reason.value) for reason in EffReason])
+        preset(self.eff_apply, [(EffAction.DOWNSIZE.value, EffReason.OK.value)])
+        preset(self.rejected, [(Reason.INVALID_PLAN.value,)])
         reasons = [reason for reason in Reason if reason is not Reason.OK]
-        _preset(self.refused, [(Kind.OPEN.value, reason.value) for reason in reasons])
-        _preset(self.refused, [(Kind.CLOSE.value, reason.value) for reason in CLOSE_REASONS])
-        _preset(self.skipped, [(decision,) for decision in (*SKIPPED_DECISIONS, OTHER, BACKLOG)])
+        preset(self.refused, [(Kind.OPEN.value, reason.value) for reason in reasons])
+        preset(self.refused, [(Kind.CLOSE.value, reason.value) for reason in CLOSE_REASONS])
+        preset(self.skipped, [(decision,) for decision in (*SKIPPED_DECISIONS, OTHER, BACKLOG)])
         bare_open = Facts(symbol="", kind=Kind.OPEN, queue_age_sec=0.0)
-        _preset(self.gate_skipped, [(gate,) for gate in lacking_input(bare_open, Limits())])
-        _preset(self.emptied, [(how.value,) for how in How])
-        _preset(self.clock_steps, [("forward",), ("backward",)])
-        _preset(self.errors, [(kind,) for kind in GOVERNOR_ERRORS])
-        _start_time("p32_start_time_seconds", own)
+        preset(self.gate_skipped, [(gate,) for gate in lacking_input(bare_open, Limits())])
+        preset(self.emptied, [(how.value,) for how in How])
+        preset(self.clock_steps, [("forward",), ("backward",)])
+        preset(self.errors, [(kind,) for kind in GOVERNOR_ERRORS])
+        start_time("p32_start_time_seconds", own)
         self._opens = _Opens()
         own.register(self._opens)
         self._symbols: set[str] = set()

@@ -26,6 +26,9 @@ from qtctl.settings.sources import (
 from qtctl.settings.urls import mask_text, scheme_of
 
 SERVICES = ("allocation", "governor")
+"""The two loops."""
+RECORDER = "recorder"
+"""The service beside them that writes the history."""
 DEFAULT = "default"
 
 

@@ -306,6 +306,9 @@ class Safety(Struct, frozen=True, kw_only=True):
 class History(Struct, frozen=True, kw_only=True):
     """What both loops decided and on what, kept for reports and replays."""
 
+    enabled: Annotated[
+        bool, _about("'qtctl serve all' runs the recorder too, which writes the history.")
+    ] = True
     publish: Annotated[
         bool,
         _about(
@@ -313,6 +316,24 @@ class History(Struct, frozen=True, kw_only=True):
             "is made from."
         ),
     ] = True
+    dir: Annotated[
+        File,
+        _about(
+            "Folder of the history, one file per UTC day; empty: history in $STATE_DIRECTORY, else "
+            "in qtctl's state directory."
+        ),
+    ] = ""
+    keep_days: Annotated[
+        Count, _about("Finished days are kept for so many days; 0 is for ever.")
+    ] = 30
+    max_bytes: Annotated[
+        int,
+        Meta(ge=0, le=_BILLION * _BILLION),
+        _about("The oldest finished days go where all take more; 0 is no limit."),
+    ] = 0
+    metrics_port: Annotated[Port, _about(_PORT)] = 8066
+    metrics_addr: Annotated[Word, _about(_ADDR)] = "127.0.0.1"
+    name: Annotated[Instance, _about("Name of this recorder; empty is the host's name.")] = ""
 
 
 class Logging(Struct, frozen=True, kw_only=True):

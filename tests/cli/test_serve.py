@@ -43,7 +43,8 @@ def state() -> Iterator[Path]:
 
 def environ(state: Path | None = None, **more: str) -> dict[str, str]:
     own = {} if state is None else {"STATE_DIRECTORY": str(state)}
-    return {"PATH": os.environ["PATH"], **NO_FILE, **own, **more}
+    quiet = {"QTCTL_HISTORY_ENABLED": "false"}
+    return {"PATH": os.environ["PATH"], **NO_FILE, **quiet, **own, **more}
 
 
 def port_of(child: Process, service: str) -> str:
@@ -199,7 +200,7 @@ def test_once_without_redis_is_3(cli: Cli, state: Path, service: str) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("nonsense", "SERVICE 'nonsense' must be one of allocation, governor, all"),
+        ("nonsense", "SERVICE 'nonsense' must be one of allocation, governor, recorder, all"),
         ("", "SERVICE"),
         ("all --embedded", "--embedded is a URL of its own"),
     ],

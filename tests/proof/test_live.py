@@ -73,9 +73,11 @@ def real_symbols(store: Store) -> None:
 
 
 def picture(store: Store) -> dict[str, Any]:
-    """All that a proof could leave: keys but those the loops make for real symbols, inputs to the
-    byte, entries that speak of proofs, and what is pending."""
-    keys = sorted(key for key in set(store.scan_keys("*")) if "quantum:qtctl:service" not in key)
+    """All that a proof could leave: keys but those the loops make for real symbols (and what they
+    publish for the history), inputs to the byte, entries that speak of proofs, and what is
+    pending."""
+    aside = ("quantum:qtctl:service", store.keys.passes, store.keys.decisions)
+    keys = sorted(key for key in set(store.scan_keys("*")) if not key.startswith(aside))
     inputs = [key for key in keys if key.endswith(REAL) and "proposed" not in key]
     streams = (store.keys.plans, store.keys.events, store.keys.rejected, store.keys.proposed_stream)
     told = [

@@ -38,9 +38,9 @@ PATCHES = [
     pytest.param("step1", "missing_efficiency", "multiplier: expected 1.0000, seen 1.4000", """
 from qtctl.domain.readings import Efficiency
 from qtctl.domain.reasons import EffReason
-from qtctl.services import allocation
-honest = allocation.assess
-allocation.assess = lambda raw, *rest: (
+from qtctl.services import pass_decisions
+honest = pass_decisions.assess
+pass_decisions.assess = lambda raw, *rest: (
     Efficiency(EffReason.OK, 0.9, 0.9) if raw is None else honest(raw, *rest)
 )
 """, id="a missing score is made up"),

@@ -74,11 +74,14 @@ class Serving:
         return {service: int(port) for service, port in found}
 
 
+PATH = {name: os.environ[name] for name in ("PATH", "QTCTL_HISTORY_ENABLED")}
+
+
 @contextmanager
 def served(what: str, url: str, store: Store, file: Path) -> Iterator[Serving]:
     """`qtctl serve WHAT`, ready; it ends in order."""
     with manager(abstract=True) as hears:
-        environ = {"PATH": os.environ["PATH"], **hears.environ(WATCHDOG_SEC)}
+        environ = {**PATH, **hears.environ(WATCHDOG_SEC)}
         file.write_text(CONFIG.format(url=url, min_conf=0.65, level="info"))
         with qtctl("serve", what, "--config", str(file), env=environ) as child:
             hears.wait_for("READY")
@@ -215,7 +218,7 @@ def test_a_serve_that_starts_without_redis_asks_for_patience_and_is_ready_when_i
 ) -> None:
     with manager() as hears, temporary() as server:
         frozen(server)
-        environ = {"PATH": os.environ["PATH"], "QTCTL_CONFIG": os.devnull, **hears.environ(1)}
+        environ = {**PATH, "QTCTL_CONFIG": os.devnull, **hears.environ(1)}
         try:
             with qtctl(
                 "serve", "all", "--redis-url", server.url,

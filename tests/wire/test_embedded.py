@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from qtctl.errors import ConfigError, QtctlError, RefusedError
+from qtctl.settings.places import state_directory
 from qtctl.wire.private_server import embedded
 from qtctl.wire.private_server.embedded import (
     Embedded,
     running,
     serve_embedded,
-    state_directory,
     temporary,
 )
 from tests.support.processes import Process, alive, process, until

@@ -11,12 +11,14 @@ from qtctl.cli.framework.context import EMBEDDED, Context
 from qtctl.errors import UsageError
 
 app = new_app("serve")
+_SECTIONS = {"recorder": "history"}
+"""The section of a service's settings, where it has another name."""
 
 
 @command(app)
 def serve(
     ctx: Context,
-    service: Annotated[str, typer.Argument(help="allocation, governor or all.")],
+    service: Annotated[str, typer.Argument(help="allocation, governor, recorder or all.")],
     embedded: Annotated[
         bool, typer.Option("--embedded", help="On a private server in the state directory.")
     ] = False,
@@ -31,7 +33,9 @@ def serve(
         typer.Option("--log-format", help="auto, short, plain, rich, json or journal."),
     ] = None,
 ) -> None:
-    """Run the allocation loop, the governor, or both, until SIGTERM or Ctrl-C.
+    """Run the allocation loop, the governor, the recorder, or all, until SIGTERM or Ctrl-C.
+
+    The recorder writes the history; all includes it unless [history] enabled is false.
 
     Each listens on its metrics port with /metrics, /livez and /readyz. While Redis is away they
     wait for it. SIGHUP reads the settings again; where they are bad, the old ones stay. A second
@@ -48,27 +52,33 @@ def serve(
         qtctl serve governor --log-format json
     """
     from qtctl.cli import compose
-    from qtctl.settings import SERVICES, contexts
+    from qtctl.settings import RECORDER, SERVICES, contexts
+    from qtctl.settings.places import state_directory
     from qtctl.wire.private_server import embedded as private
 
-    ctx.service = arguments.choice(service, "SERVICE", (*SERVICES, "all"))
-    names = SERVICES if service == "all" else (service,)
+    ctx.service = arguments.choice(service, "SERVICE", (*SERVICES, RECORDER, "all"))
     if embedded:
         if any(url != EMBEDDED for url in _explicit_urls(ctx)):
             raise UsageError("--embedded is a URL of its own: leave out --redis-url and redis.url")
         ctx.redis_url = EMBEDDED
     if name is not None:
-        ctx.sets += tuple(f"{each}.name={_quoted(name)}" for each in names)
+        sections = (
+            (*SERVICES, "history") if service == "all" else (_SECTIONS.get(service, service),)
+        )
+        ctx.sets += tuple(f"{each}.name={_quoted(name)}" for each in sections)
     if log_format is not None:
         ctx.sets += (f"logging.format={_quoted(log_format)}",)
     if ctx.loaded.context is not None:
         raise contexts.refused_by_services(ctx.loaded.context, ctx.loaded.context_origin)
+    names: tuple[str, ...] = (service,)
+    if service == "all":
+        names = (*SERVICES, RECORDER) if ctx.settings.history.enabled else SERVICES
     compose.configure_logs(ctx)
     with ExitStack() as stack:
         url = ctx.settings.redis.url
         own = None
         if url == EMBEDDED:
-            directory = private.state_directory(ctx.environ)
+            directory = state_directory(ctx.environ)
             own = stack.enter_context(private.serve_embedded(directory)).url
         hosted = compose.Hosted(ctx, names, own)
         code = hosted.once() if once else hosted.run()

@@ -238,7 +238,7 @@ def _can_be_typed(name: str) -> bool:
 
 
 WORDS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("serve", "SERVICE"): ("allocation", "governor", "all"),
+    ("serve", "SERVICE"): ("allocation", "governor", "recorder", "all"),
     ("config diff", "SERVICE"): ("allocation", "governor"),
     ("logs", "SERVICE"): ("allocation", "governor"),
     ("tail", "STREAM"): ("proposed", "plans", "events", "rejected"),

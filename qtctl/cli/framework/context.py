@@ -241,9 +241,10 @@ class Context:
         url = self.settings.redis.url
         if url != EMBEDDED:
             return url
+        from qtctl.settings.places import state_directory
         from qtctl.wire.private_server import embedded
 
-        directory = embedded.state_directory(self.environ)
+        directory = state_directory(self.environ)
         running = embedded.running(directory)
         if running is None:
             raise RedisUnreachable(embedded.absence(directory))

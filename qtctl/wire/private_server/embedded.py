@@ -18,7 +18,7 @@ from typing import Self
 from urllib.parse import quote
 
 from qtctl import clock
-from qtctl.errors import ConfigError, QtctlError, RefusedError
+from qtctl.errors import QtctlError, RefusedError
 from qtctl.wire.private_server import process as processes
 from qtctl.wire.private_server.folder import SERVER_LOCK, SOCKET, prepare
 
@@ -164,26 +164,6 @@ def absence(directory: Path) -> str:
             "end it and start it again"
         )
     return f"no embedded server runs in {directory}: start one with 'qtctl serve all --embedded'"
-
-
-def state_directory(environ: Mapping[str, str]) -> Path:
-    """Where the embedded server lives, by `environ`: `$STATE_DIRECTORY` (the first where systemd
-    names several), else `$XDG_STATE_HOME/qtctl`, else `~/.local/state/qtctl`. Errors: ConfigError
-    where there is no home."""
-    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if given:
-        return Path(given)
-    xdg = environ.get("XDG_STATE_HOME", "")
-    if xdg.startswith("/"):  # XDG: a relative path must be ignored
-        return Path(xdg) / "qtctl"
-    try:
-        home = Path(environ.get("HOME") or Path.home())
-    except RuntimeError:  # a user id that no user has, as in a container
-        raise ConfigError(
-            "no HOME, and this user id has no home directory: set STATE_DIRECTORY to a folder for "
-            "the embedded server"
-        ) from None
-    return home / ".local" / "state" / "qtctl"
 
 
 def _started_or_taken_over(directory: Path) -> Embedded:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
-PORTS = ("allocation.metrics_port=0", "governor.metrics_port=0")
-"""Free ports, whatever else runs on this machine."""
+APART = ("allocation.metrics_port=0", "governor.metrics_port=0", "history.enabled=false")
+"""Free ports, whatever else runs on this machine, and no history of it."""
 
 
 def serve(
@@ -23,7 +23,7 @@ def serve(
 ) -> "subprocess.Popen[bytes]":
     """Start `qtctl serve WHAT` on a server, with these options and settings. Errors: OSError. In a
     session of its own: Ctrl-C is for the starter, which then ends it."""
-    sets_options = [part for each in (*PORTS, *sets) for part in ("--set", each)]
+    sets_options = [part for each in (*APART, *sets) for part in ("--set", each)]
     return subprocess.Popen(
         [sys.executable, "-m", "qtctl", "serve", what, *options, "--redis-url", url, *sets_options],
         stdin=subprocess.DEVNULL,

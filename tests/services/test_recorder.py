@@ -1,0 +1,374 @@
+"""The recorder on the real server: nothing missing, nothing twice, and every gap reported."""
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qtctl.history.reader import History
+from qtctl.history.rows import Gap
+from qtctl.services.recorder import Recorder
+from qtctl.settings.model import History as HistorySettings
+from qtctl.wire.client.store import Store
+from qtctl.wire.control import halt as halts
+from qtctl.wire.schema.keys import TARGET
+from qtctl.wire.schema.records import text
+from tests.services.helpers import allocation, governor, score, send, serve_all, target
+from tests.support.plans import NAMES, fields
+
+
+def recorder(store: Store, folder: Path) -> Recorder:
+    return Recorder(Store(store.url, store.keys), HistorySettings(name="r1"), lambda: folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "history"
+
+
+@pytest.fixture
+def running(store: Store, folder: Path) -> Iterator[Recorder]:
+    made = recorder(store, folder)
+    made.open()
+    yield made
+    made.close()
+
+
+def record(made: Recorder) -> None:
+    """Up to what is there now; observations are due again."""
+    made._looked_at = None
+    assert made.once(), made.not_ready()
+
+
+def again(made: Recorder, store: Store, folder: Path) -> Recorder:
+    """Another recorder after this one."""
+    made.close()
+    following = recorder(store, folder)
+    following.open()
+    return following
+
+
+def gaps(folder: Path) -> list[Gap]:
+    return History(folder).gaps()
+
+
+def plan_ids(folder: Path) -> list[str]:
+    return [each.plan_id or "" for each in History(folder).decisions()]
+
+
+def test_what_both_loops_decide_is_recorded_once(
+    store: Store, running: Recorder, folder: Path
+) -> None:
+    gov, loop = governor(store), allocation(store)
+    gov.open()
+    loop.open()
+    target(store, "BTCUSDT")
+    score(store, "BTCUSDT", "0.61234")
+    for place in range(3):
+        loop.step()
+        send(store, fields(plan_id=f"p{place}"))
+        serve_all(gov)
+        record(running)
+        record(running)
+    history = History(folder)
+    assert plan_ids(folder) == ["p0", "p1", "p2"]
+    assert [each.value.number for each in history.passes()] == [1, 2, 3]
+    (first, *_) = history.passes()
+    assert first.value.columns.score == ["0.61234"]
+    assert history.rules(first.value.rules) == loop._rules
+    (decision, *_) = history.decisions()
+    assert history.limits(decision.profile.limits) == gov._rules.limits
+    assert gaps(folder) == []
+    assert [each.fields["event"] for each in history.events()] == ["permitted"] * 3
+    assert {(each.service, each.what) for each in history.services()} >= {
+        ("governor", "started"), ("allocation", "started"),
+    }  # fmt: skip
+    assert [each.what for each in history.servers()] == ["seen"]
+    for each in history.services():
+        assert history.settings(each.settings) is not None
+    gov.close()
+    loop.close()
+
+
+def test_a_restart_reads_on_where_the_last_one_stopped(
+    store: Store, running: Recorder, folder: Path
+) -> None:
+    gov, loop = governor(store), allocation(store)
+    gov.open()
+    loop.open()
+    loop.step()
+    send(store, fields(plan_id="before"))
+    serve_all(gov)
+    record(running)
+    running.close()
+    loop.step()
+    send(store, fields(plan_id="meanwhile"))
+    serve_all(gov)
+    following = again(running, store, folder)
+    record(following)
+    assert plan_ids(folder) == ["before", "meanwhile"]
+    assert [each.value.number for each in History(folder).passes()] == [1, 2]
+    assert gaps(folder) == []
+    following.close()
+    gov.close()
+    loop.close()
+
+
+def trim(store: Store) -> None:
+    store.run("XTRIM", store.keys.decisions, "MAXLEN", "=", 1)
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_what_was_trimmed_before_it_was_read_is_counted(
+    store: Store, running: Recorder, folder: Path, restarted: bool
+) -> None:
+    gov = governor(store)
+    gov.open()
+    send(store, fields(plan_id="read"))
+    serve_all(gov)
+    record(running)
+    for place in range(5):
+        send(store, fields(plan_id=f"p{place}"))
+    serve_all(gov)
+    trim(store)
+    made = again(running, store, folder) if restarted else running
+    record(made)
+    assert plan_ids(folder) == ["read", "p4"]
+    (gap,) = gaps(folder)
+    assert (gap.kind, gap.stream, gap.count) == ("trimmed", store.keys.decisions, 4)
+    assert gap.from_ms <= gap.to_ms
+    record(made)
+    assert len(gaps(folder)) == 1
+    made.close()
+    gov.close()
+
+
+def test_a_trimmed_stream_that_was_read_to_its_end_is_no_gap(
+    store: Store, running: Recorder, folder: Path
+) -> None:
+    gov = governor(store)
+    gov.open()
+    for place in range(5):
+        send(store, fields(plan_id=f"p{place}"))
+    serve_all(gov)
+    record(running)
+    store.run("XTRIM", store.keys.decisions, "MAXLEN", "=", 0)
+    record(running)
+    send(store, fields(plan_id="later"))
+    serve_all(gov)
+    record(running)
+    assert gaps(folder) == []
+    assert plan_ids(folder)[-1] == "later"
+    gov.close()
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_an_emptied_server_is_a_gap_whether_it_was_seen_empty_or_not(
+    store: Store, running: Recorder, folder: Path, seen: bool
+) -> None:
+    gov = governor(store)
+    gov.open()
+    for place in range(3):
+        send(store, fields(plan_id=f"p{place}"))
+    serve_all(gov)
+    record(running)
+    store.run("FLUSHALL")
+    if seen:
+        record(running)
+    gov.open()
+    send(store, fields(plan_id="after"))
+    serve_all(gov)
+    record(running)
+    assert plan_ids(folder) == ["p0", "p1", "p2", "after"]
+    found = [gap for gap in gaps(folder) if gap.stream == store.keys.decisions]
+    assert [gap.kind for gap in found] == ["emptied"]
+    assert found[0].count is None
+    record(running)
+    assert len([g for g in gaps(folder) if g.stream == store.keys.decisions]) == 1
+    gov.close()
+
+
+def test_a_stream_that_went_back_is_a_gap_and_nothing_is_there_twice(
+    store: Store, running: Recorder, folder: Path
+) -> None:
+    gov = governor(store)
+    gov.open()
+    send(store, fields(plan_id="kept"))
+    serve_all(gov)
+    backup = store.run("DUMP", store.keys.decisions)
+    send(store, fields(plan_id="lost"))
+    serve_all(gov)
+    record(running)
+    store.run("RESTORE", store.keys.decisions, 0, backup, "REPLACE")
+    send(store, fields(plan_id="after"))
+    record(running)
+    serve_all(gov)
+    record(running)
+    assert plan_ids(folder) == ["kept", "lost", "after"]
+    assert [gap.kind for gap in gaps(folder)] == ["restored"]
+    gov.close()
+
+
+def test_passes_that_are_missing_are_counted_and_a_loop_that_restarts_is_told(
+    store: Store, running: Recorder, folder: Path
+) -> None:
+    loop = allocation(store)
+    loop.open()
+    loop.step()
+    record(running)
+    store.run("SET", store.keys.passes + "-aside", "x")
+    for _ in range(3):
+        loop.step()
+    ids = [text(id_) for id_, _ in store.run("XRANGE", store.keys.passes, "-", "+")]
+    store.run("XDEL", store.keys.passes, *ids[1:3])
+    record(running)
+    found = {gap.kind: gap for gap in gaps(folder)}
+    assert found["pass_numbers"].count == 2
+    loop.close()
+    anew = allocation(store)
+    anew.open()
+    anew.step()
+    record(running)
+    found = {gap.kind: gap for gap in gaps(folder)}
+    assert found["loop_restarted"].count == 0
+    anew.close()
+
+
+def test_two_loops_at_once_are_told_once(store: Store, running: Recorder, folder: Path) -> None:
+    one = allocation(store)
+    one._store.run("PING")
+    other = allocation(store)
+    other.instance = "a2"
+    for _ in range(4):
+        one.step()
+        other.step()
+    record(running)
+    assert [gap.kind for gap in gaps(folder)] == ["two_loops"]
+    assert "a1" in gaps(folder)[0].detail
+    assert "a2" in gaps(folder)[0].detail
+    one.close()
+    other.close()
+
+
+def test_a_group_that_was_set_back_is_a_gap(store: Store, running: Recorder, folder: Path) -> None:
+    gov = governor(store)
+    gov.open()
+    ahead = f"{store.now_ms() + 7_200_000}-0"
+    store.run("XGROUP", "SETID", store.keys.plans, "governor", ahead)
+    gov.close()
+    gov = governor(store)
+    gov.open()
+    record(running)
+    assert [gap.kind for gap in gaps(folder)] == ["group_reset"]
+    gov.close()
+
+
+def test_halts_are_kept_with_who_and_why(store: Store, running: Recorder, folder: Path) -> None:
+    request = halts.HaltRequest("operator:alice@host", "drill", NAMES, 100)
+    halts.stop(store, request, everything=False)
+    record(running)
+    (row,) = History(folder).halts()
+    assert (row.what, row.scope, row.actor, row.why) == (
+        "halted", "opens", "operator:alice@host", "drill",
+    )  # fmt: skip
+
+
+def test_a_history_that_can_not_be_written_is_told_once_and_nothing_is_lost(
+    store: Store, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gov = governor(store)
+    gov.open()
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_text("a file where the folder should be")
+    made = recorder(store, folder)
+    made.open()
+    send(store, fields(plan_id="early"))
+    serve_all(gov)
+    for _ in range(3):
+        made.step()
+    assert made.not_ready() is not None
+    assert [r.message for r in caplog.records].count("nothing is recorded") == 1
+    assert made.metrics.errors.labels("history")._value.get() == 3
+    folder.unlink()
+    record(made)
+    assert made.not_ready() is None
+    assert plan_ids(folder) == ["early"]
+    assert gaps(folder) == []
+    made.close()
+    gov.close()
+
+
+def test_another_recorder_in_the_folder_is_refused_and_waits(
+    store: Store, running: Recorder, folder: Path
+) -> None:
+    record(running)
+    second = recorder(store, folder)
+    second.open()
+    second.step()
+    problem = second.not_ready()
+    assert problem is not None
+    assert "another recorder" in problem
+    running.close()
+    record(second)
+    assert second.not_ready() is None
+    second.close()
+
+
+def test_a_stream_of_another_type_costs_the_others_nothing(
+    store: Store, running: Recorder, folder: Path
+) -> None:
+    store.run("SET", store.keys.passes, "not a stream")
+    gov = governor(store)
+    gov.open()
+    send(store, fields(plan_id="p1"))
+    serve_all(gov)
+    record(running)
+    assert plan_ids(folder) == ["p1"]
+    assert running.metrics.errors.labels("stream")._value.get() >= 1
+    gov.close()
+
+
+def test_an_entry_that_is_no_pass_is_a_gap_of_one(
+    store: Store, running: Recorder, folder: Path
+) -> None:
+    store.run("XADD", store.keys.passes, "*", "pass", "1", "codec", "x/9", "block", "y")
+    loop = allocation(store)
+    loop.open()
+    loop.step()
+    record(running)
+    (gap,) = gaps(folder)
+    assert (gap.kind, gap.count) == ("unreadable", 1)
+    assert [each.value.number for each in History(folder).passes()] == [1]
+    loop.close()
+
+
+def test_the_folder_is_for_its_group_to_read(running: Recorder, folder: Path) -> None:
+    record(running)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
+    for each in folder.iterdir():
+        assert stat.S_IMODE(each.stat().st_mode) & 0o007 == 0, each
+    assert shutil.disk_usage(folder).total > 0
+    assert os.access(folder, os.R_OK)
+
+
+def test_a_day_that_is_over_is_sealed(store: Store, running: Recorder, folder: Path) -> None:
+    yesterday = store.now_ms() - 86_400_000
+    store.run("XADD", store.keys.events, f"{yesterday}-0", "event", "permitted")
+    record(running)
+    running._finished_at = None
+    record(running)
+    assert "sealed" in (folder / "chain.jsonl").read_text()
+    assert time.strftime("%Y-%m-%d", time.gmtime(yesterday / 1000)) in History(folder).days()
+
+
+def test_a_target_without_a_loop_is_nobodys_gap(
+    store: Store, running: Recorder, folder: Path
+) -> None:
+    store.run("HSET", store.keys.at(TARGET, "A"), "target_usd", 1)
+    record(running)
+    record(running)
+    assert gaps(folder) == []
