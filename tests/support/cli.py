@@ -51,7 +51,8 @@ class Cli:
         """Run it; whatever it ends with is returned."""
         self._capsys.readouterr()
         try:
-            code = run(["--redis-url", self.url, *args], {**NO_FILE, **(environ or {})})
+            own = {**NO_FILE, "QTCTL_HISTORY_ENABLED": "false", **(environ or {})}
+            code = run(["--redis-url", self.url, *args], own)
         finally:
             _unlog()
         out, err = self._capsys.readouterr()
