@@ -133,7 +133,11 @@ class Governor:
         if self._closed() is not None:
             return 0
         batch = self._intake.take(self._watch.now_ms)
+        if self._slow:
+            self._intake.has_new(ask=True)  # On its way while these are served.
         self._serve(batch)
+        if self._slow and batch:
+            self._do_chores()  # Now, and not when the next plan is there.
         if self._skipped and not batch:
             self._report_skipped()
         self.metrics.last_success.set(self._watch.now_ms / 1000)
@@ -244,7 +248,7 @@ class Governor:
             self._trim_decisions()
             yield
             if self._housekeeping_is_due():
-                self._housekeep()
+                yield from self._housekeep()
 
     def _look(self) -> None:
         """All of a look at once."""
@@ -285,7 +289,7 @@ class Governor:
             self._look_at_ids(found.group.last_id)
             self._look_for_trimmed(found)
         yield
-        self._count_opens()
+        yield from self._count_opens()
 
     def _look_at_claims(self) -> None:
         """Since the last look: what other consumers left must not lie there unnoticed."""
@@ -433,10 +437,11 @@ class Governor:
             notes.append(f"abandoned plans can't be taken over: {self._intake.claim_problem}")
         return "; ".join(notes) or None
 
-    def _count_opens(self) -> None:
+    def _count_opens(self) -> Iterator[None]:
         now = self._watch.now_ms / 1000
         try:
-            self.metrics.opened(self._opens.read(now), now)
+            yield from self._opens.read(now)
+            self.metrics.opened(self._opens.known, now)
         except WireError as problem:
             self.failed("housekeeping")
             self._bad_ledger.update({self._store.keys.ledger_total: str(problem)})
@@ -505,13 +510,14 @@ class Governor:
     def _housekeeping_is_due(self) -> bool:
         return self._housekept_at is None or clock.monotonic() - self._housekept_at >= HOUSEKEEP_SEC
 
-    def _housekeep(self) -> None:
+    def _housekeep(self) -> Iterator[None]:
         """The limits that decisions name by digest must outlive them; consumers that are gone for
         good and hold nothing are removed."""
         self._housekept_at = clock.monotonic()
         key = self._store.keys.at(LIMITS, self._limits_digest)
         try:
             self._store.run("SET", key, self._limits_json, "EX", LIMITS_TTL_SEC)
+            yield
             for name in self._queue.drop_dead_consumers():
                 log.info("dead consumer removed", extra={"fields": {"consumer": name}})
         except WireError as problem:

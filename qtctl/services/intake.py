@@ -29,6 +29,8 @@ RETRY_COUNT = 50
 ABANDONED_MS = 5_000
 """An entry that another consumer has held for this long is claimed."""
 CLAIM_COUNT = 100
+CLAIMS_WAIT_SEC = 2.0
+"""How long claims wait while there is something new in hand all the time."""
 OLD_MS = 3_600_000
 OLD_BATCH = 5_000
 """Entries queued for over an hour get no record each, so many are read at once."""
@@ -81,7 +83,7 @@ class Intake:
         self._left: list[Entry] = []
         self._own_after = _FIRST
         self._claim_from = CLAIM_START
-        self._put_off = False
+        self._put_off_at: float | None = None
         self._retry_at: float | None = None
         self.claim_problem: str | None = None
         """Why nothing could be claimed the last time; None where it could."""
@@ -156,14 +158,21 @@ class Intake:
             if entries:
                 return entries
             self.phase = Phase.CLAIM
-        if self.phase is Phase.CLAIM:
-            # What is new and in hand does not wait for a round of claims to begin, once.
-            self._put_off = (
-                not self._put_off and bool(self._read) and self._claim_from == CLAIM_START
-            )
-            if not self._put_off:
-                self._claim()
+        if self.phase is Phase.CLAIM and not self._claims_wait():
+            self._claim()
         return self._in_hand()
+
+    def _claims_wait(self) -> bool:
+        """What is new and in hand does not wait for a round of claims to begin, for a while."""
+        if not self._read or self._claim_from != CLAIM_START:
+            self._put_off_at = None
+            return False
+        now = clock.monotonic()
+        self._put_off_at = now if self._put_off_at is None else self._put_off_at
+        if now - self._put_off_at < CLAIMS_WAIT_SEC:
+            return True
+        self._put_off_at = None
+        return False
 
     def _in_hand(self) -> list[Entry]:
         """What was read and is to be handed over, with all that belongs to the read."""

@@ -118,16 +118,15 @@ WORK_SEC = 0.1
 
 
 def test_a_lone_close_has_its_permit_after_four_round_trips(server: Embedded, store: Store) -> None:
-    """Whatever the governor is at when it comes: at 200 ms it looks at the server all the time."""
+    """Whatever the governor is at when it comes: at 200 ms it looks at the server all the time, and
+    finds opens of other governors."""
     with SlowLink(server.directory / SOCKET, NEAR_SEC) as link, governed(link.url):
         until(lambda: serving(store), 20)
         lone_waits(store, 1, "first")  # It teaches the server the script, and ends the start.
         link.take(FAR_SEC)
         lone_waits(store, 1, "second")  # What was under way when the link became longer.
-        found = sorted(lone_waits(store, 5))
-    assert found[-2] <= MOST_ROUND_TRIPS * FAR_SEC + WORK_SEC
-    # Where it comes between two reads, it may meet one more of the governor's own.
-    assert found[-1] <= (MOST_ROUND_TRIPS + 2) * FAR_SEC + WORK_SEC
+        longest = max(lone_waits(store, 10))
+    assert longest <= MOST_ROUND_TRIPS * FAR_SEC + WORK_SEC
 
 
 def lone_waits(store: Store, count: int, name: str = "lone") -> list[float]:
@@ -135,7 +134,8 @@ def lone_waits(store: Store, count: int, name: str = "lone") -> list[float]:
     found = []
     for number in range(count):
         plan_id = f"{name}-{number}"
+        store.run("ZADD", store.keys.ledger_total, store.now_ms() / 1000, f"other-{plan_id}")
         id_ = send(store, close(plan_id))
         found.append(permitted(store, plan_id) - ms_of(id_) / 1000)
-        time.sleep(0.1 * (number % 5))
+        time.sleep(0.07 * (number % 10))
     return found

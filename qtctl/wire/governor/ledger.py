@@ -3,6 +3,8 @@
 For metrics only: no gate goes by it, since the atomic step counts the ledger itself.
 """
 
+from collections.abc import Iterator
+
 from qtctl import clock
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
@@ -23,29 +25,33 @@ Open = tuple[float, str]
 
 
 class RecentOpens:
-    """Read again and again, in one round trip where nothing is new."""
+    """Read again and again, in one round trip where nothing is new. known: what was read last."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[str, Open] = {}
+        self.known: tuple[Open, ...] = ()
         self._whole_at: float | None = None
 
-    def read(self, now: float) -> tuple[Open, ...]:
-        """The opens up to an hour before now (epoch seconds on the server's clock). Errors:
-        RedisUnreachable, WireError."""
+    def read(self, now: float) -> Iterator[None]:
+        """Reads the opens up to an hour before now (epoch seconds on the server's clock); yields
+        between two round trips. Errors: RedisUnreachable, WireError."""
         begun, old = clock.monotonic(), now - LEDGER_KEEP_SEC
         whole = self._whole_at is None or begun - self._whole_at >= WHOLE_SEC
         found: dict[str, Open] = {} if whole else self._known.copy()
         for at in range(0, MOST if whole else NEW_MOST, PAGE):
             page = {id_: when for id_, when in self._page(at).items() if id_ not in found}
-            found |= self._with_symbols(page)
+            yield
+            if page:
+                found |= self._with_symbols(page)
+                yield
             if len(page) < PAGE or min(page.values()) <= old:
                 break  # What follows is known, or too old.
         newest = sorted(found.items(), key=lambda it: it[1][0], reverse=True)[:MOST]
         self._known = {id_: it for id_, it in newest if it[0] > old}
         if whole:
             self._whole_at = begun
-        return tuple(self._known.values())
+        self.known = tuple(self._known.values())
 
     def _page(self, at: int) -> dict[str, float]:
         flat = self._store.run(
