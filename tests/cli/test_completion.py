@@ -69,6 +69,22 @@ def decided(store: Store, *plan_ids: str) -> None:
         (["tail", "-fn", "10", "rej"], ["rejected"]),
         (["group", "list", "--stream", "e"], ["events"]),
         (["plan", "list", "--bl"], ["--blocked"]),
+        (["plan", "list", "--verdict", ""], ["permitted", "blocked"]),
+        (["plan", "list", "--reason=symbol_"], ["--reason=symbol_cooldown"]),
+        (["plan", "list", "--kind", "c"], ["close"]),
+        (["plan", "list", "--columns", "kill_s"], ["kill_score"]),
+        (["plan", "list", "--columns", "plan_id,verdict,pl"], ["plan_id,verdict,plan_age_sec"]),
+        (["plan", "list", "--sort", "-noti"], ["-notional_usd"]),
+        (["plan", "list", "--where", "eff_act"], ["eff_action="]),
+        (["plan", "list", "--where", "verdict=b"], ["verdict=blocked"]),
+        (["plan", "list", "-n", ""], ["all"]),
+        (["tail", "rejected", "--columns", "raw:"], ["raw:plan_id", "raw:symbol"]),
+        (["tail", "proposed", "--reason", "stale"], ["stale_eff"]),
+        (["tail", "plans", "--verdict", "s"], ["skipped"]),
+        (["tail", "nonsense", "--columns", ""], []),
+        (["stream", "list", "--sort", "len"], ["length"]),
+        (["permit", "list", "--watch", "--so"], ["--sort"]),
+        (["help", "pla"], ["plan"]),
         (["serve", "--", "g"], ["governor"]),
     ],
     ids=" ".join,
@@ -94,7 +110,7 @@ def test_hidden_commands_are_not_offered() -> None:
 
 def test_every_argument_of_every_command_has_something_to_offer() -> None:
     """A new one needs a line in engine.py, or stands in NOT_ASKED."""
-    known = {*engine.WORDS, *engine.NAMES, engine.DEPLOYMENT}
+    known = {*engine.WORDS, *engine.NAMES, engine.DEPLOYMENT, engine.HELP}
     silent = [
         (path, param.metavar)
         for path, command in leaves(root(), "")

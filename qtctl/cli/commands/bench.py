@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import command, new_app
+from qtctl.cli.framework.command import ROWS, command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import text
 from qtctl.cli.output.render import emit
@@ -30,7 +30,7 @@ JSON = ("suite", "what", "value", "unit", "target", "at_least", "ok", "measured"
         "measured_unit", "note")  # fmt: skip
 
 
-@command(app)
+@command(app, outputs=ROWS)
 def bench(
     ctx: Context,
     suite: Annotated[

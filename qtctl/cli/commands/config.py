@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qtctl.cli.framework.command import command, group
+from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import text
 from qtctl.cli.output.render import Fields, Rows, emit, emit_one
@@ -79,7 +79,7 @@ CHECKED = (
 )
 
 
-@command(app, outputs=("toml",))
+@command(app, outputs=("toml", *ROWS))
 def show(
     ctx: Context,
     keys: Annotated[
@@ -118,7 +118,7 @@ def show(
         emit(ctx, rows, (*SETTINGS, OVERRULED) if any_overruled else SETTINGS)
 
 
-@command(app)
+@command(app, outputs=ROWS)
 def diff(
     ctx: Context,
     service: Annotated[
@@ -171,7 +171,7 @@ def check(ctx: Context) -> None:
     ctx.say("The configuration is good.")
 
 
-@command(app)
+@command(app, outputs=ROWS)
 def contexts(ctx: Context) -> None:
     """The Redis servers that the file names: what `--context` and $QTCTL_CONTEXT take.
 

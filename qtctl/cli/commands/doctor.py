@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import command, new_app
+from qtctl.cli.framework.command import ROWS, command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.render import emit, emit_one
 
 app = new_app("doctor")
 
 
-@command(app)
+@command(app, outputs=ROWS)
 def doctor(
     ctx: Context,
     strict: Annotated[
@@ -50,7 +50,7 @@ def doctor(
     if ctx.output == "table":
         emit_one(ctx, report, *findings.page(report, verbose, "" if problem else ctx.where()))
     else:
-        emit(ctx, report.findings, ())
+        emit(ctx, report.findings, findings.COLUMNS)
     code = findings.exit_code(report, strict, problem)
     if code:
         raise typer.Exit(code)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import command, group
+from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import DryRun, Force
 
@@ -27,7 +27,7 @@ Stream = Annotated[
 Name = Annotated[str | None, typer.Argument(metavar="GROUP", help="Default: governor.")]
 
 
-@command(app, "list")
+@command(app, "list", outputs=ROWS)
 def list_groups(ctx: Context, stream: Stream = None) -> None:
     """Every consumer group: lag (unknown where Redis does not know it), pending, its consumers.
 
@@ -47,7 +47,7 @@ def list_groups(ctx: Context, stream: Stream = None) -> None:
         raise typer.Exit(1)
 
 
-@command(app)
+@command(app, outputs=ROWS)
 def recover(
     ctx: Context,
     name: Name = None,
@@ -82,7 +82,7 @@ def recover(
         raise typer.Exit(1)
 
 
-@command(app)
+@command(app, outputs=ROWS)
 def prune(
     ctx: Context,
     name: Name = None,

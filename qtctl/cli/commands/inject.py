@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import command, group
+from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import DryRun, Force, refuse_other_groups
 from qtctl.cli.output.render import emit, emit_one
@@ -163,7 +163,7 @@ def plan(
         view.send(ctx, store, entry, wait_sec)
 
 
-@command(app)
+@command(app, outputs=ROWS)
 def clear(ctx: Context, dry_run: DryRun = False) -> None:
     """Remove what was injected, and restore what it overwrote.
 

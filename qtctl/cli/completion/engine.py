@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperArgument, TyperOption
 
+from qtctl.cli.completion import listing
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.parsing import arity, takes_next
 
@@ -33,7 +34,7 @@ FILES = Answer("files", [])
 
 
 class Place(NamedTuple):
-    """Where a command line ends. found: options given by now, by the names of the parameters; at:
+    """Where a command line ends. found: what is given by now, by the names of the parameters; at:
     the parameter whose value comes now, None for a command's name or an option."""
 
     command: Any
@@ -84,6 +85,9 @@ def _place(command: Any, before: Sequence[str]) -> Place | None:
             context = typer.Context(below, parent=context, info_name=word, resilient_parsing=True)
             command = below
         else:
+            argument = _argument(params, values)
+            if argument is not None:
+                found.setdefault(argument.name, []).append(word)
             values += 1
     at = None
     if not hasattr(command, "commands"):
@@ -137,6 +141,9 @@ def _option(place: Place, current: str, ctx: Context) -> Answer:
 
 def _value(place: Place, param: Any, current: str, ctx: Context) -> Answer:
     """The value of an argument or of an option."""
+    if getattr(place.command, "lists", None) is not None and param.name in listing.OFFERED:
+        kind, words = listing.offered(place.command.lists, param.name, place.found, current)
+        return Answer(kind, _kept(((word, "") for word in words), current).options)
     metavar = param.metavar or ""
     path = place.context.command_path.removeprefix("qtctl ")
     offered = WORDS.get((path, metavar)) or WORDS.get(("", metavar))
@@ -152,6 +159,8 @@ def _value(place: Place, param: Any, current: str, ctx: Context) -> Answer:
     if isinstance(param, TyperOption):
         choices = metavar.split("|")
         return _kept(((word, "") for word in choices), current) if len(choices) > 1 else NOTHING
+    if (path, metavar) == HELP:
+        return _kept(_commands(place._replace(command=place.context.find_root().command)), current)
     if (path, metavar) == DEPLOYMENT:
         return _kept(((id, "") for id in _deployments(place.found)), current)
     look = NAMES.get((path, metavar)) or NAMES.get(("", metavar))
@@ -256,6 +265,7 @@ SETTINGS: dict[str, tuple[str, Callable[[], Iterable[Option]]]] = {
 }
 CONTEXT = "CONTEXT"
 DEPLOYMENT = ("rollback", "ID")
+HELP = ("help", "COMMAND")
 NAMES: dict[tuple[str, str], str] = {
     ("resume", "SYMBOL"): "halted",
     ("", "SYMBOL"): "symbols",

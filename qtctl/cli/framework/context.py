@@ -153,7 +153,7 @@ class Context:
                 # Not at Ctrl-C: a reply may be half read then.
                 if notice:
                     self.report_halt(store)
-                better = hints.explained(self, problem)
+                better = hints.explained(self.loaded, problem)
                 if better is not None:
                     raise better from problem
                 raise

@@ -6,21 +6,21 @@ from urllib.parse import unquote, urlsplit
 from qtctl.errors import NoPermissionError, QtctlError, RedisUnreachable
 
 if TYPE_CHECKING:
-    from qtctl.cli.framework.context import Context
+    from qtctl.settings import Loaded
 
 
-def explained(ctx: "Context", problem: Exception) -> QtctlError | None:
+def explained(loaded: "Loaded", problem: Exception) -> QtctlError | None:
     """The same error with what helps; None where there is nothing to add."""
     text = str(problem).rstrip(".")
     if isinstance(problem, RedisUnreachable) and text.startswith("no Redis at"):
-        return RedisUnreachable(f"{text}. {_url_hint(ctx)}")
+        return RedisUnreachable(f"{text}. {_url_hint(loaded)}")
     if isinstance(problem, NoPermissionError):
-        return NoPermissionError(f"{text}. {_role_hint(ctx)}")
+        return NoPermissionError(f"{text}. {_role_hint(loaded)}")
     return None
 
 
-def _url_hint(ctx: "Context") -> str:
-    origin = ctx.loaded.origins["redis.url"]
+def _url_hint(loaded: "Loaded") -> str:
+    origin = loaded.origins["redis.url"]
     if origin == "default":
         return "Where is it? Set QTCTL_REDIS_URL, or pass --redis-url"
     if origin.startswith("-"):
@@ -29,8 +29,8 @@ def _url_hint(ctx: "Context") -> str:
     return f"The URL comes from {origin}; {other}--redis-url names another"
 
 
-def _role_hint(ctx: "Context") -> str:
-    redis = ctx.settings.redis
+def _role_hint(loaded: "Loaded") -> str:
+    redis = loaded.settings.redis
     login = urlsplit(redis.url).netloc.rpartition("@")[0].partition(":")[0]
     user = unquote(login) or redis.username or "default"
     return (

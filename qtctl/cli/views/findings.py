@@ -26,6 +26,9 @@ PASSED = (text("ok", "check"), text("seen", "what", fold=True))
 WIDTH = 7
 """Of the longest level; all lines of a finding begin alike."""
 
+COLUMNS = tuple(text(name, name) for name in ("check", "level", "what", "why", "command"))
+"""A finding in a line."""
+
 
 def report(ctx: Context, root: Path, *, live: bool, scan: int) -> tuple[Report, str]:
     """The report, and what is wrong with the settings of this shell ("" for nothing)."""
