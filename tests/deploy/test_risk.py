@@ -15,7 +15,7 @@ GOVERNOR_ENV = "/etc/quantum/governor.env"
 TOML = "/etc/quantum/qtctl.toml"
 NO_LIMITS = {
     # Where things are, how they are written and how much is kept: nothing that limits a trade.
-    *(field.path for field in fields() if field.section in ("redis", "logging")),
+    *(field.path for field in fields() if field.section in ("redis", "history", "logging")),
     *(
         f"{section}.{key}"
         for section in ("allocation", "governor")
