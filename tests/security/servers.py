@@ -18,7 +18,7 @@ from tests.support.guard import guarded
 from tests.support.processes import until
 
 ACL_FILE = Path(__file__).parents[2] / "etc" / "redis-acl.conf"
-ROLES = ("allocation", "governor", "operator", "viewer", "apply", "upstream")
+ROLES = ("allocation", "governor", "recorder", "operator", "viewer", "apply", "upstream")
 ADMIN = "user admin on >admin ~* &* +@all\n"
 """The tests' own, who makes and looks at everything."""
 

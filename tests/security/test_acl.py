@@ -22,6 +22,8 @@ TARGET = f"{Q}allocation:target:BTCUSDT"
 SCORE = f"{Q}capital:efficiency:BTCUSDT"
 PLANS = f"{Q}stream:apply.plan"
 EVENTS = f"{Q}stream:governor.events"
+PASSES = f"{Q}stream:allocation.pass"
+DECISIONS = f"{Q}stream:governor.decisions"
 REJECTED = f"{Q}stream:governor.rejected"
 PROPOSED_STREAM = f"{Q}stream:allocation.target.proposed"
 PROPOSED = f"{Q}allocation:target:proposed:BTCUSDT"
@@ -83,6 +85,16 @@ NOT_UPSTREAM = [
     f"XADD {EVENTS} * a b", f"SET {KILLS[0]} 0", f"HGETALL {TARGET}", f"XRANGE {PLANS} - +",
     "EVAL return(1) 0",
 ]  # fmt: skip
+NOT_RECORDER = [
+    *(f"{act} {key} * a b" for act in ("XADD",) for key in (PLANS, EVENTS, PASSES, DECISIONS)),
+    *(f"XTRIM {key} MAXLEN 0" for key in (EVENTS, PASSES, DECISIONS, REJECTED)),
+    *(f"DEL {key}" for key in (EVENTS, PASSES, DECISIONS, REJECTED, DECISION, *HALTS)),
+    f"XREAD STREAMS {PLANS} 0", f"GET {PERMIT}", f"SET {PERMIT} x", f"HGETALL {TARGET}",
+    f"HSET {TARGET} target_usd 1", f"HSET {PROPOSED} a b", f"SET {KILLS[0]} 0",
+    f"XREADGROUP GROUP governor me STREAMS {PLANS} >", f"XGROUP CREATE {EVENTS} me 0",
+    f"SET {Q}governor:limits:x 1", f"SET {Q}allocation:rules:x 1",
+    f"HSET {Q}qtctl:service:governor:x a b", "EVAL return(1) 0", "SCRIPT LOAD return(1)",
+]  # fmt: skip
 FORBIDDEN = {
     "allocation": NOT_ALLOCATION,
     "governor": NOT_GOVERNOR,
@@ -90,6 +102,7 @@ FORBIDDEN = {
     "viewer": NOT_VIEWER,
     "apply": NOT_APPLY,
     "upstream": NOT_UPSTREAM,
+    "recorder": NOT_RECORDER,
 }
 FOR_NOBODY = [
     "KEYS *", "FLUSHALL", "FLUSHDB", "CONFIG GET *", "CONFIG SET maxmemory-policy allkeys-lru",
@@ -115,7 +128,7 @@ def something_everywhere(redis: Redis) -> None:
             admin.run("SET", key, "value")
         for key in (LEDGER, f"{Q}governor:permits"):
             admin.run("ZADD", key, 1, "p1")
-        for key in (EVENTS, REJECTED, PROPOSED_STREAM, PLANS):
+        for key in (EVENTS, REJECTED, PROPOSED_STREAM, PLANS, PASSES, DECISIONS):
             admin.run("XADD", key, "1-1", "field", "value")
         admin.run("XGROUP", "CREATE", PLANS, "governor", "0")
 

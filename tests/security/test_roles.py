@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from qtctl import clock
+from qtctl.history.reader import History as Recorded
 from qtctl.services.allocation import AllocationLoop
 from qtctl.services.governor import Governor
+from qtctl.services.recorder import Recorder
 from qtctl.settings import load
+from qtctl.settings.model import History
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor import plan_queue
@@ -86,6 +89,26 @@ def publish(redis: Redis) -> None:
             store.run("EXPIRE", f"{Q}allocation:target:{symbol}", 300)
         score = ("efficiency_score", 0.2, "confidence", 0.9, "ts", now)
         store.batch([("HSET", f"{Q}capital:efficiency:BTCUSDT", *score)], atomic=True)
+
+
+def test_the_recorder_records_under_its_user(redis: Redis, tmp_path: Path) -> None:
+    publish(redis)
+    loop, gov = allocation_loop(redis), governor(redis, *NO_RATES)
+    gov.open()
+    loop.step()
+    send(redis, plan_id="opens", qty=1, price=10)
+    assert gov.once()
+    with nothing_refused(redis), all_of_it_used(redis, "recorder"):
+        store = Store(redis.url, Keys(), access=redis.access("recorder"))
+        made = Recorder(store, History(name="r1"), lambda: tmp_path / "history")
+        made.open()
+        assert made.once()
+        made.close()
+    found = Recorded(tmp_path / "history")
+    assert [each.plan_id for each in found.decisions()] == ["opens"]
+    assert [each.value.number for each in found.passes()] == [1]
+    loop.close()
+    gov.close()
 
 
 def send(redis: Redis, entry_id: str = "*", **changes: Any) -> str:
