@@ -253,6 +253,10 @@ def test_plans_that_nobody_judges_stand_in_the_queue(store: Store, redis_url: st
     with top(redis_url, "--interval", "0.2s") as session:
         session.press("5", "NOT THERE: no governor has run", "waiting  BTCUSDT   lonely")
         session.press("\r", "queue › plan lonely", "no governor has read it yet")
+        # Also where 10,000 and more stand behind it: its entry is known.
+        store.batch([("XADD", store.keys.plans, "*", "plan_id", "p")] * 10_001)
+        session.press("\x1b", "500 that wait")
+        session.press("\r", "queue › plan lonely", "no governor has read it yet")
         assert session.quit() == 0
 
 

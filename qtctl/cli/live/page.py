@@ -143,7 +143,12 @@ class ListPage(Page):
         if every != shown.total:
             count += f" that fit, {every:,} in all"
         more = f", {shown.total - last:,} below" if last < shown.total else ""
+        more += f"; {limit}" if (limit := self.limit(moment, every)) else ""
         return [*head, *state, *lines, Text(f"{drawing.NO_MARK}{count}{more}", "dim")]
+
+    def limit(self, moment: Moment, listed: int) -> str:
+        """What is not listed, where that is not all there is."""
+        return ""
 
     def columns(self, moment: Moment) -> Sequence[Column]:
         """What is shown of a row now."""

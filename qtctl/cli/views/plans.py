@@ -191,10 +191,13 @@ def show_undecided(ctx: Context, store: Store, plan_id: str) -> bool:
     return record is not None
 
 
-def undecided(ctx: Context, store: Store, plan_id: str) -> dict[str, Any] | None:
-    """The JSON of a plan that has no decision; None where nothing is known of it."""
+def undecided(
+    ctx: Context, store: Store, plan_id: str, entry_id: str = ""
+) -> dict[str, Any] | None:
+    """The JSON of a plan that has no decision; None where nothing is known of it. entry_id: of its
+    entry, where that is known; else it is looked for."""
     rules, _ = InForce(ctx, store).of("governor", PlanRules)
-    entries, fields = diagnosis.undecided(store, plan_id, rules)
+    entries, fields = diagnosis.undecided(store, plan_id, rules, entry_id)
     if not entries:
         return None
     last = entries[0]

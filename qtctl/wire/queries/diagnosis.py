@@ -85,12 +85,16 @@ def recent_plans(
 
 
 def undecided(
-    store: Store, plan_id: str, rules: PlanRules
+    store: Store, plan_id: str, rules: PlanRules, entry_id: str = ""
 ) -> tuple[list[PlanSeen], dict[str, str]]:
     """What is known of a plan without a decision, the latest entry first, and that entry's fields:
-    from the plan stream and the rejected plans, as far back as the caps go."""
-    queued = streams.since(store, store.keys.plans, 0.0, PLAN_CAP)
-    ours = [entry for entry in queued.entries if entry.fields.get("plan_id") == plan_id]
+    from the plan stream and the rejected plans, as far back as the caps go; where its entry is
+    known, by that."""
+    if entry_id:
+        ours = streams.at(store, store.keys.plans, entry_id)
+    else:
+        queued = streams.since(store, store.keys.plans, 0.0, PLAN_CAP).entries
+        ours = [entry for entry in queued if entry.fields.get("plan_id") == plan_id]
     unreadable = streams.since(store, store.keys.rejected, 0.0, REJECTED_CAP, REJECTED_PAGE)
     seen = _judged(store, ours, rules, group_state(store))
     seen = _with_rejected(

@@ -63,6 +63,11 @@ def pages(
         size = min(PAGE, 4 * size)
 
 
+def at(store: Store, stream: str, entry_id: str) -> list[StreamEntry]:
+    """The entry of this id, none where it is gone. Errors: RedisUnreachable, WireError."""
+    return _entries(store.run("XRANGE", stream, entry_id, entry_id))
+
+
 class Window(msgspec.Struct, frozen=True):
     """The entries of a stream since a time, newest first. back_to: the time (epoch seconds) where
     a cap cut it off, None where it goes back all the way."""

@@ -3,9 +3,9 @@
 from typing import Any
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.live.page import ListPage, Page, Words
+from qtctl.cli.live.page import ListPage, Moment, Page, Words
 from qtctl.cli.live.pages.plan import PlanPage
-from qtctl.cli.live.pages.tail import Tail
+from qtctl.cli.live.pages.tail import MOST, Tail
 from qtctl.cli.live.pages.why import WhyPage
 from qtctl.cli.live.selection import Selection, Shape
 from qtctl.cli.views.streams import LISTED
@@ -34,6 +34,10 @@ class EventsPage(ListPage):
     def read(self, store: Store) -> Any:
         """The newest of them."""
         return self._tail.read(store)
+
+    def limit(self, moment: Moment, listed: int) -> str:
+        """Older ones are let go of."""
+        return f"the newest {MOST:,} are kept" if listed >= MOST else ""
 
     def entered(self) -> Page | None:
         """The plan, or else the symbol."""

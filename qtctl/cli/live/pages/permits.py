@@ -52,6 +52,11 @@ class PermitsPage(ListPage):
             self._open, self._of = found, moment.seen
         return self._open
 
+    def limit(self, moment: Moment, listed: int) -> str:
+        """Older ones are counted only."""
+        more = moment.seen.overall.permits.not_looked_at
+        return f"{more:,} older ones not looked at" if more else ""
+
     def columns(self, moment: Moment) -> Sequence[Column]:
         """With the time that is left by now."""
         return ticking(moment)

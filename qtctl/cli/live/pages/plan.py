@@ -20,11 +20,11 @@ class PlanPage(TextPage):
 
     reads = True
 
-    def __init__(self, ctx: Context, plan_id: str, symbol: str = "") -> None:
+    def __init__(self, ctx: Context, plan_id: str, symbol: str = "", entry_id: str = "") -> None:
         super().__init__(ctx)
         self.plan_id = plan_id
         self.title = f"plan {plan_id}"
-        self._symbol = symbol
+        self._symbol, self._entry_id = symbol, entry_id
 
     def read(self, store: Store) -> Any:
         """The decision with its worksheet, or what there is of an undecided plan."""
@@ -32,11 +32,11 @@ class PlanPage(TextPage):
         if decision is not None:
             limits, source = view.limits_of(self.ctx, store, decision)
             return decision, view.gate_rows(decision, limits), source
-        record = view.undecided(self.ctx, store, self.plan_id)
+        record = view.undecided(self.ctx, store, self.plan_id, self._entry_id)
         if record is None:
             raise NotFoundError(
-                f"no decision about {self.plan_id} (they are kept for 24 h), and it is not in the "
-                "plan stream: see events (6), and 'qtctl tail rejected'"
+                f"no decision about {self.plan_id} (they are kept for 24 h), and it is not "
+                "among the newest plans: see events (6), and 'qtctl tail rejected'"
             )
         return record, [], ""
 

@@ -81,15 +81,18 @@ class QueuePage(ListPage):
         if not lines:
             lines = [drawing.labelled("group ", "NOT THERE: no governor has run on this Redis",
                                       "bold red", 0)]  # fmt: skip
-        if found.cut:
-            lines.append(Text(f"the oldest {queue.MOST:,} of either kind are listed", "dim"))
         return [*lines, Text()]
+
+    def limit(self, moment: Moment, listed: int) -> str:
+        """Of a long queue the beginning."""
+        cut = self.held.value[0].cut
+        return f"the oldest {queue.MOST:,} that wait or are held" if cut else ""
 
     def entered(self) -> Page | None:
         """The plan as far as it has come."""
         row = self.selection.row
         return None if row is None or not row["plan_id"] else PlanPage(
-            self.ctx, row["plan_id"], row["symbol"]
+            self.ctx, row["plan_id"], row["symbol"], row["entry_id"]
         )  # fmt: skip
 
     def commands(self) -> list[tuple[str, Words]]:
