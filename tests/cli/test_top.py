@@ -318,6 +318,23 @@ def test_a_halt_that_nobody_enforces_says_so_and_an_unknown_symbol_is_refused(
         assert session.quit() == 0
 
 
+def test_a_confirmed_halt_is_carried_out_also_where_somebody_quits(
+    store: Store, redis_url: str, tmp_path: Path
+) -> None:
+    """In a protected context, which `halt` does not ask for, and which is named."""
+    config = tmp_path / "qtctl.toml"
+    config.write_text(f'[contexts.prod]\nurl = "{redis_url}"\nprotected = true\n')
+    put(store, "BTCUSDT")
+    with top(None, "--interval", "0.2s", QTCTL_CONFIG=str(config), QTCTL_CONTEXT="prod") as session:
+        session.press("2", "> BTCUSDT", "Z  prod: unix://")
+        session.press("h", "HALT opens of BTCUSDT on prod: unix://")
+        session.send("BTCUSDT\rq")
+        session.child.expect(pexpect.EOF)
+        session.output += session.child.before
+    assert [*store.run("HGETALL", "quantum:governor:halt:symbols")][::2] == [b"BTCUSDT"]
+    assert "HALTED opens of BTCUSDT" in session.output.rpartition(LEAVE)[2]
+
+
 def test_c_shows_a_command_that_does_the_same(
     store: Store, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

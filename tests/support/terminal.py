@@ -168,14 +168,14 @@ class Session:
 
 @contextlib.contextmanager
 def top(
-    url: str, *args: str, size: tuple[int, int] = (80, 24), **environ: str
+    url: str | None, *args: str, size: tuple[int, int] = (80, 24), **environ: str
 ) -> Iterator[Session]:
-    """`qtctl top` on a terminal of so many columns and lines."""
+    """`qtctl top` on a terminal of so many columns and lines; url: None for what settings say."""
     env = {**NO_FILE, "TERM": "xterm-256color", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8",
            "PYTHONPATH": str(Path(__file__).parents[2]), **environ}  # fmt: skip
     columns, lines = size
     child = pexpect.spawn(
-        QTCTL[0], [*QTCTL[1:], "--redis-url", url, "top", *args],
+        QTCTL[0], [*QTCTL[1:], *(["--redis-url", url] if url else []), "top", *args],
         env=env, dimensions=(lines, columns), encoding="utf-8", timeout=15,
     )  # fmt: skip
     child.delaybeforesend = None

@@ -37,6 +37,8 @@ class View:
         self._pages: list[Page] = [made(ctx) for made in PAGES]
         self._stack: list[Page] = [self._pages[0]]
         self._prompt: Prompt | None = None
+        context = ctx.loaded.context
+        self._where = ctx.where() if context is None else f"{context.name}: {ctx.where()}"
         self.paused = False
 
     @property
@@ -115,7 +117,7 @@ class View:
             return
         self.page.hold()
         self._prompt = Prompt(
-            f"HALT opens of {symbol} on {self._ctx.where()} (closes still pass)? "
+            f"HALT opens of {symbol} on {self._where} (closes still pass)? "
             "Type the symbol and Enter; Esc cancels.",
             lambda typed: self._confirmed(symbol, typed),
         )
@@ -165,9 +167,7 @@ class View:
         at = format.moment(seen.overall.at, moment.utc)
         paused = Text.assemble(("PAUSED", "reverse"), "  ") if self.paused else Text()
         # Where it is may be long, and is cut first.
-        return Text.assemble(
-            (f"qtctl top  {at}  ", "bold"), paused, (escape(seen.overall.where), "bold")
-        )
+        return Text.assemble((f"qtctl top  {at}  ", "bold"), paused, (escape(self._where), "bold"))
 
     def _headline(self, moment: Moment) -> Text:
         """What is wrong, the worst first, on every page."""
