@@ -220,7 +220,7 @@ def test_the_score_is_as_new_as_the_answer(file: Path, store: Store) -> None:
 
 def test_contexts_are_listed_without_secrets(cli: Cli, redis_url: str) -> None:
     said = cli("config", "contexts", "-o", "json", QTCTL_CONTEXT="prod")
-    assert [(row["context"], row["in_force"], row["protected"]) for row in said.json] == [
+    assert [(row["name"], row["current"], row["protected"]) for row in said.json] == [
         ("prod", True, True),
         ("dev", False, False),
         ("far", False, False),
@@ -239,6 +239,14 @@ def test_diff_and_doctor_go_by_the_context(cli: Cli, store: Store) -> None:
     for words in (("config", "diff"), ("status",)):
         assert cli("--context", "dev", *words).code == 1  # nothing runs there
         assert cli(*words).code == 3  # and [redis] is nowhere
+
+
+@pytest.mark.parametrize("words", [("status",), ("doctor",), ("config", "check")])
+def test_what_shows_the_redis_shows_its_context(
+    cli: Cli, store: Store, words: tuple[str, ...]
+) -> None:
+    assert "(context dev)" in cli("--context", "dev", *words).out
+    assert "(context" not in cli(*words, "--redis-url", store.url).out
 
 
 @pytest.mark.parametrize("words", [("doctor",), ("why", "BTCUSDT"), ("status",)])

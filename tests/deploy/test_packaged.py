@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -82,6 +83,41 @@ def test_where_a_service_could_not_see_it_nothing_is_deployed(
     monkeypatch.setattr(qtctl, "__file__", f"{package}/__init__.py")
     with pytest.raises(RefusedError, match=why):
         packaged.program()
+
+
+@pytest.mark.parametrize(
+    ("modes", "shut"),
+    [
+        ({}, None),
+        ({"q": 0o700}, "q"),
+        ({"q": 0o711}, "q"),
+        ({".": 0o700}, "."),
+        ({".": 0o711}, None),
+    ],
+)
+def test_root_is_warned_where_the_services_could_not_read_it(
+    monkeypatch: pytest.MonkeyPatch, modes: dict[str, int], shut: str | None
+) -> None:
+    """As a umask of 077 leaves it."""
+    # Not tmp_path, which nobody else may enter.
+    with tempfile.TemporaryDirectory(prefix="qtctl-t-") as folder:
+        place = Path(folder) / "srv"
+        prefix = place / "q"
+        (prefix / "bin").mkdir(parents=True)
+        (prefix / "bin" / "qtctl").touch()
+        for each in (Path(folder), place, prefix):
+            each.chmod(0o755)
+        for name, mode in modes.items():
+            (place / name).chmod(mode)
+        monkeypatch.setattr(sys, "prefix", str(prefix))
+        monkeypatch.setattr(sys, "base_prefix", "/usr")
+        monkeypatch.setattr(qtctl, "__file__", f"{prefix}/lib/qtctl/__init__.py")
+        said = [line for line in packaged.warnings() if "can't read" in line]
+    if shut is None:
+        assert said == []
+        return
+    (line,) = said
+    assert line == f"the services can't read {prefix}: chmod -R go+rX {(place / shut).resolve()}"
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ DIFFERENCES = (
     text("here from", "origin", fold=True, drop=1),
 )
 CONTEXTS = (
-    text("", lambda row: "*" if row["in_force"] else ""),
-    text("context", "context"),
+    text("", lambda row: "*" if row["current"] else ""),
+    text("name", "name"),
     text("redis", lambda row: _display_url(row["url"]), fold=True),
     text("prefix", "prefix"),
     text("user", "username", drop=1),
@@ -276,8 +276,8 @@ def _context_row(each: "KnownContext", in_force: "KnownContext | None") -> dict[
     redis = public(each.redis)
     password = "in the url" if has_password(each.redis.url) else redis["password_file"]
     return {
-        "context": each.name,
-        "in_force": in_force is not None and each.name == in_force.name,
+        "name": each.name,
+        "current": in_force is not None and each.name == in_force.name,
         **{key: redis[key] for key in ("url", "prefix", "username")},
         "password": password,
         "protected": each.protected,

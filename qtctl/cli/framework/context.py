@@ -90,11 +90,13 @@ class Context:
         return self.loaded.settings
 
     def where(self) -> str:
-        """Where a change would happen: `redis://prod-1/0 quantum:`, without the password."""
+        """Where a change would happen: `redis://prod-1/0 quantum:`, without the password, and with
+        `(context prod)` behind it where one is in force."""
         from qtctl.settings import display_url
 
-        redis = self.settings.redis
-        return f"{display_url(redis.url)} {redis.prefix}"
+        redis, context = self.settings.redis, self.loaded.context
+        named = "" if context is None else f" (context {context.name})"
+        return f"{display_url(redis.url)} {redis.prefix}{named}"
 
     def announce(
         self, action: str, *, dry_run: bool = False, no_input: bool = False, urgent: bool = False
