@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtctl import clock
-from qtctl.cli.framework import hints
+from qtctl.cli.framework import hints, prose
 from qtctl.cli.framework.listing import Listing
 from qtctl.errors import QtctlError, RedisUnreachable, RefusedError
 from qtctl.text import escape
@@ -254,7 +254,7 @@ class Context:
 
     def say(self, text: str) -> None:
         """One line of prose on stderr: counts, hints, what was done."""
-        print(escape(text), file=sys.stderr, flush=True)  # noqa: T201 - the CLI's own stderr
+        print(prose.fitted(escape(text)), file=sys.stderr, flush=True)  # noqa: T201 - the CLI's own stderr
 
     def warn(self, text: str) -> None:
         """One warning on stderr."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import typer
 
-from qtctl.cli.framework import process
+from qtctl.cli.framework import process, prose
 from qtctl.errors import QtctlError
 from qtctl.text import escape
 
@@ -83,7 +83,7 @@ def _complain(message: str) -> None:
     # Whatever was typed in the wrong place may be a URL with its password.
     from qtctl.settings.urls import mask_text
 
-    _stderr(f"qtctl: {escape(mask_text(message))}\n")
+    _stderr(f"{prose.fitted(f'qtctl: {escape(mask_text(message))}')}\n")
 
 
 def _stderr(text: str) -> None:
