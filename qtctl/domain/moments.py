@@ -11,7 +11,7 @@ import msgspec
 
 Kind = Literal[
     "halt", "resume", "permits", "service", "settings", "deploy", "redis", "clock", "gap",
-    "refused", "plans", "other",
+    "refused", "plans", "alarm", "other",
 ]  # fmt: skip
 APART_SEC = 60.0
 """Refusals of a kind that are further apart stand in rows of their own."""

@@ -48,7 +48,9 @@ def send(store: Store, **plan: str) -> None:
 
 
 def told(cli: Cli, *more: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = cli("timeline", "-o", "json", *more).json
+    """What happened, without what is wrong now."""
+    args = ("--where", "kind!=alarm", *more)
+    rows: list[dict[str, Any]] = cli("timeline", "-o", "json", *args).json
     return rows
 
 
@@ -89,6 +91,9 @@ def test_an_afternoon(cli: Cli, store: Store, redis_url: str) -> None:
     shown = cli("timeline", "--where", "kind=settings").out
     assert "RAISES RISK: governor.max_exec_per_hour 3 → 30" in shown
     assert len(cli("timeline", "-n", "2").out.splitlines()) == 3
+    now = cli("timeline", "-o", "json", "--where", "kind=alarm").json
+    assert any("NO TARGETS" in row["what"] for row in now)
+    assert cli("timeline", "-o", "json", "--where", "kind=alarm", "--until", "1s").json == []
     assert told(cli, "-n", "1")[0]["what"] == rows[-1]["what"]
 
 

@@ -31,7 +31,8 @@ def timeline(
     ] = None,
 ) -> None:
     """What happened, oldest first: halts, resumes, starts and stops of services, settings that
-    changed (before → after), deployments, failovers, gaps, closes refused; by whom.
+    changed (before → after), deployments, failovers, gaps, closes refused; by whom. What is wrong
+    now, as `status` has it, stands at the end.
 
     The last 24 h unless --since says otherwise; -n gives the newest. Sources are the event stream,
     the notes of services, rejected plans, the deploy records and the journal of this host. Each is

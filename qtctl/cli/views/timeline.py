@@ -12,6 +12,7 @@ from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import recent, text, word
 from qtctl.cli.output.listed import Listed
+from qtctl.cli.views import health
 from qtctl.cli.views.in_force import InForce
 from qtctl.deploy.host import Host
 from qtctl.deploy.limits import LIMITS
@@ -19,17 +20,20 @@ from qtctl.deploy.records import Record, Records, undone
 from qtctl.deploy.units import UNITS
 from qtctl.domain.moments import Change, Moment, Source, rows
 from qtctl.domain.plans import PlanRules
-from qtctl.errors import NotFoundError, QtctlError, RedisUnreachable
+from qtctl.errors import NotFoundError, QtctlError, RedisUnreachable, WireError
 from qtctl.supervisor import journalctl
 from qtctl.supervisor.journalctl import Asked
+from qtctl.wire.client.store import Store
 from qtctl.wire.queries import moments
+from qtctl.wire.queries.status import Watch
 
 USUAL_SEC = 86_400.0
+ALARMS_SEC = 3_600.0
 MOST_JOURNAL = 2_000
 DEPLOYED = "deployments of this host"
 _STYLES = {
-    "halt": "bold red", "refused": "bold red", "gap": "red", "redis": "yellow", "clock": "yellow",
-    "settings": "yellow", "resume": "green",
+    "halt": "bold red", "alarm": "bold red", "refused": "bold red", "gap": "red",
+    "redis": "yellow", "clock": "yellow", "settings": "yellow", "resume": "green",
 }  # fmt: skip
 _STATES = {"done": "", "applied": ", services not started", "applying": ", NOT FINISHED"}
 _DIED = ("Main process exited", "Watchdog timeout", "Failed with result")
@@ -83,12 +87,29 @@ def gather(ctx: Context, host: Host) -> Gathered:
             ctx.listing = ctx.listing.on(now)
             rules, _ = InForce(ctx, store).of("governor", PlanRules)
             found = moments.sources(store, _since(ctx, now), rules)
+            if ctx.listing.before is None:
+                found.append(_alarms(ctx, store, now))
     except RedisUnreachable as problem:
         away = str(problem)
         ctx.listing = ctx.listing.on(now)
     since, until = _since(ctx, now), ctx.listing.before or now
     found += [deployments(host), journal(ctx, since, until)]
     return Gathered(found, since, until, away)
+
+
+def _alarms(ctx: Context, store: Store, now: float) -> Source:
+    """What is wrong now, as `status` has it: the conditions that alerts are made of."""
+    try:
+        status = health.of(ctx, Watch(store, ctx.settings, ALARMS_SEC).read())
+    except WireError as problem:
+        return Source("alarms", problem=str(problem))
+    return Source(
+        "alarms",
+        [
+            Moment(at=now, kind="alarm", what=f"NOW: {each.text}", id=f"alarms:{at:03}")
+            for at, each in enumerate(status.banner)
+        ],
+    )
 
 
 def _since(ctx: Context, now: float) -> float:
