@@ -26,6 +26,7 @@ _LINES = {
     "inject": "Synthetic scores, targets and plans.",
     "tail": "Last entries: proposed, plans, events, rejected.",
     "timeline": "What happened: halts, restarts, changes, failovers.",
+    "bundle": "All for a post-mortem, in one file.",
     "logs": "What the services logged, from the journal.",
     "status": "How everything stands, on one screen.",
     "top": "The same, live: a screen to work in.",

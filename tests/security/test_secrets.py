@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -108,6 +109,15 @@ class Search:
             if file.is_file():
                 self.heard.append((str(file), file.read_text(errors="backslashreplace")))
 
+    def archive(self, path: Path) -> None:
+        """Every file in it."""
+        with tarfile.open(path) as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                assert file is not None
+                content = file.read().decode(errors="backslashreplace")
+                self.heard.append((f"{member.name} in {path.name}", content))
+
     @contextlib.contextmanager
     def serving(self, role: str, env: Env) -> Iterator[Process]:
         ports = (f"{role}.metrics_port=0", "allocation.interval_sec=0.2")
@@ -168,8 +178,11 @@ def test_a_password_opens_the_server_and_is_told_by_nothing(
             f"proof step2 --live --yes --report {report}",
         ):
             search.run(line)
+        search.run(f"bundle --out {tmp_path}/b.tar.gz", None)
         search.heard += keyspace(guarded)
     search.folder(report)
+    search.archive(tmp_path / "b.tar.gz")
+    assert len(search.heard) > 13
     assert (report / "report.html").exists()
     search.finds_nothing()
 
@@ -187,6 +200,8 @@ def test_no_error_tells_a_password(guarded: Redis, tmp_path: Path, way: str) -> 
     gone = f"127.0.0.1:{free_port()}/0"
     away = url_with(guarded, "operator", place=gone) if "URL" in str(env) else f"redis://{gone}"
     search.run("permit list --debug", 3, {"QTCTL_REDIS_URL": away})
+    search.run(f"bundle --out {tmp_path}/b.tar.gz", 1)
+    search.archive(tmp_path / "b.tar.gz")
     search.finds_nothing()
 
 

@@ -98,7 +98,9 @@ def show(
         qtctl config show governor.min_conf
         qtctl config show -o toml
     """
-    rows = [row for row in _rows(ctx) if not keys or _is_asked(row["key"], keys)]
+    from qtctl.cli.views import settings_shown
+
+    rows = [row for row in settings_shown.rows(ctx) if not keys or _is_asked(row["key"], keys)]
     for key in keys or ():
         if not any(_is_asked(row["key"], [key]) for row in rows):
             raise UsageError(
@@ -239,34 +241,6 @@ def _display_url(url: str) -> str:
 def _say_context(ctx: Context) -> None:
     if ctx.loaded.context is not None:
         ctx.say(f"Context: {ctx.loaded.context.name} ({ctx.loaded.context_origin})")
-
-
-def _rows(ctx: Context) -> list[dict[str, Any]]:
-    """Every setting in the order of the template, passwords masked; overruled: the values of
-    weaker sources, weakest first; variables: its names in the environment, strongest first."""
-    from qtctl.settings import fields, public
-
-    loaded = ctx.loaded
-    shown = {
-        section: public(getattr(loaded.settings, section))
-        for section in dict.fromkeys(field.section for field in fields())
-    }
-    return [
-        {
-            "key": field.path,
-            "value": shown[field.section][field.key],
-            "origin": loaded.origins[field.path],
-            "overruled": [
-                {"origin": origin, "value": value}
-                for origin, value in loaded.overruled.get(field.path, ())
-            ],
-            "default": field.default,
-            "allowed": field.expected,
-            "description": field.description,
-            "variables": [field.variable, *field.env],
-        }
-        for field in fields()
-    ]
 
 
 def _context_row(each: "KnownContext", in_force: "KnownContext | None") -> dict[str, Any]:

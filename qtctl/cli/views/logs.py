@@ -49,15 +49,17 @@ def units_of(service: str | None) -> list[str]:
 
 def show(ctx: Context, service: str | None, asked: Asked) -> None:
     """Print what the journal has. Errors: NotFoundError where there is none."""
-    rows = _rows(ctx, service, asked)
+    found = rows(ctx, service, asked)
     if not asked.follow:
-        first = next(rows, None)
+        first = next(found, None)
         if first is None:
             _refuse_none(ctx, asked.units)
-        emit(ctx, rows if first is None else chain([first], rows), LISTED, empty="No lines match.")
+        emit(
+            ctx, found if first is None else chain([first], found), LISTED, empty="No lines match."
+        )
         return
     out = Stream(ctx, LISTED)
-    for row in rows:
+    for row in found:
         out.write([row])
 
 
@@ -69,7 +71,8 @@ def _refuse_none(ctx: Context, units: Sequence[str]) -> None:
         )
 
 
-def _rows(ctx: Context, service: str | None, asked: Asked) -> Iterator[dict[str, Any]]:
+def rows(ctx: Context, service: str | None, asked: Asked) -> Iterator[dict[str, Any]]:
+    """What the journal has, the oldest first. Errors: NotFoundError where there is none."""
     for each in journalctl.read(asked, ctx.environ.get("PATH")):
         if service is None or _is_of(each, service):
             yield {
