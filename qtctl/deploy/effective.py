@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qtctl.deploy import units
 from qtctl.deploy.host import ABSENT, Host, State
-from qtctl.errors import ConfigError
+from qtctl.errors import ConfigError, UsageError
 from qtctl.settings import Loaded, contexts, load
 from qtctl.settings.environment import parse, valid
 from qtctl.settings.sources import DEFAULT_FILE, refuse_oversized
@@ -94,10 +94,11 @@ def of_unit(view: View, unit: str, packaged: Mapping[str, str]) -> Loaded:
         loaded = load(
             config=Path(config), content=view.text(config) or "", environ=environ,
             redis_url=found.redis_url, sets=found.sets, service=units.SERVICE[unit],
+            context=found.context,
         )  # fmt: skip
         if loaded.context is not None:
             raise contexts.refused_by_services(loaded.context, loaded.context_origin)
         return loaded
-    except ConfigError as problem:
+    except (ConfigError, UsageError) as problem:
         why = str(problem).replace("(environment ", f"({unit}, ")
         raise ConfigError(f"{unit} would not start: {why}") from problem

@@ -18,7 +18,9 @@ UNITS = (ALLOCATION, GOVERNOR, SINGLE)
 LAYOUTS = {"separate": (ALLOCATION, GOVERNOR), "together": (SINGLE,)}
 SERVICE = {ALLOCATION: "allocation", GOVERNOR: "governor", SINGLE: "all"}
 
-_OPTIONS = {"--config": "config", "--redis-url": "redis_url", "--set": "sets"}
+_OPTIONS = {
+    "--config": "config", "--context": "context", "--redis-url": "redis_url", "--set": "sets",
+}  # fmt: skip
 
 
 def path_of(unit: str) -> str:
@@ -34,6 +36,7 @@ class Sources:
     variables: dict[str, str] = field(default_factory=dict)
     files: list[tuple[str, bool]] = field(default_factory=list)
     config: str | None = None
+    context: str | None = None
     redis_url: str | None = None
     sets: tuple[str, ...] = ()
 

@@ -150,3 +150,21 @@ def test_a_folder_is_staged_for_its_own_host(
 def test_a_prefix_is_for_another_host(live: Live, staging: Staging) -> None:
     assert "goes with --root" in live("deploy", "--prefix", "/opt/q").err
     assert staging("deploy", "--prefix", "opt/q").code == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (GOVERNOR_ENV, "QTCTL_CONTEXT=prod\n"),
+        (DROPIN, "[Service]\nExecStart=\nExecStart=qtctl serve governor --context prod\n"),
+    ],
+)
+def test_a_service_that_was_given_a_context_is_not_deployed(
+    staging: Staging, path: str, text: str
+) -> None:
+    staging.put(TOML, '[contexts.prod]\nurl = "redis://prod-1/0"\n')
+    staging.put(path, text)
+    said = staging("deploy")
+    assert said.code == 5
+    assert f"{G} would not start: serve takes no context" in said.err
+    assert staging.ids() == []
