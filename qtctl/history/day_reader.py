@@ -85,7 +85,7 @@ class DayReader:
 
     def passes(self, low: int, high: int) -> Iterator[PassRead]:
         """Passes whose packed ids are from low to before high."""
-        words, block = self._words, _Block(self._db)
+        words, block = self._words, BlockReader(self._db)
         columns = "ts_ms, number, instance, version, rules, symbols, block, place, id_text"
         for number, ts_ms, count, instance, version, rules, symbols, at, place, text in self._scan(
             "passes", columns, low, high
@@ -192,7 +192,7 @@ class DayReader:
         self._damage.append(Damage(self.day, table, low, high, problem))
 
 
-class _Block:
+class BlockReader:
     """The block that was read last, and how far."""
 
     def __init__(self, db: sqlite3.Connection) -> None:

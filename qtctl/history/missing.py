@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qtctl.history import chain
+from qtctl.history.chain import Link
 from qtctl.history.day_reader import Damage
 from qtctl.history.ids import DAY_MS, day_of, day_start_ms
 from qtctl.history.rows import Gap
@@ -18,17 +19,21 @@ def days(folder: Path, present: Sequence[str]) -> list[Gap]:
     found = []
     for day, link in kept.items():
         if day not in present:
-            count = link.rows.get("passes", 0) + link.rows.get("decisions", 0)
-            detail = (
-                f"the file of {day} is gone; it held {link.rows.get('passes', 0)} passes and "
-                f"{link.rows.get('decisions', 0)} decisions"
-            )
-            found.append(_gap(day, link.first_ms, link.last_ms, count, detail))
+            found.append(day_gap(link))
     for day in _between(sorted(known)):
         start = day_start_ms(day)
         detail = f"there is no file of {day}: it is gone, or nothing was recorded"
         found.append(_gap(day, start, start + DAY_MS, None, detail))
     return found
+
+
+def day_gap(link: Link) -> Gap:
+    """The gap that a sealed day leaves."""
+    passes, decisions = link.rows.get("passes", 0), link.rows.get("decisions", 0)
+    detail = (
+        f"the file of {link.day} is gone; it held {passes:,} passes and {decisions:,} decisions"
+    )
+    return _gap(link.day, link.first_ms, link.last_ms, passes + decisions, detail)
 
 
 def _gap(day: str, from_ms: int, to_ms: int, count: int | None, detail: str) -> Gap:

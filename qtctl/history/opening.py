@@ -22,13 +22,23 @@ _MAGIC = b"SQLite format 3\0"
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that can't write. Errors: RefusedError where the file is none of ours or of a
-    newer version, ConfigError where it may not be read, Damaged where it can't be."""
-    _check_magic(path)
-    with _connection(path) as db:
-        check(db, path)
-        db.execute("BEGIN")  # One view of the file, whatever is written meanwhile.
+    """A connection that can't write, with one view of the file whatever is written meanwhile.
+    Errors: those of `located`."""
+    with located(path) as uri, closing(_connect(uri)) as db:
+        db.execute("BEGIN")
         yield db
+
+
+@contextmanager
+def located(path: Path) -> Iterator[str]:
+    """A URI by which SQLite can open a day's file to read it, for as long as the context lasts.
+    Errors: RefusedError where the file is none of ours or of a newer version, ConfigError where it
+    may not be read, Damaged where it can't be."""
+    _check_magic(path)
+    with _readable(path) as uri:
+        with closing(_connect(uri)) as db:
+            check(db, path)
+        yield uri
 
 
 def _check_magic(path: Path) -> None:
@@ -65,33 +75,33 @@ def check(db: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
-def _connection(path: Path) -> Iterator[sqlite3.Connection]:
+def _readable(path: Path) -> Iterator[str]:
     wal = path.with_name(f"{path.name}-wal")
-    for options in ("mode=ro", "mode=ro&immutable=1"):
-        if "immutable" in options and wal.exists() and wal.stat().st_size:
-            break  # What the WAL has would be missing.
-        db = _connected(f"{path.absolute().as_uri()}?{options}")
-        if db is not None:
-            with closing(db):
-                yield db
-            return
-    with tempfile.TemporaryDirectory(prefix="qtctl-history-") as folder:
-        copy = Path(folder) / path.name
-        for each in (path, wal):
-            shutil.copyfile(each, copy.with_name(each.name))
-        with closing(sqlite3.connect(copy, timeout=_BUSY_SEC, isolation_level=None)) as db:
-            db.execute("PRAGMA query_only = 1")
-            yield db
+    uri = path.absolute().as_uri()
+    if _opens(f"{uri}?mode=ro"):
+        yield f"{uri}?mode=ro"
+    elif not wal.exists() or not wal.stat().st_size:
+        yield f"{uri}?mode=ro&immutable=1"
+    else:
+        with tempfile.TemporaryDirectory(prefix="qtctl-history-") as folder:
+            copy = Path(folder) / path.name
+            for each in (path, wal):
+                shutil.copyfile(each, copy.with_name(each.name))
+            yield copy.as_uri()
 
 
-def _connected(uri: str) -> sqlite3.Connection | None:
-    """None where it can't be opened so."""
+def _connect(uri: str) -> sqlite3.Connection:
     db = sqlite3.connect(uri, uri=True, timeout=_BUSY_SEC, isolation_level=None)
-    try:
-        db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except sqlite3.OperationalError:
-        db.close()
-        return None
-    except sqlite3.DatabaseError:
-        pass  # What is wrong with it shows again where it is read.
+    db.execute("PRAGMA query_only = 1")
     return db
+
+
+def _opens(uri: str) -> bool:
+    with closing(_connect(uri)) as db:
+        try:
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.OperationalError:
+            return False
+        except sqlite3.DatabaseError:
+            pass  # What is wrong with it shows again where it is read.
+    return True

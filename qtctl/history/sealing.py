@@ -67,7 +67,7 @@ def prunable(folder: Path, now_ms: int, keep_days: int, max_bytes: int) -> list[
     """The sealed days that the settings no longer keep, the oldest first; 0 is no limit. Days that
     are not sealed are never pruned."""
     kept = kept_days(chain.read(folder))
-    sizes = {day: _size(folder, day) for day in days_in(folder)}
+    sizes = {day: size(folder, day) for day in days_in(folder)}
     first = day_of(max(0, now_ms - keep_days * DAY_MS)) if keep_days else ""
     total = sum(sizes.values())
     found = []
@@ -103,7 +103,8 @@ def prune(folder: Path, prunings: Sequence[Pruning], at_ms: int) -> list[Link]:
     return done
 
 
-def _size(folder: Path, day: str) -> int:
+def size(folder: Path, day: str) -> int:
+    """The bytes of a day's files."""
     path = day_path(folder, day)
     files = (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm")))
     return sum(file.stat().st_size for file in files if file.exists())

@@ -7,6 +7,10 @@ from qtctl.errors import ConfigError
 from qtctl.settings.model import History
 
 
+UNITS_HISTORY = (Path("/var/lib/quantum-recorder/history"), Path("/var/lib/qtctl/history"))
+"""Below the StateDirectory of the units, which a shell does not know."""
+
+
 def state_directory(environ: Mapping[str, str]) -> Path:
     """`$STATE_DIRECTORY` (the first where systemd names several), else `$XDG_STATE_HOME/qtctl`,
     else `~/.local/state/qtctl`. Errors: ConfigError where there is no home."""
@@ -29,3 +33,11 @@ def state_directory(environ: Mapping[str, str]) -> Path:
 def history_folder(history: History, environ: Mapping[str, str]) -> Path:
     """[history] dir, else `history` in the state directory. Errors: as state_directory."""
     return Path(history.dir) if history.dir else state_directory(environ) / "history"
+
+
+def history_to_read(history: History, environ: Mapping[str, str]) -> Path:
+    """The folder to read: where nobody has set one and this user has none, that of the units."""
+    folder = history_folder(history, environ)
+    if history.dir or folder.is_dir():
+        return folder
+    return next((each for each in UNITS_HISTORY if each.is_dir()), folder)
