@@ -128,15 +128,23 @@ class DayWriter:
     def close(self) -> None:
         """Leaves one file behind, which can be read by those who may not write here; where somebody
         reads it just now, its WAL stays."""
-        with contextlib.suppress(sqlite3.OperationalError):
-            self._db.execute("PRAGMA journal_mode = DELETE")
+        with contextlib.suppress(sqlite3.Error):
+            if self.settle():
+                return
         self._db.close()
 
-    def settle(self) -> None:
-        """Like close, for a file that is to be hashed. Errors: sqlite3.OperationalError where
-        somebody reads it just now: then it stays open."""
-        self._db.execute("PRAGMA journal_mode = DELETE")
+    def settle(self) -> bool:
+        """Closes it with nothing beside the file; False where somebody reads it just now: then it
+        stays open."""
+        try:
+            self._db.execute("PRAGMA busy_timeout = 200")
+            self._db.execute("PRAGMA journal_mode = DELETE")
+        except sqlite3.OperationalError as problem:
+            if problem.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            return False
         self._db.close()
+        return True
 
     def abandon(self) -> None:
         """Closes it as it is, after an error."""

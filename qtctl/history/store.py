@@ -168,7 +168,8 @@ class Store:
                 continue
             with self._writing(day, "seal"):
                 self._day(day).finish()
-                self._day(day).settle()
+                if not self._day(day).settle():
+                    break  # Somebody reads it just now: the next time, then.
                 del self._days[day]
                 link = sealing.seal(self.folder, day, at_ms)
             self._last_sealed = day

@@ -6,7 +6,6 @@ from pathlib import Path
 from qtctl.errors import ConfigError
 from qtctl.settings.model import History
 
-
 UNITS_HISTORY = (Path("/var/lib/quantum-recorder/history"), Path("/var/lib/qtctl/history"))
 """Below the StateDirectory of the units, which a shell does not know."""
 
