@@ -401,9 +401,10 @@ def test_a_terminal_too_narrow_for_a_table_gets_cards() -> None:
 
 
 def test_columns_without_room_are_named_below_the_table() -> None:
-    assert plain(on_terminal(80, LIST))[-1] == (
-        "Hidden columns: change USD, change %, score age, decided, TTL (-o json has everything)"
-    )
+    assert plain(on_terminal(80, LIST))[-2:] == [
+        "Hidden columns: change USD, change %, score age, decided, TTL (-o json has",
+        "  everything)",
+    ]
 
 
 def test_colour_underlines_and_markup_is_data() -> None:

@@ -83,7 +83,8 @@ def when(text: str, name: str, *, utc: bool = True) -> When:
         return When(ago_sec=float(age[1]) * _UNITS[age[2]])
     try:
         if number is None and re.fullmatch(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?Z?", given):
-            of_day = time.fromisoformat(given.removesuffix("Z").zfill(5))
+            digits = given.removesuffix("Z")
+            of_day = time.fromisoformat(digits if digits[2] == ":" else f"0{digits}")
             return When(of_day=of_day, utc=utc or given.endswith("Z"))
         if number is None and len(given) <= 64:
             moment = datetime.fromisoformat(given)

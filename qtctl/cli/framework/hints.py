@@ -1,7 +1,7 @@
 """What an operator needs beside an error of Redis: where its URL comes from, who is logged in."""
 
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from qtctl.errors import NoPermissionError, QtctlError, RedisUnreachable
 
@@ -31,8 +31,10 @@ def _url_hint(loaded: "Loaded") -> str:
 
 def _role_hint(loaded: "Loaded") -> str:
     redis = loaded.settings.redis
-    login = urlsplit(redis.url).netloc.rpartition("@")[0].partition(":")[0]
-    user = unquote(login) or redis.username or "default"
+    parts = urlsplit(redis.url)
+    login = unquote(parts.netloc.rpartition("@")[0].partition(":")[0])
+    by_option = parse_qs(parts.query).get("username", [""])[0]
+    user = by_option or login or redis.username or "default"
     return (
         f"Logged in as the user {user}: looking takes the rights of the role viewer, changing "
         "something those of operator (etc/redis-acl.conf)"
