@@ -27,7 +27,7 @@ KEYS = {
     "group": ["lag", "pending", "stuck", "consumers", "behind", "first_waits_s", "pending_s",
               "max_queue_age_s", "served_within_limit"],
     "upstream": ["whole", "targets", "scores", "last_plan_age_s", "last_proposal_age_s"],
-    "permits": ["open", "next_ttl_s", "without_ttl", "not_looked_at"],
+    "permits": ["open", "next_ttl_s", "without_ttl", "newest_only"],
 }  # fmt: skip
 SERVICE = [
     "service",

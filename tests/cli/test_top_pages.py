@@ -234,7 +234,8 @@ def test_of_many_permits_only_the_newest_are_read(store: Store) -> None:
         store.run("SET", f"quantum:permit:p{place:02}", "{}", "EX", 30 + place)
     found = permits_of.newest(store, 10)
     assert [it.plan_id for it in found.permits] == [f"p{place}" for place in range(20, 30)]
-    assert found.cut == 20
+    assert found.cut
     store.run("DEL", "quantum:permit:p25")
     assert len(permits_of.newest(store, 10).permits) == 9
-    assert permits_of.newest(store, 100).cut == 0
+    assert permits_of.newest(store, 29).cut
+    assert not permits_of.newest(store, 30).cut

@@ -83,4 +83,7 @@ def test_the_queue_of_the_past_comes_from_a_few_decisions(store: Store) -> None:
 
 def test_a_stream_of_a_wrong_type_costs_no_picture(store: Store) -> None:
     store.run("SET", store.keys.events, "x")
-    assert set(seen(store, Trends(store))["permits"]) == {None}
+    store.run("SET", store.keys.plans, "x")
+    keeper = Trends(store)
+    keeper.look_back(store.now_ms() / 1000)
+    assert set(seen(store, keeper)["permits"]) == {None}

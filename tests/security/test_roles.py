@@ -11,6 +11,11 @@ from typing import Any
 import pytest
 
 from qtctl import clock
+from qtctl.cli.framework.context import Context
+from qtctl.cli.live.pages.plan import PlanPage
+from qtctl.cli.live.pages.why import WhyPage
+from qtctl.cli.live.trends import Trends
+from qtctl.cli.live.view import PAGES
 from qtctl.history.reader import History as Recorded
 from qtctl.services.allocation import AllocationLoop
 from qtctl.services.governor import Governor
@@ -20,6 +25,7 @@ from qtctl.settings.model import History
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor import plan_queue
+from qtctl.wire.queries.permits import newest
 from qtctl.wire.schema.keys import GROUP, Keys, KeySpec
 from tests.security.servers import ACL_FILE, Heard, Redis
 from tests.support import plans
@@ -351,6 +357,19 @@ def test_every_look_works(redis: Redis, role: str, capsys: pytest.CaptureFixture
     with nothing_refused(redis):
         for line in LOOKS:
             run.ok(line)
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_every_page_of_top_may_be_read(redis: Redis, role: str) -> None:
+    worked(redis)
+    ctx = Context(redis_url=redis.url, environ=NO_FILE | redis.environ(role))
+    pages = [made(ctx) for made in PAGES] + [WhyPage(ctx, "BTCUSDT"), PlanPage(ctx, "p1")]
+    with nothing_refused(redis), redis.store(role) as store:
+        for page in pages:
+            if page.reads:
+                page.read(store)
+        Trends(store).look_back(store.now_ms() / 1000)
+        assert len(newest(store, 1).permits) == 1
 
 
 def test_the_operators_doctor_may_look_at_everything(

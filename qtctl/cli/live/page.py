@@ -33,12 +33,12 @@ class Moment:
 
 @dataclass(frozen=True)
 class Held:
-    """What a page read last. at: when (monotonic), None for never; cost_sec: how long it took;
-    problem: why the reads since then failed."""
+    """What a page read last. at: when (monotonic), None for never; rest_sec: until it is
+    read again; problem: why the reads since then failed."""
 
     value: Any = None
     at: float | None = None
-    cost_sec: float = 0.0
+    rest_sec: float = 0.0
     problem: str = ""
 
 
@@ -98,7 +98,7 @@ class Page:
 
 
 def _is_late(held: Held, now: float) -> bool:
-    return held.at is not None and now - held.at > max(OLD_SEC, 20 * held.cost_sec)
+    return held.at is not None and now - held.at > max(OLD_SEC, 2 * held.rest_sec)
 
 
 class ListPage(Page):

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from qtctl import clock
 from qtctl.cli.framework.context import Context
@@ -125,8 +126,9 @@ class PageReader:
                 self._store = self._ctx.connection(self._ctx.url())
             value = page.read(self._store)
         except QtctlError as problem:
-            page.held = Held(page.held.value, page.held.at, page.held.cost_sec, str(problem))
+            page.held = replace(page.held, problem=str(problem))
             return self._interval_sec
         ended = clock.monotonic()
-        page.held = Held(value, ended, ended - begun)
-        return max(self._interval_sec, REST_TIMES * (ended - begun))
+        rest_sec = max(self._interval_sec, REST_TIMES * (ended - begun))
+        page.held = Held(value, ended, rest_sec)
+        return rest_sec

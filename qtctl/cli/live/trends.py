@@ -1,8 +1,10 @@
 """The trend lines of `qtctl top`: half an hour of permits, blocks and lag, a cell a minute."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from qtctl.errors import WireError
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import trends
 from qtctl.wire.queries.status import Status
@@ -50,9 +52,10 @@ class Trends:
         )
 
     def look_back(self, now: float) -> None:
-        """How long the queue was before the first look. Errors: RedisUnreachable, WireError."""
+        """How long the queue was before the first look. Errors: RedisUnreachable."""
         self._looked_back = True
-        self._kept["lag"] = trends.queued(self._store, now) | self._kept["lag"]
+        with suppress(WireError):  # What can't be read is not known, and costs no picture.
+            self._kept["lag"] = trends.queued(self._store, now) | self._kept["lag"]
 
     @property
     def looked_back(self) -> bool:

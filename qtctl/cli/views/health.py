@@ -57,7 +57,7 @@ def of(ctx: Context, found: Status) -> Overall:
             open=len(found.permits.permits),
             next_ttl_s=None if found.permits.cut else min(lifetimes, default=None),
             without_ttl=len(found.permits.permits) - len(lifetimes),
-            not_looked_at=found.permits.cut,
+            newest_only=found.permits.cut,
         ),
         problems=found.problems,
         upstream=_upstream(found),

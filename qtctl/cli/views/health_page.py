@@ -111,7 +111,7 @@ def permits(found: Overall) -> str:
     if "permits" in found.problems:
         return f"UNREADABLE: {found.problems['permits']}"
     seen = found.permits
-    more = f", {seen.not_looked_at:,} older ones not looked at" if seen.not_looked_at else ""
+    more = ", older ones not looked at" if seen.newest_only else ""
     if not seen.open:
         return f"none open{more}"
     left = "" if seen.next_ttl_s is None else f", the next expires in {seen.next_ttl_s:.0f} s"

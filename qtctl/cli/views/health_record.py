@@ -187,13 +187,13 @@ class Alarm:
 @dataclass(frozen=True)
 class Permits:
     """open: not taken yet; next_ttl_s: of the one that runs out first; without_ttl: those that
-    never do, as none should be. All of the newest permits: not_looked_at is how many more were
-    issued that may be open yet."""
+    never do, as none should be. newest_only: all of this is of the newest permits, and
+    older ones may be open as well."""
 
     open: int
     next_ttl_s: float | None
     without_ttl: int
-    not_looked_at: int = 0
+    newest_only: bool = False
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,11 @@ class StoredPermit(msgspec.Struct, frozen=True):
 
 
 class NewestPermits(msgspec.Struct, frozen=True):
-    """The newest permits, the next to expire first. cut: of how many of the index it was not asked
-    whether they are still there."""
+    """The newest permits, the next to expire first. cut: the index has more, and it was not asked
+    which of those are still there."""
 
     permits: tuple[StoredPermit, ...] = ()
-    cut: int = 0
+    cut: bool = False
 
 
 class PermitExpiry(msgspec.Struct, frozen=True):
@@ -69,10 +69,10 @@ def listed(store: Store) -> list[StoredPermit]:
 def newest(store: Store, most: int) -> NewestPermits:
     """The same for the newest `most` of the index: a minute of a busy governor has thousands."""
     index = store.keys.permits
-    size, members = store.run("ZCARD", index), store.run("ZRANGE", index, -most, -1)
-    ids = [text(member) for member in members]
-    held = _held(store, [id_ for id_ in ids if plan_id_problem(id_) is None])
-    return NewestPermits(tuple(held), max(0, size - len(members)))
+    # One more, to see whether there are more: not every user may ask for the size.
+    ids = [text(member) for member in store.run("ZRANGE", index, -most - 1, -1)]
+    held = _held(store, [id_ for id_ in ids[-most:] if plan_id_problem(id_) is None])
+    return NewestPermits(tuple(held), len(ids) > most)
 
 
 def one(store: Store, plan_id: str) -> StoredPermit | None:

@@ -54,8 +54,8 @@ class PermitsPage(ListPage):
 
     def limit(self, moment: Moment, listed: int) -> str:
         """Older ones are counted only."""
-        more = moment.seen.overall.permits.not_looked_at
-        return f"{more:,} older ones not looked at" if more else ""
+        only = moment.seen.overall.permits.newest_only
+        return "older ones are not looked at" if only else ""
 
     def columns(self, moment: Moment) -> Sequence[Column]:
         """With the time that is left by now."""
