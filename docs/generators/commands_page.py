@@ -31,6 +31,43 @@ without a word, as with any program that SIGPIPE ends. Signals that are ignored 
 `--force` overrides a refusal, `--dry-run` prints what would be done.
 """
 
+LISTS = """\
+## Lists
+Every list takes the same options, in every format:
+
+- `-n N` ends it; `plan list` prints 20 unless asked (all with `--since`), and says on stderr
+  where there are more; `-n all` is all, `-n 0` nothing. `plan list` reads no more than it prints:
+  the events name the latest decisions, and only where these end (they are trimmed to about
+  10,000) are all keys scanned. `tail` prints the last N.
+- `--since` and `--until` take an age (`90`, `5m`, `1h`, `2d`), a time (`2026-01-28T10:00`,
+  `2026-01-28`, epoch seconds), or a time of day (`10:00`, the last one). What has no offset is
+  UTC, with `--local` local; ages go by the clock of Redis. A tail goes by the ids of its entries,
+  `plan list` by `decided_at`, a permit by `created_at`, a score by its own time, a target by that
+  of its proposal.
+- `--verdict`, `--kind` and `--reason` (repeatable: any of them) where rows have one; `--where
+  FIELD=VALUE` and `--where FIELD!=VALUE` (repeatable: all must hold) compare any field of the
+  JSON, letter by letter.
+- `--sort COLUMN`, `--sort -COLUMN` the other way round, `--sort a,-b` by several: numbers by
+  size, then words, what has no value last; equal rows stay in their order. `-n` then counts from
+  the top of the sorted list, which is read whole.
+- `--columns a,b,c` picks columns, in that order, by the field's name or by the title
+  (`in-queue`); any other field of the JSON can be one too. JSON and CSV then have these fields
+  only. `--wide` shows all columns, however long the lines.
+- `--watch [S]` looks again every S seconds (2), on a terminal in the same place, until Ctrl-C.
+- On a terminal, what does not fit goes through `$QTCTL_PAGER`, else `$PAGER`, else `less` (with
+  `LESS=FRX` unless set); `--no-pager`, an empty variable and `cat` mean none. Nothing is paged in
+  a pipe, with `--watch` or with `-f`.
+
+Where a terminal is too narrow, the least important columns are left out first (a line names
+them), then long words and ids go on in the next line; nothing is cut.
+
+`-o csv` prints a header with the names of the columns, then the values as JSON has them, quoted
+as RFC 4180 says, each line ended by a newline alone. Text that a spreadsheet would take for a
+formula (it begins with `=`, `+`, `-` or `@` and is no number) gets a `'` in front. `--numbers`
+makes JSON numbers of the fields that hold numbers, and null of empty ones; ids and symbols stay
+text, also where they are digits.
+"""
+
 
 def commands_page() -> str:
     """The whole page."""
@@ -39,6 +76,7 @@ def commands_page() -> str:
     index = [_link(whole.get_command(top, name), name, line) for name, line in _lines(whole)]
     parts = [HEAD + "\n".join(["| command | does |", "| --- | --- |", *index]) + "\n"]
     parts.append(f"## Common options\n{_fence('text', _panel(whole, top, common=True))}\n{EXITS}")
+    parts.append(LISTS)
     for name in whole.commands:
         parts += _pages(whole.get_command(top, name), top, name, "##")
     return "\n".join(parts)
