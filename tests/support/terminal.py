@@ -189,11 +189,11 @@ def top(
 
 def first_answer(session: Session, key: str) -> float:
     """Seconds from a key to the first byte of what it changes on the screen."""
-    session.pump(0.05)
+    session.pump()
     begun = time.monotonic()
     session.send(key)
     while not session.child.read_nonblocking(1, 5):
         pass
     took = time.monotonic() - begun
-    session.pump(0.05)
+    session.pump()
     return took

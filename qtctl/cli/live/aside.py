@@ -2,17 +2,20 @@
 what the command would have printed is kept."""
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import fields
 
 from qtctl.cli.framework.context import Context
 from qtctl.errors import QtctlError
 
+MOST_LINES = 200
+
 
 class Kept(Context):
     """A context whose prose is kept instead of printed: a screen has no stderr."""
 
-    lines: list[str]
+    lines: deque[str]
 
     def say(self, text: str) -> None:
         """One line more."""
@@ -22,7 +25,7 @@ class Kept(Context):
 def kept(ctx: Context) -> Kept:
     """The same context, its settings read already, with no line yet."""
     own = Kept(**{each.name: getattr(ctx, each.name) for each in fields(ctx) if each.init})
-    own.lines = []
+    own.lines = deque(maxlen=MOST_LINES)
     own.__dict__["loaded"] = ctx.loaded
     return own
 
