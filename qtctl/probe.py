@@ -22,6 +22,11 @@ MAX_READY_BYTES = 65_536
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}
 
 
+UNANSWERED = {"nobody": "nobody listens at", "silent": "no answer in time from"}
+"""Who does not answer, in words before the place."""
+ANOTHER = "another program is at"
+
+
 class Page(msgspec.Struct, frozen=True):
     """An answer; where there was none, status is 0 and body is the reason."""
 
@@ -85,12 +90,12 @@ def get(host: str, metrics: str, path: str) -> Page:
         return Page(0, f"http://{metrics}{path}: {problem or type(problem).__name__}")
 
 
-def ready(host: str, port: int) -> Readiness:
+def ready(host: str, port: int, within_sec: float = TIMEOUT_SEC) -> Readiness:
     """The answer of /readyz on a port of this host. Never raises."""
     if not is_here(host):
         return Readiness("nobody")
     try:
-        reply = _exchange(host, port, "/readyz", MAX_READY_BYTES)
+        reply = _exchange(host, port, "/readyz", MAX_READY_BYTES, within_sec)
         text = reply.read().decode("utf-8", "replace").strip()
         if reply.getheader("Server", "") != "qtctl":
             return Readiness("other")
@@ -103,11 +108,13 @@ def ready(host: str, port: int) -> Readiness:
         return Readiness("other")  # It speaks, and is not ours.
 
 
-def _exchange(host: str, port: int, path: str, most: int) -> http.client.HTTPResponse:
+def _exchange(
+    host: str, port: int, path: str, most: int, within_sec: float = TIMEOUT_SEC
+) -> http.client.HTTPResponse:
     """The answer, read to its end. HTTP/1.0: the server closes behind it."""
-    deadline = clock.monotonic() + TIMEOUT_SEC
+    deadline = clock.monotonic() + within_sec
     whole = bytearray()
-    with socket.create_connection((_WILDCARDS.get(host, host), port), TIMEOUT_SEC) as connection:
+    with socket.create_connection((_WILDCARDS.get(host, host), port), within_sec) as connection:
         connection.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode("ascii"))
         while True:
             try:

@@ -7,6 +7,7 @@ import msgspec
 from qtctl.doctor import (
     configuration,
     failover,
+    key_types,
     kills,
     permits,
     publishers,
@@ -52,6 +53,7 @@ CHECKS = (
     Check("upstream.clock", publishers.plan_clocks),
     Check("gate.input", publishers.gates_have_input),
     Check("stream.bounded", queues.bounded),
+    Check("key.types", key_types.types),
     Check("group.lag", queues.lag),
     Check("group.pending", queues.pending),
     Check("group.consumers", queues.consumers),

@@ -14,10 +14,11 @@ from qtctl.doctor.hosts import Installed, of_service
 from qtctl.errors import WireError
 from qtctl.settings import SERVICES, Settings
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import keyspace, plan_ids
+from qtctl.wire.queries import keyspace, plan_ids, plan_stream
 from qtctl.wire.queries.groups import Group, StreamState, groups, streams
 from qtctl.wire.queries.keyspace import PermitKey, Sweep
 from qtctl.wire.queries.plan_ids import PlanIds
+from qtctl.wire.queries.plan_stream import PlanStream
 from qtctl.wire.queries.rules_in_force import in_force
 from qtctl.wire.queries.services import named, running
 from qtctl.wire.queries.streams import StreamEntry, last, since
@@ -149,6 +150,11 @@ class Inspection:
         """The plan stream, then ours."""
         keys = self.store.keys
         return streams(self.store, (keys.plans, keys.proposed_stream, keys.events, keys.rejected))
+
+    @cached_property
+    def plan_stream(self) -> PlanStream:
+        """The plan stream as a key."""
+        return plan_stream.look(self.store)
 
     @cached_property
     def groups(self) -> list[Group]:

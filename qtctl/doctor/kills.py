@@ -10,6 +10,7 @@ from qtctl.wire.control import kill_switch
 from qtctl.wire.control.halt import kill_names
 from qtctl.wire.control.kill_switch import KillKey, Mode
 from qtctl.wire.queries import keyspace
+from qtctl.wire.queries.switches import unread
 from qtctl.wire.schema.keys import HALT, HALT_KEPT
 from qtctl.wire.schema.kill_names import KillNames, together
 
@@ -76,12 +77,13 @@ def lookalikes(inspection: Inspection) -> Findings:
         yield ok(f"no other key looks like a kill switch{walked}")
         return
     values = keyspace.shown(inspection.store, found[:3])
+    is_set = unread(inspection.store, read.names, found)
     what = some([f"{key} is {value}" for key, value in values] + found[3:])
     yield warning(
         f"looks like a kill switch, and no governor reads it: {what}",
-        "whoever set it may take trading for stopped, and it is not; to have it read, add its name "
-        "to governor.kill_keys or governor.halt_keys",
-        inspection.show("governor.kill_keys"),
+        "whoever set it may take trading for stopped, and it is not. If it is meant, halt, and add "
+        "the name to governor.kill_keys or governor.halt_keys; if not, its owner must delete it",
+        inspection.qtctl("halt") if is_set else inspection.show("governor.kill_keys"),
     )
 
 
@@ -131,6 +133,9 @@ def _set(inspection: Inspection, row: KillKey, heard: bool) -> Finding:
     else:
         # What another system has set is not ours to delete, and it would set it again.
         owner = _OWNERS.get(name, "another system set it")
-        why += f". qtctl halt has not set it: {owner}, and who runs that system must clear it"
+        why += (
+            f". qtctl halt has not set it: {owner}, and who runs that system must clear it; if it "
+        )
+        why += f"is a leftover, with {inspection.redis_cli('del', row.key)}"
         fix = inspection.redis_cli("ttl", row.key)
     return warning(what, why, fix) if opens_only else wrong(what, why, fix)

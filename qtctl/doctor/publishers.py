@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from qtctl.doctor.field_drift import by_problem, renamed
-from qtctl.doctor.findings import Findings, ok, some, span, warning, wrong
+from qtctl.doctor.findings import Finding, Findings, ok, some, span, warning, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.domain import plans
 from qtctl.domain.gates import MAX_AHEAD_SEC, Limits, lacking_input
@@ -15,8 +15,11 @@ from qtctl.domain.reasons import SKIPPED_DECISIONS, Kind
 from qtctl.wire.governor.commit import known_facts
 from qtctl.wire.governor.paging import LARGE_BYTES, size_of
 from qtctl.wire.governor.plan_queue import Entry
+from qtctl.wire.queries import plan_stream
+from qtctl.wire.queries.recent import Event
 from qtctl.wire.queries.streams import StreamEntry
 from qtctl.wire.schema.ids import time_of
+from qtctl.wire.schema.keys import GROUP
 
 IDLE_SEC = 3_600.0
 """Plans come every few seconds, most of them SKIP: an hour without any is no quiet market."""
@@ -38,6 +41,10 @@ NO_SOURCE = "a publisher without a source"
 
 def stream_of_plans(inspection: Inspection) -> Findings:
     """Plans come, and can be read; a producer that has renamed a field is named."""
+    deleted_at = plan_stream.deleted_after(inspection.plan_stream, verdicts(inspection))
+    if deleted_at is not None:
+        yield _deleted(inspection, deleted_at)
+        return
     entries = inspection.plans
     see = inspection.qtctl("tail", "plans", "-n", "20")
     if not entries:
@@ -55,6 +62,29 @@ def stream_of_plans(inspection: Inspection) -> Findings:
     yield from bad
     if age <= IDLE_SEC and not bad:
         yield ok(f"the last of the plans came {max(age, 0):,.0f} s ago; {len(entries):,} readable")
+
+
+def verdicts(inspection: Inspection) -> list[Event]:
+    """The events of the last hour, as far as they say that plans were judged."""
+    return [
+        Event(time_of(it.id), it.fields.get("event", ""), it.fields.get("reason", ""), b"")
+        for it in inspection.events
+    ]
+
+
+def _deleted(inspection: Inspection, at: float) -> Finding:
+    stream = inspection.plan_stream
+    now = f"has {stream.length:,} entries" if stream.length else "is empty"
+    what = f"{stream.name} was deleted: plans were judged until {span(inspection.now - at)} ago"
+    why = (
+        "what was in it is gone: whoever sends plans must send again what got no permit; groups of "
+        "other systems are gone with it, and are not given plans until they make theirs anew"
+    )
+    if GROUP not in {group.name for group in inspection.groups}:
+        fix = inspection.qtctl("group", "recover")
+    else:
+        fix = inspection.qtctl("group", "list", "--stream", "plans")
+    return wrong(f"{what}, and it {now} now", why, fix)
 
 
 def gates_have_input(inspection: Inspection) -> Findings:

@@ -1,5 +1,7 @@
 """Streams that stay bounded, and groups that keep moving."""
 
+from itertools import count
+
 from qtctl.doctor.findings import Finding, Findings, ok, some, span, unknown, warning, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.wire.queries.groups import STUCK_SEC, Group, StreamState
@@ -18,7 +20,7 @@ def bounded(inspection: Inspection) -> Findings:
     for state in inspection.streams:
         if state.wrong_type:
             why = "nothing can be read from it, or written to it, until the key is out of the way"
-            fix = inspection.redis_cli("rename", state.name, f"{state.name}.wrong-type")
+            fix = inspection.redis_cli(*room_for(state.name))
             yield wrong(f"{state.name} is not a stream", why, fix)
         elif state.problem:
             yield unknown(state.problem)
@@ -26,6 +28,11 @@ def bounded(inspection: Inspection) -> Findings:
             yield _plans_bounded(inspection, state)
         else:
             yield _ours_bounded(inspection, state)
+
+
+def room_for(key: str) -> tuple[str, ...]:
+    """The command that moves a key of the wrong type away, and loses nothing."""
+    return "rename", key, f"{key}.wrong-type"
 
 
 def lag(inspection: Inspection) -> Findings:
@@ -42,7 +49,7 @@ def pending(inspection: Inspection) -> Findings:
     """Nothing was taken and never finished."""
     for group in inspection.groups:
         if not group.stuck:
-            yield ok(f"group {group.name}: {group.pending:,} pending, none for over a minute")
+            yield _held(inspection, group)
             continue
         holders = [each.name for each in group.consumers or () if each.pending]
         held = f", held by {some(holders)}" if holders else ""
@@ -56,6 +63,19 @@ def pending(inspection: Inspection) -> Findings:
         else:
             why = f"they were taken and never finished. {_OTHERS}"
             yield warning(what, why, _listed(inspection))
+
+
+def _held(inspection: Inspection, group: Group) -> Finding:
+    """What is pending, and not stuck for a minute: retries touch it, too."""
+    limit = float(inspection.settings_of("governor")[0]["max_queue_age_sec"])
+    oldest_ms = group.oldest_pending_ms
+    waits = 0.0 if oldest_ms is None else inspection.now - oldest_ms / 1000
+    if group.name != GROUP or waits <= limit:
+        return ok(f"group {group.name}: {group.pending:,} pending, none for over a minute")
+    what = f"group {group.name}: {group.pending:,} pending, the first was queued {span(waits)} ago"
+    why = "they were taken up and have no verdict: Redis refuses it, or the governor hangs"
+    return wrong(what, why, _to_work(inspection) if not inspection.running["governor"]
+                 else _listed(inspection))  # fmt: skip
 
 
 def consumers(inspection: Inspection) -> Findings:
@@ -93,6 +113,14 @@ def _to_work(inspection: Inspection) -> str:
     if inspection.running["governor"]:
         return inspection.qtctl("group", "recover")
     return inspection.start("governor")
+
+
+def _one_more(inspection: Inspection) -> str:
+    """Starts another governor beside those that run: they share the group."""
+    taken = {each.name for each in inspection.running["governor"]}
+    name = next(f"g{number}" for number in count(2) if f"g{number}" not in taken)
+    port = "governor.metrics_port=0"
+    return inspection.qtctl("serve", "governor", "--set", f"governor.name={name}", "--set", port)
 
 
 def _listed(inspection: Inspection) -> str:
@@ -159,6 +187,9 @@ def _lag(inspection: Inspection, group: Group) -> Finding:
         return ok(what)
     why = "the group stands still, or falls behind: "
     why += "its plans end as stale_plan" if ours else "its consumer misses the permits"
-    stopped = ours and not inspection.running["governor"]
-    fix = _to_work(inspection) if stopped else _listed(inspection)
-    return (wrong if ours else warning)(what, why, fix)
+    if not ours:
+        return warning(what, why, _listed(inspection))
+    if not inspection.running["governor"]:
+        return wrong(what, why, _to_work(inspection))
+    why += ". Where a governor works and does not keep up, one more takes a share"
+    return wrong(what, why, _one_more(inspection))

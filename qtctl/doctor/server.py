@@ -157,10 +157,10 @@ def emptied(inspection: Inspection) -> Findings:
         yield warning(f"{ago} {found.what}", why, inspection.qtctl("tail", "events"))
     else:
         why = (
-            f"{FORGETS}. Halts that a running governor knew are kept; see "
-            "docs/runbooks/QtctlRedisEmptied.md"
+            f"{FORGETS}. Halt opens until positions are compared with the exchange, then resume; "
+            "see docs/runbooks/QtctlRedisEmptied.md"
         )
-        yield wrong(f"{ago} {found.what}", why, inspection.qtctl("tail", "events"))
+        yield wrong(f"{ago} {found.what}", why, inspection.qtctl("halt"))
 
 
 def _without_aof(inspection: Inspection, info: Mapping[str, str]) -> Finding:

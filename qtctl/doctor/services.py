@@ -3,6 +3,7 @@
 from qtctl import __version__, probe
 from qtctl.doctor.findings import Finding, Findings, ok, unknown, warning, wrong
 from qtctl.doctor.inspection import Inspection
+from qtctl.doctor.queues import room_for
 from qtctl.settings import SERVICES
 from qtctl.wire.schema.service import ServiceRecord
 
@@ -11,7 +12,13 @@ def alive(inspection: Inspection) -> Findings:
     """Each has a record, and a pass not long ago."""
     for service in SERVICES:
         found = inspection.running[service]
-        if not found:
+        stream = inspection.plan_stream
+        if not found and service == "governor" and stream.other_type:
+            # It may well run: without its stream it can't even begin, and has no record.
+            yield wrong(f"no governor can work: {stream.name} is a {stream.other_type}",
+                        "no plan is judged until that key is out of the way",
+                        inspection.redis_cli(*room_for(stream.name)))  # fmt: skip
+        elif not found:
             why = "no permit is issued" if service == "governor" else "nothing is proposed"
             yield wrong(f"no {service} runs on this Redis", why, inspection.start(service))
         for each in found:

@@ -29,6 +29,7 @@ class Cause(StrEnum):
     GOVERNOR_STUCK = "governor_stuck"
     GOVERNOR_NOT_READY = "governor_not_ready"
     PLAN_WAITING = "plan_waiting"
+    OTHERS_WAITING = "others_waiting"
     REDUCE_ONLY = "reduce_only"
     PLAN_IDS = "plan_ids"
     NO_TARGET = "no_target"
@@ -88,13 +89,20 @@ class Kill(msgspec.Struct, frozen=True):
 
 
 class Alive(msgspec.Struct, frozen=True):
-    """A governor with a record in Redis. late: its last pass is older than it may be."""
+    """A governor with a record in Redis. late: its last pass is older than it may be; silent: why
+    its port on this host gives no answer, where it was asked."""
 
     name: str
     version: str
     host: str
     last_pass_age_sec: float
     late: bool = False
+    silent: str = ""
+
+    @property
+    def gone(self) -> bool:
+        """True where it hangs or was killed: its record outlives it."""
+        return self.late or bool(self.silent)
 
 
 class Permit(msgspec.Struct, frozen=True):
@@ -137,7 +145,8 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
     plans: the latest first. looked_back_sec: how far back the plan stream was read, where that is
     less than asked for. record: the decision about the last plan, check: the line of its worksheet
-    that blocked it. passes_at: when the rate gates let an open pass again, None where they do now.
+    that blocked it. passes_at: when the rate gates let an open pass again, None where they do now;
+    held_by: the gate that is the last to.
     lag None is unknown.
     """
 
@@ -151,6 +160,8 @@ class Diagnosis(msgspec.Struct, frozen=True):
     group_there: bool = True
     lag: int | None = 0
     pending: int = 0
+    wrong_types: tuple[str, ...] = ()
+    """Keys whose type keeps pending plans from their verdict, in words."""
     plans: tuple[PlanSeen, ...] = ()
     looked_at: int = 0
     looked_back_sec: float | None = None
@@ -158,7 +169,10 @@ class Diagnosis(msgspec.Struct, frozen=True):
     """Plans in this time that could not be read and name no symbol."""
     record: Mapping[str, str] = {}
     check: Check | None = None
+    failed: tuple[Check, ...] = ()
+    """All the lines that failed, that one first."""
     passes_at: float | None = None
+    held_by: str = ""
     permits: Mapping[str, Permit] = {}
     plan_ids: str = ""
     """What is wrong with the ids of the plan stream, and what follows from it."""
@@ -251,8 +265,13 @@ def _ids_decided(facts: Diagnosis) -> bool:
     return last is None or last.reason in (Reason.FUTURE_PLAN, Reason.STALE_PLAN, Reason.QUARANTINE)
 
 
-def _all_late(facts: Diagnosis) -> bool:
-    return bool(facts.governors) and all(governor.late for governor in facts.governors)
+def _all_gone(facts: Diagnosis) -> bool:
+    return bool(facts.governors) and all(governor.gone for governor in facts.governors)
+
+
+def _others_waiting(facts: Diagnosis) -> bool:
+    """True where a plan before the last was taken up and has no verdict."""
+    return any(plan.waits == "pending" and plan is not facts.last for plan in facts.plans)
 
 
 def _target_stale(facts: Diagnosis) -> bool:
@@ -273,9 +292,10 @@ def _others_blocked(facts: Diagnosis) -> bool:
 _RULES = (
     Rule(Cause.HALTED, lambda facts: facts.kill.level == 2),
     Rule(Cause.NO_GOVERNOR, lambda facts: not facts.governors, _nothing_judged),
-    Rule(Cause.GOVERNOR_STUCK, _all_late, _nothing_judged),
+    Rule(Cause.GOVERNOR_STUCK, _all_gone, _nothing_judged),
     Rule(Cause.GOVERNOR_NOT_READY, lambda facts: bool(facts.not_ready), _nothing_judged),
     Rule(Cause.PLAN_WAITING, lambda facts: facts.last is not None and bool(facts.last.waits)),
+    Rule(Cause.OTHERS_WAITING, _others_waiting, _never),
     Rule(Cause.REDUCE_ONLY, lambda facts: facts.kill.level == 1, _no_open_passed),
     Rule(Cause.PLAN_IDS, lambda facts: bool(facts.plan_ids), _ids_decided),
     Rule(Cause.NO_TARGET, lambda facts: not facts.target.there, _no_plan),

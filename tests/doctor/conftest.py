@@ -18,6 +18,7 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import temporary
 from qtctl.wire.schema.keys import (
     EFFICIENCY,
+    LEDGER,
     PERMIT,
     SCORE_DECISIONS,
     TARGET,
@@ -133,6 +134,8 @@ def system(running: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
         keys.emptied,
         "other:stream",
         "other:stream.wrong-ids",
+        keys.at(LEDGER, "BTCUSDT"),
+        keys.at(LEDGER, "BTCUSDT") + ".wrong-type",
     )
     run("XTRIM", keys.plans, "MAXLEN", 0)
     run("XTRIM", keys.events, "MAXLEN", 0)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from qtctl import __version__
-from qtctl.wire.schema.keys import EFFICIENCY, EVENTS, PERMIT, TARGET
+from qtctl.wire.schema.keys import EFFICIENCY, EVENTS, LEDGER, PERMIT, TARGET
 from tests.doctor.conftest import System
 
 OTHER = ("--set", "governor.stream_plans=other:stream")
@@ -126,6 +126,17 @@ def group(name: str, read: int, ago_sec: int) -> Callable[[System], Any]:
             ids = [f"{ms + place}-0" for place in range(read)]
             system.run("XCLAIM", "other:stream", name, "gone", 0, *ids, "IDLE", ago_sec * 1000,
                        "JUSTID")  # fmt: skip
+
+    return make
+
+
+def pending_for(sec: int) -> Callable[[System], Any]:
+    """An entry that was queued so long ago, and is tried again and again."""
+
+    def make(system: System) -> None:
+        system.plan(f"{system.store.now_ms() - sec * 1000}-0", "other:stream")
+        system.run("XGROUP", "CREATE", "other:stream", "governor", "0")
+        system.run("XREADGROUP", "GROUP", "governor", "g1", "STREAMS", "other:stream", ">")
 
     return make
 
@@ -330,6 +341,15 @@ TROUBLES = (
             args=OTHER),
     Trouble("plans are a string", lambda it: it.run("SET", "other:stream", "x"),
             "stream.bounded", "wrong", "is not a stream", args=OTHER),
+    Trouble("ledger as a string",
+            lambda it: it.run("SET", it.store.keys.at(LEDGER, "BTCUSDT"), "x"), "key.types",
+            "wrong", "ledger:BTCUSDT is a string, and should be a sorted set"),
+    Trouble("plan stream deleted",
+            lambda it: it.run("XADD", it.store.keys.events, "*", "event", "blocked"),
+            "upstream.plans", "wrong", "other:stream was deleted: plans were judged until 0 s ago",
+            False, OTHER),
+    Trouble("pending while a governor works", pending_for(20), "group.pending", "wrong",
+            "1 pending, the first was queued 20 s ago", False, OTHER),
     Trouble("no group", lambda it: it.plan(stream="other:stream"), "group.lag", "wrong",
             "no group governor", args=OTHER),
     Trouble("group stands", group("governor", 0, 30), "group.lag", "wrong",

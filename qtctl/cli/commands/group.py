@@ -60,7 +60,8 @@ def recover(
 
     Nothing is acknowledged, so nothing is lost. Governors take over by themselves what nobody has
     touched for 5 s; where that has not happened, none is running. Another system's group needs
-    --force: what is handed over is carried out there. Exits 1 where something is still stuck.
+    --force: what is handed over is carried out there. Exits 1 where something is still stuck, or
+    plans wait and no governor works.
 
     Examples:
         qtctl group recover --dry-run
@@ -74,11 +75,10 @@ def recover(
         is_ours = view.refuse_others(group_name, key, store, force)
         ctx.announce(f"recovering the group {group_name} of {key}", dry_run=dry_run)
         found = view.recover(store, key, group_name, dry_run=dry_run)
-    view.report_done(
-        ctx, found.done, "" if found.stuck or found.trimmed else "Nothing is stuck.", dry_run
-    )
+    rest = found.stuck or found.trimmed or found.waiting != 0
+    view.report_done(ctx, found.done, "" if rest else "Nothing is stuck.", dry_run)
     view.report_rest(ctx, found, is_ours)
-    if found.stuck:
+    if found.stuck or found.waiting != 0:
         raise typer.Exit(1)
 
 

@@ -7,6 +7,7 @@ from qtctl.cli.framework.arguments import choice
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import age, number, text
 from qtctl.cli.output.render import Rows, emit, emit_one
+from qtctl.cli.views.health import readiness
 from qtctl.cli.views.streams import stream_keys
 from qtctl.errors import NotFoundError, RefusedError, WireError
 from qtctl.wire.client import xinfo
@@ -145,11 +146,14 @@ ALIVE_SEC = 60.0
 
 class Recovered(NamedTuple):
     """done: rows of what was (or would be) done. stuck: entries that are still stuck, for want of a
-    live consumer to take them over. trimmed: stuck ones that are no longer in the stream."""
+    live consumer to take them over. trimmed: stuck ones that are no longer in the stream. waiting:
+    entries that nobody takes up, for want of a governor that works; None for more than are
+    counted."""
 
     done: list[dict[str, Any]]
     stuck: int = 0
     trimmed: int = 0
+    waiting: int | None = 0
 
 
 def recover(store: Store, stream: str, group: str, *, dry_run: bool) -> Recovered:
@@ -174,7 +178,15 @@ def recover(store: Store, stream: str, group: str, *, dry_run: bool) -> Recovere
         else:
             moved += hand_over(store, stream, group, found, to, STUCK_SEC)
     done = [did(group, "hand over", to, moved)] if to is not None and moved else []
-    return Recovered(done, stuck, trimmed)
+    return Recovered(done, stuck, trimmed, _waiting(store, stream, group) if to is None else 0)
+
+
+def _waiting(store: Store, stream: str, group: str) -> int | None:
+    """What lies before the governors' group while none of them works."""
+    if group != GROUP or stream != store.keys.plans:
+        return 0
+    (found,) = (each for each in groups.groups(store, stream) if each.name == group)
+    return found.behind
 
 
 def did(group: str, what: str, consumer: str = "", entries: int = 0) -> dict[str, Any]:
@@ -186,8 +198,9 @@ def _living(store: Store, stream: str, group: str) -> str | None:
     """A live consumer: a governor that is not late, elsewhere the one that asked last."""
     if group == GROUP and stream == store.keys.plans:
         now = store.now_ms() / 1000
-        working = (it for it in services.running(store, "governor") if not it.is_late(now))
-        return next((it.name for it in working), None)
+        running = [it for it in services.running(store, "governor") if not it.is_late(now)]
+        # A record outlives a governor that was killed: the ports on this host are asked.
+        return next((it.name for it in running if readiness(it)[0] != "silent"), None)
     for found in groups.groups(store, stream):
         if found.name == group and found.consumers:
             latest = min(found.consumers, key=lambda each: each.idle_sec)
@@ -222,3 +235,7 @@ def report_rest(ctx: Context, found: Recovered, is_ours: bool) -> None:
         start = _START if is_ours else "Start one of its consumers."
         still = "entry is" if found.stuck == 1 else "entries are"
         ctx.say(f"{found.stuck:,} {still} still stuck: no live consumer to take them over. {start}")
+    if found.waiting != 0:
+        many = "Over 1,000" if found.waiting is None else f"{found.waiting:,}"
+        wait = "plan waits" if found.waiting == 1 else "plans wait"
+        ctx.say(f"{many} {wait} in the stream, and no governor works. {_START}")

@@ -36,6 +36,9 @@ from qtctl.wire.schema.service import ServiceRecord
 MOST_DETAIL = 200
 LEAST_PACE_PER_SEC = 500
 """Plans that a governor judges in a second at least, however few came in the last minute."""
+LONG_SEC, SHORT_SEC = probe.TIMEOUT_SEC, 0.3
+"""How long a service's port has for its answer: where its last pass was a moment ago, else."""
+PASSED_LATELY_SEC = 2.0
 ALIVE_BY_PROPOSALS_SEC = 60.0
 """A last proposal as young as this shows that an allocation loop works."""
 
@@ -107,7 +110,10 @@ def _port_says(ctx: Context, service: str) -> str:
 
 
 def _service(it: ServiceRecord, now: float) -> Service:
-    state, detail = ("late", lateness(it, now)) if it.is_late(now) else readiness(it)
+    # One that passes is given time; one that has not for a while has likely stopped, and waiting
+    # for it would only keep an operator waiting.
+    within_sec = SHORT_SEC if it.age_sec(now) > PASSED_LATELY_SEC + it.interval_sec else LONG_SEC
+    state, detail = ("late", lateness(it, now)) if it.is_late(now) else readiness(it, within_sec)
     if state in (READY, ALIVE) and it.scans_because:
         detail = "finds new targets by SCAN, see 'qtctl doctor'"
     return Service(
@@ -129,15 +135,14 @@ def lateness(it: ServiceRecord, now: float) -> str:
     return f"no pass for {format.span(it.age_sec(now))}"
 
 
-def readiness(it: ServiceRecord) -> tuple[str, str]:
+def readiness(it: ServiceRecord, within_sec: float = probe.TIMEOUT_SEC) -> tuple[str, str]:
     """State and detail by /readyz, where it can be asked from here."""
     place = probe.here(it.host, it.metrics)
     if place is None:
         return ALIVE, ""
-    answer = probe.ready(*place)
+    answer = probe.ready(*place, within_sec)
     if answer.who != "qtctl":
-        problem = {"nobody": "nobody listens at", "silent": "no answer in time from"}
-        return "silent", f"{problem.get(answer.who, 'another program is at')} {it.metrics}"
+        return "silent", f"{probe.UNANSWERED.get(answer.who, probe.ANOTHER)} {it.metrics}"
     if answer.ready:
         return READY, ""
     return "not_ready", answer.text.removeprefix("not ready: ")[:MOST_DETAIL]

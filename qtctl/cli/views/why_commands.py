@@ -13,6 +13,8 @@ from qtctl.wire.schema.keys import CLOCK_JUMP
 def next_command(cause: str, it: Narrator) -> str:
     """The command that fixes it, or shows more."""
     facts = it.facts
+    if facts.wrong_types and cause == Cause.PLAN_WAITING:
+        return "qtctl doctor"
     command = COMMANDS.get(cause)
     if command is not None:
         return command.format(
@@ -34,6 +36,7 @@ COMMANDS: dict[str, str] = {
     Cause.GOVERNOR_STUCK: "qtctl doctor",
     Cause.GOVERNOR_NOT_READY: "qtctl doctor",
     Cause.PLAN_WAITING: "qtctl group list",
+    Cause.OTHERS_WAITING: "qtctl doctor",
     Cause.PLAN_IDS: "qtctl doctor",
     Cause.NO_TARGET: "qtctl target list",
     Cause.TARGET_UNREADABLE: "qtctl target list {symbol}",
@@ -71,10 +74,16 @@ def _resume(it: Narrator) -> str:
 
 
 def _what_if(cause: str, it: Narrator) -> str:
-    """For a rate: the least limit under which that gate would have let it pass."""
-    check, gate = it.facts.check, _BY_WORD.get(cause)
-    if gate is None or gate.wait is None or check is None:
+    """For rates: the least limits under which it would have passed; nothing where another gate
+    blocks it as well, whatever these limits are."""
+    failed = [(check, _BY_WORD.get(str(check.reason))) for check in it.facts.failed]
+    if not failed or cause != str(failed[0][0].reason):
         return ""
-    assert isinstance(check.value, int | float), "it blocked by a number"
-    value = int(check.value) if gate.riskier == "down" else int(check.value) + 1
-    return f"--what-if {gate.limits[0]}={value} "
+    asked = ""
+    for check, gate in failed:
+        if gate is None or gate.wait is None:
+            return ""
+        assert isinstance(check.value, int | float), "it blocked by a number"
+        value = int(check.value) if gate.riskier == "down" else int(check.value) + 1
+        asked += f"--what-if {gate.limits[0]}={value} "
+    return asked

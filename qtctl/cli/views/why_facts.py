@@ -17,7 +17,7 @@ from qtctl.domain.plans import PlanRules
 from qtctl.domain.readings import MISSING, Unusable, assess, target_usd
 from qtctl.errors import WireError
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import decisions, diagnosis, plan_ids, targets, upstream
+from qtctl.wire.queries import decisions, diagnosis, key_types, plan_ids, targets, upstream
 from qtctl.wire.queries.diagnosis import RecentPlans
 from qtctl.wire.queries.plan_ids import PlanIds
 from qtctl.wire.queries.targets import Found
@@ -70,6 +70,9 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
     judged_by = None
     if recent_plans.decision is not None:
         judged_by = decisions.limits(store, recent_plans.decision.get("limits", ""))
+    failed = diagnosis.failed_checks(recent_plans.decision, judged_by)
+    passes_at, held_by = diagnosis.passes_at(store, symbol, limits, now)
+    not_ready, silent = _ports_say(store, alive, recent_plans, now)
     facts = Diagnosis(
         symbol=symbol,
         now=now,
@@ -77,9 +80,17 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
         target=_target(store, None if known is None else known.target, now),
         kill=diagnosis.kill(store, names, symbol),
         governors=tuple(
-            Alive(it.name, it.version, it.host, it.age_sec(now), it.is_late(now)) for it in alive
+            Alive(
+                it.name,
+                it.version,
+                it.host,
+                it.age_sec(now),
+                it.is_late(now),
+                silent.get(it.name, ""),
+            )
+            for it in alive
         ),
-        not_ready=_not_ready(store, alive, recent_plans, now),
+        not_ready=not_ready,
         group_there=recent_plans.group is not None,
         lag=None if recent_plans.group is None else recent_plans.group.lag,
         pending=0 if recent_plans.group is None else recent_plans.group.pending,
@@ -88,8 +99,11 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
         looked_back_sec=None if recent_plans.back_to is None else now - recent_plans.back_to,
         nameless=recent_plans.nameless,
         record=recent_plans.decision or {},
-        check=diagnosis.failed_check(recent_plans.decision, judged_by),
-        passes_at=diagnosis.passes_at(store, symbol, limits, now),
+        check=failed[0] if failed else None,
+        failed=failed,
+        passes_at=passes_at,
+        held_by=held_by,
+        wrong_types=_wrong_types(store, recent_plans),
         permits=recent_plans.permits,
         plan_ids="" if ids is None else f"{ids.what}: {ids.effect}",
         plan_ids_fix="" if ids is None else "; ".join(_steps(ids)),
@@ -129,20 +143,33 @@ def _target(store: Store, found: Found | None, now: float) -> Target:
     )
 
 
-def _not_ready(
+def _wrong_types(store: Store, recent_plans: RecentPlans) -> tuple[str, ...]:
+    if not any(plan.waits == "pending" for plan in recent_plans.plans):
+        return ()
+    return tuple(it.sentence for it in key_types.of_pending(store))
+
+
+def _ports_say(
     store: Store, alive: Sequence[ServiceRecord], recent_plans: RecentPlans, now: float
-) -> str:
-    """Why no governor issues permits, "" where one does or nothing shows it. Asked only where no
-    plan was judged just now: then a governor was ready."""
+) -> tuple[str, dict[str, str]]:
+    """Why no governor issues permits, "" where one does or nothing shows it; and those that do not
+    answer, with why. Asked only where no plan was judged just now: then a governor was ready."""
     latest = recent_plans.plans[0] if recent_plans.plans else None
     if not alive or (latest is not None and latest.verdict and now - latest.at < LATELY_SEC):
-        return ""
-    places = [place for it in alive if (place := probe.here(it.host, it.metrics))]
-    answers = [each for each in (probe.ready(*place) for place in places) if each.who == "qtctl"]
+        return "", {}
+    asked = {it.name: place for it in alive if (place := probe.here(it.host, it.metrics))}
+    said = {name: probe.ready(*place) for name, place in asked.items()}
+    silent = {
+        name: f"{probe.UNANSWERED.get(it.who, probe.ANOTHER)} {asked[name][0]}:{asked[name][1]}"
+        for name, it in said.items()
+        if it.who != "qtctl"
+    }
+    answers = [it for it in said.values() if it.who == "qtctl"]
     if answers:
         ready = any(each.ready for each in answers)
-        return "" if ready else answers[0].text.removeprefix("not ready: ")[:MAX_ANSWER_CHARS]
-    return _objection(store) if latest is not None and latest.waits else ""
+        why = "" if ready else answers[0].text.removeprefix("not ready: ")[:MAX_ANSWER_CHARS]
+        return why, silent
+    return (_objection(store) if latest is not None and latest.waits else ""), silent
 
 
 def _objection(store: Store) -> str:

@@ -15,6 +15,7 @@ from qtctl.doctor.command_lines import own_words
 from qtctl.domain.diagnosis import CONSUMER_WAITS_SEC, Diagnosis, PermitState, causes
 from qtctl.domain.readings import producer_flags
 from qtctl.wire.client.store import Store
+from qtctl.wire.control import forgotten
 from qtctl.wire.queries import upstream
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET
 
@@ -47,6 +48,13 @@ def unknown(store: Store, symbol: str, since_sec: float) -> str:
     """Nothing is known of it: the nearest that is."""
     known = {name.upper(): name for name in store.scan(TARGET)}
     near = difflib.get_close_matches(symbol.upper(), known, n=1, cutoff=0.7)
+    lost = forgotten.emptied(store)
+    if lost is not None and lost.is_loss:
+        ago = format.span(max(0.0, store.now_ms() / 1000 - lost.at))
+        return (
+            f"nothing is known of {symbol}, and {ago} ago {lost.what}: 'qtctl doctor' says what to "
+            "do"
+        )
     did = f": did you mean {known[near[0]]}?" if near else "; see 'qtctl target list'"
     now = store.now_ms() / 1000
     shadows = (
@@ -141,7 +149,7 @@ def _plans_json(facts: Diagnosis) -> dict[str, Any]:
         "seen": len(facts.plans),
         "meant": sum(plan.meant for plan in facts.plans),
         "waiting": sum(bool(plan.waits) for plan in facts.plans),
-        "last_age_s": None if latest is None else _round(facts.now - latest.at),
+        "last_age_s": None if latest is None else _since(facts.now, latest.at),
         "last_plan_id": None if latest is None else latest.plan_id,
         "looked_at": facts.looked_at,
         "looked_back_s": _round(facts.looked_back_sec),
@@ -160,7 +168,7 @@ def _verdicts(facts: Diagnosis) -> list[dict[str, Any]]:
                 "verdict": verdict,
                 "reason": plan.reason,
                 "count": 0,
-                "last_age_s": round(facts.now - plan.at, 3),
+                "last_age_s": _since(facts.now, plan.at),
                 "last_plan_id": plan.plan_id,
             },
         )
@@ -173,6 +181,11 @@ def _permits_json(facts: Diagnosis) -> dict[str, Any]:
     counts = {state.value: sum(it.state is state for it in issued) for state in PermitState}
     late = sum(it.queue_age_sec > CONSUMER_WAITS_SEC for it in issued)
     return {"issued": len(issued), **counts, "late": late}
+
+
+def _since(now: float, at: float) -> float:
+    """An event may be younger than the look at the clock."""
+    return round(max(0.0, now - at), 3)
 
 
 def _round(value: float | None) -> float | None:
@@ -188,7 +201,7 @@ def head(facts: Diagnosis) -> tuple[Column, ...]:
         text("kill switch", lambda row: _kill(row["kill_switch"])),
         text("governor", lambda _: _governors(facts)),
         text("group", lambda row: _group(row["group"])),
-        text("plans", lambda row: _plans(row["plans"])),
+        text("plans", lambda row: _plans(row["plans"], facts)),
     )
     permits = text("permits", lambda row: _permits(row["permits"]))
     return (*columns, permits) if facts.permits else columns
@@ -244,13 +257,18 @@ def _group(group: dict[str, Any]) -> str:
     return f"lag {lag}, {group['pending']:,} pending"
 
 
-def _plans(plans: dict[str, Any]) -> str:
+def _plans(plans: dict[str, Any], facts: Diagnosis) -> str:
+    # What the stream no longer holds is known by its events.
+    there = min(sum(bool(plan.entry_id) for plan in facts.plans), plans["looked_at"])
+    more = plans["seen"] - there
     looked = f"of {plans['looked_at']:,} in the stream"
     if plans["looked_back_s"] is not None:
         looked += f" (read back only {format.span(plans['looked_back_s'])}: the cap was reached)"
     if not plans["seen"]:
         return f"none {looked}"
-    return f"{plans['seen']:,} {looked}, the last {format.span(plans['last_age_s'])} ago"
+    by_events = f", {more:,} more by their events" if more else ""
+    last = format.span(plans["last_age_s"])
+    return f"{there:,} {looked}{by_events}, the last {last} ago"
 
 
 def _permits(permits: dict[str, Any]) -> str:

@@ -104,6 +104,9 @@ def _no_governor(it: Narrator) -> str:
 def _stuck(it: Narrator) -> str:
     latest = min(it.facts.governors, key=lambda each: each.last_pass_age_sec)
     age = format.span(latest.last_pass_age_sec)
+    if latest.silent:
+        says = f"does not answer ({latest.silent}), its last pass was {age} ago"
+        return f"The governor {latest.name} {says}: it hangs, or was killed."
     return f"The governor {latest.name} is late, no pass for {age}: it hangs, or was killed."
 
 
@@ -114,14 +117,27 @@ def _not_ready(it: Narrator) -> str:
 def _waiting(it: Narrator) -> str:
     facts, waiting = it.facts, f"{it.plan} has been waiting {it.queued}"
     if it.last.waits == "pending":
-        return (
-            f"{it.plan} was delivered and has been pending for {it.queued} ({facts.pending:,} in "
-            "all): its consumer hangs or died, or Redis refuses the decision."
-        )
+        return _pending(it, it.last)
     if not facts.group_there:
         return f"{waiting}: the governors have no consumer group here."
     lag = "unknown" if facts.lag is None else f"{facts.lag:,}"
     return f"{waiting} in the stream: the governors' lag is {lag}."
+
+
+def _pending(it: Narrator, plan: PlanSeen) -> str:
+    facts, name = it.facts, plan.plan_id or f"the entry {plan.entry_id}"
+    why = "its consumer hangs or died, or Redis refuses the decision"
+    if facts.wrong_types:
+        why = f"Redis refuses the decision, since {facts.wrong_types[0]}"
+    return (
+        f"{name} was delivered and has been pending for {it.ago(plan.at)} ({facts.pending:,} in "
+        f"all): {why}."
+    )
+
+
+def _others_waiting(it: Narrator) -> str:
+    others = [each for each in it.facts.plans if each.waits == "pending" and each is not it.last]
+    return _pending(it, others[-1])
 
 
 def _target_stale(it: Narrator) -> str:
@@ -197,7 +213,7 @@ def _by_gate(gate: Gate, it: Narrator) -> str:
             limit=_amount(check.limit, gate.unit),
             opens="open" if check.value == 1 else "opens",
         )
-    return _blocked(it, why if gate.wait is None else f"{why}; {_passes(it)}")
+    return _blocked(it, why if gate.wait is None else f"{why}; {_passes(gate, it)}")
 
 
 def _amount(value: Any, unit: str) -> str:
@@ -206,11 +222,14 @@ def _amount(value: Any, unit: str) -> str:
     return f"{format.money(value)} USD" if unit == "USD" else f"{value:.10g}"
 
 
-def _passes(it: Narrator) -> str:
+def _passes(gate: Gate, it: Narrator) -> str:
     until = it.facts.passes_at
     if until is None:
         return "an open would pass now"
-    return f"an open passes again at {it.at(until)} (in {format.span(until - it.facts.now)})"
+    by = f"an open passes again at {it.at(until)} (in {format.span(until - it.facts.now)})"
+    held = it.facts.held_by
+    # The gate that blocked it may let go long before another one does.
+    return by if held in ("", gate.name) else f"{by}, held so long by the gate {held}"
 
 
 def _duplicate(it: Narrator) -> str:
@@ -268,6 +287,7 @@ SENTENCES: dict[str, str | Callable[[Narrator], str]] = {
     Cause.GOVERNOR_STUCK: _stuck,
     Cause.GOVERNOR_NOT_READY: _not_ready,
     Cause.PLAN_WAITING: _waiting,
+    Cause.OTHERS_WAITING: _others_waiting,
     Cause.REDUCE_ONLY: _reduce_only,
     Cause.PLAN_IDS: "{facts.plan_ids}. The way out, in this order: {facts.plan_ids_fix}.",
     Cause.NO_TARGET: _no_target,

@@ -276,6 +276,8 @@ def _kind_hint(problem: Exception) -> str:
     """A hint where the server is not what the URL says, or lacks what others have."""
     if isinstance(problem, (exceptions.AskError, exceptions.ClusterCrossSlotError)):
         return " (a node of a cluster: use a redis+cluster:// URL)"
+    if str(problem).startswith(("NOGROUP", "UNBLOCKED")):
+        return " (somebody deleted the stream or its group; the governor makes both anew)"
     if _UNKNOWN_COMMAND.match(str(problem)):
         return " (renamed or left out on this server, or by a proxy before it)"
     return ""

@@ -246,15 +246,15 @@ def _permit(
     )
 
 
-def failed_check(decision: Decision | None, limits: Limits | None) -> Check | None:
-    """The line of the worksheet that blocked a plan; None where its limits are forgotten, and
-    where the record does not lead to its own reason."""
+def failed_checks(decision: Decision | None, limits: Limits | None) -> tuple[Check, ...]:
+    """The lines of the worksheet that failed, the one that blocked the plan first; none where its
+    limits are forgotten, and where the record does not lead to its own reason."""
     if decision is None or limits is None:
-        return None
+        return ()
     judged = judge(facts_of(decision), limits)
     if judged.reason != decision.get("reason"):
-        return None
-    return next((check for check in judged.worksheet if check.passed is False), None)
+        return ()
+    return tuple(check for check in judged.worksheet if check.passed is False)
 
 
 def kill(store: Store, names: KillNames, symbol: str) -> Kill:
@@ -270,19 +270,20 @@ def kill(store: Store, names: KillNames, symbol: str) -> Kill:
 # Rates ------------------------------------------------------------------------------------------
 
 
-def passes_at(store: Store, symbol: str, limits: Limits, now: float) -> float | None:
+def passes_at(store: Store, symbol: str, limits: Limits, now: float) -> tuple[float | None, str]:
     """When the gates that count what was permitted would let an open of this symbol pass, by the
-    opens and closes up to now; epoch seconds, None where they do already."""
-    on = [(gate.wait, getattr(limits, gate.limits[0])) for gate in GATES
+    opens and closes up to now (epoch seconds), and which of them is the last; None and "" where
+    they do already."""
+    on = [(gate.name, gate.wait, getattr(limits, gate.limits[0])) for gate in GATES
           if gate.wait is not None and gate.on(limits)]  # fmt: skip
-    replies = store.batch([_mark(store, symbol, wait, limit, now) for wait, limit in on])
+    replies = store.batch([_mark(store, symbol, wait, limit, now) for _, wait, limit in on])
     ends = [
-        wait.ends(at, limit)
-        for reply, (wait, limit) in zip(replies, on, strict=True)
+        (wait.ends(at, limit), name)
+        for reply, (name, wait, limit) in zip(replies, on, strict=True)
         if (at := _marked_at(reply)) is not None and (wait.mark != "close" or at <= now)
     ]
-    latest = max(ends, default=0.0)
-    return latest if latest > now else None
+    latest, name = max(ends, default=(0.0, ""))
+    return (latest, name) if latest > now else (None, "")
 
 
 def _mark(store: Store, symbol: str, wait: Wait, limit: float, now: float) -> Command:

@@ -86,6 +86,13 @@ def since(
     return Window(tuple(_entries(found)), back_to)
 
 
+def not_a_stream(name: str) -> errors.WrongTypeError:
+    """In words, with what helps."""
+    return errors.WrongTypeError(
+        f"{name} is not a stream: 'qtctl doctor' prints the command that moves it out of the way"
+    )
+
+
 def raw_since(
     store: Store, stream: str, at: float, cap: int, page: int = PAGE, after: str = ""
 ) -> tuple[list[Any], float | None]:
@@ -98,7 +105,7 @@ def raw_since(
         try:
             reply = store.run("XREVRANGE", stream, before, start, "COUNT", count)
         except errors.WrongTypeError:
-            raise errors.WrongTypeError(f"{stream} is not a stream: see 'redis-cli TYPE'") from None
+            raise not_a_stream(stream) from None
         found += reply
         if len(reply) < count:
             return found, None
