@@ -12,6 +12,8 @@ MAX_STORED_BYTES = 64
 """Longer values would push the decision hash out of Redis's compact encoding."""
 _GLOBS = frozenset("*?[]{}")
 _plain = re.compile(r"[0-9A-Za-z_.:/@+-]*").fullmatch
+PROOF_SYMBOLS = "QTPROOF"
+"""What the symbols of `qtctl proof --live` begin with: no exchange has such ones."""
 FOREIGN_PLAN_IDS = ("p33:", "p26:")
 """`permit:p33:*` and `permit:p26:*` belong to other systems."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from qtctl.domain.names import PROOF_SYMBOLS
 from qtctl.proof.scenarios import BASE_USD, Scenario
 from qtctl.wire.client.pipe import Command
 from qtctl.wire.client.store import Store
@@ -53,7 +54,9 @@ class Fixtures:
         self._live = live
         run = secrets.token_hex(4)
         self.subjects = tuple(
-            Subject(scenario, f"QTPROOF{run.upper()}{number}USDT", f"qtproof-{run}-{number}")
+            Subject(
+                scenario, f"{PROOF_SYMBOLS}{run.upper()}{number}USDT", f"qtproof-{run}-{number}"
+            )
             for number, scenario in enumerate(scenarios)
             if scenario.what == "data"
         )

@@ -17,6 +17,7 @@ from qtctl import clock, logs
 from qtctl.domain.allocation import Proposal
 from qtctl.domain.downsize import EffAction
 from qtctl.domain.gates import CLOSE_REASONS, Facts, Limits, lacking_input
+from qtctl.domain.names import PROOF_SYMBOLS
 from qtctl.domain.reasons import SKIPPED_DECISIONS, EffReason, Kind, Reason, Verdict
 from qtctl.wire.control.forgotten import How
 from qtctl.wire.control.kill_switch import KillKey, strictest
@@ -29,6 +30,8 @@ from qtctl.wire.schema.keys import HALT_KEPT
 OTHER = "other"
 """The label of everything over the cap."""
 PLAN_ID_UNITS = {"s": "s", "µs": "us", "ns": "ns", AHEAD: "ahead"}
+FACTOR_KEPT_SEC, PROOF_KEPT_SEC = 3600.0, 60.0
+"""How long the last downsize factor of a symbol is shown; of one of a proof, which checks it."""
 BACKLOG = "backlog"
 """The `decision` label of entries skipped as too old."""
 LOOP_ERRORS = ("redis_unreachable", "redis_error", "exception")
@@ -160,7 +163,6 @@ class GovernorMetrics:
         self.eff_apply = counter(
             "p32_eff_apply", "Permits by downsize action and reason", ["action", "reason"]
         )
-        self.eff_factor = gauge("p32_eff_factor", "Last downsize factor", ["symbol"])
         self.allow = counter("quantum_govern_allow", "Permits by symbol", ["symbol"])
         self.block = counter(
             "quantum_govern_block", "Blocked plans by symbol and reason", ["symbol", "reason"]
@@ -229,13 +231,14 @@ class GovernorMetrics:
         start_time("p32_start_time_seconds", own)
         self._opens = _Opens()
         own.register(self._opens)
+        self.eff_factor = _Factors()
+        own.register(self.eff_factor)
         self._symbols: set[str] = set()
         self._max_symbols = max_symbols
         self.lag.set(math.nan)
         self.plan_ids(None)
         # Looking up a series by its labels costs more than counting.
         self._allow_of = cache(self.allow.labels)
-        self._eff_factor_of = cache(self.eff_factor.labels)
         self._eff_apply_of = cache(self.eff_apply.labels)
         self._gate_skipped_of = cache(self.gate_skipped.labels)
 
@@ -270,7 +273,7 @@ class GovernorMetrics:
         if result.verdict is Verdict.PERMITTED:
             symbol, hint = self._label(plan.symbol), request.hint
             self._allow_of(symbol).inc()
-            self._eff_factor_of(symbol).set(hint.factor)
+            self.eff_factor.set(symbol, hint.factor)
             self._eff_apply_of(hint.action, hint.efficiency.reason).inc()
             if result.facts["queue_age_sec"]:
                 self.plan_to_permit.observe(max(0.0, float(result.facts["queue_age_sec"])))
@@ -306,6 +309,29 @@ class GovernorMetrics:
         """The opens of the last hour, by every governor; now: epoch seconds."""
         labelled = [(at, self._label(symbol.upper()) if symbol else OTHER) for at, symbol in opens]
         self._opens.last = labelled, now - clock.monotonic()
+
+
+class _Factors(Collector):
+    """The last factor of each symbol, for as long as it says something: a symbol that no permit was
+    issued for goes, and one of a proof soon after it."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[float, float]] = {}
+
+    def set(self, symbol: str, factor: float) -> None:
+        """With the permit that was just issued."""
+        self._last[symbol] = factor, clock.monotonic()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Those that are young enough."""
+        now = clock.monotonic()
+        family = GaugeMetricFamily("p32_eff_factor", "Last downsize factor", labels=["symbol"])
+        for symbol, (factor, at) in sorted(self._last.copy().items()):
+            if now - at > (PROOF_KEPT_SEC if symbol.startswith(PROOF_SYMBOLS) else FACTOR_KEPT_SEC):
+                self._last.pop(symbol, None)
+            else:
+                family.add_metric([symbol], factor)
+        yield family
 
 
 class _Opens(Collector):

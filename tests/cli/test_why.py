@@ -429,6 +429,46 @@ def test_a_command_with_what_if_does_what_it_promises(cli: Cli, store: Store) ->
     assert "permitted, ok, under symbol_cooldown_sec=0" in cli.ok(*command[1:]).out
 
 
+def test_a_rate_that_another_gate_outlasts_names_that_gate_and_both_limits(
+    cli: Cli, store: Store
+) -> None:
+    given = ["governor.symbol_cooldown_sec=0", "governor.max_exec_per_5min=1",
+             "governor.max_exec_per_hour=1"]  # fmt: skip
+    for plan_id in ("p1", "p2"):
+        send(store, fields(plan_id=plan_id))
+        serve(cli, *given)
+    found = why(cli, "BTCUSDT", *(part for each in given for part in ("--set", each)))
+    assert found["cause"] == "burst_limit_exceeded"
+    assert found["sentence"].endswith("(in 60 min), held so long by the gate hourly.")
+    command = shlex.split(found["command"])
+    asked = [word for word in command if word.startswith("max_exec")]
+    assert asked == ["max_exec_per_5min=2", "max_exec_per_hour=2"]
+    at = command.index("plan")
+    assert "permitted, ok, under" in cli.ok(*command[at:]).out
+
+
+def test_no_what_if_is_offered_where_no_limit_would_let_it_pass(cli: Cli, store: Store) -> None:
+    for plan_id, worth in (("p1", "100"), ("p2", "900")):
+        send(store, fields(plan_id=plan_id, qty="1", price=worth, kill_score="0.9")
+             if plan_id == "p2" else fields(plan_id=plan_id))  # fmt: skip
+        serve(cli)
+    found = why(cli)
+    assert found["cause"] == "kill_score_critical"
+    assert "--what-if" not in found["command"]
+
+
+def test_plans_that_the_stream_no_longer_holds_are_counted_apart(cli: Cli, store: Store) -> None:
+    for number in range(3):
+        send(store, fields(plan_id=f"p{number}"))
+    serve(cli)
+    store.run("XTRIM", store.keys.plans, "MAXLEN", 1)
+    row = next(it for it in cli.ok("why", "BTCUSDT").out.splitlines() if it.startswith("plans "))
+    assert row.split(maxsplit=1)[1].startswith("1 of 1 in the stream, 2 more by their events, the")
+    store.run("DEL", store.keys.plans)
+    row = next(it for it in cli.ok("why", "BTCUSDT").out.splitlines() if it.startswith("plans "))
+    assert row.split(maxsplit=1)[1].startswith("0 of 0 in the stream, 3 more by their events, the")
+
+
 def test_forgotten_limits_leave_the_reason_without_numbers(cli: Cli, store: Store) -> None:
     send(store, fields(kill_score="0.9"))
     serve(cli)

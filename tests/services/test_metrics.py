@@ -7,6 +7,7 @@ import pytest
 
 from qtctl.domain.gates import CLOSE_REASONS, Facts, Limits, judge
 from qtctl.domain.reasons import Kind, Reason
+from qtctl.services import metrics
 from qtctl.services.governor import Governor
 from qtctl.services.metrics import ALLOCATION_ERRORS, GOVERNOR_ERRORS
 from qtctl.wire.client.store import Store
@@ -191,3 +192,17 @@ def test_no_gate_refuses_a_close_for_another_reason_than_is_counted_from_the_sta
     failed = {check.reason for check in judge(worst, limits).worksheet if check.passed is False}
     assert failed == {Reason.KILL_SWITCH, Reason.STALE_PLAN}
     assert failed < set(CLOSE_REASONS)
+
+
+def test_the_factor_of_a_symbol_goes_when_it_says_nothing_any_more(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gov = governor(store)
+    for symbol in ("BTCUSDT", "QTPROOFA1B2USDT"):
+        gov.metrics.eff_factor.set(symbol, 0.5)
+    assert metric(gov, "p32_eff_factor", symbol="QTPROOFA1B2USDT") == 0.5, "a proof checks it"
+    monkeypatch.setattr(metrics, "PROOF_KEPT_SEC", -1.0)
+    assert metric(gov, "p32_eff_factor", symbol="QTPROOFA1B2USDT") is None
+    assert metric(gov, "p32_eff_factor", symbol="BTCUSDT") == 0.5
+    monkeypatch.setattr(metrics, "FACTOR_KEPT_SEC", -1.0)
+    assert metric(gov, "p32_eff_factor", symbol="BTCUSDT") is None

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from qtctl.errors import WrongTypeError
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.records import text
@@ -59,8 +60,15 @@ def groups(store: Store, stream: str) -> list[GroupInfo]:
     if is_error(reply):
         if is_missing(reply):
             return []
-        raise reply_error(reply, stream)
+        problem = reply_error(reply, stream)
+        raise not_a_stream(stream) if isinstance(problem, WrongTypeError) else problem
     return groups_of(reply)
+
+
+def not_a_stream(name: str) -> WrongTypeError:
+    """A key that holds another type, in words, with what helps."""
+    what = f"{name} is not a stream"
+    return WrongTypeError(f"{what}: 'qtctl doctor' has the command that moves it out of the way")
 
 
 def groups_of(reply: Any) -> list[GroupInfo]:

@@ -9,23 +9,19 @@ from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import groups
 from qtctl.wire.schema.keys import (
-    BLOCK,
-    DECISION,
+    CONTRACT,
     GROUP,
     HALT_RECORDS,
-    LAST_CLOSE,
-    LEDGER,
     LEDGER_TOTAL,
-    PERMIT,
     PERMITS,
-    PROPOSED,
     KeySpec,
 )
 from qtctl.wire.schema.records import pairs, text
 
 _FIXED = (LEDGER_TOTAL, PERMITS, HALT_RECORDS)
-_OF_SYMBOL = (LEDGER, LAST_CLOSE, PROPOSED)
-_OF_PLAN = (DECISION, PERMIT, BLOCK)
+_OURS = tuple(it for it in CONTRACT if it.writer in ("governor", "allocation loop"))
+_OF_SYMBOL = tuple(it for it in _OURS if it.template.endswith("{symbol}"))
+_OF_PLAN = tuple(it for it in _OURS if it.template.endswith("{plan_id}"))
 PENDING = 50
 """Pending plans whose keys are looked at, the oldest first."""
 

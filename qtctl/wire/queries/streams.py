@@ -54,7 +54,10 @@ def pages(
     start = "-" if after is None else str(max(0, ceil(after * 1000)))
     size = max(1, min(size, PAGE))
     while True:
-        page = _entries(store.run("XREVRANGE", stream, end, start, "COUNT", size))
+        try:
+            page = _entries(store.run("XREVRANGE", stream, end, start, "COUNT", size))
+        except errors.WrongTypeError:
+            raise xinfo.not_a_stream(stream) from None
         if page:
             yield page
         if len(page) < size:
@@ -86,13 +89,6 @@ def since(
     return Window(tuple(_entries(found)), back_to)
 
 
-def not_a_stream(name: str) -> errors.WrongTypeError:
-    """In words, with what helps."""
-    return errors.WrongTypeError(
-        f"{name} is not a stream: 'qtctl doctor' prints the command that moves it out of the way"
-    )
-
-
 def raw_since(
     store: Store, stream: str, at: float, cap: int, page: int = PAGE, after: str = ""
 ) -> tuple[list[Any], float | None]:
@@ -105,7 +101,7 @@ def raw_since(
         try:
             reply = store.run("XREVRANGE", stream, before, start, "COUNT", count)
         except errors.WrongTypeError:
-            raise not_a_stream(stream) from None
+            raise xinfo.not_a_stream(stream) from None
         found += reply
         if len(reply) < count:
             return found, None
