@@ -34,7 +34,8 @@ KILLS = ("kill", "governor:halt", "global:kill_switch", "stop:all", "governor:ha
          "emergency_stop", "system:mode")  # fmt: skip
 FAST = (
     "--set", "allocation.interval_sec=0.2", "--set", "allocation.metrics_port=0",
-    "--set", "governor.metrics_port=0", "--set", "governor.name=g1", "--set", "allocation.name=a1",
+    "--set", "governor.metrics_port=0", "--set", "history.metrics_port=0",
+    "--set", "governor.name=g1", "--set", "allocation.name=a1",
 )  # fmt: skip
 
 
