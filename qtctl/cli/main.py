@@ -45,6 +45,7 @@ _LINES = {
     "config": "Settings in force, and where each comes from.",
     "completion": "Completion for bash, zsh and fish.",
     "deploy": "Install the services on this host and start them.",
+    "history": "What was decided and on what, day by day; SQL over it.",
     "rollback": "Restore what was there before a deployment.",
     "version": "The version, and what it runs on.",
     "help": "The page of a command, as --help shows it.",

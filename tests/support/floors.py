@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+LOCKED_EXTRAS = ("embedded", "dev")
+"""What `make lock` pins. `parquet` is for users: pyarrow is large, and one test of the export runs
+where somebody has installed it."""
 _FLOOR = re.compile(r"(?P<name>[\w.-]+)(?:\[\w+\])?>=(?P<floor>[0-9][0-9.]*)(?:,<[0-9.]+)?")
 """The only form that is used: `name>=floor`, with extras and a cap where there are any."""
 
 
 def requirements() -> list[str]:
-    """Each direct requirement of the project, its extras and its build, as it stands there."""
+    """Each direct requirement of the project, its locked extras and its build, as it stands there."""
     document: dict[str, Any] = tomllib.loads(PYPROJECT.read_text())
     project = document["project"]
-    extras = project["optional-dependencies"].values()
+    extras = [project["optional-dependencies"][extra] for extra in LOCKED_EXTRAS]
     found = [*project["dependencies"], *document["build-system"]["requires"]]
     return [*found, *(requirement for extra in extras for requirement in extra)]
 

@@ -161,6 +161,8 @@ def _value(place: Place, param: Any, current: str, ctx: Context) -> Answer:
         return _kept(((word, "") for word in choices), current) if len(choices) > 1 else NOTHING
     if (path, metavar) == HELP:
         return _kept(_commands(place._replace(command=place.context.find_root().command)), current)
+    if (path, metavar) == HISTORY_DAY:
+        return _kept(((day, "") for day in _days(place.found, ctx)), current)
     if (path, metavar) == DEPLOYMENT:
         return _kept(((id, "") for id in _deployments(place.found)), current)
     look = NAMES.get((path, metavar)) or NAMES.get(("", metavar))
@@ -198,6 +200,21 @@ def _contexts(given: Mapping[str, Sequence[str]], ctx: Context) -> list[str]:
     config = given.get("config", (ctx.config,))[-1]
     with suppress(Exception):
         return contexts.names(None if config is None else Path(config), ctx.environ)
+    return []
+
+
+def _days(given: Mapping[str, Sequence[str]], ctx: Context) -> list[str]:
+    """The days of the history that the line, else this shell means, the newest first."""
+    from qtctl.history.folder import days_in
+    from qtctl.settings.places import history_to_read
+
+    with suppress(Exception):
+        if "folder" in given:
+            return days_in(Path(given["folder"][-1]))[::-1]
+        sets = (*ctx.sets, *given.get("sets", ()))
+        config = given.get("config", (ctx.config,))[-1]
+        asked = Context(config=config, sets=sets, environ=ctx.environ, print_warnings=False)
+        return days_in(history_to_read(asked.settings.history, ctx.environ))[::-1]
     return []
 
 
@@ -256,6 +273,8 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("bench", "SUITE"): ("allocation", "governor", "governors", "latency", "memory", "startup",
                          "all"),
     ("inject plan", "SIDE"): ("BUY", "SELL"),
+    ("history export", "TABLE"): ("decisions", "proposals", "passes", "events", "rejected",
+                                  "services", "servers", "halts", "gaps"),
 }  # fmt: skip
 """Fixed words, by the command ("" is any) and the metavar of the argument or option."""
 SETTINGS: dict[str, tuple[str, Callable[[], Iterable[Option]]]] = {
@@ -265,6 +284,7 @@ SETTINGS: dict[str, tuple[str, Callable[[], Iterable[Option]]]] = {
 }
 CONTEXT = "CONTEXT"
 DEPLOYMENT = ("rollback", "ID")
+HISTORY_DAY = ("history show", "DAY")
 HELP = ("help", "COMMAND")
 NAMES: dict[tuple[str, str], str] = {
     ("resume", "SYMBOL"): "halted",
