@@ -11,7 +11,7 @@ import msgspec
 from qtctl import clock
 from qtctl.errors import RefusedError, UsageError
 from qtctl.settings import display_url, nodes_of
-from qtctl.wire.client.pipe import Command
+from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import temporary
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET, Keys

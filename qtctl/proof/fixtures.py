@@ -12,7 +12,7 @@ import msgspec
 
 from qtctl.domain.names import PROOF_SYMBOLS
 from qtctl.proof.scenarios import BASE_USD, Scenario
-from qtctl.wire.client.pipe import Command
+from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.ids import order
 from qtctl.wire.schema.keys import (

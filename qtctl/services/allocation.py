@@ -20,7 +20,7 @@ from qtctl.settings.rules import rules_from
 from qtctl.wire.allocation import passes
 from qtctl.wire.allocation.pass_stream import PassStream
 from qtctl.wire.allocation.symbols import Symbols
-from qtctl.wire.client.pipe import Command
+from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.service import BY_SCAN, TRACKING
 

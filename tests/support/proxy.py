@@ -48,6 +48,10 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.seen: list[str] = []
         self.fired = False
+        self.answers: dict[str, bytes] = {}
+        """What is said to a command of that name instead of its reply, outside of a MULTI."""
+        self.answered = 0
+        """How often that was."""
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
         self._start(self._accept)
 
@@ -93,9 +97,18 @@ class Proxy:
             contextlib.suppress(OSError),
         ):
             server.connect(self._upstream)
+            queued = False
             while chunk := client.recv(_CHUNK):
                 requests.feed(chunk)
                 while (command := requests.gets()) is not False:
+                    name = command[0].decode().upper()
+                    answer = self.answers.get(name)
+                    if answer is not None and (not queued or name == "EXEC"):
+                        _exchange(server, command)
+                        client.sendall(answer)
+                        queued, self.answered = False, self.answered + 1
+                        continue
+                    queued = name == "MULTI" or (queued and name != "EXEC")
                     if not self._passed(command, client, server):
                         return
 

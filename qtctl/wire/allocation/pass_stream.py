@@ -10,7 +10,7 @@ import msgspec
 from qtctl import clock
 from qtctl.domain.allocation import AllocationRules
 from qtctl.domain.passes import Pass
-from qtctl.wire.client.pipe import Command
+from qtctl.wire.client.shapes import Command
 from qtctl.wire.schema.keys import (
     ALLOCATION_RULES,
     RULES_TTL_SEC,

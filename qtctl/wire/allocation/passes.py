@@ -14,7 +14,8 @@ from qtctl.wire.allocation import proposals, scores
 from qtctl.wire.allocation.scores import Reading
 from qtctl.wire.allocation.symbols import Symbol
 from qtctl.wire.client.connect import is_error, reply_error
-from qtctl.wire.client.pipe import Command, Pipe
+from qtctl.wire.client.pipe import Pipe
+from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET
 

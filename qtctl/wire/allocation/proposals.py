@@ -9,7 +9,7 @@ from typing import Any
 from qtctl import errors
 from qtctl.domain.allocation import Proposal
 from qtctl.wire.client.connect import is_error, reply_error
-from qtctl.wire.client.pipe import Command
+from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import PROPOSED
 from qtctl.wire.schema.records import PROPOSAL, packed, packed_words

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtctl.domain.readings import EFF_FIELDS, Unusable
+from qtctl.wire.client import shapes
 from qtctl.wire.client.connect import is_error, reply_error
-from qtctl.wire.client.pipe import Command
+from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.records import packed
 
@@ -60,6 +61,8 @@ def readings(replies: Sequence[Any], fields: Sequence[str]) -> list[Reading]:
         if is_error(reply):
             out.append(Unusable(str(reply_error(reply))))
             continue
+        if len(reply) != len(fields):
+            raise shapes.odd("HMGET", reply)
         named = zip(fields, reply, strict=True)
         out.append({name: value for name, value in named if value is not None})
     return out

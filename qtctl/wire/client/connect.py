@@ -19,6 +19,7 @@ from redis.retry import Retry
 
 from qtctl import errors
 from qtctl.settings import display_url
+from qtctl.wire.client.shapes import OddReplyError
 
 PLAIN = ("redis://", "rediss://", "unix://")
 _CA_EXTENSIONS = {
@@ -197,6 +198,10 @@ def translated(url: str) -> Iterator[None]:
         raise errors.RedisUnreachable(
             f"{display_url(url)} refuses the login: {_short(problem).rstrip('.')}; check user and "
             "password ([redis] username, password_file)"
+        ) from problem
+    except OddReplyError as problem:
+        raise errors.RedisUnreachable(
+            f"what answers at {display_url(url)} does not behave like Redis: {problem}"
         ) from problem
     except exceptions.InvalidResponse as problem:
         found = _FIRST_BYTE.search(str(problem))

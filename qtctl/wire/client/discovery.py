@@ -15,6 +15,7 @@ from redis.crc import key_slot
 from qtctl import clock
 from qtctl.errors import RedisUnreachable, ServerRefusedError, WireError
 from qtctl.settings import SENTINEL, Nodes, display_url, hash_tag
+from qtctl.wire.client import shapes
 from qtctl.wire.client.connect import Access, connect, translated
 from qtctl.wire.schema.records import pairs, text
 
@@ -165,7 +166,9 @@ class Finder:
         with translated(url):
             client = connect(url, connect_timeout_sec=_ASK_SEC, timeout_sec=_ASK_SEC, access=access)
             try:
-                return client.execute_command(*command)  # type: ignore[no-untyped-call]
+                reply = client.execute_command(*command)  # type: ignore[no-untyped-call]
+                shapes.check(command, reply)
+                return reply
             finally:
                 client.close()
                 client.connection_pool.disconnect()

@@ -15,11 +15,11 @@ import hiredis
 import redis
 from redis.exceptions import ResponseError
 
+from qtctl.wire.client import shapes
 from qtctl.wire.client.connect import is_elsewhere, not_serving
+from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.skimmer import Skimmer
 
-Command = tuple[Any, ...] | bytes
-"""A command as words, or already packed (`records.py` packs what is written often)."""
 _MULTI, _EXEC = hiredis.pack_command(("MULTI",)), hiredis.pack_command(("EXEC",))
 _READ_BYTES, _MORE_BYTES = 65_536, 262_144
 """Taken from the socket at once, and of a reply that is larger."""
@@ -55,7 +55,7 @@ class Pipe:
         connection: Any = client.connection
         assert connection is not None, "made with single_connection_client"
         self._connection = connection
-        self._due: deque[tuple[int, bool]] = deque()
+        self._due: deque[tuple[Sequence[Command], bool]] = deque()
         self._held: list[bytes] = []
         self._roams, self._decoded = roams, decoded
         self._elsewhere: Exception | None = None
@@ -76,23 +76,27 @@ class Pipe:
         if atomic:
             packed = _MULTI + packed + _EXEC
         self._held.append(packed)
-        self._due.append((len(commands), atomic))
+        self._due.append((commands, atomic))
         if not hold:
             self._connection.send_packed_command([b"".join(self._held)])
             self._held.clear()
 
     def receive(self) -> list[Any]:
         """The replies to the oldest commands still unanswered; an error reply is an exception.
-        Errors: ResponseError if a MULTI was refused, which then did nothing."""
-        count, atomic = self._due.popleft()
-        if not atomic:
-            return self._replies(count)
-        replies = self._replies(count + 2)
-        for reply in replies:
-            if isinstance(reply, ResponseError):
-                raise reply  # Refused while it was queued: nothing was done.
-        done: list[Any] = replies[-1]
-        return done
+        Errors: ResponseError if a MULTI was refused, which then did nothing; OddReplyError."""
+        commands, atomic = self._due.popleft()
+        count = len(commands)
+        replies = self._replies(count + 2 if atomic else count)
+        if atomic:
+            for reply in replies:
+                if isinstance(reply, ResponseError):
+                    raise reply  # Refused while it was queued: nothing was done.
+            done = replies[-1]
+            if not shapes.is_list(done) or len(done) != count:
+                raise shapes.odd("EXEC", done)
+            replies = done
+        shapes.check_all(commands, replies)
+        return replies
 
     def arrived(self, within_sec: float) -> bool:
         """True once there is something to receive; waits that long for it."""
@@ -106,8 +110,8 @@ class Pipe:
     def drain(self) -> None:
         """Receive all outstanding replies, and discard them."""
         while self._due:
-            count, atomic = self._due.popleft()
-            self._replies(count + 2 * atomic)
+            commands, atomic = self._due.popleft()
+            self._replies(len(commands) + 2 * atomic)
 
     def _replies(self, count: int) -> list[Any]:
         replies = self._skimmed(count) if self._skimmer is not None else self._parsed(count)

@@ -13,10 +13,11 @@ from redis.exceptions import NoScriptError
 
 from qtctl import clock, errors
 from qtctl.settings import display_url, nodes_of
-from qtctl.wire.client import scripts
+from qtctl.wire.client import scripts, shapes
 from qtctl.wire.client.connect import NO_ACCESS, Access, connect, is_elsewhere, is_error, translated
 from qtctl.wire.client.discovery import Finder, Place
-from qtctl.wire.client.pipe import Command, Large, Pipe
+from qtctl.wire.client.pipe import Large, Pipe
+from qtctl.wire.client.shapes import Command
 from qtctl.wire.schema.keys import Keys, KeySpec
 from qtctl.wire.schema.records import text
 
@@ -116,7 +117,9 @@ class Store:
     def run(self, *command: Any) -> Any:
         """One command, its reply as bytes. Errors: RedisUnreachable, WireError."""
         with self._guarded():
-            return self._connected().execute_command(*command)  # type: ignore[no-untyped-call]
+            reply = self._connected().execute_command(*command)  # type: ignore[no-untyped-call]
+            shapes.check(command, reply)
+            return reply
 
     def batch(
         self, commands: Sequence[Command], *, atomic: bool = False, decoded: bool = False,
@@ -220,6 +223,7 @@ class Store:
                 if isinstance(reply, NoScriptError):
                     unknown.append(call)
                 else:
+                    shapes.check_script(name, reply)
                     yield call[0], reply
 
         with self.pipe() as pipe:
@@ -239,6 +243,8 @@ class Store:
                 return
             replies = self.batch([command for _, command in unknown])
             for (place, _), reply in zip(unknown, replies, strict=True):
+                with self._guarded():
+                    shapes.check_script(name, reply)
                 yield place, reply
 
     def script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
@@ -336,8 +342,9 @@ class Store:
         with translated(url):
             client = self._client_to(url)
             try:
-                role = client.execute_command("ROLE")[0]  # type: ignore[no-untyped-call]
-                if role != b"master":
+                role = client.execute_command("ROLE")  # type: ignore[no-untyped-call]
+                shapes.check(("ROLE",), role)
+                if role[0] != b"master":
                     raise redis.ConnectionError("it is a replica: the failover is not over")
             except BaseException:
                 client.close()

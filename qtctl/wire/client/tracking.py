@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from qtctl import clock
 from qtctl.errors import QtctlError, WireError
+from qtctl.wire.client import shapes
 from qtctl.wire.client.connect import translated
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.records import text
@@ -121,7 +122,8 @@ class _Listener:
     def __init__(self, client: "redis.Redis") -> None:
         self._client = client
         try:
-            self.id = int(client.execute_command("CLIENT", "ID"))  # type: ignore[no-untyped-call]
+            self.id = client.execute_command("CLIENT", "ID")  # type: ignore[no-untyped-call]
+            shapes.check(("CLIENT", "ID"), self.id)
             connection: Any = client.connection
             connection.send_command("SUBSCRIBE", CHANNEL)
             connection.read_response()

@@ -14,7 +14,7 @@ import msgspec
 from qtctl.domain.gates import kill_level
 from qtctl.domain.names import ascii_upper
 from qtctl.wire.client.connect import is_error
-from qtctl.wire.client.pipe import Command
+from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import clock_jump
 from qtctl.wire.control.clock_jump import ClockJump

@@ -102,7 +102,11 @@ def commit(
     statics: list[Flat] = []
     calls = _calls(store, requests, settings, marks, statics)
     for place, reply in store.calls(STEP, calls):
-        yield requests[place], _result_of(reply, statics[place])
+        try:
+            yield requests[place], _result_of(reply, statics[place])
+        except ValueError as problem:
+            refused = errors.ServerRefusedError(f"the reply to the atomic step is odd: {problem}")
+            yield requests[place], refused
 
 
 def _calls(

@@ -18,7 +18,7 @@ from qtctl.domain.plans import EXECUTE, PlanRules, Unreadable
 from qtctl.domain.reasons import Verdict
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
-from qtctl.wire.client.pipe import Command
+from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.client.xinfo import GroupInfo
 from qtctl.wire.control import kill_switch
