@@ -305,12 +305,67 @@ def test_a_private_server_that_died_is_told_from_one_that_nobody_has_started(sta
         store = Store(until(lambda: embedded.running(state)) or "", Keys())
         found = re.search(rb"process_id:(\d+)", store.run("INFO", "server"))
         assert found is not None
-        os.kill(int(found[1]), signal.SIGKILL)
+        os.kill(int(found[1]), signal.SIGSTOP)
         store.close()
-        until(lambda: embedded.running(state) is None)
         said = run_qtctl("status", "--redis-url", "embedded:", env=env)
+        os.kill(int(found[1]), signal.SIGCONT)
         assert said.code == 3
         assert f"its 'qtctl serve' (pid {child.pid}) is running" in said.err
+
+
+def test_a_private_server_that_is_killed_is_started_again_with_its_data(state: Path) -> None:
+    env = environ(state)
+    with qtctl("serve", "all", "--embedded", *FREE_PORTS, env=env) as child:
+        base = port_of(child, "governor")
+        until(lambda: ready(base))
+        for number in range(2):
+            store = Store(until(lambda: embedded.running(state)) or "", Keys())
+            store.run("SET", f"mark{number}", "1")
+            store.run("CONFIG", "SET", "appendfsync", "always")
+            store.run("SET", "synced", "1")
+            found = re.search(rb"process_id:(\d+)", store.run("INFO", "server"))
+            assert found is not None
+            os.kill(int(found[1]), signal.SIGKILL)
+            store.close()
+            child.wait_for_line("the private server is gone: starting it again")
+            until(lambda: embedded.running(state) is not None)
+        store = Store(until(lambda: embedded.running(state)) or "", Keys())
+        assert store.run("MGET", "mark0", "mark1") == [b"1", b"1"]
+        store.close()
+        until(lambda: ready(base))
+        until(lambda: child.stderr.count("the private server runs again") == 2)
+        assert 'how="killed by SIGKILL"' in child.stderr
+        child.signal(signal.SIGTERM)
+        assert child.wait(5) == 0
+    assert embedded.running(state) is None
+
+
+def test_a_private_server_that_can_not_be_started_again_is_tried_and_said_once(
+    state: Path,
+) -> None:
+    env = environ(state)
+    with qtctl("serve", "governor", "--embedded", *FREE_PORTS, env=env) as child:
+        base = port_of(child, "governor")
+        until(lambda: ready(base))
+        store = Store(until(lambda: embedded.running(state)) or "", Keys())
+        store.run("SET", "mark", "1")
+        store.run("CONFIG", "SET", "appendfsync", "always")
+        store.run("SET", "synced", "1")
+        found = re.search(rb"process_id:(\d+)", store.run("INFO", "server"))
+        assert found is not None
+        (manifest,) = state.glob("appendonlydir/*.manifest")
+        kept = manifest.read_bytes()
+        manifest.write_bytes(b"not a manifest\n")
+        os.kill(int(found[1]), signal.SIGKILL)
+        store.close()
+        line = child.wait_for_line("the private server can't be started again")
+        assert "ended at its start" in line
+        until(lambda: not ready(base))
+        manifest.write_bytes(kept)
+        until(lambda: ready(base), 15)
+        assert child.stderr.count("can't be started again") == 1
+        child.signal(signal.SIGTERM)
+        assert child.wait(5) == 0
 
 
 def test_once_on_the_private_server_leaves_none_running(state: Path) -> None:

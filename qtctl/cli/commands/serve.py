@@ -54,6 +54,7 @@ def serve(
     from qtctl.cli import compose
     from qtctl.settings import RECORDER, SERVICES, contexts
     from qtctl.settings.places import state_directory
+    from qtctl.supervisor.server_keeper import ServerKeeper
     from qtctl.wire.private_server import embedded as private
 
     ctx.service = arguments.choice(service, "SERVICE", (*SERVICES, RECORDER, "all"))
@@ -79,7 +80,10 @@ def serve(
         own = None
         if url == EMBEDDED:
             directory = state_directory(ctx.environ)
-            own = stack.enter_context(private.serve_embedded(directory)).url
+            server = stack.enter_context(private.serve_embedded(directory))
+            own = server.url
+            if not once:
+                stack.enter_context(ServerKeeper(server))
         hosted = compose.Hosted(ctx, names, own)
         code = hosted.once() if once else hosted.run()
     if code:

@@ -66,6 +66,22 @@ class Embedded:
             raise
         return server
 
+    @property
+    def ended(self) -> str | None:
+        """How the server ended, None while it runs."""
+        if not self._gone():
+            return None
+        code = None if self._process is None else self._process.returncode
+        if code is None:
+            return "unknown: another process had started it"
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def start_again(self) -> None:
+        """A server that ended, over the same files and with the options of `serve`; returns when it
+        answers. Errors as for `start`."""
+        again = Embedded.start(self.directory)
+        self.pid, self._process = again.pid, again._process
+
     def stop(self) -> None:
         """Shut the server down cleanly, its append-only file on disk; kill it after 5 s."""
         if not self._gone():
