@@ -176,6 +176,18 @@ def test_without_colour_nothing_is_lost(store: Store, redis_url: str) -> None:
         assert not re.search(r"\x1b\[[0-9;]*\b(3[0-9]|4[0-9]|9[0-9])[;m]", session.output)
 
 
+def test_a_terminal_without_unicode_gets_signs_of_the_same_width(
+    store: Store, redis_url: str
+) -> None:
+    put(store, "BTCUSDT")
+    with top(redis_url, PYTHONIOENCODING="ascii") as session:
+        session.shows("last 30 min", "q quit")
+        whole(session)
+        session.press("2", "< why")
+        session.press("sss", "sorted by proposed USD v")
+        assert session.output.isascii()
+
+
 # Sizes -------------------------------------------------------------------------------------------
 
 

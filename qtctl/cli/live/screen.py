@@ -18,6 +18,8 @@ LEAST_COLUMNS, LEAST_LINES = 40, 10
 # The other screen, no cursor, no wrapping: a line that is a cell too long must not push the rest.
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _TO_END = "\x1b[J"
+_PLAIN = str.maketrans("▁▂▃▄▅▆▇█▏…›·–↑↓↵×—", "_.:-=+*#|~>|-^v<x-")
+"""The signs of our own, cell for cell, for a terminal that has no Unicode."""
 _ESCAPE_SEC = 0.05
 """What comes so soon behind an escape is the rest of an arrow key."""
 _SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O[@-~])")
@@ -131,6 +133,8 @@ class Screen:
         self._typed += raw
 
     def _write(self, text: str) -> None:
+        if not (sys.stdout.encoding or "").lower().startswith("utf"):
+            text = text.translate(_PLAIN)
         sys.stdout.write(text)
         sys.stdout.flush()
 
