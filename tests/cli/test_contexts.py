@@ -196,7 +196,9 @@ def test_no_input_and_yes_give_no_name(cli: Cli, busy: Store) -> None:
 @pytest.mark.parametrize(("answer", "code"), [(" prod ", 0), ("PROD", 4), ("yes", 4), ("", 4)])
 def test_only_its_name_typed_goes_on(file: Path, store: Store, answer: str, code: int) -> None:
     command = [*QTCTL, "--config", str(file), "--context", "prod", "inject", "eff", "X", "0.2"]
-    child = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=10)
+    child = pexpect.spawn(
+        command[0], command[1:], encoding="utf-8", timeout=10, dimensions=(24, 200)
+    )
     child.expect(r"\[context prod, .*is protected: type prod to go on")
     child.sendline(answer)
     child.expect(pexpect.EOF)

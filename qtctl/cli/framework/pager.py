@@ -41,7 +41,9 @@ def paged(ctx: "Context", *, pages: bool = True) -> Iterator[None]:
 def program(environ: Mapping[str, str]) -> str:
     """The pager as a shell takes it, "" for none."""
     named = environ.get("QTCTL_PAGER", environ.get("PAGER", "less")).strip()
-    return "" if named in NONE or shutil.which(named.split()[0]) is None else named
+    # `LESS=-R less` sets a variable first.
+    word = next((word for word in named.split() if "=" not in word), "")
+    return "" if named in NONE or shutil.which(word) is None else named
 
 
 def _on_terminal(environ: Mapping[str, str]) -> bool:

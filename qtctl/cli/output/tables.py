@@ -55,10 +55,12 @@ def print_table(
         for row, line in zip(rows, cells, strict=True):
             grid.row(row, line)
         return
-    # A title may be broken between its words.
-    words = [max(title.split(" "), key=cells_of) for title in titles]
-    lines = [words, *cells]
-    fitted = fit(columns, line_widths(columns, lines), terminal_width(), narrowed(lines))
+    fitted = fit(columns, line_widths(columns, [titles, *cells]), terminal_width())
+    if fitted is None or len(fitted.kept) < len(columns):
+        # A title may be broken between its words.
+        lines = [[max(title.split(" "), key=cells_of) for title in titles], *cells]
+        widths = line_widths(columns, lines)
+        fitted = fit(columns, widths, terminal_width(), narrowed(lines))
     if fitted is None:
         for index, row in enumerate(rows):
             if index:

@@ -119,11 +119,16 @@ def found(store: Store, listing: Listing, symbols: Collection[str]) -> Iterator[
 def _hint_of(listing: Listing, symbols: Collection[str]) -> decisions.Hint:
     """Whether the decision of an event may be wanted, by what the event has."""
     verdicts, reasons = listing.only.get("verdict"), listing.only.get("reason")
+    before = listing.before
 
     def may_be_wanted(event: Mapping[str, str]) -> bool:
         if verdicts and event.get("event") not in verdicts:
             return False
         if reasons and event.get("reason") not in reasons:
+            return False
+        # In whole seconds, so never later than the decision.
+        at = format.as_number(event.get("ts"))
+        if before is not None and at is not None and at > before:
             return False
         return not symbols or ascii_upper(stored(event.get("symbol", ""))) in symbols
 
