@@ -23,7 +23,10 @@ def cli(redis_url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
 @contextlib.contextmanager
 def serving(url: str, *sets: str) -> Iterator[Process]:
     """Both loops as one process, once each has its record."""
-    ports = ("governor.metrics_port=0", "allocation.metrics_port=0", "allocation.interval_sec=0.2")
+    ports = (
+        "governor.metrics_port=0", "allocation.metrics_port=0", "allocation.interval_sec=0.2",
+        "history.enabled=false",
+    )  # fmt: skip
     given = [part for each in (*ports, *sets) for part in ("--set", each)]
     with qtctl("serve", "all", "--redis-url", url, "--name", "x", *given,
                env={**os.environ, **NO_FILE}) as child:  # fmt: skip
