@@ -11,10 +11,13 @@ from qtctl.cli.views.health_record import Overall
 from qtctl.errors import RedisUnreachable, WireError
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries.status import Watch
+from qtctl.wire.schema.records import text
 
 Row = dict[str, Any]
 
 SINCE_SEC = 3600.0
+LATEST_EVENTS = 50
+"""For a screen that has room for them; they are read anyway."""
 REST_TIMES = 10
 """The comparison of all symbols is made again after so many times what it took."""
 LEAST_REST_SEC = 1.0
@@ -24,7 +27,7 @@ LEAST_REST_SEC = 1.0
 class TopSnapshot:
     """What was seen last. permits: the newest first; symbols: as `target list` has them.
     at: when (monotonic); problem: why the looks since then failed, away_since: since when; trends:
-    the last half hour."""
+    the last half hour; events: the latest, the newest first (at, event, reason, plan_id)."""
 
     overall: Overall
     permits: list[Row]
@@ -34,6 +37,7 @@ class TopSnapshot:
     problem: str = ""
     away_since: float | None = None
     trends: tuple[Trend, ...] = field(default_factory=nothing_known)
+    events: list[Row] = field(default_factory=list)
 
 
 class Poller:
@@ -76,7 +80,13 @@ class Poller:
             # Not before the first picture: that is what somebody waits for.
             self._trends.look_back(found.now)
         trends = self._trends.of(found)
-        return TopSnapshot(overall, rows, self._symbols, at, looks + 1, trends=trends)
+        events = [
+            {"at": it.at, "event": it.event, "reason": it.reason, "plan_id": text(it.plan_id)}
+            for it in reversed(found.events[-LATEST_EVENTS:])
+        ]
+        return TopSnapshot(
+            overall, rows, self._symbols, at, looks + 1, trends=trends, events=events
+        )
 
     def _compare(self) -> None:
         begun = clock.monotonic()

@@ -4,14 +4,25 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from qtctl.cli.framework.context import Context
 from qtctl.cli.live import drawing
 from qtctl.cli.live.page import Moment, TextPage, Words
 from qtctl.cli.live.pages.permits import still_open, ticking
 from qtctl.cli.live.trends import Trend, bars
 from qtctl.cli.output import format
+from qtctl.cli.output.columns import recent, text
+from qtctl.cli.output.styles import verdict_style
 from qtctl.cli.views import health_page as page
 from qtctl.cli.views.health_record import Overall, Service
 
+EVENTS = (
+    recent("time", "at"),
+    text("event", "event", style=verdict_style, width=9),
+    text("reason", "reason"),
+    text("plan", "plan_id", drop=1),
+)
+LEAST_EVENTS = 4
+"""For fewer there is no table."""
 WIDE = 140
 """From here on permits stand beside the rest."""
 MOST_SERVICES = 6
@@ -19,17 +30,30 @@ _LABEL = 13
 
 
 class HealthPage(TextPage):
-    """The same as `qtctl status`, with trends."""
+    """The same as `qtctl status`, with trends; the latest events where there is room."""
 
     title = "health"
+
+    def __init__(self, ctx: Context) -> None:
+        super().__init__(ctx)
+        self._width = self._room = 0
+
+    def draw(self, moment: Moment, width: int, height: int) -> list[Text]:
+        """Permits stand beside the rest on a wide screen."""
+        self._width, self._room = width, height
+        return super().draw(moment, width, height)
 
     def lines(self, moment: Moment, width: int) -> list[Text]:
         """What is wrong is red, in capitals, and among the first."""
         if width < WIDE:
-            return _left(moment, width)
+            return self._all(moment, width)
         left = width * 11 // 20
-        right = _permits(moment, width - left - drawing.MARGIN)
-        return drawing.beside(_left(moment, left), left, right)
+        right = _permits(moment, width - left - drawing.MARGIN, self._room)
+        return drawing.beside(self._all(moment, left), left, right)
+
+    def _all(self, moment: Moment, width: int) -> list[Text]:
+        lines = _left(moment, width, self._width)
+        return [*lines, *_events(moment, width, self._room - len(lines))]
 
     def commands(self) -> list[tuple[str, Words]]:
         """The same page, and what is wrong with it."""
@@ -44,16 +68,16 @@ def headline(found: Overall) -> str:
     return f"INCIDENT {found.banner[0].text}{f' (and {more} more: 1)' if more else ''}"
 
 
-def _alarms(found: Overall, width: int, utc: bool) -> list[Text]:
+def _alarms(found: Overall, width: int, screen: int, utc: bool) -> list[Text]:
     """The worst where the line above all pages has no room for it, what to run, and the others."""
-    worst = page.banner(found.banner) if len(headline(found)) > width else ()
+    worst = page.banner(found.banner) if len(headline(found)) > screen else ()
     rest = (*page.next_command(found.banner), *page.also(found.banner))
     return drawing.fields(found, (*worst, *rest), width, utc)
 
 
-def _left(moment: Moment, width: int) -> list[Text]:
+def _left(moment: Moment, width: int, screen: int) -> list[Text]:
     found = moment.seen.overall
-    alarms = _alarms(found, width, moment.utc)
+    alarms = _alarms(found, width, screen, moment.utc)
     lines = [*alarms, *([Text()] if alarms else [])]
     lines += [line for it in _worst_first(found.services)[:MOST_SERVICES]
              for line in _service(it, width)]  # fmt: skip
@@ -107,12 +131,20 @@ def _blocks(found: Overall, width: int) -> list[Text]:
     ]
 
 
-def _permits(moment: Moment, width: int) -> list[Text]:
+def _events(moment: Moment, width: int, room: int) -> list[Text]:
+    rows = moment.seen.events[: room - 3]
+    if room < LEAST_EVENTS + 3 or not rows:
+        return []
+    title = Text("the latest events (6 lists them)", "bold")
+    return [Text(), title, *drawing.table(rows, EVENTS, width, moment.utc)]
+
+
+def _permits(moment: Moment, width: int, room: int) -> list[Text]:
     rows = still_open(moment)
     if not rows:
         return [Text("no open permits", "bold")]
     title = Text(f"{format.count(len(rows), 'permit')}, the newest first", "bold")
-    return [title, *drawing.table(rows[:40], ticking(moment), width, moment.utc)]
+    return [title, *drawing.table(rows[: max(1, room - 2)], ticking(moment), width, moment.utc)]
 
 
 def _worst_first(services: Sequence[Service]) -> list[Service]:
