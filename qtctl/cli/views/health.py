@@ -36,9 +36,9 @@ from qtctl.wire.schema.service import ServiceRecord
 MOST_DETAIL = 200
 LEAST_PACE_PER_SEC = 500
 """Plans that a governor judges in a second at least, however few came in the last minute."""
-LONG_SEC, SHORT_SEC = probe.TIMEOUT_SEC, 0.3
+LONG_SEC, SHORT_SEC = probe.TIMEOUT_SEC, 0.5
 """How long a service's port has for its answer: where its last pass was a moment ago, else."""
-PASSED_LATELY_SEC = 2.0
+PASSED_LATELY_SEC = 4.0
 ALIVE_BY_PROPOSALS_SEC = 60.0
 """A last proposal as young as this shows that an allocation loop works."""
 
