@@ -18,7 +18,7 @@ from qtctl.settings.sources import Claim, nearest, shown_name, url_of
 from qtctl.settings.urls import has_password, without_password
 
 _LIMITS = ("GOV_", "P31_", "QTCTL_GOVERNOR_", "QTCTL_ALLOCATION_", "QTCTL_SAFETY_")
-_PUT = "put it into a file of its own and set [redis] password_file to that"
+PUT = "put it into a file of its own and set [redis] password_file to that"
 
 
 class Note(Struct, frozen=True):
@@ -73,8 +73,8 @@ def imported(files: Sequence[Path]) -> Imported:
             value = field.of(settings)
             if field.path == "redis.url" and has_password(value):
                 value = without_password(value)
-                text = f"redis.url ({origins[field.path]}): its password is skipped: {_PUT}"
-                notes.append(Note("password", "", "redis.url", _PUT, text))
+                text = f"redis.url ({origins[field.path]}): its password is skipped: {PUT}"
+                notes.append(Note("password", "", "redis.url", PUT, text))
             content.setdefault(field.section, {})[field.key] = value
     return Imported(to_toml(content), sum(map(len, content.values())), notes)
 
@@ -131,7 +131,7 @@ def _left_out(variables: Variables, service: str | None, file: str) -> Iterator[
         if name in (environment.CONFIG, environment.CONTEXT):
             yield Note("unknown", file, name, "", f"{origin} is not a setting; skipped")
         elif name == PASSWORD:
-            yield Note("password", file, name, _PUT, f"{origin} is a password; skipped: {_PUT}")
+            yield Note("password", file, name, PUT, f"{origin} is a password; skipped: {PUT}")
         elif name not in by_variable():
             near = nearest(name, by_variable())
             kind = "limit" if _is_limit(name) else "unknown"

@@ -204,8 +204,8 @@ def test_import_env_says_all_in_one_summary(capsys: Captured, tmp_path: Path) ->
     lines = err.splitlines()
     assert lines[0] == "qtctl: warning: 6 settings from 1 file; 9 to look at:"
     assert [line.partition(":")[0] for line in lines[1:] if not line.startswith(" ")] == [
+        "QTCTL_REDIS_PASSWORD",
         "skipped, no settings",
-        "passwords skipped",
         "comments behind values ignored, leaving",
     ]
     assert max(map(len, lines)) <= 80

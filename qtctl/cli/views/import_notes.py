@@ -4,15 +4,15 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from qtctl.settings.import_env import Note
+from qtctl.settings.import_env import PUT, Note
 
 _WIDTH = 78
 _HEADS = {
     "limit": "LIMITS DROPPED, no setting has these names",
+    "password": "its password is skipped",
     "invalid": "skipped, not valid names",
     "unknown": "skipped, no settings",
     "ambiguous": "skipped, the file could belong to either service",
-    "password": "passwords skipped",
     "overridden": "set differently by two files",
     "comment": "comments behind values ignored, leaving",
 }
@@ -24,7 +24,11 @@ def lines(notes: Sequence[Note]) -> Iterator[str]:
     files = {note.file for note in notes if note.file}
     for kind, head in _HEADS.items():
         found = [_one(note, named=len(files) > 1) for note in notes if note.kind == kind]
-        if found:
+        if found and kind == "password":
+            whose = ", ".join(note.what for note in notes if note.kind == kind)
+            yield f"{whose}: {head};"
+            yield f"  {PUT}"
+        elif found:
             text = f"{head}: {', '.join(found)}"
             yield from textwrap.wrap(
                 text, _WIDTH, subsequent_indent="  ", break_long_words=False,
