@@ -138,6 +138,13 @@ def test_a_decision_whose_event_is_missing_is_found_where_the_limit_is_not_reach
     assert len(listed(cli)) == 6
 
 
+def test_events_that_cant_be_read_cost_no_decision(cli: Cli, store: Store) -> None:
+    decided(store, 5, events=False)
+    store.run("SET", store.keys.events, "x")
+    assert listed(cli, "-n", "2") == [LONG_ID.format(4), LONG_ID.format(3)]
+    assert len(listed(cli, "--since", "1h")) == 5
+
+
 def test_sorting_looks_at_all_and_a_window_lifts_the_usual_limit(cli: Cli, store: Store) -> None:
     decided(store, 70)
     rows = cli.ok("plan", "list", "--sort", "-notional_usd,plan_id", "-n", "3", "-o", "json").json

@@ -1,5 +1,7 @@
 """What came from Redis is data: no byte of it steers a terminal or passes for markup."""
 
+import csv
+import io
 import json
 import os
 import re
@@ -138,6 +140,24 @@ def test_no_field_of_redis_reaches_a_pipe_raw(
     if output == "table" and said.out:
         assert "\\x1b[31m" in said.out, "a hostile text is shown escaped, not dropped"
         assert "[bold red]red[/] :boom:" in said.out, "markup is text"
+
+
+@pytest.mark.parametrize("line", ["plan list", "permit list", "eff list", "target list",
+                                  "tail plans", "tail events", "tail rejected"])  # fmt: skip
+def test_no_field_of_redis_reaches_a_csv_raw(
+    evil: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli = Cli(evil, capsys)
+    said = cli.ok(*line.split(), "-o", "csv")
+    harmless(said.out)
+    header, *rows = csv.reader(io.StringIO(said.out))
+    assert rows
+    assert all(len(row) == len(header) for row in rows)
+    assert any("\\x1b[31m" in cell for row in rows for cell in row)
+    if line.startswith("tail"):
+        for output in ("csv", "table"):
+            said = cli.ok(*line.split(), "-o", output, "--columns", f"id,{EVIL}", "-n", "all")
+            harmless(said.out)
 
 
 @pytest.mark.parametrize("line", LISTS)

@@ -7,6 +7,7 @@ import typer
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.listing import ALL
 
 app = new_app("logs")
 
@@ -19,11 +20,12 @@ def logs(
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="AGO", help="Not older than: 90, 5m, 1h.")
+        str | None,
+        typer.Option("--since", metavar="TIME", help="5m or 1h ago, or 2026-01-28T10:00."),
     ] = None,
     count: Annotated[
         str | None,
-        typer.Option("-n", metavar="N", help="The last N. Default: 100, with --since all."),
+        typer.Option("-n", metavar="N", help="The last N, or all. Default: 100, with --since all."),
     ] = None,
 ) -> None:
     """What the services logged, oldest first: decisions in a few words, warnings with their facts.
@@ -44,10 +46,9 @@ def logs(
 
     if service is not None:
         arguments.choice(service, "SERVICE", SERVICES)
-    since_sec = None if since is None else arguments.duration(since, "--since", 0, 366 * 86_400)
-    most = None if count is None else arguments.whole(count, "-n", 0, 10_000_000)
-    if most is None and since is None:
-        most = view.USUAL
-    at = None if since_sec is None else clock.now() - since_sec
+    at = None if since is None else arguments.when(since, "--since", utc=ctx.utc).on(clock.now())
+    most = view.USUAL if since is None else None
+    if count is not None:
+        most = None if count == ALL else arguments.whole(count, "-n", 0, 10_000_000)
     asked = Asked(view.units_of(service), at, most=most, follow=follow)
     view.show(ctx, service, asked)

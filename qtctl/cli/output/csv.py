@@ -29,7 +29,7 @@ class Writer:
         """Print a batch, which may be empty."""
         if not self._began:
             self._began = True
-            sys.stdout.write(_line(column.name for column in self._columns))
+            sys.stdout.write(_line(cell(column.name) for column in self._columns))
         for row in rows:
             sys.stdout.write(_line(cell(column.value(row)) for column in self._columns))
 

@@ -15,6 +15,7 @@ from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, Key, slug, text
 from qtctl.domain import numbers
 from qtctl.errors import UsageError
+from qtctl.text import escape
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Listed:
             return found
         if name not in self.fields and not self.any_field:
             self._refuse(name, option)
-        return text(name, name, wrap="words")
+        return text(escape(name), name, wrap="words")
 
     def shown(self, listing: Listing) -> tuple[Column, ...]:
         """The columns asked for, else all."""

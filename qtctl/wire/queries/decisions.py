@@ -4,7 +4,9 @@ Source: docs/redis-contract.md#decision.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
+from qtctl import errors
 from qtctl.domain.facts import limits_of
 from qtctl.domain.gates import Limits
 from qtctl.domain.reasons import Reason, Verdict
@@ -40,7 +42,7 @@ def latest(
     decision may lack its event where the server refused it), all keys are scanned for the rest."""
     seen: set[str] = set()
     # An id is never below the clock it was made by: none of these decisions has an older one.
-    for page in streams.pages(store, store.keys.events, after=after, size=FIRST_PAGE):
+    for page in _events(store, after):
         ids = []
         for event in page:
             plan_id = event.fields.get("plan_id", "")
@@ -63,9 +65,19 @@ def _is_decision(event: Mapping[str, str]) -> bool:
     )
 
 
+def _events(store: Store, after: float | None) -> Iterator[list[streams.StreamEntry]]:
+    """Pages of events, newest first; none where they can't be read (another type, no right): the
+    keys of the decisions have everything."""
+    with suppress(errors.WireError):
+        yield from streams.pages(store, store.keys.events, after=after, size=FIRST_PAGE)
+
+
 def _reaches_back(store: Store, at: float) -> bool:
-    """True where the events begin before a time."""
-    first = store.run("XRANGE", store.keys.events, "-", "+", "COUNT", 1)
+    """True where the events can be read and begin before a time."""
+    try:
+        first = store.run("XRANGE", store.keys.events, "-", "+", "COUNT", 1)
+    except errors.WireError:
+        return False
     return bool(first) and time_of(text(first[0][0])) < at
 
 
