@@ -28,7 +28,8 @@ without a word, as with any program that SIGPIPE ends. Signals that are ignored 
 (`nohup`) stay ignored.
 
 `--yes` answers a question, `--no-input` never asks (and refuses, 4, where an answer was needed),
-`--force` overrides a refusal, `--dry-run` prints what would be done.
+`--force` overrides a refusal, `--dry-run` prints what would be done. None of them answers for a
+protected context: `--confirm-context NAME` does ([contexts](configuration.md#contexts)).
 """
 
 LISTS = """\
