@@ -138,7 +138,7 @@ def _show(ctx: Context, store: "Store", hosted: "Sequence[Service]") -> None:
     from qtctl.wire.queries import decisions
 
     blocked = [row for row in decisions.every(store) if row["verdict"] == "blocked"]
-    live, scored = targets.rows(store, ()), scores.rows(ctx, store, ())
+    live, scored = targets.rows(store, ()), list(scores.rows(ctx, store, ()))
     of = streams.LISTED
     hundred = Listing(limit=100)
     seen = streams.last(ctx, store, streams.Look("plans", hundred))

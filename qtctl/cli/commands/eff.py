@@ -1,6 +1,7 @@
 """`qtctl eff`: capital-efficiency scores, and what they count as."""
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
@@ -49,17 +50,18 @@ def list_scores(
     wanted = arguments.symbols(symbols)
     with ctx.store() as store:
         narrowed = ctx.window(store).filtered
-        found = view.rows(ctx, store, wanted)
+        rows = view.rows(ctx, store, wanted)
+        first = [row for row in (next(rows, None),) if row is not None]
         empty = f"No scores: is P3.1 writing {store.keys.pattern(EFFICIENCY)} ?"
-        shadow = None if found else upstream.shadow(store, EFFICIENCY, store.now_ms() / 1000)
+        shadow = None if first else upstream.shadow(store, EFFICIENCY, store.now_ms() / 1000)
         if shadow is not None:
             empty = f"No scores: {shadow.sentence}."
-        if found and narrowed:
+        if first and narrowed:
             empty = "No scores match."
         elif wanted:
             empty = "No scores for these symbols."
-        emit(ctx, found, view.LISTED, empty=empty)
-        if ctx.output == "table" and found:
+        emit(ctx, chain(first, rows), view.LISTED, empty=empty)
+        if ctx.output == "table" and first:
             in_force = InForce(ctx, store)
             rules, source = in_force.of("allocation", AllocationRules)
             downsize, governor = in_force.of("governor", DownsizeRules)

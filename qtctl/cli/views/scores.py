@@ -1,6 +1,6 @@
 """Capital-efficiency scores as they lie in Redis, and what each loop takes them for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from qtctl.cli.framework.context import Context
@@ -34,15 +34,14 @@ LISTED = Listed(
 )
 
 
-def rows(ctx: Context, store: Store, wanted: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a score, by symbol."""
+def rows(ctx: Context, store: Store, wanted: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """One row a score, by symbol, read as far as the caller goes on."""
     now = store.now_ms() / 1000
     in_force = InForce(ctx, store)
     rules, _ = in_force.of("allocation", AllocationRules)
     downsize, _ = in_force.of("governor", DownsizeRules)
-    return [
-        _row(symbol, found, now, rules, downsize) for symbol, found in targets.scores(store, wanted)
-    ]
+    for symbol, found in targets.scores(store, wanted):
+        yield _row(symbol, found, now, rules, downsize)
 
 
 def _row(

@@ -1,6 +1,6 @@
 """Targets, scores and proposals side by side, as people look at them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -9,6 +9,9 @@ from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import EFFICIENCY, PROPOSED, TARGET, KeySpec
 from qtctl.wire.schema.records import pairs, shortened
+
+PAGE = 250
+"""Hashes that are read at once, where a list may end early."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -61,11 +64,15 @@ def misnamed(store: Store) -> list[str]:
     return sorted(shortened(key) for key in keys if store.keys.misnamed(TARGET, key))
 
 
-def scores(store: Store, wanted: Sequence[str] = ()) -> list[tuple[str, Found]]:
-    """Every symbol with an efficiency score, or those wanted that have one; in order."""
+def scores(store: Store, wanted: Sequence[str] = ()) -> Iterator[tuple[str, Found]]:
+    """Every symbol with an efficiency score, or those wanted that have one; in order, read by the
+    page as far as the caller goes on."""
     names = list(wanted) or store.scan(EFFICIENCY)
-    found = hashes(store, EFFICIENCY, names)
-    return [pair for pair in zip(names, found, strict=True) if pair[1].fields is not None]
+    for start in range(0, len(names), PAGE):
+        page = names[start : start + PAGE]
+        for name, found in zip(page, hashes(store, EFFICIENCY, page), strict=True):
+            if found.fields is not None:
+                yield name, found
 
 
 def hashes(store: Store, spec: KeySpec, names: Sequence[str]) -> list[Found]:
