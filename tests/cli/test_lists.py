@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -17,6 +18,7 @@ from qtctl.cli.framework import arguments, prose
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.listing import Listing, Order, Where
 from qtctl.cli.output import columns as c
+from qtctl.cli.output import tables
 from qtctl.cli.output.columns import Column
 from qtctl.cli.output.layout import GAP, fit
 from qtctl.cli.output.listed import Filter, Listed
@@ -248,6 +250,46 @@ def test_what_must_not_break_stays_whole_and_what_may_gives_way_last(
     if wrapped:
         assert all(not columns[i].drop for i in room.kept), "columns go before values are broken"
     assert all(columns[i].drop for i in range(len(columns)) if i not in room.kept)
+
+
+@given(rows.filter(len), st.integers(30, 160))
+def test_a_table_of_any_width_shows_every_value_whole(found: list[Row], width: int) -> None:
+    out = io.StringIO()
+    columns = LISTED.columns[:4]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", out)
+        patch.setattr(tables, "on_terminal", lambda ctx: True)
+        patch.setattr(tables, "terminal_width", lambda: width)
+        tables.print_table(Context(environ={"NO_COLOR": "1"}), found, columns)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in out.getvalue().splitlines()]
+    assert all(cells_of(line) <= width for line in lines), lines
+    if not any(set(line) == {"─"} for line in lines):
+        return  # Cards: a line for each column.
+    shown = "".join("".join(lines).split())
+    for row in found:
+        for char in set(row["plan_id"]):
+            there = sum(other["plan_id"].count(char) for other in found)
+            assert shown.count(char) >= there, "nothing of an id is left out"
+
+
+@given(ids, st.text("ab_ ", max_size=30), st.integers(1, 20), st.integers(1, 20))
+def test_the_lines_of_a_cell_put_together_are_the_cell(
+    id_: str, reason: str, first: int, second: int
+) -> None:
+    first, second = max(first, 2), max(second, 2)
+    out = io.StringIO()
+    columns = (c.plan_id("plan", "a"), c.word("reason", "b"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", out)
+        tables.Grid(Context(), columns, (first, second)).row({"a": id_, "b": reason}, [id_, reason])
+    pieces, rest = "", ""
+    for line in out.getvalue().splitlines():
+        left = ""
+        while line and cells_of(left + line[0]) <= first:
+            left, line = left + line[0], line[1:]
+        pieces, rest = pieces + left.rstrip(), rest + line.strip()
+    assert pieces == id_
+    assert "".join(rest.split()) == "".join(reason.split())
 
 
 @given(st.text("ab '()", max_size=200), st.integers(1, 60))

@@ -83,8 +83,8 @@ def list_plans(
     with ctx.store() as store:
         listing = ctx.window(store)
         found = view.found(store, listing, wanted)
-        if changes:
-            view.show_again(ctx, what_if.compared(store, list(found), changes), all_)
+        if changes and (judged := list(found)):
+            view.show_again(ctx, what_if.compared(store, judged, changes), all_)
         else:
             emit(ctx, found, view.LISTED, empty=view.NONE)
 
