@@ -239,3 +239,24 @@ def test_of_many_permits_only_the_newest_are_read(store: Store) -> None:
     assert len(permits_of.newest(store, 10).permits) == 9
     assert permits_of.newest(store, 29).cut
     assert not permits_of.newest(store, 30).cut
+
+
+def test_the_incident_stands_once_where_the_screen_has_room_for_it() -> None:
+    def incident(text: str, size: tuple[int, int]) -> int:
+        alarms = [Alarm("group", text, "doctor"), Alarm("plans", "more", "status")]
+        found = seen(overall=replace(seen().overall, banner=alarms))
+        return drawn(view()._pages[0], found, size=size).count("INCIDENT")
+
+    assert incident("short", (80, 24)) == 1
+    assert incident("long " * 30, (80, 24)) == 2
+    assert incident("long " * 25, (160, 48)) == 1
+
+
+def test_the_latest_events_take_the_room_that_is_left() -> None:
+    events_ = [
+        {"at": at, "event": "blocked", "reason": "r", "plan_id": f"p{at}"} for at in range(50)
+    ]
+    for size, shown in (((80, 24), False), ((80, 60), True), ((160, 48), True)):
+        out = drawn(view()._pages[0], seen(events=events_), size=size)
+        assert ("the latest events" in out) is shown, size
+        assert "below" not in out or not shown, "it never makes the page scroll"
