@@ -125,6 +125,17 @@ def test_every_key_of_the_help_does_something() -> None:
     assert not own.pressed("q")
 
 
+def test_a_command_takes_a_name_that_looks_like_an_option_for_a_name() -> None:
+    own = view()
+    own.pressed("2")
+    page = own.page
+    page.held = Held([{"symbol": "-X$(id)", "reason": "ok"}], 0.0)
+    own.frame(seen(), 1.0, 80, 24)
+    own.pressed("c")
+    shown = " ".join(line.plain for line in own.frame(seen(), 1.0, 80, 24))
+    assert re.search(r"qtctl --redis-url \S+ why -- '-X\$\(id\)'", re.sub(r"\s+", " ", shown))
+
+
 def test_a_permit_runs_out_also_while_nobody_answers() -> None:
     permit = {"plan_id": "p1", "symbol": "S", "ttl_s": 3.0, "eff_action": "NONE",
               "eff_factor": "1", "computed_notional": 1.0}  # fmt: skip

@@ -9,7 +9,7 @@ from qtctl.cli.framework.context import Context
 from qtctl.cli.live import drawing
 from qtctl.cli.live.aside import Job
 from qtctl.cli.live.halting import report_lines
-from qtctl.cli.live.page import ListPage, Moment, Page
+from qtctl.cli.live.page import ListPage, Moment, Page, Words
 from qtctl.cli.live.pages.blocked import BlockedPage
 from qtctl.cli.live.pages.events import EventsPage
 from qtctl.cli.live.pages.health import HealthPage, headline
@@ -21,6 +21,7 @@ from qtctl.cli.live.pages.symbols import SymbolsPage
 from qtctl.cli.live.poller import TopSnapshot
 from qtctl.cli.live.prompt import Prompt
 from qtctl.cli.output import format
+from qtctl.cli.views.why_commands import shell_word
 from qtctl.doctor.command_lines import joined, own_words
 from qtctl.text import escape
 
@@ -137,7 +138,7 @@ class View:
         pairs = list(self.page.commands())
         if self.page.symbol:
             pairs.append(("halt the selected symbol", ("halt", self.page.symbol)))
-        lines = [part for what, words in pairs for part in (f"{what}:", joined(own, words), "")]
+        lines = [part for what, words in pairs for part in (f"{what}:", _command(own, words), "")]
         self._tell("on the command line", lines or ["There is no command for this page."])
 
     def _tell(self, title: str, lines: Sequence[str]) -> None:
@@ -209,6 +210,11 @@ class View:
         shown = [each for each in ends if (room := room - len(each) - 2) >= -2]
         kept = [each for each in hints if (room := room - len(each) - 2) >= -2]
         return [drawing.fitted(Text("  ".join([*kept, *shown]), "reverse"), width)]
+
+
+def _command(own: str, words: Words) -> str:
+    """A command line. Its last word may be a name that others chose."""
+    return f"{joined(own, words[:-1])} {shell_word(words[-1])}"
 
 
 def away(seen: TopSnapshot, now: float, utc: bool) -> str:
