@@ -36,7 +36,8 @@ class Logged(msgspec.Struct, frozen=True):
 
 class Asked(msgspec.Struct, frozen=True):
     """What is wanted: of which units; since and until in epoch seconds; the last so many, None for
-    all; follow: go on with what comes; matches: fields that an entry must have, as `NAME=value`."""
+    all; follow: go on with what comes; matches: fields that an entry must have, as `NAME=value`;
+    newest_first: the other way round."""
 
     units: Sequence[str]
     since: float | None = None
@@ -44,11 +45,13 @@ class Asked(msgspec.Struct, frozen=True):
     most: int | None = None
     follow: bool = False
     matches: Sequence[str] = ()
+    newest_first: bool = False
 
 
 def read(asked: Asked, path: str | None = None) -> Iterator[Logged]:
-    """The lines, the oldest first. path: where programs are looked for, like $PATH. Errors:
-    NotFoundError where there is no journal, or this user may not read it."""
+    """The lines, the oldest first unless asked otherwise. path: where programs are looked for, like
+    $PATH. Errors: NotFoundError where there is no journal, or this user may not read
+    it."""
     program = shutil.which(PROGRAM, path=path)
     if program is None:
         raise NotFoundError(f"no journal here ({PROGRAM} is not installed): {WHERE_ELSE}")
@@ -114,7 +117,8 @@ def _arguments(asked: Asked) -> list[str]:
         out.append(f"--lines={asked.most}")
     elif asked.follow:
         out.append("--no-tail")
-    return [*out, *(["--follow"] if asked.follow else []), *asked.matches]
+    out += ["--follow"] if asked.follow else []
+    return [*out, *(["--reverse"] if asked.newest_first else []), *asked.matches]
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str:

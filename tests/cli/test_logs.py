@@ -114,6 +114,9 @@ def test_the_journal_is_read_whatever_the_format(
         'allocation  WARNING odd problem="a b"',
     ]
     assert len(read("-n", "2").out.splitlines()) == 3
+    (last,) = read("-n", "1", "--where", "level=info", "-o", "json").json
+    assert last["message"] == "plan permitted"
+    assert read("--until", "1h", "-o", "csv").out == "at,source,what\n"
     assert read("allocation").code == 1
     assert "has no lines of quantum-allocation-target.service" in read("allocation").err
 
@@ -151,8 +154,8 @@ def test_hostile_lines_in_the_journal_stay_text(
         '{"LOGGER": "decisions", "LOGGER_MESSAGE": "plan blocked", "QTCTL_PLAN_ID": "\\u001b[2J"}',
         '{"MESSAGE": "{}", "QTCTL_X": ["a", "b"], "LOGGER": "x"}',
     ]
-    (tmp_path / "entries").write_text("\n".join(entries))
-    (tmp_path / "journalctl").write_text(f"#!/bin/sh\ncat {tmp_path}/entries\n")
+    (tmp_path / "entries").write_text("\n".join([*entries, ""]))
+    (tmp_path / "journalctl").write_text(f"#!/bin/sh\ntac {tmp_path}/entries\n")
     (tmp_path / "journalctl").chmod(0o755)
     found = said(capsys, path=f"{tmp_path}:{os.environ['PATH']}")
     assert found.code == 0

@@ -193,9 +193,10 @@ class Bundle:
         return [{"id": each.id} | each.fields for each in found]
 
     def _logs(self) -> list[dict[str, Any]]:
-        asked = Asked(logs.units_of(None), self.at - self._since_sec, most=MOST_LINES)
+        since = self.at - self._since_sec
+        asked = Asked(logs.units_of(None), since, most=MOST_LINES, newest_first=True)
         try:
-            return list(logs.rows(self._ctx, None, asked))[::-1]
+            return list(logs.rows(self._ctx, None, asked))
         except NotFoundError:
             return []
 

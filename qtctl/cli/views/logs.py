@@ -1,11 +1,13 @@
 """What the services logged, from the journal of this host: a line each."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import islice
 from typing import Any
 
+from qtctl import clock
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import Column, recent, text
+from qtctl.cli.output.listed import Listed
 from qtctl.cli.output.render import Stream, emit
 from qtctl.cli.output.styles import verdict_style
 from qtctl.deploy.units import SERVICE, SINGLE, UNITS
@@ -17,8 +19,6 @@ from qtctl.supervisor.log_lines import with_fields
 
 _LEVELS = {"warning": "yellow", "error": "bold red", "critical": "bold red", "debug": "dim"}
 _OF_DECISIONS = "governor"
-USUAL = 100
-"""Lines where nothing else is asked for."""
 
 
 def words(row: Any) -> str:
@@ -35,11 +35,16 @@ def _style(row: Any) -> str:
     return _LEVELS.get(row["level"], "")
 
 
-LISTED = (
-    recent("time", "at"),
-    text("source", "source", drop=1, width=10),
-    Column("what", lambda row: row, lambda row, utc: words(row), style=_style),
+LISTED = Listed(
+    (
+        recent("time", "at"),
+        text("source", "source", drop=1, width=10),
+        Column("what", lambda row: row, lambda row, utc: words(row), style=_style, wrap="words"),
+    ),
+    fields=("at", "unit", "level", "message", "fields"),
+    at="at",
 )
+"""Columns of the list."""
 
 
 def units_of(service: str | None) -> list[str]:
@@ -47,20 +52,23 @@ def units_of(service: str | None) -> list[str]:
     return [unit for unit in UNITS if service is None or SERVICE[unit] in (service, "all")]
 
 
-def show(ctx: Context, service: str | None, asked: Asked) -> None:
+def show(ctx: Context, service: str | None, *, follow: bool) -> None:
     """Print what the journal has. Errors: NotFoundError where there is none."""
-    found = rows(ctx, service, asked)
-    if not asked.follow:
-        first = next(found, None)
-        if first is None:
-            _refuse_none(ctx, asked.units)
-        emit(
-            ctx, found if first is None else chain([first], found), LISTED, empty="No lines match."
-        )
+    ctx.listing = ctx.listing.on(clock.now())
+    listing, units = ctx.listing, units_of(service)
+    if follow:
+        asked = Asked(units, listing.after, listing.before, listing.limit, follow=True)
+        out = Stream(ctx, LISTED)
+        for row in rows(ctx, service, asked):
+            out.write([row])
         return
-    out = Stream(ctx, LISTED)
-    for row in found:
-        out.write([row])
+    # From the end, and no further than what is wanted: a journal may have weeks.
+    asked = Asked(units, listing.after, listing.before, newest_first=True)
+    wanted = filter(LISTED.matches(listing), rows(ctx, service, asked))
+    last = list(islice(wanted, None if listing.order else listing.limit))[::-1]
+    if not last:
+        _refuse_none(ctx, units)
+    emit(ctx, last, LISTED, empty="No lines match.")
 
 
 def _refuse_none(ctx: Context, units: Sequence[str]) -> None:
