@@ -136,7 +136,7 @@ class Governor:
         if self._slow:
             self._intake.has_new(ask=True)  # On its way while these are served.
         self._serve(batch)
-        if self._slow and batch:
+        if batch:
             self._do_chores()  # Now, and not when the next plan is there.
         if self._skipped and not batch:
             self._report_skipped()

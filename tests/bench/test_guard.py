@@ -5,6 +5,8 @@ one should know why.
 """
 
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -30,13 +32,17 @@ class Cost:
     """Per symbol or plan: calls in Python (of C functions too), commands on the server (those of a
     script too); and writes to the socket in all."""
 
-    def __init__(self, run: Callable[[], Any], store: Store, patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, run: Callable[[], Any], store: Store, patch: pytest.MonkeyPatch, count: int = COUNT
+    ) -> None:
         self.calls = 0.0
         self.writes = 0
+        self.sent: list[bytes] = []  # The first command in each of them.
         send = redis.connection.AbstractConnection.send_packed_command
 
         def counted(connection: Any, *args: Any, **options: Any) -> None:
             self.writes += 1
+            self.sent.append(bytes(args[0][0]).split(b"\r\n")[2])
             send(connection, *args, **options)
 
         patch.setattr(redis.connection.AbstractConnection, "send_packed_command", counted)
@@ -47,8 +53,8 @@ class Cost:
         finally:
             sys.setprofile(None)
         patch.undo()
-        self.calls /= COUNT
-        self.commands = (_commands(store) - before) / COUNT
+        self.calls /= count
+        self.commands = (_commands(store) - before) / count
 
     def _count(self, frame: FrameType, event: str, arg: object) -> None:
         if event in ("call", "c_call"):
@@ -104,3 +110,30 @@ def test_a_plan_of_the_governor(
     assert cost.calls < 540, "Python per plan"
     assert cost.commands < 28, "in the atomic step and around it"
     assert cost.writes < 62, "one for 25 plans, and a few for the batch"
+
+
+def test_a_plan_alone_takes_two_round_trips(
+    redis_url: str, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """From the entry that a waiting governor is given to the permit: the score, the atomic step."""
+    on = Stage(redis_url, tmp_path, True, store)
+    queue(on, symbols(1, "F"), GROUP)
+    monkeypatch.setattr(governor_module, "LOOK_SEC", 60.0)
+    governor = Governor(Store(redis_url, Keys()), GovernorSettings(), allow_eviction=False)
+    governor.open()
+    governor.once()  # The server learns the script.
+    governor.wait(threading.Event())  # The read of the next one waits on the server.
+    queue(on, symbols(1, "G"), GROUP, keep=True)
+
+    def serve() -> None:
+        time.sleep(0.6)  # However long it waited.
+        governor.wait(threading.Event())
+        governor.step()
+
+    cost = Cost(serve, store, monkeypatch, count=1)
+    governor.close()
+    assert store.run("ZCARD", store.keys.permits) == 2
+    # Behind it: what is due once a second.
+    assert [name for name in cost.sent if name != b"INFO"][:2] == [b"TIME", b"EVALSHA"]
+    assert cost.commands < 40
+    assert cost.calls < 1_400
