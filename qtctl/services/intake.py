@@ -10,6 +10,7 @@ What was delivered before comes back as redelivered. A pass may serve a part of 
 back; nothing else that was delivered before is read until that is served, but new entries are.
 """
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -83,7 +84,7 @@ class Intake:
         self._left: list[Entry] = []
         self._own_after = _FIRST
         self._claim_from = CLAIM_START
-        self._put_off_at: float | None = None
+        self._claims_due_at = 0.0
         self._retry_at: float | None = None
         self.claim_problem: str | None = None
         """Why nothing could be claimed the last time; None where it could."""
@@ -108,6 +109,7 @@ class Intake:
         if self.phase is Phase.NEW:
             # While own entries are read again, a claimed one could come twice.
             self.phase = Phase.CLAIM
+            self._claims_due_at = clock.monotonic()
         return found
 
     def take(self, server_now_ms: int) -> Batch:
@@ -158,6 +160,7 @@ class Intake:
             if entries:
                 return entries
             self.phase = Phase.CLAIM
+            self._claims_due_at = -math.inf  # At once: what was here before comes first.
         if self.phase is Phase.CLAIM and not self._claims_wait():
             self._claim()
         return self._in_hand()
@@ -165,14 +168,8 @@ class Intake:
     def _claims_wait(self) -> bool:
         """What is new and in hand does not wait for a round of claims to begin, for a while."""
         if not self._read or self._claim_from != CLAIM_START:
-            self._put_off_at = None
             return False
-        now = clock.monotonic()
-        self._put_off_at = now if self._put_off_at is None else self._put_off_at
-        if now - self._put_off_at < CLAIMS_WAIT_SEC:
-            return True
-        self._put_off_at = None
-        return False
+        return clock.monotonic() - self._claims_due_at < CLAIMS_WAIT_SEC
 
     def _in_hand(self) -> list[Entry]:
         """What was read and is to be handed over, with all that belongs to the read."""

@@ -51,8 +51,9 @@ MORTAL = (PERMIT, DECISION, LIMITS, BLOCK, LEDGER, LAST_CLOSE, PROPOSED, TRIES, 
 """Keys that must never be without a lifetime."""
 WHEN = ("decided_at", "plan_age_sec", "queue_age_sec", "last_open_at", "last_open_age_sec",
         "last_close_age_sec", "eff_age_sec", "deliveries", "attempts", "entry_id",
-        "withdrawn_at")  # fmt: skip
-"""Facts of a decision that depend on when it fell and how many tries it took."""
+        "withdrawn_at", "opens_total_5min")  # fmt: skip
+"""Facts of a decision that depend on when it fell and how many tries it took, and on what came
+before it: of what comes again and what is new, nobody promises which is first."""
 UNTAKEN = "w"
 """Permits of plans that begin so are left lying, for a contradiction to take back."""
 MOST_PASSES = 400
