@@ -7,6 +7,8 @@ from qtctl.doctor.queues import room_for
 from qtctl.settings import SERVICES
 from qtctl.wire.schema.service import ServiceRecord
 
+_NOT_DONE = {"governor": "no plan is judged", "allocation": "nothing is proposed"}
+
 
 def alive(inspection: Inspection) -> Findings:
     """Each has a record, and a pass not long ago."""
@@ -113,7 +115,10 @@ def _readiness(inspection: Inspection, each: ServiceRecord, host: str, port: int
                      _logs(inspection, each.service, each.metrics))  # fmt: skip
     words = {"nobody": "nobody listens there", "silent": "no answer in time"}
     what += f": {words.get(answer.who, 'another program answers')}"
-    return wrong(what, "it can be neither scraped nor watched", _restart(inspection, each))
+    why = f"it hangs or was killed, and {_NOT_DONE[each.service]}; its record outlives it a little"
+    if answer.who not in words:
+        why = "it can be neither scraped nor watched"
+    return wrong(what, why, _restart(inspection, each))
 
 
 def _unasked(inspection: Inspection, each: ServiceRecord) -> Finding:

@@ -270,8 +270,10 @@ def _all_gone(facts: Diagnosis) -> bool:
 
 
 def _others_waiting(facts: Diagnosis) -> bool:
-    """True where a plan before the last was taken up and has no verdict."""
-    return any(plan.waits == "pending" and plan is not facts.last for plan in facts.plans)
+    """True where a plan before the last was taken up and has no verdict, though the last has."""
+    if facts.last is not None and facts.last.waits:
+        return False
+    return any(plan.waits == "pending" for plan in facts.plans)
 
 
 def _target_stale(facts: Diagnosis) -> bool:

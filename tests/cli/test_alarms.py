@@ -102,6 +102,8 @@ CASES = (
      "q:panic='1' stops NOTHING: no governor reads that name", "doctor"),
     (governors(service("governor", "", "missing")), "governor",
      "no governor is running: no plan is judged", "doctor"),
+    (governors(service("governor", "", "missing", "not among the keys looked at")), "governor",
+     "no record of a governor: not among the keys looked at", "doctor"),
     (governors(service("governor", "g1", "silent", "nobody listens at h:1")), "governor",
      "governor g1 gives NO ANSWER, nobody listens at h:1, last pass 1 s ago", "doctor"),
     (governors(service("governor", "g1", "late", "no pass for 9 min")), "governor",

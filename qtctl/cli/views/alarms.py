@@ -124,6 +124,11 @@ def _service(found: Overall, service: str, effect: str) -> Found:
     bad = [it for it in rows if not it.well]
     alone = len(bad) == len(rows)
     for it in bad:
+        if it.state == "missing" and it.detail:
+            # It may well run.
+            article = "an" if service == "allocation" else "a"
+            yield f"no record of {article} {service}: {it.detail}", DOCTOR
+            continue
         others = "" if alone else f" ({len(rows) - len(bad)} of {len(rows)} work)"
         yield f"{_what_ails(it)}{f': {effect}' if alone else others}", DOCTOR
 
@@ -131,7 +136,7 @@ def _service(found: Overall, service: str, effect: str) -> Found:
 def _what_ails(it: Service) -> str:
     name = f"{it.service} {it.name}".strip()
     if it.state == "missing":
-        return f"no {it.service} is running" if not it.detail else f"no {it.service}: {it.detail}"
+        return f"no {it.service} is running"
     if it.state == "late":
         return f"{name} is LATE, {it.detail}"
     if it.state == "silent":

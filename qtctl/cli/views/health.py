@@ -93,7 +93,7 @@ def _without_record(ctx: Context, found: Status, service: str) -> Service:
         if age <= ALIVE_BY_PROPOSALS_SEC:
             state, detail = ALIVE, "by its proposals; its record is one of too many keys"
     elif found.unsure:
-        detail = "not found among the keys that were looked at; 'qtctl doctor' looks at all"
+        detail = "not among the keys looked at; 'qtctl doctor' looks at all"
     return Service(service, "", state, detail or _port_says(ctx, service), age, None, "", "", "")
 
 

@@ -136,7 +136,7 @@ def _pending(it: Narrator, plan: PlanSeen) -> str:
 
 
 def _others_waiting(it: Narrator) -> str:
-    others = [each for each in it.facts.plans if each.waits == "pending" and each is not it.last]
+    others = [each for each in it.facts.plans if each.waits == "pending"]
     return _pending(it, others[-1])
 
 
