@@ -7,6 +7,7 @@ import msgspec
 from qtctl.doctor import (
     configuration,
     failover,
+    history,
     key_types,
     kills,
     permits,
@@ -57,6 +58,8 @@ CHECKS = (
     Check("group.lag", queues.lag),
     Check("group.pending", queues.pending),
     Check("group.consumers", queues.consumers),
+    Check("history.recorder", history.recorder),
+    Check("history.spare", history.spare),
     Check("permit.lifetime", permits.lifetimes),
     Check("permit.encoding", permits.encodings),
     Check("permit.hint", permits.hints),

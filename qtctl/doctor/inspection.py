@@ -12,7 +12,7 @@ from qtctl import clock
 from qtctl.doctor.command_lines import CommandLines
 from qtctl.doctor.hosts import Installed, of_service
 from qtctl.errors import WireError
-from qtctl.settings import SERVICES, Settings
+from qtctl.settings import RECORDER, SERVICES, Settings
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import keyspace, plan_ids, plan_stream
 from qtctl.wire.queries.groups import Group, StreamState, groups, streams
@@ -155,6 +155,17 @@ class Inspection:
     def plan_stream(self) -> PlanStream:
         """The plan stream as a key."""
         return plan_stream.look(self.store)
+
+    @cached_property
+    def history_streams(self) -> list[StreamState]:
+        """Those that the history is made from, and nothing else is."""
+        keys = self.store.keys
+        return streams(self.store, (keys.passes, keys.decisions))
+
+    @cached_property
+    def recorders(self) -> list[ServiceRecord]:
+        """The recorders that have a record."""
+        return running(self.store, RECORDER)
 
     @cached_property
     def groups(self) -> list[Group]:

@@ -73,7 +73,8 @@ class Recorder:
         self._streams = history_streams.stream_keys(store.keys)
         self._bad_streams = ProblemLog(log, "stream")
         self._history: HistoryStore | None = None
-        self._problem: str | None = "the history is not open yet"
+        self._problem: str | None = None
+        self._beat_at: float | None = None
         self._places: dict[Kind, Place] = {}
         self._counts = dict(history_streams.COUNTS)
         self._more = False
@@ -99,7 +100,9 @@ class Recorder:
     def step(self) -> int:
         """Reads and writes what is there now, within bounds; how many entries that were."""
         self._more = False
-        if self._history is None and not self._open_history():
+        there = self._history is not None or self._open_history()
+        self._beat()
+        if not there:
             return 0
         news = history_streams.read(self._store, self._places, self._counts)
         try:
@@ -108,8 +111,8 @@ class Recorder:
             self._failed(fault)
             return 0
         if self._problem is not None:
-            self._problem = None
-            log.info("the history is written again")
+            self._problem, self._beat_at = None, None
+            log.info("the history is written")
         return count
 
     def once(self) -> bool:
@@ -302,10 +305,16 @@ class Recorder:
             for record in services.named(self._store, service, [name])
         ]
         batch.services, batch.documents = self._services.note(records, now_ms, anew=anew)
-        self._heartbeat.beat(
-            server.now_ms / 1000, f"{self.metrics_addr}:{self.metrics_port}",
-            self._host_clock.ahead_sec,
-        )  # fmt: skip
+
+    def _beat(self) -> None:
+        """Shows that it runs, also where it can't write."""
+        at = clock.monotonic()
+        if self._beat_at is not None and at - self._beat_at < LOOK_SEC:
+            return
+        self._beat_at = at
+        now, address = self._store.now_ms() / 1000, f"{self.metrics_addr}:{self.metrics_port}"
+        more = {"problem": self._problem or ""}
+        self._heartbeat.beat(now, address, self._host_clock.ahead_sec, more)
 
     def _documents(self, batch: Batch) -> list[Document]:
         """The rules and limits that these passes and decisions name, where not kept today."""

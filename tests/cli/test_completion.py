@@ -65,7 +65,7 @@ def decided(store: Store, *plan_ids: str) -> None:
         (["config", "show", "-o", "t"], ["table", "toml"]),
         (["serve", "a"], ["allocation", "all"]),
         (["serve", "--name", "x", "gov"], ["governor"]),
-        (["tail", "p"], ["proposed", "plans"]),
+        (["tail", "p"], ["proposed", "plans", "passes"]),
         (["tail", "-fn", "10", "rej"], ["rejected"]),
         (["group", "list", "--stream", "e"], ["events"]),
         (["plan", "list", "--bl"], ["--blocked"]),

@@ -14,13 +14,14 @@ import pytest
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import Embedded, temporary
 from qtctl.wire.queries.streams import PAGE
-from qtctl.wire.schema.keys import Keys
+from qtctl.wire.schema.keys import TARGET, Keys
 from qtctl.wire.schema.records import text
+from tests.services.helpers import allocation
 from tests.support.cli import NO_FILE, Cli, interruptible
 from tests.support.plans import fields
 from tests.support.processes import QTCTL, Process, qtctl, until
 
-STREAMS = ["proposed", "plans", "events", "rejected"]
+STREAMS = ["proposed", "plans", "events", "decisions", "rejected"]
 ENV = {**os.environ, **NO_FILE}
 
 
@@ -42,8 +43,29 @@ def add(store: Store, stream: str, entry_id: str = "*", **entry: Any) -> str:
 
 def name_of(store: Store, stream: str) -> str:
     keys = store.keys
-    names = (keys.proposed_stream, keys.plans, keys.events, keys.rejected)
+    names = (keys.proposed_stream, keys.plans, keys.events, keys.decisions, keys.rejected)
     return dict(zip(STREAMS, names, strict=True))[stream]
+
+
+def test_a_pass_is_shown_without_its_block(cli: Cli, store: Store) -> None:
+    for symbol in ("A", "B", "C"):
+        store.run("HSET", store.keys.at(TARGET, symbol), "target_usd", "-1" if symbol == "C" else 1)
+    for _ in range(25):
+        allocation(store).step()
+    rows = cli.ok("tail", "passes", "-n", "22", "-o", "json").json
+    assert len(rows) == 22
+    assert rows[0].keys() == {
+        "id", "pass", "ts_ms", "instance", "version", "rules", "symbols", "codec", "reasons",
+        "block_bytes", "problem",
+    }  # fmt: skip
+    assert rows[0]["reasons"] == "missing_eff 2, no proposal 1"
+    assert int(rows[0]["block_bytes"]) > 20
+    assert "missing_eff 2" in cli.ok("tail", "passes").out
+    store.run("XADD", store.keys.passes, "*", "pass", "1", "codec", "x/9")
+    (bad,) = cli.ok("tail", "passes", "-n", "1", "-o", "json").json
+    assert "codec" in bad["problem"]
+    refused = cli("tail", "passes", "BTCUSDT")
+    assert (refused.code, refused.out) == (2, "")
 
 
 # Last entries ----------------------------------------------------------------------------------
@@ -162,7 +184,10 @@ def test_a_wrong_type_under_a_streams_name_is_told_in_one_line(cli: Cli, store: 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("nonsense", "STREAM 'nonsense' must be one of proposed, plans, events, rejected"),
+        (
+            "nonsense",
+            "STREAM 'nonsense' must be one of proposed, plans, events, decisions, passes, rejected",
+        ),
         ("events -n -1", "-n '-1' is out of range; allowed: 0 to 1,000,000"),
         ("events -n many", "-n 'many' is not a whole number; allowed: 0 to 1,000,000"),
         ("events -n 1.5", "-n '1.5' is not a whole number"),

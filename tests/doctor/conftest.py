@@ -34,23 +34,25 @@ KILLS = ("kill", "governor:halt", "global:kill_switch", "stop:all", "governor:ha
          "emergency_stop", "system:mode")  # fmt: skip
 FAST = (
     "--set", "allocation.interval_sec=0.2", "--set", "allocation.metrics_port=0",
-    "--set", "governor.metrics_port=0", "--set", "history.metrics_port=0",
-    "--set", "governor.name=g1", "--set", "allocation.name=a1",
+    "--set", "governor.metrics_port=0", "--set", "governor.name=g1", "--set", "allocation.name=a1",
+    "--set", "history.metrics_port=0", "--set", "history.name=r1",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="package")
-def running() -> Iterator[str]:
-    """The URL of a server on which both loops work."""
-    environ = {"PATH": os.environ["PATH"], **NO_FILE}
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server on which both loops and the recorder work."""
+    state = str(tmp_path_factory.mktemp("state"))
+    environ = {"PATH": os.environ["PATH"], **NO_FILE, "STATE_DIRECTORY": state}
     with (
         temporary(appendonly=True) as server,
         qtctl("--redis-url", server.url, "serve", "all", *FAST, env=environ) as child,
     ):
         child.wait_for_line("governor listening")
         store = Store(server.url, Keys())
-        keys = [store.keys.service(*each) for each in (("allocation", "a1"), ("governor", "g1"))]
-        until(lambda: store.run("EXISTS", *keys) == 2, what="both records")
+        names = (("allocation", "a1"), ("governor", "g1"), ("recorder", "r1"))
+        keys = [store.keys.service(*each) for each in names]
+        until(lambda: store.run("EXISTS", *keys) == 3, what="all records")
         store.close()
         yield server.url
 

@@ -10,6 +10,7 @@ from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.listing import Lists
 from qtctl.cli.output.render import emit
+from qtctl.errors import UsageError
 
 app = new_app("tail")
 
@@ -30,26 +31,32 @@ def _listed(given: Mapping[str, Any]) -> Any:
 )
 def tail(
     ctx: Context,
-    stream: Annotated[str, typer.Argument(help="proposed, plans, events or rejected.")],
+    stream: Annotated[
+        str, typer.Argument(help="plans, proposed, events, decisions, passes or rejected.")
+    ],
     symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
 ) -> None:
     """The last entries of a stream, oldest first; with -f also what comes after them.
 
     proposed: the allocation loop's; plans: with their verdicts; events: what happened to plans
-    and permits; rejected: plans that can't be read. Following survives a lost connection without
-    a gap or a repeat; what was trimmed meanwhile is reported.
+    and permits; decisions: every decision with all its facts; passes: what each pass of the
+    allocation loop decided on; rejected: plans that can't be read. Following survives a lost
+    connection without a gap or a repeat; what was trimmed meanwhile is reported.
 
     Examples:
         qtctl tail proposed
         qtctl tail plans BTCUSDT -n 20
         qtctl tail plans --since 10:00 --until 10:05 --verdict blocked
         qtctl tail events -f --where actor=gov-1
+        qtctl tail decisions --reason duplicate_plan
         qtctl tail rejected -o json
     """
     from qtctl.cli.views import streams as view
 
     wanted = arguments.spellings(symbols)
+    if wanted and stream == "passes":
+        raise UsageError("every pass has all symbols: leave out SYMBOL")
     with ctx.store() as store:
         listing = ctx.window(store)
         look = view.Look(stream, listing, frozenset(wanted))

@@ -1,5 +1,6 @@
 """The streams: how each stands, and its entries as rows, plans beside their verdicts."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,9 +18,14 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.queries import groups, streams, verdicts
 from qtctl.wire.queries.groups import StreamState
 from qtctl.wire.queries.streams import PAGE, StreamEntry
+from qtctl.wire.schema import pass_entry
+from qtctl.wire.schema.decision import DECISION_FIELDS, HISTORY
 from qtctl.wire.schema.ids import time_of
+from qtctl.wire.schema.pass_entry import PASS_FIELDS
 from qtctl.wire.schema.records import PROPOSAL
 
+OF_A_BLOCK = ("reasons", "block_bytes", "problem")
+"""What stands for the block of a pass, which is compressed."""
 PLAN_FIELDS = (
     *("plan_id", "symbol", "action", "decision", "kill_score", "side", "qty", "close_qty"),
     *("price", "entry_price", "reduceOnly", "timestamp", "source"),
@@ -88,6 +94,42 @@ LISTED: dict[str, Listed] = {
         at=_added,
         filters={"verdict": Filter("event"), "reason": Filter("reason")},
     ),
+    "decisions": Listed(
+        (
+            recent("decided", _added),
+            plan_id("plan", "plan_id", width=12),
+            text("symbol", "symbol", width=10),
+            text("kind", "kind", width=5),
+            word("action", "action", width=11),
+            text("verdict", "verdict", style=verdict_style, width=9),
+            word("reason", "reason", width=10),
+            text("hint", "eff_action", drop=2, width=8),
+            text("score", "score", drop=3, right=True, width=6),
+        ),
+        fields=("id", *(name for name, _ in DECISION_FIELDS), *(each.name for each in HISTORY)),
+        any_field=True,
+        at=_added,
+        filters={
+            "verdict": Filter("verdict", (Verdict.PERMITTED, Verdict.BLOCKED)),
+            "kind": Filter("kind", tuple(Kind)),
+            "reason": Filter("reason"),
+        },
+    ),
+    "passes": Listed(
+        (
+            recent("time", _added),
+            text("pass", "pass", right=True, width=6),
+            text("symbols", "symbols", right=True, width=7),
+            text("reasons", "reasons", width=20),
+            text("loop", "instance", width=8),
+            text("rules", "rules", drop=1, width=16),
+            text("block bytes", "block_bytes", drop=2, right=True),
+        ),
+        fields=("id", *(name for name, _ in PASS_FIELDS if name != "block"), *OF_A_BLOCK),
+        any_field=True,
+        at=_added,
+        filters={},
+    ),
     "rejected": Listed(
         (
             recent("queued", _queued),
@@ -129,6 +171,8 @@ class Look:
         return not self.symbols or ascii_upper(entry.fields.get(name, "")) in self.symbols
 
 
+PASSES_PAGE = 20
+"""Passes read at once: each has all symbols."""
 MOST_COUNTED = 1_000
 """Entries of the last minute that are counted, at most."""
 STATES = (
@@ -156,6 +200,8 @@ def stream_keys(store: Store) -> dict[str, str]:
         "plans": keys.plans,
         "proposed": keys.proposed_stream,
         "events": keys.events,
+        "decisions": keys.decisions,
+        "passes": keys.passes,
         "rejected": keys.rejected,
     }
 
@@ -173,6 +219,8 @@ def last(
     listing, wanted = look.listing, look.listed.matches(look.listing)
     narrowed = bool(look.symbols or listing.where or listing.only or look.most is None)
     size = PAGE if narrowed else look.most or PAGE
+    if look.stream == "passes":
+        size = min(size, PASSES_PAGE)
     found: list[dict[str, str]] = []
     fields: set[str] = set()
     name = stream_keys(store)[look.stream]
@@ -192,12 +240,29 @@ def rows_of(
     """The JSON of entries: wire fields and `id`; plans also with kind, verdict and
     verdict_reason."""
     rows = [{"id": entry.id} | entry.fields | {"id": entry.id} for entry in entries]
+    if stream == "passes":
+        return [_of_pass(row, entry) for row, entry in zip(rows, entries, strict=True)]
     if stream == "plans":
         rules, _ = InForce(ctx, store).of("governor", PlanRules)
         found = verdicts.of_entries(store, entries, rules)
         for row, seen in zip(rows, found, strict=True):
             row |= {"kind": seen.kind, "verdict": seen.verdict, "verdict_reason": seen.reason}
     return rows
+
+
+def _of_pass(row: dict[str, str], entry: StreamEntry) -> dict[str, str]:
+    """A pass without its block: how many symbols had which reason, or why it can't be read."""
+    fields = dict(zip(entry.raw[::2], entry.raw[1::2], strict=True))
+    found = {"block_bytes": str(len(fields.get(b"block", b""))), "reasons": "", "problem": ""}
+    try:
+        reasons = Counter(pass_entry.read(fields).columns.reason)
+    except ValueError as problem:
+        found["problem"] = str(problem)
+    else:
+        found["reasons"] = ", ".join(
+            f"{reason or 'no proposal'} {count:,}" for reason, count in reasons.most_common()
+        )
+    return {name: value for name, value in row.items() if name != "block"} | found
 
 
 def states(store: Store) -> list[dict[str, Any]]:

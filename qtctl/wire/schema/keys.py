@@ -199,7 +199,8 @@ SERVICE = KeySpec(
     "qtctl:service:{service}:{name}", "hash", "each running service",
     "version, host, pid, started_at, last_pass_at, metrics (host:port), clock_ahead_sec (its "
     "host's clock less the server's), its settings and their digest; an allocation loop's has "
-    "discovery (how it finds new targets: `tracking`, or `scan: ` and why)",
+    "discovery (how it finds new targets: `tracking`, or `scan: ` and why), a recorder's problem "
+    "(why it can't write, empty where it can)",
     "30 s, or three passes if that is longer",
 )
 RUNS = KeySpec(

@@ -35,6 +35,8 @@ class ServiceRecord(msgspec.Struct, frozen=True):
     """The clock of its host less the Redis server's."""
     discovery: str = ""
     """Of an allocation loop: TRACKING, or BY_SCAN and why; "" for others and older versions."""
+    problem: str = ""
+    """Of a recorder: why it can't write, "" where it can."""
 
     @property
     def scans_because(self) -> str:
@@ -85,6 +87,7 @@ def record_of(service: str, name: str, fields: dict[str, str]) -> ServiceRecord:
         fields.get("metrics", ""),
         numbers.number(fields.get("clock_ahead_sec", "")) or 0.0,
         fields.get("discovery", ""),
+        fields.get("problem", ""),
     )
 
 
