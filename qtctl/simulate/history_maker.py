@@ -1,0 +1,255 @@
+"""Hours of history in seconds: the synthetic market through the same domain code, in simulated
+time, written as the recorder writes it and marked synthetic."""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+
+from qtctl import __version__
+from qtctl.domain import numbers
+from qtctl.domain.allocation import AllocationRules, propose
+from qtctl.domain.downsize import DownsizeRules
+from qtctl.domain.gates import Limits
+from qtctl.domain.passes import Pass
+from qtctl.domain.plans import PlanRules
+from qtctl.domain.readings import Unusable, assess, score_time, target_usd
+from qtctl.history.ids import DAY_MS
+from qtctl.history.rows import (
+    Batch,
+    Document,
+    Entry,
+    Gap,
+    HaltRow,
+    PassEntry,
+    ServerRow,
+    ServiceRow,
+)
+from qtctl.history.store import Store
+from qtctl.settings import digest, public
+from qtctl.settings.model import Settings
+from qtctl.settings.rules import rules_from
+from qtctl.simulate.governor import NO_KILL, Judged, Kill, Rules, SimulatedGovernor
+from qtctl.simulate.market import Market
+from qtctl.simulate.publishers import PER_MINUTE, Publishers
+from qtctl.wire.schema.decision import limits_json
+from qtctl.wire.schema.keys import HALT, KILL, Keys
+
+LOOP, GOVERNOR, ACTOR = "sim-allocation", "sim-governor", "operator:simulate"
+BATCH_MS = 1_800_000
+"""Simulated time that is written in one transaction."""
+GAP_MS, LOCKDOWN_MS = 1_200_000, 10_800_000
+"""How long the faults `gap` and `lockdown` last."""
+SETTLE_MS = 60_000
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What to make. start_ms, end_ms: the window, epoch ms; per_minute: plans."""
+
+    seed: int
+    symbols: int
+    start_ms: int
+    end_ms: int
+    per_minute: float = PER_MINUTE
+    faults: frozenset[str] = frozenset()
+
+
+class Made(msgspec.Struct, frozen=True):
+    """What was made."""
+
+    passes: int
+    proposals: int
+    decisions: int
+    days: int
+
+
+class HistoryMaker:
+    """Makes one history. settings: those of both loops; prefix: that of the keys."""
+
+    def __init__(self, wanted: Wanted, settings: Settings) -> None:
+        self._wanted, self._settings = wanted, settings
+        self._keys = Keys(settings.redis.prefix)
+        self._market = Market(
+            wanted.seed, wanted.symbols, wanted.start_ms, wanted.end_ms, wanted.faults
+        )
+        self._publishers = Publishers(wanted.seed, self._market.names, wanted.per_minute)
+        self._rules = rules_from(settings.allocation, AllocationRules)
+        interval = settings.allocation.interval_sec
+        self._interval_ms = int(interval * 1000)
+        self._rules_json = msgspec.json.encode(
+            msgspec.structs.asdict(self._rules) | {"interval_sec": interval}
+        )
+        self._governor, self._limits_json = _governor(settings)
+        self._noise = random.Random(wanted.seed ^ 0x51ED2700)
+        middle = (wanted.start_ms + wanted.end_ms) // 2
+        self._gap = (middle, middle + GAP_MS) if "gap" in wanted.faults else (0, 0)
+        self._lockdown = (middle, middle + LOCKDOWN_MS) if "lockdown" in wanted.faults else (0, 0)
+        count = wanted.symbols
+        self._reasons, self._multipliers = [""] * count, [""] * count
+        self._expires = [0.0] * count
+        self._dropped = {"passes": 0, "decisions": 0}
+        self._number = 0
+        self._places = {name: place for place, name in enumerate(self._market.names)}
+        self._last_id = (0, 0)
+
+    def write(self, folder: Path, progress: Callable[[float], None] = lambda share: None) -> Made:
+        """Writes it. Errors: those of history.store.Store."""
+        wanted, made = self._wanted, [0, 0, 0]
+        passes: list[PassEntry] = []
+        decisions: list[Entry] = []
+        events: list[Entry] = []
+        due, now = wanted.start_ms + BATCH_MS, wanted.start_ms
+        with Store(folder, synthetic=True) as store:
+            store.write(self._beginning())
+            while now < wanted.end_ms:
+                for entry, event in self._decisions(now):
+                    decisions.append(entry)
+                    events.append(event)
+                one = self._pass(now)
+                if one is not None:
+                    passes.append(one)
+                now += self._interval_ms
+                if now >= due or now >= wanted.end_ms:
+                    made[0] += len(passes)
+                    made[1] += sum(each.value.symbols for each in passes)
+                    made[2] += len(decisions)
+                    store.write(Batch(passes=passes, decisions=decisions, events=events))
+                    store.seal(now - SETTLE_MS, now)
+                    passes, decisions, events = [], [], []
+                    due += BATCH_MS
+                    progress((now - wanted.start_ms) / (wanted.end_ms - wanted.start_ms))
+            store.write(self._ending(now))
+        days = (now - 1) // DAY_MS - wanted.start_ms // DAY_MS + 1
+        return Made(made[0], made[1], made[2], days)
+
+    # The allocation loop ---------------------------------------------------------------------
+
+    def _pass(self, due_ms: int) -> PassEntry | None:
+        self._number += 1
+        ts_ms = due_ms + self._noise.randrange(2, 9)
+        changed = self._market.advance(ts_ms)
+        late = [place for place, at in enumerate(self._expires) if at < ts_ms]
+        for place in {*changed, *late}:
+            self._propose(place, ts_ms / 1000)
+        if self._gap[0] <= ts_ms < self._gap[1]:
+            self._dropped["passes"] += 1
+            return None
+        columns = self._market.columns(self._reasons, self._multipliers)
+        value = Pass(
+            self._number, ts_ms, LOOP, __version__, _digest(self._rules_json), len(columns), columns
+        )
+        return PassEntry(f"{ts_ms}-0", value)
+
+    def _propose(self, place: int, now: float) -> None:
+        market, rules = self._market, self._rules
+        raw = market.score_of(place)
+        efficiency = assess(raw or None, now, rules.stale_sec, rules.min_conf)
+        base = target_usd({"target_usd": market.targets[place]})
+        assert not isinstance(base, Unusable), "a synthetic target is a number"
+        made = propose(market.names[place], base, efficiency, now, rules)
+        self._reasons[place] = efficiency.reason.value
+        self._multipliers[place] = numbers.four(made.multiplier)
+        at = score_time(raw, now)
+        fresh = at is not None and not efficiency.stale
+        self._expires[place] = (at + rules.stale_sec) * 1000 if fresh and at else float("inf")
+        market.write_back(place, numbers.usd(made.proposed_usd))
+
+    # The governor ----------------------------------------------------------------------------
+
+    def _decisions(self, until_ms: int) -> Iterable[tuple[Entry, Entry]]:
+        for sent in self._publishers.until(until_ms):
+            for place in self._market.advance(sent.at_ms):
+                self._propose(place, sent.at_ms / 1000)
+            now_ms = sent.at_ms + self._noise.randrange(1, 7)
+            symbol = self._places.get(sent.fields.get("symbol", ""))
+            score = {} if symbol is None else self._market.score_of(symbol)
+            judged = self._governor.judge(
+                sent.fields, f"{sent.at_ms}-0", score, now_ms, self._kill(now_ms)
+            )
+            if judged is None:
+                continue
+            if self._gap[0] <= now_ms < self._gap[1]:
+                self._dropped["decisions"] += 1
+                continue
+            yield self._entries(judged)
+
+    def _kill(self, now_ms: int) -> Kill:
+        if self._lockdown[0] <= now_ms < self._lockdown[1]:
+            return Kill(self._keys.prefix + KILL.template, "1", 2)
+        return NO_KILL
+
+    def _entries(self, judged: Judged) -> tuple[Entry, Entry]:
+        entry_id = f"{judged.at_ms}-{self._sequence(judged.at_ms)}"
+        event = {
+            "event": judged.verdict, "plan_id": judged.plan.plan_id,
+            "symbol": judged.plan.symbol, "reason": judged.reason,
+            "ts": str(judged.at_ms // 1000), "actor": f"governor:{GOVERNOR}",
+        }  # fmt: skip
+        return Entry(entry_id, judged.record), Entry(entry_id, event)
+
+    def _sequence(self, at_ms: int) -> int:
+        last, number = self._last_id
+        self._last_id = (at_ms, number + 1 if at_ms == last else 0)
+        return self._last_id[1]
+
+    # What stands beside them --------------------------------------------------------------------
+
+    def _beginning(self) -> Batch:
+        at, settings = self._wanted.start_ms, self._settings
+        drill = at + min(3_600_000, (self._wanted.end_ms - at) // 10)
+        key = HALT.template
+        return Batch(
+            services=[
+                ServiceRow(
+                    at, "started", service, name, __version__, "synthetic", 1, at, digest(own)
+                )
+                for service, name, own in (
+                    ("allocation", LOOP, settings.allocation),
+                    ("governor", GOVERNOR, settings.governor),
+                )
+            ],
+            servers=[ServerRow(at, "seen", "synthetic", "master", "synthetic 0", at, "")],
+            halts=[
+                HaltRow(drill, "halted", "opens", key, "reduce_only", ACTOR, "drill"),
+                HaltRow(drill + 20_000, "resumed", "opens", key, "", ACTOR, "drill over"),
+            ],
+            documents=[
+                Document("rules", _digest(self._rules_json), self._rules_json),
+                Document("limits", _digest(self._limits_json), self._limits_json),
+                *(
+                    Document("settings", digest(own), msgspec.json.encode(public(own)))
+                    for own in (settings.allocation, settings.governor)
+                ),
+            ],
+        )
+
+    def _ending(self, now_ms: int) -> Batch:
+        """The gap, as the recorder would have found it."""
+        gaps = []
+        streams = {"passes": self._keys.passes, "decisions": self._keys.decisions}
+        for kind, count in self._dropped.items():
+            if count:
+                detail = f"{count} entries of {streams[kind]} were trimmed before they were read"
+                gaps.append(
+                    Gap("trimmed", self._gap[0], self._gap[1], streams[kind], count, detail, now_ms)
+                )
+        return Batch(gaps=gaps)
+
+
+def _governor(settings: Settings) -> tuple[SimulatedGovernor, bytes]:
+    own = settings.governor
+    limits, plans = rules_from(own, Limits), rules_from(own, PlanRules)
+    downsize = rules_from(own, DownsizeRules)
+    raw = limits_json(limits, plans, downsize)
+    return SimulatedGovernor(Rules(plans, limits, downsize, _digest(raw), GOVERNOR)), raw
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def window(end_ms: int, hours: float) -> tuple[int, int]:
+    """The window of so many hours that ends then."""
+    return end_ms - int(hours * 3_600_000), end_ms
