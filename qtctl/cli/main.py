@@ -22,7 +22,7 @@ from qtctl.cli.framework.parsing import Group
 
 _LINES = {
     "demo": "Both loops on a private server with synthetic traffic.",
-    "serve": "Run the allocation loop, the governor, or both.",
+    "serve": "Run the allocation loop, the governor, the recorder, or all.",
     "inject": "Synthetic scores, targets and plans.",
     "tail": "Last entries: proposed, plans, events, rejected.",
     "timeline": "What happened: halts, restarts, changes, failovers.",
@@ -45,6 +45,7 @@ _LINES = {
     "config": "Settings in force, and where each comes from.",
     "completion": "Completion for bash, zsh and fish.",
     "deploy": "Install the services on this host and start them.",
+    "simulate": "A synthetic market: live into a Redis, or as a history.",
     "history": "What was decided and on what, day by day; SQL over it.",
     "rollback": "Restore what was there before a deployment.",
     "version": "The version, and what it runs on.",

@@ -120,7 +120,7 @@ class HistoryMaker:
                     passes, decisions, events = [], [], []
                     due += BATCH_MS
                     progress((now - wanted.start_ms) / (wanted.end_ms - wanted.start_ms))
-            store.write(self._ending(now))
+            store.write(self._ending(now - 1))
         days = (now - 1) // DAY_MS - wanted.start_ms // DAY_MS + 1
         return Made(made[0], made[1], made[2], days)
 

@@ -17,7 +17,7 @@ _FLOOR = re.compile(r"(?P<name>[\w.-]+)(?:\[\w+\])?>=(?P<floor>[0-9][0-9.]*)(?:,
 
 
 def requirements() -> list[str]:
-    """Each direct requirement of the project, its locked extras and its build, as it stands there."""
+    """Each direct requirement of the project, its locked extras and its build, as they stand."""
     document: dict[str, Any] = tomllib.loads(PYPROJECT.read_text())
     project = document["project"]
     extras = [project["optional-dependencies"][extra] for extra in LOCKED_EXTRAS]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import INJECTED
 from qtctl.wire.schema.records import flag, pairs, text
@@ -53,6 +54,25 @@ def cover(
         return None
     ttl_ms = int(reply[2])
     return InTheWay(text(reply[1]), pairs(reply[3:]), None if ttl_ms < 0 else ttl_ms / 1000)
+
+
+def cover_many(
+    store: Store, hashes: Mapping[str, Mapping[str, str]], ttl_sec: int, *, force: bool
+) -> list[str]:
+    """The same for many hashes, by key; the keys that were refused. Errors: RedisUnreachable,
+    WireError."""
+    head = (ttl_sec, flag(force), flag(False))
+    calls = [
+        ((key, _record(store, key)), (*head, *(part for pair in fields.items() for part in pair)))
+        for key, fields in hashes.items()
+    ]
+    refused: list[str] = []
+    for key, reply in zip(hashes, store.scripts("inject_hash", calls), strict=True):
+        if is_error(reply):
+            raise reply_error(reply, key)
+        if text(reply[0]) == "refused":
+            refused.append(key)
+    return refused
 
 
 def send_plan(store: Store, fields: Mapping[str, str]) -> str:
