@@ -7,6 +7,7 @@ systemd.io/JOURNAL_NATIVE_PROTOCOL.
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import socket
@@ -14,6 +15,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import TextIO
 
+from qtctl.logs import Fields
 from qtctl.supervisor import log_words
 from qtctl.supervisor.log_lines import (
     lines_of,
@@ -63,20 +65,23 @@ class JournalFormatter(logging.Formatter):
     def encoded(self, record: logging.LogRecord) -> bytes:
         """All lines of a record; a traceback stands behind the message."""
         source, trace = source_of(record), traceback_of(self, record)
+        priority = str(_priority(record.levelno))
         parts: list[bytes] = []
         for message, fields in lines_of(record):
             if source == log_words.LOGGER:
                 told = log_words.words(message, texts(fields))
             else:
                 told = with_fields(message, fields)
-            known = {
-                "MESSAGE": "\n".join((told, *trace)),
-                "PRIORITY": str(_priority(record.levelno)),
-                "SYSLOG_IDENTIFIER": IDENTIFIER,
-                SOURCE: source,
-                MESSAGE: message,
-            } | {f"{PREFIX}{name.upper()}": text_of(fields[name]) for name in fields}
-            datagram = b"".join(_field(name.encode(), _raw(value)) for name, value in known.items())
+            datagram = _datagram(
+                {
+                    "MESSAGE": "\n".join((told, *trace)) if trace else told,
+                    "PRIORITY": priority,
+                    "SYSLOG_IDENTIFIER": IDENTIFIER,
+                    SOURCE: source,
+                    MESSAGE: message,
+                },
+                fields,
+            )
             parts += [_LENGTH.pack(len(datagram)), datagram]
         return b"".join(parts)
 
@@ -129,6 +134,21 @@ def datagrams(lines: bytes) -> Iterator[bytes]:
         at += _LENGTH.size
         yield lines[at : at + size]
         at += size
+
+
+def _datagram(own: Mapping[str, str], fields: Fields) -> bytes:
+    """Made for every decision, so that a text without line breaks is encoded as a whole."""
+    known = [(f"{name}=", value) for name, value in own.items()]
+    known += [(_head(name), text_of(value)) for name, value in fields.items()]
+    if not any("\n" in value for _, value in known):
+        return _raw("".join([f"{head}{value}\n" for head, value in known]))
+    return b"".join(_field(head[:-1].encode(), _raw(value)) for head, value in known)
+
+
+@functools.cache
+def _head(name: str) -> str:
+    """`QTCTL_PLAN_ID=`; services have some hundred names."""
+    return f"{PREFIX}{name.upper()}="
 
 
 def _raw(value: str) -> bytes:

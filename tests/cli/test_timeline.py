@@ -193,3 +193,13 @@ def test_text_from_redis_stays_text(cli: Cli, store: Store) -> None:
     said = cli.ok("timeline")
     assert "\x1b" not in said.out
     assert "[red]x[/red]" in said.out
+
+
+def test_deploy_records_that_are_root_s_are_a_line_and_no_failure(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "var/lib/qtctl-deployments").mkdir(parents=True)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    said = cli.ok("timeline", "--root", str(tmp_path))
+    assert "deployments of this host could not be read" in said.err
+    assert "sudo" in said.err

@@ -68,8 +68,8 @@ class Gathered:
 
     @property
     def whole(self) -> bool:
-        """True where everything could be asked that is there."""
-        return not self.away and not any(each.problem for each in self.sources)
+        """True where all of Redis could be read; deploy records are root's, and only reported."""
+        return not self.away and not any(it.problem for it in self.sources if it.name != DEPLOYED)
 
 
 _EXPECTED = ("events", "notes of services")
