@@ -17,7 +17,7 @@ import redis.connection
 
 from qtctl.bench.governor import NO_LIMIT, queue
 from qtctl.bench.stage import Stage, put_targets, symbols
-from qtctl.services import governor as governor_module
+from qtctl.services import look as look_module
 from qtctl.services.allocation import AllocationLoop
 from qtctl.services.governor import Governor
 from qtctl.settings import Allocation
@@ -99,9 +99,7 @@ def test_a_plan_of_the_governor(
         name="guard", max_queue_age_sec=3600, max_plan_age_sec=3600,
         max_opens_per_5min_total=NO_LIMIT,
     )  # fmt: skip
-    monkeypatch.setattr(
-        governor_module, "LOOK_SEC", 60.0
-    )  # Looks are by the second, not by the plan.
+    monkeypatch.setattr(look_module, "LOOK_SEC", 60.0)  # Looks are by the second, not by the plan.
     governor = Governor(Store(redis_url, Keys()), settings, allow_eviction=False)
     governor.open()
     cost = Cost(lambda: governor.once(), store, monkeypatch)
@@ -118,7 +116,7 @@ def test_a_plan_alone_takes_two_round_trips(
     """From the entry that a waiting governor is given to the permit: the score, the atomic step."""
     on = Stage(redis_url, tmp_path, True, store)
     queue(on, symbols(1, "F"), GROUP)
-    monkeypatch.setattr(governor_module, "LOOK_SEC", 60.0)
+    monkeypatch.setattr(look_module, "LOOK_SEC", 60.0)
     governor = Governor(Store(redis_url, Keys()), GovernorSettings(), allow_eviction=False)
     governor.open()
     governor.once()  # The server learns the script.

@@ -41,7 +41,7 @@ def its_store(stepped: SteppedServer) -> Iterator[Store]:
 def look(gov: Governor, times: int = 2) -> None:
     """So many looks, a second apart for the governor; what is there is served."""
     for _ in range(times):
-        gov._looked_at = None
+        gov._look.soon()
         gov.step()
         gov._intake.poll()
         gov.step()
@@ -114,7 +114,7 @@ def test_a_group_that_was_moved_ahead_since_the_last_look_is_set_back_at_this_on
         send(store, fields(plan_id=f"before{moved}", symbol=f"S{moved}"))
         look(gov)
         store.run("XGROUP", "SETID", store.keys.plans, GROUP, f"{store.now_ms() + 10**7}-{moved}")
-        gov._look()
+        gov._look.at_once()
         assert len(named(store, "group_set_back")) == moved
     assert (gov.not_ready(), metric(gov, "p32_group_set_back_total")) == (None, 2)
     gov.close()
@@ -264,7 +264,7 @@ def test_a_jump_ahead_quarantines_opens_at_every_governor_until_it_is_lifted(
     # Before the next look: the atomic step notices by itself.
     send(store, fields())
     gov._intake.poll()
-    gov._looked_at = time.monotonic() + 60
+    gov._look._looked_at = time.monotonic() + 60
     gov.step()
     found = decision(store)
     assert (found["reason"], found["clock_jump"]) == ("failover_quarantine", "1")

@@ -184,7 +184,7 @@ def test_the_governor_does_all_of_its_work_under_its_user(
         assert gov.once()
         stranded(redis, gov)
         forgotten(redis, gov)
-        gov._quarantine(90_000)
+        gov._look._quarantine(90_000)
         gov.close()
     with redis.store() as admin:
         assert admin.run("DEL", f"{Q}governor:clock_jump") == 1
@@ -200,7 +200,7 @@ def stranded(redis: Redis, gov: Governor) -> None:
         plans_at = f"{Q}stream:apply.plan"
         admin.run("XGROUP", "SETID", plans_at, GROUP, "9999999999999-0")
         for _ in range(2):
-            gov._look()
+            gov._look.at_once()
         (group,) = xinfo.groups(admin, plans_at)
         assert group.last_id != "9999999999999-0"
         admin.run("XGROUP", "SETID", plans_at, GROUP, "$")
@@ -216,16 +216,16 @@ def forgotten(redis: Redis, gov: Governor) -> None:
     with redis.store() as admin:
         admin.run("SET", kill, "1")
         admin.run("HSET", symbols, "XUSDT", "all")
-        gov._look()
+        gov._look.at_once()
         admin.run("DEL", kill, symbols, f"{Q}governor:mark:{gov.instance}")
         admin.run("SET", kept, "reduce_only")
-        gov._look()
+        gov._look.at_once()
         assert admin.run("GET", kept) == b"all"
         admin.run("DEL", kept, records)
-        gov._look()
+        gov._look.at_once()
         admin.run("DEL", symbols, f"{Q}governor:mark:{gov.instance}")
         admin.run("DEL", records)
-        gov._look()
+        gov._look.at_once()
         assert admin.run("HGET", symbols, "XUSDT") == b"all"
         admin.run("DEL", kept, symbols, records, f"{Q}governor:emptied")
 

@@ -11,7 +11,7 @@ import pytest
 
 from qtctl import clock
 from qtctl.errors import QtctlError
-from qtctl.services import governor as governor_module
+from qtctl.services import look as look_module
 from qtctl.services.governor import Governor
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.plan_queue import group_state
@@ -314,7 +314,7 @@ def test_a_backlog_is_one_event_though_claims_come_in_between(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A claim takes several passes where many entries are pending; none ends the backlog."""
-    monkeypatch.setattr(governor_module, "LOOK_SEC", 0)
+    monkeypatch.setattr(look_module, "LOOK_SEC", 0)
     now, count = store.now_ms(), 12_000
     store.run("XGROUP", "CREATE", store.keys.plans, GROUP, "0", "MKSTREAM")
     store.batch(
@@ -330,7 +330,7 @@ def test_a_backlog_is_one_event_though_claims_come_in_between(
 def test_no_permit_while_redis_may_evict(
     store: Store, gov: Governor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(governor_module, "LOOK_SEC", 0)
+    monkeypatch.setattr(look_module, "LOOK_SEC", 0)
     store.run("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
     send(store, fields())
     gov.step()

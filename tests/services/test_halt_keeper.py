@@ -69,7 +69,7 @@ def test_a_flushed_server_does_not_end_a_halt(
     store: Store, gov: Governor, name: str, value: str, level: str
 ) -> None:
     store.run("SET", store.keys.prefix + name, value)
-    gov._look()
+    gov._look.at_once()
     forget(store)
     gov.open()
     serve_all(gov)
@@ -92,7 +92,7 @@ def test_a_flushed_server_does_not_end_a_halt(
 def test_no_plan_passes_between_the_flush_and_the_look(store: Store, gov: Governor) -> None:
     """What was read before, and what is delivered before the next look, meets no permit."""
     halt.stop(store, order(), False)
-    gov._look()
+    gov._look.at_once()
     send(store, fields(plan_id="read"))
     gov._intake.poll()
     forget(store)
@@ -111,11 +111,11 @@ def test_another_governor_that_knew_nothing_obeys_and_one_that_looks_first_hides
     store: Store, gov: Governor
 ) -> None:
     halt.stop(store, order(), True)
-    gov._look()
+    gov._look.at_once()
     store.run("FLUSHALL")
     later = governor(store, name="g2")
     later.open()  # It makes the group and the limits anew, before the other one looks.
-    gov._look()
+    gov._look.at_once()
     assert kept(store) == "all"
     assert verdict(store, later, "o") == "blocked"
     later.close()
@@ -124,7 +124,7 @@ def test_another_governor_that_knew_nothing_obeys_and_one_that_looks_first_hides
 def test_a_halt_of_a_symbol_is_kept_for_that_symbol(store: Store, gov: Governor) -> None:
     halt.stop(store, order("BTCUSDT"), False)
     halt.stop(store, order("ETHUSDT"), True)
-    gov._look()
+    gov._look.at_once()
     store.run("FLUSHALL")
     gov.open()
     assert kept(store) == ""
@@ -139,14 +139,14 @@ def test_a_halt_of_a_symbol_is_kept_for_that_symbol(store: Store, gov: Governor)
 
 def test_resume_ends_it_for_good(store: Store, gov: Governor) -> None:
     halt.stop(store, order(), True)
-    gov._look()
+    gov._look.at_once()
     store.run("FLUSHALL")
     gov.open()
     store.run("HDEL", store.keys.halt_records, "governor:halt_kept")
     taken = halt.resume(store, order())
     assert isinstance(taken, tuple)
     assert [each.name for each in taken[0]] == ["governor:halt_kept"]
-    gov._look()
+    gov._look.at_once()
     assert kept(store) == ""
     assert verdict(store, gov, "o") == "permitted"
 
@@ -159,7 +159,7 @@ def test_a_halt_that_ended_while_the_rest_is_there_is_not_kept(
         halt.stop(store, order(), True)
     else:
         store.run("SET", "quantum:kill", "1", *(("PX", 1500) if end == "expired" else ()))
-    gov._look()
+    gov._look.at_once()
     assert metric(gov, "p32_kill_switch_level") == 2
     if end == "expired":
         until(lambda: not store.run("EXISTS", "quantum:kill"), what="its end")
@@ -179,7 +179,7 @@ def test_a_halt_that_is_set_again_before_the_look_is_not_kept_beside(
     store: Store, gov: Governor
 ) -> None:
     halt.stop(store, order(), True)
-    gov._look()
+    gov._look.at_once()
     store.run("FLUSHALL")
     halt.stop(store, order(), True)
     gov.open()
@@ -190,7 +190,7 @@ def test_while_it_can_not_be_kept_nothing_is_served_and_then_it_is(
     store: Store, gov: Governor
 ) -> None:
     halt.stop(store, order(), False)
-    gov._look()
+    gov._look.at_once()
     forget(store)
     store.run("CONFIG", "SET", "maxmemory", "1")
     for _ in range(2):
@@ -214,7 +214,7 @@ def test_by_the_rights_of_a_version_before_plans_are_served_and_an_empty_redis_i
     service.open()
     assert verdict(store, service, "c", **CLOSE) == "permitted"
     store.run("SET", "quantum:kill", "reduce_only")
-    service._look()
+    service._look.at_once()
     forget(store)
     with pytest.raises(QtctlError):
         service.open()  # It can't keep the halt, and so serves nothing.
@@ -341,7 +341,7 @@ def test_a_jump_of_the_clock_is_kept_as_a_jump_and_not_as_a_halt(
 ) -> None:
     """`resume --clock` alone must let opens pass again."""
     clock_jump.note(store, 90_000, "governor:g2")
-    gov._look()
+    gov._look.at_once()
     forget(store)
     gov.open()
     serve_all(gov)

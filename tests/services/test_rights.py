@@ -92,7 +92,7 @@ def served(gov: Governor, sec: float = 1.2) -> None:
     """It serves for so long, as its loop does."""
     until = time.monotonic() + sec
     while time.monotonic() < until:
-        gov._looked_at = None
+        gov._look.soon()
         try:
             gov.step()
             gov._intake.poll()
@@ -210,7 +210,7 @@ def test_the_probe_changes_nothing(store: Store) -> None:
     gov: Any = governor(store)
     gov.open()
     before = dump(store, sorted(key.decode() for key in store.run("KEYS", "*")))
-    gov._look_at_step()
+    gov._look._look_at_step()
     assert (gov.not_ready(), metric(gov, "p32_step_refused")) == (None, 0)
     assert dump(store, sorted(key.decode() for key in store.run("KEYS", "*"))) == before
     serve_all(gov)
@@ -245,7 +245,8 @@ def test_without_a_command_that_closes_need_not_the_governor_goes_on(
     rights(f"-{denied}")
     gov.open()
     for _ in range(6):
-        gov._looked_at = gov._housekept_at = None
+        gov._housekept_at = None
+        gov._look.soon()
         gov.step()
         gov._intake.poll()
     permitted = {each for each in ("own", "claimed", "close") if permit(store, each) is not None}

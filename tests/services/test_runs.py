@@ -63,7 +63,7 @@ def test_a_service_that_may_not_note_it_works_all_the_same(
 def test_why_no_permits_are_given_is_an_event(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qtctl.services.governor.LOOK_SEC", 0.0)
+    monkeypatch.setattr("qtctl.services.look.LOOK_SEC", 0.0)
     service = governor(store)
     service.open()
     store.run("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
