@@ -392,6 +392,16 @@ def test_the_viewers_doctor_says_what_it_may_not_look_at(
     assert all(each["level"] == "ok" for each in found if each["check"] == "redis.clock")
 
 
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_what_happened_is_for_whoever_may_look(
+    redis: Redis, role: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    worked(redis)
+    run = As(redis, role, capsys)
+    assert run.ok("timeline --where kind=service").out
+    run.ok(f"bundle --out {tmp_path}/b.tar.gz")
+
+
 def test_the_viewer_has_no_command_that_no_look_uses(
     redis: Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:

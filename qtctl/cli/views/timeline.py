@@ -68,10 +68,13 @@ class Gathered:
 
     @property
     def whole(self) -> bool:
-        """True where all of Redis could be read; deploy records are root's, and only reported."""
-        return not self.away and not any(it.problem for it in self.sources if it.name != DEPLOYED)
+        """True where all could be read but for what only some may read, which is only reported."""
+        needed = (it for it in self.sources if it.name not in _BY_RIGHT)
+        return not self.away and not any(it.problem for it in needed)
 
 
+_BY_RIGHT = (DEPLOYED, "the server")
+"""Root's, and those with INFO."""
 _EXPECTED = ("events", "notes of services")
 """What a system that runs has."""
 
