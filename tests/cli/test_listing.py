@@ -170,6 +170,8 @@ def test_sorting_looks_at_all_and_a_window_lifts_the_usual_limit(cli: Cli, store
         ("plan list --watch 0", "--watch '0' is out of range"),
         ("plan list --watch -o json", "--output json can't go with --watch"),
         ("tail proposed --verdict permitted", "--verdict does not go with this list (it has"),
+        ("permit list --verdict x", "--verdict does not go with this list (it has --kind, --rea"),
+        ("stream list --reason x", "--reason does not go with this list (it has none)"),
         ("tail nix --columns id", "STREAM 'nix' must be one of"),
         ("tail events -f --sort ts", "--sort and --follow don't go together"),
         ("tail events --where nix=1", "--where 'nix': no such field. Fields: ts, event"),
@@ -185,6 +187,21 @@ def test_what_makes_no_sense_is_exit_2_with_what_would(cli: Cli, line: str, says
     assert said.code == 2
     assert says in said.err
     assert said.out == ""
+
+
+def test_permits_are_found_by_the_kind_of_their_plans(cli: Cli) -> None:
+    cli.ok("inject", "plan", "BTCUSDT", "--plan-id", "opens")
+    cli.ok("inject", "plan", "ETHUSDT", "--plan-id", "closes", "--reduce-only")
+    cli.ok("serve", "governor", "--once")
+    (row,) = cli.ok("permit", "list", "--kind", "close", "-o", "json").json
+    assert row["plan_id"] == "closes"
+    assert "kind" not in row, "the JSON of a permit is the permit"
+    rows = cli.ok("permit", "list", "--columns", "plan,kind", "--sort", "plan", "-o", "json").json
+    assert [(row["plan_id"], row["kind"]) for row in rows] == [
+        ("closes", "close"),
+        ("opens", "open"),
+    ]
+    assert cli.ok("permit", "list", "--kind", "open").out.count("\n") == 2
 
 
 # Streams ---------------------------------------------------------------------------------------

@@ -154,7 +154,9 @@ def _show(ctx: Context, store: "Store", hosted: "Sequence[Service]") -> None:
         "rejected": Rows(rejected, of["rejected"].columns, "Rejected: plans that can't be read"),
         "metrics": Rows(metrics, METRICS, "Metrics, as /metrics shows them"),
     }
-    emit_one(ctx, {name: part.rows for name, part in parts.items()}, *parts.values())
+    record = {name: part.rows for name, part in parts.items()}
+    record["permits"] = [permits.as_json(row) for row in record["permits"]]
+    emit_one(ctx, record, *parts.values())
 
 
 def _metrics(service: "Service") -> Iterator[dict[str, Any]]:

@@ -31,7 +31,7 @@ def _listed(given: Mapping[str, Any]) -> Any:
     return permits.LISTED
 
 
-@command(app, "list", lists=Lists(_listed, filters=("reason",), by_time=True))
+@command(app, "list", lists=Lists(_listed, filters=("kind", "reason"), by_time=True))
 def list_permits(ctx: Context) -> None:
     """Permits that nobody has taken yet, the next to expire first.
 
@@ -50,7 +50,7 @@ def list_permits(ctx: Context) -> None:
 
     with ctx.store() as store:
         empty = "No permits match." if ctx.window(store).filtered else "No permits are open."
-        emit(ctx, found(), view.LISTED, empty=empty)
+        emit(ctx, found(), view.LISTED, empty=empty, as_json=view.as_json)
 
 
 @command(app)

@@ -111,7 +111,11 @@ class Lists:
 
     def parameters(self) -> list[inspect.Parameter]:
         """Its options, as keyword parameters."""
-        own = {name: _option(FILTERS[name], name.upper(), many=True) for name in self.filters}
+        # Those that it lacks are taken as well, so that the error says which it has.
+        own = {
+            name: _option(help, name.upper(), many=True, hidden=name not in self.filters)
+            for name, help in FILTERS.items()
+        }
         if self.by_time:
             own["since"] = _option("Not before: 5m or 1h ago, or 2026-01-28T10:00.", "TIME")
             own["until"] = _option("Not after; the same forms.", "TIME")
@@ -142,7 +146,7 @@ class Lists:
             wide=bool(given["wide"]),
             order=tuple(_order(name) for name in _names(given["sort"], "--sort")),
             where=tuple(_where(text) for text in given["where"] or ()),
-            only={name: tuple(given[name]) for name in self.filters if given[name]},
+            only={name: tuple(given[name]) for name in FILTERS if given[name]},
             since=None if since is None else arguments.when(since, "--since", utc=utc),
             until=None if until is None else arguments.when(until, "--until", utc=utc),
             watch_sec=None
@@ -159,12 +163,19 @@ class Lists:
         return listing
 
 
-def _option(help: str, metavar: str, *spellings: str, many: bool = False) -> Any:
+def _option(
+    help: str, metavar: str, *spellings: str, many: bool = False, hidden: bool = False
+) -> Any:
     kind = list[str] | None if many else str | None
     return Annotated[
         kind,
         typer.Option(
-            *spellings, metavar=metavar, help=help, show_default=False, rich_help_panel=PANEL
+            *spellings,
+            metavar=metavar,
+            help=help,
+            show_default=False,
+            rich_help_panel=PANEL,
+            hidden=hidden,
         ),
     ]
 

@@ -11,16 +11,19 @@ from qtctl.cli.output.columns import age, moment, money, number, plan_id, size_h
 from qtctl.cli.output.listed import Filter, Listed
 from qtctl.cli.output.styles import lifetime_style
 from qtctl.cli.views.in_force import InForce
-from qtctl.domain.reasons import EffReason
+from qtctl.domain.reasons import EffReason, Kind
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions, permits
 from qtctl.wire.queries.permits import StoredPermit
 from qtctl.wire.schema.permit import PERMIT_FIELDS
 
+_KIND = "decision.kind"
+"""In a row, beside the fields of the permit; JSON leaves it out unless it is asked for."""
 LISTED = Listed(
     (
         plan_id("plan", "plan_id"),
         text("symbol", "symbol"),
+        text("kind", _KIND, drop=1, named="kind"),
         ttl("expires in", "ttl_s", style=lifetime_style),
         size_hint("eff_action"),
         number("factor", "eff_factor", places=4),
@@ -31,7 +34,10 @@ LISTED = Listed(
     ),
     fields=PERMIT_FIELDS,
     at="created_at",
-    filters={"reason": Filter("eff_reason", tuple(EffReason))},
+    filters={
+        "kind": Filter(_KIND, tuple(Kind)),
+        "reason": Filter("eff_reason", tuple(EffReason)),
+    },
 )
 SHOWN = (
     text("plan", "plan_id"),
@@ -73,8 +79,16 @@ def lifetime(ctx: Context, store: Store) -> float:
 
 
 def rows(store: Store) -> list[dict[str, Any]]:
-    """One row a permit, the next to expire first."""
-    return rows_of(permits.listed(store))
+    """One row a permit, the next to expire first; with the kind of its plan, where the decision is
+    still there."""
+    found = rows_of(permits.listed(store))
+    known = decisions.by_id(store, [row["plan_id"] for row in found])
+    return [row | {_KIND: known.get(row["plan_id"], {}).get("kind", "")} for row in found]
+
+
+def as_json(row: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of such a row: the permit alone."""
+    return {name: value for name, value in row.items() if name != _KIND}
 
 
 def rows_of(held: Sequence[StoredPermit]) -> list[dict[str, Any]]:
