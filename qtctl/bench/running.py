@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from qtctl.bench import allocation, governor, governors, latency, memory, startup
+from qtctl.bench import allocation, governor, governors, history, latency, memory, startup
 from qtctl.bench.figures import Figure
 from qtctl.bench.stage import Stage, stage
 
@@ -13,14 +13,18 @@ ON_A_SERVER: Mapping[str, Callable[[Stage, int], Iterator[Figure]]] = {
     "latency": latency.measure,
     "memory": memory.measure,
 }
+WITHOUT_A_SERVER: Mapping[str, Callable[[int], Iterator[Figure]]] = {
+    "history": history.measure,
+    "startup": startup.measure,
+}
 
 
 def figures(suites: Sequence[str], url: str | None, rounds: int) -> Iterator[Figure]:
     """Each figure as it is measured. url: of a server without keys of qtctl; None: a private
     one for each suite. Errors: RefusedError, RedisUnreachable."""
     for name in suites:
-        if name == "startup":
-            yield from startup.measure(rounds)
+        if name in WITHOUT_A_SERVER:
+            yield from WITHOUT_A_SERVER[name](rounds)
             continue
         with stage(url) as on:
             yield from ON_A_SERVER[name](on, rounds)

@@ -23,9 +23,9 @@ _VERSION = 1
 _VALUES = COLUMNS[1:]
 MAX_PASSES = 120
 """So many passes are in one block at most: 20 minutes of them at the usual interval."""
-MAX_ROWS = 30_000
-"""So many changed rows are in one block, give or take the last pass; it bounds the memory that
-reading a block takes."""
+MAX_ROWS = 15_000
+"""So many changed rows are in one block, or four times those of its first pass, give or take the
+last one; it bounds the memory that reading a block takes."""
 _MAX_SECTION_BYTES = 64 << 20
 _MAX_COUNT = 50_000_000
 
@@ -57,13 +57,12 @@ class BlockMaker:
         self._came: list[list[str]] = []
         self._changed: list[list[int]] = []
         self._values: list[list[str | None]] = [[] for _ in _VALUES]
-        self.passes = 0
-        self.rows = 0
+        self.passes = self.rows = self._first = 0
 
     @property
     def full(self) -> bool:
         """True once no further pass should be added."""
-        return self.passes >= MAX_PASSES or self.rows >= MAX_ROWS
+        return self.passes >= MAX_PASSES or self.rows >= max(MAX_ROWS, 4 * self._first)
 
     def add(self, columns: Columns) -> None:
         """One more pass; its columns must be those of a pass, see columns_problem."""
@@ -83,6 +82,8 @@ class BlockMaker:
             values += [None if before[i] == after[i] else after[i] for i in changed]
             values += after[kept:]
         self._state = new
+        if not self.passes:
+            self._first = len(came)
         self.passes += 1
         self.rows += len(changed) + len(came)
 
@@ -98,8 +99,8 @@ class BlockMaker:
         new = [[values[i] for i in order] for values in (getattr(columns, n) for n in COLUMNS)]
         return gone, came, new
 
-    def block(self) -> bytes:
-        """What was added so far."""
+    def block(self, *, quick: bool = False) -> bytes:
+        """What was added so far. quick: for a block that is replaced before long."""
         layout = _Layout(
             _VERSION,
             [len(each) for each in self._gone],
@@ -107,9 +108,9 @@ class BlockMaker:
             [len(each) for each in self._changed],
             [
                 pack_numbers([i for each in self._gone for i in each]),
-                pack_text([name for each in self._came for name in each]),
+                pack_text([name for each in self._came for name in each], quick=quick),
                 pack_numbers([step for each in self._changed for step in _steps(each)]),
-                *(pack_text(values) for values in self._values),
+                *(pack_text(values, quick=quick) for values in self._values),
             ],
         )
         return msgspec.msgpack.encode(layout)

@@ -33,6 +33,12 @@ class Damage(msgspec.Struct, frozen=True):
     problem: str
 
 
+def note(damage: list[Damage], found: Damage) -> None:
+    """Adds what was found to what is known; a file may be read again."""
+    if found not in damage:
+        damage.append(found)
+
+
 class PassRead(msgspec.Struct, frozen=True):
     """A pass read back.
 
@@ -189,7 +195,7 @@ class DayReader:
         keyed = table not in ("words", "profiles")
         low = before >> SEQ_BITS if keyed and before > 0 else self._start_ms
         high = behind >> SEQ_BITS if keyed and behind < LAST else end_ms
-        self._damage.append(Damage(self.day, table, low, high, problem))
+        note(self._damage, Damage(self.day, table, low, high, problem))
 
 
 class BlockReader:

@@ -124,6 +124,8 @@ class DayWriter:
         with self:
             self._passes.finish()
             self._db.execute(schema.AT_SEALING)
+        for _ in self._db.execute("PRAGMA incremental_vacuum"):
+            pass  # A page a step.
 
     def close(self) -> None:
         """Leaves one file behind, which can be read by those who may not write here; where somebody
@@ -157,6 +159,7 @@ def _create(path: Path, day: str, synthetic: bool) -> None:
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as db:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("BEGIN")
         for statement in schema.TABLES.split(";"):
             db.execute(statement)

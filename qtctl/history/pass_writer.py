@@ -115,7 +115,7 @@ class PassWriter:
             self._db.execute("DELETE FROM blocks WHERE id = ?", (member.block,))
 
     def _add_block(self, maker: BlockMaker, *, is_open: bool) -> int:
-        row = (maker.passes, maker.rows, int(is_open), maker.block())
+        row = (maker.passes, maker.rows, int(is_open), maker.block(quick=is_open))
         done = self._db.execute(
             "INSERT INTO blocks (passes, rows, open, frames) VALUES (?, ?, ?, ?)", row
         )

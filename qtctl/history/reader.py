@@ -22,7 +22,7 @@ from qtctl.domain.gates import Limits
 from qtctl.history import folder as folders
 from qtctl.history import missing, opening
 from qtctl.history.damage import Damaged
-from qtctl.history.day_reader import Damage, DayReader, PassRead, window
+from qtctl.history.day_reader import Damage, DayReader, PassRead, note, window
 from qtctl.history.decisions import Decision
 from qtctl.history.ids import DAY_MS, day_of, day_start_ms
 from qtctl.history.rows import DocumentKind, Entry, Gap, HaltRow, ServerRow, ServiceRow
@@ -162,7 +162,7 @@ class History:
                 if isinstance(problem, sqlite3.OperationalError):
                     raise
                 start = day_start_ms(day)
-                self.damage.append(Damage(day, "", start, start + DAY_MS, str(problem)))
+                note(self.damage, Damage(day, "", start, start + DAY_MS, str(problem)))
 
 
 def _object(raw: bytes) -> dict[str, Any] | None:

@@ -27,6 +27,13 @@ def scan(
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as problem:
+            # Python steps on before it gives a row, so that the last good one is lost with the
+            # error.
+            held = _one(db, f"{sql} LIMIT 1", (at, high, *values))
+            if held is not None:
+                yield held
+                at = held[0] + 1
+                continue
             following = _next_readable(db, table, at, high)
             lost(at - 1, LAST if following is None else following, str(problem))
             if following is None:
@@ -50,6 +57,14 @@ def _next_readable(db: sqlite3.Connection, table: str, bad: int, high: int) -> i
             low = middle
     found = db.execute(f"SELECT id FROM {table} WHERE id >= ? LIMIT 1", (good,)).fetchone()
     return None if found is None else int(found[0])
+
+
+def _one(db: sqlite3.Connection, sql: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
+    try:
+        found: tuple[Any, ...] | None = db.execute(sql, values).fetchone()
+    except sqlite3.DatabaseError:
+        return None
+    return found
 
 
 def _readable(db: sqlite3.Connection, table: str, number: int) -> bool:

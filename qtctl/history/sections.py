@@ -1,7 +1,8 @@
 """A section of a block: one column of text, or one of small integers, compressed as suits it.
 
 Digits of random numbers have no repeats worth finding: Huffman codes alone are then smaller than
-what the usual search for repeats gives, and faster to read. Both are tried.
+what the usual search for repeats gives, and faster to read. Both are tried. In a column of ratios
+the leading `0.` is left out.
 """
 
 import sys
@@ -12,11 +13,21 @@ from collections.abc import Sequence
 from qtctl.history.damage import Damaged
 
 _SAME = "="
+_PLAIN, _RATIOS = b"t", b"r"
+_ZERO, _WHOLE = "0.", "!"
+"""What most ratios begin with, and what stands before one that does not."""
 _LEVEL = 6
 
 
-def pack_text(values: Sequence[str | None]) -> bytes:
-    """A column of texts; None is a value that did not change."""
+def pack_text(values: Sequence[str | None], *, quick: bool = False) -> bytes:
+    """A column of texts; None is a value that did not change. quick: rather than small."""
+    ratios = sum([each is not None and each.startswith(_ZERO) for each in values])
+    if ratios * 2 > len(values) - values.count(None):
+        return _RATIOS + _pack_lines([each and _shortened(each) for each in values], quick)
+    return _PLAIN + _pack_lines(values, quick)
+
+
+def _pack_lines(values: Sequence[str | None], quick: bool) -> bytes:
     texts = [_SAME if each is None else each for each in values]
     whole = "\n".join(texts)
     if (
@@ -25,13 +36,16 @@ def pack_text(values: Sequence[str | None]) -> bytes:
         or texts.count(_SAME) != values.count(None)
     ):
         whole = "\n".join([_SAME if each is None else _escaped(each) for each in values])
-    return _pack(whole.encode("utf-8", "surrogatepass"))
+    return _pack(whole.encode("utf-8", "surrogatepass"), quick)
 
 
 def unpack_text(raw: bytes, count: int, limit: int) -> list[str | None]:
     """The texts of a column. limit: how many bytes they may have in all."""
+    kind, packed = raw[:1], raw[1:]
+    if kind not in (_RATIOS, _PLAIN):
+        raise Damaged("a column is of no known kind")
     try:
-        whole = _unpack(raw, limit).decode("utf-8", "surrogatepass")
+        whole = _unpack(packed, limit).decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as problem:
         raise Damaged("a column is not text") from problem
     values: list[str | None] = [*whole.split("\n")] if count else []
@@ -39,7 +53,16 @@ def unpack_text(raw: bytes, count: int, limit: int) -> list[str | None]:
         raise Damaged(f"a column has {len(values)} values instead of {count}")
     if _SAME in whole:
         values = [None if each == _SAME else each for each in values]
-    return [each and _unescaped(each) for each in values] if "\\" in whole else values
+    if "\\" in whole:
+        values = [each and _unescaped(each) for each in values]
+    if kind == _RATIOS:
+        values = [each and (each[1:] if each[0] == _WHOLE else _ZERO + each) for each in values]
+    return values
+
+
+def _shortened(value: str) -> str:
+    digits = value[len(_ZERO) :]
+    return digits if value.startswith(_ZERO) and digits.isdecimal() else _WHOLE + value
 
 
 def _escaped(value: str) -> str:
@@ -72,7 +95,9 @@ def unpack_numbers(raw: bytes, count: int) -> Sequence[int]:
     return numbers
 
 
-def _pack(raw: bytes) -> bytes:
+def _pack(raw: bytes, quick: bool = False) -> bytes:
+    if quick:
+        return zlib.compress(raw, 1)
     usual = zlib.compress(raw, _LEVEL)
     coder = zlib.compressobj(_LEVEL, strategy=zlib.Z_HUFFMAN_ONLY)
     huffman = coder.compress(raw) + coder.flush()

@@ -13,7 +13,7 @@ from qtctl.cli.output.styles import verdict_style
 
 app = new_app("bench")
 
-ALL = ("allocation", "governor", "governors", "latency", "memory", "startup")
+ALL = ("allocation", "governor", "governors", "latency", "memory", "startup", "history")
 
 
 FIGURES = (
@@ -35,7 +35,9 @@ def bench(
     ctx: Context,
     suite: Annotated[
         str,
-        typer.Argument(help="allocation, governor, governors, latency, memory, startup or all."),
+        typer.Argument(
+            help="allocation, governor, governors, latency, memory, startup, history or all."
+        ),
     ],
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="Rounds of each.")] = 5,
 ) -> None:

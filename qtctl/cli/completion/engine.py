@@ -271,7 +271,7 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("", "STREAM"): ("plans", "proposed", "events", "decisions", "passes", "rejected"),
     ("proof", "STEP"): ("step1", "step2", "all"),
     ("bench", "SUITE"): ("allocation", "governor", "governors", "latency", "memory", "startup",
-                         "all"),
+                         "history", "all"),
     ("inject plan", "SIDE"): ("BUY", "SELL"),
     ("history export", "TABLE"): ("decisions", "proposals", "passes", "events", "rejected",
                                   "services", "servers", "halts", "gaps"),
