@@ -83,7 +83,8 @@ def _decision(draw: random.Random, ms: int, number: int) -> Mapping[str, str]:
     reason = draw.choice(("ok", "symbol_cooldown", "burst_limit_exceeded"))
     return {
         "verdict": "permitted" if reason == "ok" else "blocked", "reason": reason,
-        "plan_id": str(uuid.UUID(int=draw.getrandbits(128))), "entry_id": f"{ms - queued}-{number % 1_000}",
+        "plan_id": str(uuid.UUID(int=draw.getrandbits(128))),
+        "entry_id": f"{ms - queued}-{number % 1_000}",
         "symbol": f"SYM{draw.randrange(500):04d}USDT", "kind": "close" if closes else "open",
         "action": "FULL_CLOSE_PROPOSED" if closes else "OPEN_PROPOSED", "side": "BUY",
         "qty": repr(qty), "price": repr(price), "source": "harvest_brain",
