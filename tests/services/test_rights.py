@@ -11,6 +11,7 @@ import pytest
 
 from qtctl.errors import NoPermissionError, WireError
 from qtctl.services.governor import Governor
+from qtctl.wire.client import scripts
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import temporary
 from qtctl.wire.schema.keys import DECISION, GROUP, REJECTED, Keys
@@ -170,6 +171,33 @@ def test_a_server_without_a_command_is_not_ready_and_is_named(command: str) -> N
         assert store.run("EXISTS", store.keys.at(DECISION, "close")) == 0
         gov.close()
         store.close()
+
+
+@pytest.mark.parametrize("command", ["ZADD", "XACK", "ZREMRANGEBYSCORE"])
+def test_a_command_that_is_missing_is_found_before_the_first_write_without_acl_checks_too(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before Redis 7, where scripts can't ask what they may do."""
+    source = scripts.source
+
+    def of_6_2(name: str) -> str:
+        return source(name).replace("redis.acl_check_cmd", "nil")
+
+    monkeypatch.setattr(scripts, "source", of_6_2)
+    scripts.digest.cache_clear()
+    try:
+        with temporary(extra={"rename-command": f'{command} ""'}) as server:
+            store = Store(server.url, Keys())
+            gov = governor(store)
+            gov.open()
+            assert f"unknown command '{command}'" in (gov.not_ready() or "")
+            send(store, CLOSE)
+            assert not gov.once()
+            assert store.run("EXISTS", store.keys.at(DECISION, "close")) == 0
+            gov.close()
+            store.close()
+    finally:
+        scripts.digest.cache_clear()
 
 
 def test_once_ends_where_xinfo_is_refused() -> None:
