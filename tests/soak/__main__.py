@@ -10,8 +10,12 @@ import random
 import sys
 from pathlib import Path
 
+from tests.soak import lost_tail
 from tests.soak.harness import run
 from tests.soak.scenario import Scenario
+
+TAIL_EVERY_SEC = 30.0
+"""A tail is lost for so much of a run; these rounds come after it, on servers of their own."""
 
 
 def main() -> int:
@@ -29,8 +33,9 @@ def main() -> int:
     what = Scenario(plans=plans, rate=asked.rate, seed=seed, fsync=asked.fsync)
     _say(f"seed {seed}, some {what.seconds:.0f} s")
     report = run(what, _say, asked.keep)
-    sys.stdout.write(f"{report}\n")
-    return 0 if report.ok else 1
+    tails = lost_tail.run(max(2, round(what.seconds / TAIL_EVERY_SEC)), seed, _say)
+    sys.stdout.write(f"{report}\n{tails}\n")
+    return 0 if report.ok and tails.ok else 1
 
 
 def _say(line: str) -> None:

@@ -89,7 +89,11 @@ def read(store: Store, pending: Sequence[str]) -> Era:
 def held(logs: Iterable[Path], consumers: Iterable[Path]) -> Held:
     """Everything from the files."""
     lines = [line for path in consumers for line in path.read_text().splitlines()]
-    found = [(n, each) for n, path in enumerate(logs) for each in _permitted_lines(path)]
+    found = [
+        (n, each)
+        for n, path in enumerate(logs)
+        for each in permitted_lines(path.read_text(errors="replace"))
+    ]
     return Held(
         logged=[(id_, entry, n) for n, (id_, _, entry) in found],
         opened=[(id_, n) for n, (id_, kind, _) in found if kind == "open"],
@@ -112,8 +116,9 @@ def stream(store: Store, name: str) -> list[Entry]:
 _LINE = re.compile(r" plan permitted plan_id=(\S+) .*? kind=(\S+) .*?\bentry_id=(\S+)")
 
 
-def _permitted_lines(path: Path) -> list[tuple[str, str, str]]:
-    found = _LINE.finditer(path.read_text(errors="replace"))
+def permitted_lines(log: str) -> list[tuple[str, str, str]]:
+    """plan_id, kind and entry_id of each permit that a governor has logged."""
+    found = _LINE.finditer(log)
     return [(match[1], match[2], match[3]) for match in found]
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from qtctl.services import halt_keeper, judge
+from qtctl.services import halt_keeper, judge, server_watch
 from qtctl.wire.allocation import scores
 from qtctl.wire.client import scripts, store
 from qtctl.wire.governor.plan_queue import Entry
@@ -56,6 +56,9 @@ OWN_CLOCK = "own-clock"
 FORGETS_HALTS = "forgets-halts"
 """A server that comes back empty has no halt, and so it has none either."""
 
+TRUSTS_SERVERS = "trusts-servers"
+"""It takes a server that is back for the one that it knew, and remembers nothing itself."""
+
 
 def sabotage(how: str) -> None:
     """From now on this process does it wrong."""
@@ -65,6 +68,8 @@ def sabotage(how: str) -> None:
         _acknowledge_first()
     elif how == OWN_CLOCK:
         _by_own_clock()
+    elif how == TRUSTS_SERVERS:
+        _trust_servers()
     elif how == FORGETS_HALTS:
         _forget_halts()
     else:
@@ -106,6 +111,11 @@ def _by_own_clock() -> None:
 def _forget_halts() -> None:
     halt_keeper.HaltKeeper._keep = lambda *_: None  # type: ignore[method-assign]
     halt_keeper.HaltKeeper._stands = lambda *_: True  # type: ignore[method-assign]
+
+
+def _trust_servers() -> None:
+    server_watch._before = lambda *_: (0, 0)
+    server_watch.RecentPermits.has = lambda *_: False  # type: ignore[method-assign]
 
 
 def _break_script(good: str, bad: str) -> None:

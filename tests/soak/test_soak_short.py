@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.soak import lost_tail
 from tests.soak.harness import run
 from tests.soak.report import Report
 from tests.soak.scenario import Act, Kind, Scenario, acts, plans
@@ -180,3 +181,14 @@ def test_a_seed_is_all_that_a_run_is_made_of() -> None:
     assert acts(one) == acts(same)
     assert plans(one) != plans(other)
     assert acts(one) != acts(other)
+
+
+def test_lost_tails_permit_no_open_twice_and_a_governor_that_trusts_servers_is_found() -> None:
+    broken = (sys.executable, "-m", "tests.soak.sabotaged", "trusts-servers")
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        honest, trusting = pool.map(
+            lambda command: lost_tail.run(2, SEED, print, command), (lost_tail.HONEST, broken)
+        )
+    assert honest.ok, str(honest)
+    assert honest.undone, str(honest)
+    assert trusting.again, "what has lost its decisions was permitted again, and must be seen"
