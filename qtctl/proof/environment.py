@@ -117,13 +117,19 @@ class Sandbox(Environment):
 
 @contextmanager
 def sandbox(
-    steps: Sequence[str], options: Sequence[str], environ: Mapping[str, str], keys: Keys
+    steps: Sequence[str],
+    options: Sequence[str],
+    environ: Mapping[str, str],
+    keys: Keys,
+    *,
+    host_redis: bool = False,
 ) -> Iterator[Sandbox]:
-    """A sandbox for these steps; options: more of them for `qtctl serve` (--config, --set)."""
+    """A sandbox for these steps; options: more of them for `qtctl serve` (--config, --set).
+    host_redis: its server is the host's own, whatever else is installed."""
     what = "all" if len(steps) > 1 else SERVICE_OF[steps[0]]
     # It would mean two ports under `serve all`; the sandbox takes free ones anyway.
     own = {name: value for name, value in environ.items() if name != "METRICS_PORT"}
-    with temporary() as server:
+    with temporary(hosts_own=host_redis) as server:
         store = Store(server.url, keys)
         environment = Sandbox(store, what, options, own)
         try:

@@ -12,13 +12,15 @@ from xml.etree import ElementTree
 
 import msgspec
 
-from qtctl import clock
+from qtctl import clock, svg
+from qtctl.proof.curves import curve_of
 from qtctl.proof.results import Report, ScenarioResult
 from qtctl.proof.scenarios import BASE_USD, SCENARIOS
 from qtctl.text import escape as visible
 
 About = Mapping[str, Any]
-"""version, mode, server, url, prefix, host, settings: a list of {setting, value, origin}."""
+"""version, commit, mode, server, url, prefix, host, and settings, a list of {setting, value,
+origin}."""
 
 
 def write(directory: Path, report: Report, about: About) -> list[Path]:
@@ -77,7 +79,7 @@ def page(report: Report, about: About, at: str) -> str:
     sandbox, live = "a sandbox: a private server and services of its own", "the running services"
     facts = {
         "Proven": at,
-        "By": f"qtctl {about['version']} on {about['host']}",
+        "By": f"qtctl {about['version']} ({about['commit']}) on {about['host']}",
         "Against": f"{about['url']} ({about['server']}), names {about['prefix']}*",
         "How": f"{live} (--live)" if about["mode"] == "live" else sandbox,
         "Result": f"{report.passed} passed, {report.failed} failed, in {report.duration_s:.1f} s",
@@ -97,7 +99,7 @@ def page(report: Report, about: About, at: str) -> str:
         " read back from Redis or from the services' metrics ports.</p>",
     ]
     title = f"qtctl proof: {verdict} {at}"
-    return _FRAME.format(title=_html(title), style=_STYLE, body="\n".join(parts))
+    return _FRAME.format(title=_html(title), style=_STYLE + svg.STYLE, body="\n".join(parts))
 
 
 TITLES = {
@@ -107,7 +109,7 @@ TITLES = {
 
 
 def _step(report: Report, step: str) -> str:
-    parts = [f"<h2>{_html(TITLES.get(step, step))}</h2>"]
+    parts = [f"<h2>{_html(TITLES.get(step, step))}</h2>", curve_of(step, report.of(step))]
     for result in report.of(step):
         word, mark = ("pass", "✓ pass") if result.passed else ("fail", "✗ FAIL")
         passed = sum(check.ok for check in result.checks)
@@ -198,5 +200,9 @@ th { color: #5a6675; font-weight: 600; }
 tr.fail td { background: #fdeceb; font-weight: 600; }
 code { font-size: .85em; color: #5a6675; }
 .foot { color: #5a6675; margin-top: 2rem; font-size: .87rem; }
-@media print { details { break-inside: avoid; } }
+@media print {
+  details { break-inside: avoid; }
+  /* What is closed on the screen is open on paper. */
+  details::details-content { content-visibility: visible; display: block; height: auto; }
+}
 """

@@ -8,6 +8,7 @@ from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import NoInput, Yes
+from qtctl.errors import UsageError
 
 app = new_app("proof")
 
@@ -25,6 +26,9 @@ def proof(
         str | None,
         typer.Option("--report", metavar="DIR", help="Also junit.xml, proof.json, report.html."),
     ] = None,
+    host_redis: Annotated[
+        bool, typer.Option("--host-redis", help="The private server is this host's own Redis.")
+    ] = False,
     yes: Yes = False,
     no_input: NoInput = False,
 ) -> None:
@@ -37,11 +41,16 @@ def proof(
     Examples:
         qtctl proof step2
         qtctl proof all --report /tmp/proof
+        qtctl proof all --host-redis --report /tmp/proof
         qtctl proof step1 --live
     """
     arguments.choice(step, "STEP", CHOICES)
     from qtctl.cli.views import proofs
 
+    if live and host_redis:
+        raise UsageError("--host-redis is for a private server, and --live uses none")
     steps = CHOICES[step]
-    if not proofs.run(ctx, steps, report, live=live, yes=yes, no_input=no_input):
+    if not proofs.run(
+        ctx, steps, report, live=live, host_redis=host_redis, yes=yes, no_input=no_input
+    ):
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from qtctl import __version__
+from qtctl import __version__, source
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import agreed
 from qtctl.cli.output.columns import age, text
@@ -46,11 +46,12 @@ def run(
     directory: str | None,
     *,
     live: bool,
+    host_redis: bool,
     yes: bool,
     no_input: bool,
 ) -> bool:
     """Run the scenarios of these steps, print and report what they found; True if all passed."""
-    with _environment(ctx, steps, live=live) as environment:
+    with _environment(ctx, steps, live=live, host_redis=host_redis) as environment:
         settings = _settings(ctx, environment, steps)
         proof = Run(environment, steps, settings, lambda result: _progress(ctx, result))
         if live:
@@ -71,7 +72,9 @@ def run(
 
 
 @contextmanager
-def _environment(ctx: Context, steps: Sequence[str], *, live: bool) -> Iterator[Environment]:
+def _environment(
+    ctx: Context, steps: Sequence[str], *, live: bool, host_redis: bool
+) -> Iterator[Environment]:
     if live:
         if not ctx.settings.safety.allow_live_proof:
             raise RefusedError(
@@ -89,7 +92,7 @@ def _environment(ctx: Context, steps: Sequence[str], *, live: bool) -> Iterator[
         sets.append(f"redis.prefix={ctx.settings.redis.prefix}")
     options += [part for each in sets for part in ("--set", each)]
     environ = {name: ctx.environ[name] for name in ctx.environ if name != CONTEXT}
-    with sandbox(steps, options, environ, ctx.keys()) as environment:
+    with sandbox(steps, options, environ, ctx.keys(), host_redis=host_redis) as environment:
         yield environment
 
 
@@ -178,6 +181,7 @@ def _about(environment: Environment, settings: Settings) -> dict[str, Any]:
     server = environment.store.server()
     return {
         "version": __version__,
+        "commit": source.commit(),
         "mode": "live" if environment.live else "sandbox",
         "server": f"{server.name} {server.version}",
         "url": display_url(environment.store.url) if environment.live else "a private server",

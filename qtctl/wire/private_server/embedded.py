@@ -21,6 +21,7 @@ from qtctl import clock
 from qtctl.errors import QtctlError, RefusedError
 from qtctl.wire.private_server import process as processes
 from qtctl.wire.private_server.folder import SERVER_LOCK, SOCKET, prepare
+from qtctl.wire.private_server.program import find
 
 SERVE_LOCK = "serve.lock"
 
@@ -105,13 +106,18 @@ class Embedded:
 
     @classmethod
     def _spawned(
-        cls, directory: Path, port: int | None, appendonly: bool, extra: Mapping[str, str]
+        cls,
+        directory: Path,
+        port: int | None,
+        appendonly: bool,
+        extra: Mapping[str, str],
+        program: Path | None = None,
     ) -> "Embedded":
         directory = directory.absolute()
         prepare(directory)
         lock = processes.server_lock(directory)
         try:
-            process = processes.spawn(directory, port, appendonly, extra, lock)
+            process = processes.spawn(directory, port, appendonly, extra, lock, program)
         finally:
             os.close(lock)  # the server's copy keeps it locked
         return cls(directory, process.pid, process, port)
@@ -129,13 +135,18 @@ class Embedded:
 
 @contextlib.contextmanager
 def temporary(
-    *, port: int | None = None, appendonly: bool = False, extra: Mapping[str, str] = NO_OPTIONS
+    *,
+    port: int | None = None,
+    appendonly: bool = False,
+    extra: Mapping[str, str] = NO_OPTIONS,
+    hosts_own: bool = False,
 ) -> Iterator[Embedded]:
     """A server in a temporary directory; both are removed afterwards, even if this process is
-    killed. Options and errors as for `Embedded.start`."""
+    killed. hosts_own: see program.find. Options and errors as for `Embedded.start`."""
+    program = find(hosts_own=True) if hosts_own else None
     with (
         processes.guarded_directory() as (directory, tell_pid),
-        Embedded._spawned(directory, port, appendonly, extra) as server,
+        Embedded._spawned(directory, port, appendonly, extra, program) as server,
     ):
         tell_pid(server.pid)
         processes.await_ready(server.directory, server._gone)

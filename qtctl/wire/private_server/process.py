@@ -66,12 +66,17 @@ def server_lock(directory: Path) -> int:
 
 
 def spawn(
-    directory: Path, port: int | None, appendonly: bool, extra: Mapping[str, str], lock: int
+    directory: Path,
+    port: int | None,
+    appendonly: bool,
+    extra: Mapping[str, str],
+    lock: int,
+    program: Path | None = None,
 ) -> "subprocess.Popen[bytes]":
     """A server process over `directory` that holds a copy of `lock`; not yet ready. In a session of
     its own, so that Ctrl-C does not reach it. Its configuration comes through a pipe: no password
     is on a command line."""
-    program = find()
+    program = program or find()
     config = _config(directory, port, appendonly, extra)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     descriptor = os.open(directory / LOG, flags, 0o600)

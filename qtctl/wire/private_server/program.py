@@ -16,9 +16,10 @@ _VERSION = re.compile(r"\bv=([0-9]+)\.([0-9]+)")
 _ANSWER_SEC = 10.0
 
 
-def find() -> Path:
-    """The program to start. Errors: QtctlError naming what to install where there is none."""
-    own = _packaged()
+def find(*, hosts_own: bool = False) -> Path:
+    """The program to start; hosts_own: the host's, also where the package is installed. Errors:
+    QtctlError naming what to install where there is none."""
+    own = None if hosts_own else _packaged()
     if own is not None:
         return own
     too_old = ""
