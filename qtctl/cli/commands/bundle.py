@@ -35,9 +35,9 @@ def bundle(
     settings without secrets, groups, streams, the last decisions, events and log lines, versions.
 
     Its manifest.json says what each file is, and what could not be had, with the reason; then it
-    exits 1, also without Redis. It changes nothing, takes a minute at most, and holds no password;
-    look through it all the same before it leaves the house: plans and reasons are in it. Prints the
-    name of the file; never overwrites one without --force.
+    exits 1, also without Redis. It changes nothing, begins nothing new after a minute, and holds no
+    password; look through it all the same before it leaves the house: plans and reasons are in it.
+    Prints the name of the file; never overwrites one without --force.
 
     Examples:
         qtctl bundle

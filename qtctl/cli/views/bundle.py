@@ -152,8 +152,7 @@ class Bundle:
         return health.of(self._ctx, Watch(store, self._ctx.settings, 3_600.0).read())
 
     def _services(self) -> list[Any]:
-        store = self._store()
-        return [each for service in SERVICES for each in services.running(store, service)]
+        return list(services.every(self._store(), SERVICES))
 
     def _doctor(self) -> Any:
         live = self._host.live

@@ -202,11 +202,11 @@ def _running(store: Store) -> Source:
     out = [
         Moment(
             at=float(it.started_at), kind="service",
-            what=f"{service}:{it.name} started (qtctl {it.version}, pid {it.pid}; by its record)",
+            what=f"{it.service}:{it.name} started "
+            f"(qtctl {it.version}, pid {it.pid}; by its record)",
         )
-        for service in SERVICES
-        for it in services.running(store, service)
-        if (service, it.name) not in noted
+        for it in services.every(store, SERVICES)
+        if (it.service, it.name) not in noted
     ]  # fmt: skip
     return Source("service records", out)
 

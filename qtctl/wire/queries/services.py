@@ -54,6 +54,14 @@ def _of_keys(keys: Iterable[str], head: str, services: Sequence[str]) -> Iterato
             yield service, name
 
 
+def every(store: Store, services: Sequence[str]) -> list[ServiceRecord]:
+    """All services of these kinds that are alive, in their order, then by name. One SCAN."""
+    found = names(store, services)
+    replies = store.batch([("HGETALL", store.keys.service(*each)) for each in found])
+    records = [of_reply(*each, reply) for each, reply in zip(found, replies, strict=True)]
+    return [each for each in records if each is not None]
+
+
 def named(store: Store, service: str, names: Sequence[str]) -> list[ServiceRecord]:
     """Those of these names that are alive, in their order."""
     replies = store.batch([("HGETALL", store.keys.service(service, name)) for name in names])
