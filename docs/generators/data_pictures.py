@@ -1,5 +1,5 @@
-"""The ways of data and the gates in their order, as SVG: `make docs` writes them, a test checks that
-they are up to date. Key names come from the contract, gates from their entries.
+"""The ways of data and the gates in their order, as SVG: `make docs` writes them, a test checks
+that they are up to date. Key names come from the contract, gates from their entries.
 """
 
 from html import escape
