@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePath
 from typing import TextIO
 
 from qtctl.logs import Fields
@@ -34,6 +35,7 @@ PREFIX = "QTCTL_"
 SOURCE, MESSAGE = "LOGGER", "LOGGER_MESSAGE"
 """Not under PREFIX: a line may have a field called source."""
 IDENTIFIER = "qtctl"
+CGROUPS = Path("/proc/self/cgroup")
 MOST_BYTES = 8_192
 """Of one value, where a datagram is too large as a whole."""
 _LENGTH, _SIZE = struct.Struct("<I"), struct.Struct("<Q")
@@ -46,6 +48,17 @@ def is_stream(environ: Mapping[str, str], stream: TextIO) -> bool:
     except (OSError, ValueError, AttributeError):
         return False
     return environ.get(STREAM) == f"{found.st_dev}:{found.st_ino}"
+
+
+def identifier(cgroups: Path = CGROUPS) -> str:
+    """What stands before each line of the journal: the unit's name without its suffix, which is the
+    SyslogIdentifier of our units (systemd tells that to nobody); outside a unit `qtctl`."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        for line in cgroups.read_text("utf-8").splitlines():
+            unit = PurePath(line.rpartition(":")[2])
+            if unit.suffix == ".service":
+                return unit.stem
+    return IDENTIFIER
 
 
 def connected(path: str = SOCKET) -> socket.socket | None:
@@ -62,6 +75,10 @@ def connected(path: str = SOCKET) -> socket.socket | None:
 class JournalFormatter(logging.Formatter):
     """A record as datagrams, each behind its length."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._identifier = identifier()
+
     def encoded(self, record: logging.LogRecord) -> bytes:
         """All lines of a record; a traceback stands behind the message."""
         source, trace = source_of(record), traceback_of(self, record)
@@ -76,7 +93,7 @@ class JournalFormatter(logging.Formatter):
                 {
                     "MESSAGE": "\n".join((told, *trace)) if trace else told,
                     "PRIORITY": priority,
-                    "SYSLOG_IDENTIFIER": IDENTIFIER,
+                    "SYSLOG_IDENTIFIER": self._identifier,
                     SOURCE: source,
                     MESSAGE: message,
                 },

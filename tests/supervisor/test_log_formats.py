@@ -152,7 +152,7 @@ def test_the_journal_has_words_as_message_and_every_field(a_journal: socket.sock
     log_batch(decisions, logging.INFO, [("plan permitted", PERMITTED), ("plan blocked", {})])
     found = received(a_journal.recv(65_536))
     assert found["MESSAGE"] == "permitted open p1 BTCUSDT ok, DOWNSIZE × 0.4444 + 66 s"
-    assert (found["PRIORITY"], found["SYSLOG_IDENTIFIER"]) == ("6", "qtctl")
+    assert (found["PRIORITY"], found["SYSLOG_IDENTIFIER"]) == ("6", journal.identifier())
     fields = {f"QTCTL_{name.upper()}": value for name, value in PERMITTED.items()}
     assert {name: found[name] for name in fields} == fields
     assert received(a_journal.recv(65_536))["MESSAGE"] == "blocked"
@@ -222,6 +222,21 @@ def test_without_a_journal_there_are_plain_lines_and_a_warning(tmp_path: Path) -
     first, second = stream.getvalue().splitlines()
     assert "WARN  logs there is no journal here" in first
     assert second.endswith("INFO  governor x")
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "name"),
+    [
+        ("0::/system.slice/quantum-governor.service\n", "quantum-governor"),
+        ("9:name=systemd:/system.slice/qtctl.service\n0::/\n", "qtctl"),
+        ("1:cpu:/\n0::/user.slice/user-0.slice/session-1.scope\n", "qtctl"),
+        ("", "qtctl"),
+    ],
+)
+def test_the_journal_names_a_line_as_the_unit_does(cgroup: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "cgroup").write_text(cgroup)
+    assert journal.identifier(tmp_path / "cgroup") == name
+    assert journal.identifier(tmp_path / "none") == "qtctl"
 
 
 def test_auto_is_the_journal_where_stderr_leads_there(tmp_path: Path) -> None:
