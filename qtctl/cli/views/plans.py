@@ -106,18 +106,20 @@ GATES_AGAIN = (
 def found(store: Store, listing: Listing, symbols: Collection[str]) -> Iterator[Mapping[str, str]]:
     """The decisions asked for, the latest first, read no further than they are asked for."""
     matches = LISTED.matches(listing)
+    narrowed = bool(symbols or listing.only or listing.before)
+    hint = _hint_of(listing, symbols) if narrowed else None
     every = listing.limit is None or bool(listing.order)
     if every and listing.after is None:
-        rows: Iterable[Mapping[str, str]] = decisions.every(store)
+        rows: Iterable[Mapping[str, str]] = decisions.every(store, hint)
     else:
-        rows = decisions.latest(store, after=listing.after, hint=_hint_of(listing, symbols))
+        rows = decisions.latest(store, after=listing.after, hint=hint)
     for row in rows:
         if (not symbols or ascii_upper(row.get("symbol", "")) in symbols) and matches(row):
             yield row
 
 
 def _hint_of(listing: Listing, symbols: Collection[str]) -> decisions.Hint:
-    """Whether the decision of an event may be wanted, by what the event has."""
+    """Whether a decision may be wanted, by what its event has."""
     verdicts, reasons = listing.only.get("verdict"), listing.only.get("reason")
     before = listing.before
 
@@ -126,7 +128,7 @@ def _hint_of(listing: Listing, symbols: Collection[str]) -> decisions.Hint:
             return False
         if reasons and event.get("reason") not in reasons:
             return False
-        # In whole seconds, so never later than the decision.
+        # An event has whole seconds, so it is never later than its decision.
         at = format.as_number(event.get("ts"))
         if before is not None and at is not None and at > before:
             return False

@@ -3,7 +3,7 @@
 Source: docs/redis-contract.md#decision.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from qtctl import errors
@@ -20,22 +20,48 @@ from qtctl.wire.schema.records import pairs, text
 FIRST_PAGE = 50
 """Events that are read at first; later pages grow."""
 Hint = Callable[[Mapping[str, str]], bool]
+"""From the event, symbol, reason and ts of a decision's event to False where nobody wants the
+decision; it may be wrong the other way round only."""
 Decision = dict[str, str]
 """A record by field; plan_id is always whole (the key has it, the field may be shortened)."""
 
 
-def every(store: Store) -> list[Decision]:
-    """All decisions of the last 24 h, the latest first."""
-    found = by_id(store, store.scan(DECISION))
+def every(store: Store, hint: Hint | None = None) -> list[Decision]:
+    """All decisions of the last 24 h that may be wanted, the latest first."""
+    return _scanned(store, (), hint)
+
+
+def _scanned(store: Store, known: Collection[str], hint: Hint | None) -> list[Decision]:
+    """The same without the known ones."""
+    ids = [plan_id for plan_id in store.scan(DECISION) if plan_id not in known]
+    found = by_id(store, ids if hint is None else _sifted(store, ids, hint))
     return sorted(found.values(), key=_decided_at, reverse=True)
 
 
+def _sifted(store: Store, ids: Sequence[str], hint: Hint) -> list[str]:
+    """Those whose decisions may be wanted: four fields of each are read, where it has forty."""
+    fields = ("verdict", "symbol", "reason", "decided_at")
+    replies = store.batch([("HMGET", store.keys.at(DECISION, id_), *fields) for id_ in ids])
+    return [
+        id_
+        for id_, reply in zip(ids, replies, strict=True)
+        # An error (no right to HMGET) says nothing about the decision.
+        if is_error(reply) or hint(dict(zip(_OF_EVENTS, map(_present, reply), strict=True)))
+    ]
+
+
+_OF_EVENTS = ("event", "symbol", "reason", "ts")
+
+
+def _present(value: bytes | None) -> str:
+    return "" if value is None else text(value)
+
+
 def latest(
-    store: Store, *, after: float | None = None, hint: Hint = lambda fields: True
+    store: Store, *, after: float | None = None, hint: Hint | None = None
 ) -> Iterator[Decision]:
     """The decisions of the last 24 h, or since a time (epoch seconds), the latest first, read as
-    far as the caller goes on. hint: False for an event (event, symbol, reason, ts, as text) whose
-    decision nobody wants; it may be wrong the other way round only.
+    far as the caller goes on.
 
     The events of the governors come in the order of their decisions, so that a few pages of them
     name the latest. Where they end before the caller does (they are trimmed to about 10,000; a
@@ -48,12 +74,11 @@ def latest(
             plan_id = event.fields.get("plan_id", "")
             if plan_id not in seen and _is_decision(event.fields):
                 seen.add(plan_id)
-                if hint(event.fields):
+                if hint is None or hint(event.fields):
                     ids.append(plan_id)
         yield from sorted(by_id(store, ids).values(), key=_decided_at, reverse=True)
     if after is None or not _reaches_back(store, after):
-        rest = [plan_id for plan_id in store.scan(DECISION) if plan_id not in seen]
-        yield from sorted(by_id(store, rest).values(), key=_decided_at, reverse=True)
+        yield from _scanned(store, seen, hint)
 
 
 def _is_decision(event: Mapping[str, str]) -> bool:
