@@ -402,6 +402,22 @@ def test_what_happened_is_for_whoever_may_look(
     run.ok(f"bundle --out {tmp_path}/b.tar.gz")
 
 
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_who_may_only_look_sees_that_a_close_was_refused(
+    redis: Redis, role: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with redis.store() as admin:
+        admin.run("SET", f"{Q}kill", "1")
+    gov = governor(redis)
+    gov.open()
+    send(redis, plan_id="c1", action="FULL_CLOSE_PROPOSED", reduceOnly="true")
+    assert gov.once()
+    gov.close()
+    plans = As(redis, role, capsys)("status -o json").json["plans"]
+    assert plans["closes_refused"] == {"kill_switch_active": 1}
+    assert plans["close_refused_symbol"] == "BTCUSDT"
+
+
 def test_the_viewer_has_no_command_that_no_look_uses(
     redis: Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:

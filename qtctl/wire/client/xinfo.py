@@ -61,14 +61,18 @@ def groups(store: Store, stream: str) -> list[GroupInfo]:
         if is_missing(reply):
             return []
         problem = reply_error(reply, stream)
-        raise not_a_stream(stream) if isinstance(problem, WrongTypeError) else problem
+        if isinstance(problem, WrongTypeError):
+            raise WrongTypeError(f"{stream}: WRONGTYPE, it is no stream: {_MOVES_IT}")
+        raise problem
     return groups_of(reply)
 
 
 def not_a_stream(name: str) -> WrongTypeError:
     """A key that holds another type, in words, with what helps."""
-    what = f"{name} is not a stream"
-    return WrongTypeError(f"{what}: 'qtctl doctor' has the command that moves it out of the way")
+    return WrongTypeError(f"{name} is not a stream (WRONGTYPE): {_MOVES_IT}")
+
+
+_MOVES_IT = "'qtctl doctor' has the command that moves it out of the way"
 
 
 def groups_of(reply: Any) -> list[GroupInfo]:

@@ -43,9 +43,9 @@ class PlanStream(msgspec.Struct, frozen=True):
 
 
 def look(store: Store) -> PlanStream:
-    """One round trip. Errors: RedisUnreachable, WireError (no permission)."""
+    """One round trip where it is one. Errors: RedisUnreachable, WireError (no permission)."""
     name = store.keys.plans
-    info, type_ = store.batch([("XINFO", "STREAM", name), ("TYPE", name)])
+    (info,) = store.batch([("XINFO", "STREAM", name)])
     if not is_error(info):
         found = xinfo.stream(info)
         return PlanStream(
@@ -56,6 +56,7 @@ def look(store: Store) -> PlanStream:
         return PlanStream(name)
     if not str(info).startswith("WRONGTYPE"):
         raise reply_error(info, name)
+    (type_,) = store.batch([("TYPE", name)])
     return PlanStream(name, True, "another type" if is_error(type_) else text(type_))
 
 

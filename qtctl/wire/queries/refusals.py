@@ -4,20 +4,22 @@ An event does not say whether its plan was a close; its decision does.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from qtctl.domain.reasons import Kind, Reason, Verdict
-from qtctl.wire.client.connect import is_error
+from qtctl.wire.client.connect import is_denied, is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries.recent import Event
 from qtctl.wire.schema.keys import DECISION
-from qtctl.wire.schema.records import text
+from qtctl.wire.schema.records import pairs, text
 
 WINDOW_SEC = 600.0
 MOST = 1_000
 """Blocked plans whose decisions are asked for, the latest first."""
+FEWER = 300
+"""Of those, where only a whole decision may be read."""
 _MAY_HIT_CLOSES = frozenset((Reason.KILL_SWITCH.value, Reason.STALE_PLAN.value))
 """The other gates are for opens alone; a repeated or conflicting plan had its permit."""
 
@@ -53,7 +55,7 @@ class RefusedCloses:
             and it.at >= now - WINDOW_SEC
         ]
         looked_at = blocked[-MOST:]
-        self._ask(store, {it.plan_id for it in looked_at})
+        self._ask(store, dict.fromkeys(it.plan_id for it in reversed(looked_at)))
         closes = [it for it in looked_at if self._known[it.plan_id][0]]
         last = closes[-1] if closes else None
         return Refusals(
@@ -63,7 +65,8 @@ class RefusedCloses:
             symbol="" if last is None else self._known[last.plan_id][1],
         )
 
-    def _ask(self, store: Store, wanted: set[bytes]) -> None:
+    def _ask(self, store: Store, wanted: Mapping[bytes, None]) -> None:
+        """wanted: plan_ids, the latest first."""
         self._known = {id_: kind for id_, kind in self._known.items() if id_ in wanted}
         new = [id_ for id_ in wanted if id_ not in self._known]
         head = store.keys.at(DECISION, "").encode()
@@ -71,3 +74,13 @@ class RefusedCloses:
         for id_, reply in zip(new, replies, strict=True):
             kind, symbol = (b"", b"") if is_error(reply) else (part or b"" for part in reply)
             self._known[id_] = text(kind) == Kind.CLOSE, text(symbol)
+        denied = [id_ for id_, reply in zip(new, replies, strict=True) if is_denied(reply)]
+        self._ask_for_all_fields(store, denied[:FEWER])
+
+    def _ask_for_all_fields(self, store: Store, ids: Sequence[bytes]) -> None:
+        """The user `viewer` may read a hash as a whole, and no part of it."""
+        head = store.keys.at(DECISION, "").encode()
+        replies = store.batch([("HGETALL", head + id_) for id_ in ids])
+        for id_, reply in zip(ids, replies, strict=True):
+            found = {} if is_error(reply) else pairs(reply)
+            self._known[id_] = found.get("kind") == Kind.CLOSE, found.get("symbol", "")
