@@ -5,6 +5,7 @@ from pathlib import Path
 from docs.generators.commands_page import commands_page
 from docs.generators.contract_tables import filled
 from docs.generators.data_pictures import PICTURES
+from docs.generators.history_tables import with_history
 from docs.generators.monitoring_tables import with_tables
 from docs.generators.package_picture import with_picture
 from docs.generators.scenario_table import with_scenarios
@@ -26,6 +27,8 @@ def main() -> None:
     page.write_text(with_picture(page.read_text(encoding="utf-8")), encoding="utf-8")
     for name, picture in PICTURES.items():
         (DOCS / name).write_text(picture(), encoding="utf-8")
+    page = DOCS / "history.md"
+    page.write_text(with_history(page.read_text(encoding="utf-8")), encoding="utf-8")
     (DOCS / "cli.md").write_text(commands_page(), encoding="utf-8")
 
 

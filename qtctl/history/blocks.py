@@ -17,7 +17,7 @@ import msgspec
 
 from qtctl.domain.passes import COLUMNS, Columns
 from qtctl.history.damage import Damaged
-from qtctl.history.sections import pack_numbers, pack_text, unpack_numbers, unpack_text
+from qtctl.history.sections import Effort, pack_numbers, pack_text, unpack_numbers, unpack_text
 
 _VERSION = 1
 _VALUES = COLUMNS[1:]
@@ -100,7 +100,12 @@ class BlockMaker:
         return gone, came, new
 
     def block(self, *, quick: bool = False) -> bytes:
-        """What was added so far. quick: for a block that is replaced before long."""
+        """What was added so far. quick: for a block that is replaced before long.
+
+        Where few rows change, few are read: then a smaller block is worth the time that it takes.
+        """
+        rows = self.passes * len(self._state[0])
+        effort: Effort = "quick" if quick else "small" if self.rows * 3 < rows else "usual"
         layout = _Layout(
             _VERSION,
             [len(each) for each in self._gone],
@@ -108,9 +113,9 @@ class BlockMaker:
             [len(each) for each in self._changed],
             [
                 pack_numbers([i for each in self._gone for i in each]),
-                pack_text([name for each in self._came for name in each], quick=quick),
+                pack_text([name for each in self._came for name in each], effort),
                 pack_numbers([step for each in self._changed for step in _steps(each)]),
-                *(pack_text(values, quick=quick) for values in self._values),
+                *(pack_text(values, effort) for values in self._values),
             ],
         )
         return msgspec.msgpack.encode(layout)

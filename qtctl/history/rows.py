@@ -33,8 +33,6 @@ GapKind = Literal[
     "pass_numbers",  # numbers of an instance's passes jump
     "loop_restarted",  # numbers begin anew
     "two_loops",  # passes of two instances at the same time
-    "recorder_down",  # the recorder was not running
-    "not_published",  # a loop runs with [history] publish = false, or can't write its stream
     "unreadable",  # an entry or a block that can't be read
     "day_missing",  # a day's file is not there
     "day_damaged",  # a day's file can't be read in full

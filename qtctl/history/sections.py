@@ -5,13 +5,17 @@ what the usual search for repeats gives, and faster to read. Both are tried. In 
 the leading `0.` is left out.
 """
 
+import bz2
 import sys
 import zlib
 from array import array
 from collections.abc import Sequence
+from typing import Literal
 
 from qtctl.history.damage import Damaged
 
+Effort = Literal["quick", "usual", "small"]
+"""quick: for what is soon replaced; small: takes ten times as long to read."""
 _SAME = "="
 _PLAIN, _RATIOS = b"t", b"r"
 _ZERO, _WHOLE = "0.", "!"
@@ -19,15 +23,15 @@ _ZERO, _WHOLE = "0.", "!"
 _LEVEL = 6
 
 
-def pack_text(values: Sequence[str | None], *, quick: bool = False) -> bytes:
-    """A column of texts; None is a value that did not change. quick: rather than small."""
+def pack_text(values: Sequence[str | None], effort: Effort) -> bytes:
+    """A column of texts; None is a value that did not change."""
     ratios = sum([each is not None and each.startswith(_ZERO) for each in values])
     if ratios * 2 > len(values) - values.count(None):
-        return _RATIOS + _pack_lines([each and _shortened(each) for each in values], quick)
-    return _PLAIN + _pack_lines(values, quick)
+        return _RATIOS + _pack_lines([each and _shortened(each) for each in values], effort)
+    return _PLAIN + _pack_lines(values, effort)
 
 
-def _pack_lines(values: Sequence[str | None], quick: bool) -> bytes:
+def _pack_lines(values: Sequence[str | None], effort: Effort) -> bytes:
     texts = [_SAME if each is None else each for each in values]
     whole = "\n".join(texts)
     if (
@@ -36,7 +40,7 @@ def _pack_lines(values: Sequence[str | None], quick: bool) -> bytes:
         or texts.count(_SAME) != values.count(None)
     ):
         whole = "\n".join([_SAME if each is None else _escaped(each) for each in values])
-    return _pack(whole.encode("utf-8", "surrogatepass"), quick)
+    return _pack(whole.encode("utf-8", "surrogatepass"), effort)
 
 
 def unpack_text(raw: bytes, count: int, limit: int) -> list[str | None]:
@@ -75,12 +79,12 @@ def _unescaped(value: str) -> str:
     return "\\".join([part.replace("\\n", "\n") for part in value.split("\\\\")])
 
 
-def pack_numbers(values: Sequence[int]) -> bytes:
+def pack_numbers(values: Sequence[int], effort: Effort = "usual") -> bytes:
     """A column of integers from 0 to 2³² − 1."""
     numbers = array("I", values)
     if sys.byteorder == "big":
         numbers.byteswap()
-    return _pack(numbers.tobytes())
+    return _pack(numbers.tobytes(), effort)
 
 
 def unpack_numbers(raw: bytes, count: int) -> Sequence[int]:
@@ -95,20 +99,21 @@ def unpack_numbers(raw: bytes, count: int) -> Sequence[int]:
     return numbers
 
 
-def _pack(raw: bytes, quick: bool = False) -> bytes:
-    if quick:
+def _pack(raw: bytes, effort: Effort) -> bytes:
+    if effort == "quick":
         return zlib.compress(raw, 1)
     usual = zlib.compress(raw, _LEVEL)
     coder = zlib.compressobj(_LEVEL, strategy=zlib.Z_HUFFMAN_ONLY)
     huffman = coder.compress(raw) + coder.flush()
-    return min(usual, huffman, key=len)
+    found = min(usual, huffman, key=len)
+    return min(found, bz2.compress(raw), key=len) if effort == "small" else found
 
 
 def _unpack(raw: bytes, limit: int) -> bytes:
-    reader = zlib.decompressobj()
+    reader = bz2.BZ2Decompressor() if raw.startswith(b"BZh") else zlib.decompressobj()
     try:
         found = reader.decompress(raw, limit + 1)
-    except zlib.error as problem:
+    except (zlib.error, OSError) as problem:
         raise Damaged(f"a column can't be decompressed: {problem}") from problem
     if len(found) > limit or not reader.eof:
         raise Damaged("a column is not whole, or larger than it may be")

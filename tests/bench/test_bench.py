@@ -103,7 +103,7 @@ def test_an_unknown_suite_is_a_usage_error_that_names_them(
 ) -> None:
     said = Cli(redis_url, capsys)("bench", "nope")
     assert said.code == 2
-    assert "allocation, governor, governors, latency, memory, startup, all" in said.err
+    assert "allocation, governor, governors, latency, memory, startup, history, all" in said.err
 
 
 def test_a_figure_knows_whether_its_target_was_met() -> None:
