@@ -36,6 +36,9 @@ from qtctl.wire.schema.keys import LIMITS, LIMITS_TTL_SEC
 log = logging.getLogger("qtctl.governor")
 QUICK_SEC = 0.02
 """Chores that take no longer keep nobody waiting, and are done at once."""
+FAR_SEC, FAR_TRIPS, VERY_FAR_SEC = 0.005, 3, 0.1
+"""A link is slow where so many round trips of the chores took that long, or one of them very long:
+then new entries are asked for beside them."""
 PUT_OFF_SEC = 0.5
 """How long the chores may be put off while new entries come all the time."""
 NO_GROUP_SEC = 0.05
@@ -89,7 +92,7 @@ class Governor:
         self._decisions = DecisionStream(store) if publish else None
         self._trimmed_at: float | None = None
         self._chores: Iterator[None] | None = None
-        self._slow = False
+        self._slow, self._far = False, 0
         self._put_off_at: float | None = None
         self._housekept_at: float | None = None
 
@@ -100,7 +103,7 @@ class Governor:
         given before and never finished."""
         self._intake.restart()
         self._housekept_at = None
-        self._chores, self._slow = None, False
+        self._chores, self._slow, self._far = None, False, 0
         self._look.at_once()
         self._redelivery.forgive()
 
@@ -200,13 +203,14 @@ class Governor:
         self._put_off_at = None
         if self._chores is None:
             self._chores = self._all_chores()
+        at = begun
         for _ in self._chores:
-            if clock.monotonic() - begun < QUICK_SEC:
-                continue
-            self._slow = True
-            if self._intake.has_new(ask=True):
+            before, at = at, clock.monotonic()
+            self._far += at - before >= FAR_SEC
+            self._slow |= self._far >= FAR_TRIPS or at - before >= VERY_FAR_SEC
+            if at - begun >= QUICK_SEC and self._intake.has_new(ask=self._slow):
                 return
-        self._chores = None
+        self._chores, self._far = None, 0
 
     def _all_chores(self) -> Iterator[None]:
         """Yields after about one round trip each."""
