@@ -6,6 +6,7 @@ for a bounded time, and a bounded answer is read. No proxy, no redirect.
 
 import http.client
 import io
+import os
 import re
 import socket
 from types import SimpleNamespace
@@ -74,6 +75,20 @@ def here(host: str, metrics: str) -> tuple[str, int] | None:
     from this host."""
     place = address(metrics)
     return place if place and host == socket.gethostname() and is_here(place[0]) else None
+
+
+def process_is_gone(host: str, pid: str) -> bool:
+    """True where the process of a service (by its record) was on this host, and is not any more.
+    False where that can't be told."""
+    if host != socket.gethostname() or not pid.isdecimal() or not 0 < int(pid) < 2**31:
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass  # Somebody else's, so it is there.
+    return False
 
 
 def get(host: str, metrics: str, path: str) -> Page:

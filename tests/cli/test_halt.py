@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -158,12 +159,31 @@ def test_one_that_was_just_killed_is_not_alive(cli: Cli, redis_url: str) -> None
         child.wait(5)
         said = cli("halt")
     assert said.code == 1
-    assert "gives NO ANSWER: nobody listens at" in said.out
+    assert re.search(
+        r"gives NO ANSWER: nobody listens at \S+, and its process \d+ is gone", said.out
+    )
     assert "no governor is working: nothing enforces this halt yet" in said.out
     assert "or was killed: look with 'qtctl doctor'" in said.err
     (row,) = (it for it in cli("status", "-o", "json").json["services"] if it["state"] == "silent")
     assert cli("halt", "-o", "json").json["late"] == [row["name"]]
     assert "gives NO ANSWER: nobody listens at" in cli("resume", "--reason", "x", "--yes").err
+
+
+def test_one_without_a_port_goes_by_its_process(cli: Cli, store: Store) -> None:
+    record = store.keys.service("governor", "g1")
+    store.run("HSET", record, "host", socket.gethostname(), "metrics", "127.0.0.1:0", "pid",
+              os.getpid(), "last_pass_at", store.now_ms() // 1000)  # fmt: skip
+    assert "1 governor alive" in cli("halt").out
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    store.run("HSET", record, "pid", gone.pid)
+    assert f"gives NO ANSWER: its process {gone.pid} is gone" in cli("halt").out
+    judge(store, fields())  # Just now, which is no sign that it still runs.
+    (found,) = cli("why", "BTCUSDT", "-o", "json").json["governors"]
+    assert found["silent"] == f"its process {gone.pid} is gone"
+    assert "NO ANSWER, last pass" in cli("why", "BTCUSDT").out
+    (row,) = (it for it in cli("status", "-o", "json").json["services"] if it["name"] == "g1")
+    assert row["state"] == "silent"
 
 
 def test_a_governor_with_other_kill_keys_gets_one_that_it_reads(

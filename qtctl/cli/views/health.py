@@ -136,13 +136,17 @@ def lateness(it: ServiceRecord, now: float) -> str:
 
 
 def readiness(it: ServiceRecord, within_sec: float = probe.TIMEOUT_SEC) -> tuple[str, str]:
-    """State and detail by /readyz, where it can be asked from here."""
+    """State and detail by /readyz, where it can be asked from here, else by its process."""
     place = probe.here(it.host, it.metrics)
     if place is None:
-        return ALIVE, ""
+        # Without a port, as with --once or before it is bound.
+        killed = probe.address(it.metrics) is None and probe.process_is_gone(it.host, it.pid)
+        return ("silent", f"its process {it.pid} is gone") if killed else (ALIVE, "")
     answer = probe.ready(*place, within_sec)
     if answer.who != "qtctl":
-        return "silent", f"{probe.UNANSWERED.get(answer.who, probe.ANOTHER)} {it.metrics}"
+        detail = f"{probe.UNANSWERED.get(answer.who, probe.ANOTHER)} {it.metrics}"
+        killed = answer.who != "silent" and probe.process_is_gone(it.host, it.pid)
+        return "silent", f"{detail}, and its process {it.pid} is gone" if killed else detail
     if answer.ready:
         return READY, ""
     return "not_ready", answer.text.removeprefix("not ready: ")[:MOST_DETAIL]

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from qtctl import probe
 from qtctl.cli.framework.context import Context
+from qtctl.cli.views.health import readiness
+from qtctl.cli.views.health_record import READY
 from qtctl.cli.views.in_force import InForce
 from qtctl.domain import numbers
 from qtctl.domain.diagnosis import Alive, Diagnosis, Target
@@ -27,8 +28,6 @@ from qtctl.wire.schema.service import ServiceRecord
 
 LATELY_SEC = 60.0
 """A plan that was judged since then shows that a governor is ready."""
-MAX_ANSWER_CHARS = 300
-"""Of what a governor says on its port."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -152,23 +151,18 @@ def _wrong_types(store: Store, recent_plans: RecentPlans) -> tuple[str, ...]:
 def _ports_say(
     store: Store, alive: Sequence[ServiceRecord], recent_plans: RecentPlans, now: float
 ) -> tuple[str, dict[str, str]]:
-    """Why no governor issues permits, "" where one does or nothing shows it; and those that do not
-    answer, with why. Asked only where no plan was judged just now: then a governor was ready."""
+    """Why no governor issues permits, "" where one does or nothing shows it (a plan that was judged
+    just now shows that one does); and those that do not answer, with why."""
     latest = recent_plans.plans[0] if recent_plans.plans else None
+    said = {it.name: readiness(it) for it in alive}
+    silent = {name: detail for name, (state, detail) in said.items() if state == "silent"}
     if not alive or (latest is not None and latest.verdict and now - latest.at < LATELY_SEC):
-        return "", {}
-    asked = {it.name: place for it in alive if (place := probe.here(it.host, it.metrics))}
-    said = {name: probe.ready(*place) for name, place in asked.items()}
-    silent = {
-        name: f"{probe.UNANSWERED.get(it.who, probe.ANOTHER)} {asked[name][0]}:{asked[name][1]}"
-        for name, it in said.items()
-        if it.who != "qtctl"
-    }
-    answers = [it for it in said.values() if it.who == "qtctl"]
+        return "", silent
+    answers = [detail for state, detail in said.values() if state == "not_ready"]
+    if any(state == READY for state, _ in said.values()):
+        return "", silent
     if answers:
-        ready = any(each.ready for each in answers)
-        why = "" if ready else answers[0].text.removeprefix("not ready: ")[:MAX_ANSWER_CHARS]
-        return why, silent
+        return answers[0], silent
     return (_objection(store) if latest is not None and latest.waits else ""), silent
 
 

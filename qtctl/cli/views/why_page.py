@@ -136,6 +136,7 @@ def _state(answer: Answer) -> dict[str, Any]:
                 "version": it.version,
                 "host": it.host,
                 "last_pass_age_s": _round(it.last_pass_age_sec),
+                "silent": it.silent or None,
             }
             for it in facts.governors
         ],
@@ -244,7 +245,7 @@ def _governors(facts: Diagnosis) -> str:
     if not facts.governors:
         return "none running"
     return ", ".join(
-        f"{it.name} {it.version}, {'LATE, ' * it.late}last pass "
+        f"{it.name} {it.version}, {'LATE, ' if it.late else 'NO ANSWER, ' * it.gone}last pass "
         f"{format.span(it.last_pass_age_sec)} ago"
         for it in facts.governors
     )
