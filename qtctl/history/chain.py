@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from qtctl.errors import ConfigError
 from qtctl.history.damage import Damaged
 from qtctl.history.folder import CHAIN
 
@@ -44,7 +45,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(folder: Path) -> list[Link]:
-    """The lines that are whole, up to the first that is not what was written. Errors: OSError."""
+    """The lines that are whole, up to the first that is not what was written. Errors:
+    ConfigError."""
     return [link for _, link, problem in examined(folder) if link is not None and not problem]
 
 
@@ -55,6 +57,8 @@ def examined(folder: Path) -> Iterator[tuple[int, Link | None, str]]:
         raw = (folder / CHAIN).read_bytes()
     except FileNotFoundError:
         return
+    except OSError as fault:
+        raise ConfigError(f"can't read {folder / CHAIN}: {fault.strerror}") from fault
     before = NO_LINK
     lines = raw.split(b"\n")
     for number, line in enumerate(lines, 1):

@@ -1,7 +1,7 @@
 """What one day's file holds, read past what is damaged in it."""
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from qtctl.history.rows import Entry
 from qtctl.history.scan import LAST, scan
 
 R = TypeVar("R")
+_REMEMBERED = 50_000
 STREAMS = ("passes", "decisions", "events", "rejected")
 """The tables whose rows are entries of streams."""
 _COLUMNS = ", ".join(name.removesuffix("_text") for name in Decision.__struct_fields__[1:])
@@ -82,7 +83,8 @@ class DayReader:
         more, values = "", list[Any]()
         if symbols:
             wanted = {ascii_upper(symbol) for symbol in symbols}
-            numbers = [str(n) for n, word in self._words.items() if ascii_upper(word) in wanted]
+            words = self._scan("words", "word", 0, LAST)
+            numbers = [str(number) for number, word in words if ascii_upper(word) in wanted]
             more += f" AND symbol IN ({', '.join(numbers)})"
         if plan_id:
             more += f" AND {schema.PLAN_TAIL} = substr(?, -8) AND plan_id = ?"
@@ -168,13 +170,12 @@ class DayReader:
         return None if found is None else found[0]
 
     @cached_property
-    def _words(self) -> dict[int, str]:
-        return dict(self._scan("words", "word", 0, LAST))
+    def _words(self) -> "_Rows[str]":
+        return _Rows(self._db, "words", "word", lambda word: word)
 
     @cached_property
-    def _profiles(self) -> dict[int, Profile]:
-        names = ", ".join(decisions.PROFILE)
-        return {n: Profile(*fields) for n, *fields in self._scan("profiles", names, 0, LAST)}
+    def _profiles(self) -> "_Rows[Profile]":
+        return _Rows(self._db, "profiles", ", ".join(decisions.PROFILE), Profile)
 
     def _scan(
         self,
@@ -196,6 +197,30 @@ class DayReader:
         low = before >> SEQ_BITS if keyed and before > 0 else self._start_ms
         high = behind >> SEQ_BITS if keyed and behind < LAST else end_ms
         note(self._damage, Damage(self.day, table, low, high, problem))
+
+
+class _Rows(dict[int, R]):
+    """Rows of a table by their number, read when they are first asked for; some are remembered, so
+    that no publisher who makes up words fills the memory. KeyError where there is no such row."""
+
+    def __init__(
+        self, db: sqlite3.Connection, table: str, columns: str, make: Callable[..., R]
+    ) -> None:
+        super().__init__()
+        self._db, self._make = db, make
+        self._sql = f"SELECT {columns} FROM {table} WHERE id = ?"
+
+    def __missing__(self, number: int) -> R:
+        try:
+            row = self._db.execute(self._sql, (number,)).fetchone()
+        except sqlite3.DatabaseError:
+            row = None
+        if row is None:
+            raise KeyError(number)
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        found = self[number] = self._make(*row)
+        return found
 
 
 class BlockReader:

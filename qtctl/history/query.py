@@ -116,7 +116,9 @@ class Query:
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """The rows of the answer."""
         with self._reporting():
-            yield from self._cursor
+            # Not `yield from`, which would close the cursor, maybe too late.
+            for row in self._cursor:  # noqa: UP028
+                yield row
 
     def _limit(self) -> None:
         self._cells = Cells()
