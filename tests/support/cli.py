@@ -54,7 +54,7 @@ class Cli:
             own = {**NO_FILE, "QTCTL_HISTORY_ENABLED": "false", **(environ or {})}
             code = run(["--redis-url", self.url, *args], own)
         finally:
-            _unlog()
+            unlog()
         out, err = self._capsys.readouterr()
         return Said(code, out, err)
 
@@ -76,10 +76,11 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _unlog() -> None:
-    """`serve` sends log lines to the stderr of that moment, which pytest closes; `demo` silences
-    the decisions for the rest of its process."""
-    logging.getLogger("qtctl.decisions").setLevel(logging.NOTSET)
+def unlog() -> None:
+    """`serve` sends log lines to the stderr of that moment, which pytest closes, and sets the level
+    of all; `demo` silences the decisions: each for the rest of its process."""
+    for name in ("qtctl", "qtctl.decisions"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
     root = logging.getLogger()
     for handler in [h for h in root.handlers if type(h).__module__.startswith("qtctl.")]:
         root.removeHandler(handler)

@@ -12,7 +12,7 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.private_server import program
 from qtctl.wire.private_server.embedded import temporary
 from qtctl.wire.schema.keys import Keys
-from tests.support.cli import NO_FILE
+from tests.support.cli import NO_FILE, unlog
 from tests.support.debian import needed
 
 Install = Callable[[str, str | Path], Path]
@@ -92,7 +92,10 @@ def test_proofs_and_demo_run_on_the_hosts_own_redis(
         store = Store(server.url, Keys())
         assert store.server().name == "redis"
         store.close()
-    assert run(command, {**NO_FILE}) == 0, capsys.readouterr().err
+    try:
+        assert run(command, {**NO_FILE}) == 0, capsys.readouterr().err
+    finally:
+        unlog()
 
 
 def needed_before(monkeypatch: pytest.MonkeyPatch) -> str:
