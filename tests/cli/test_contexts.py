@@ -16,7 +16,7 @@ from qtctl.cli.main import root, run
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import temporary
 from qtctl.wire.schema.keys import EFFICIENCY, GROUP, TARGET
-from tests.support.cli import NO_FILE, Said, _unlog
+from tests.support.cli import NO_FILE, Said, unlog
 from tests.support.nodes import free_ports
 from tests.support.plans import fields, judge
 from tests.support.processes import QTCTL
@@ -99,7 +99,7 @@ def cli(file: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
         try:
             code = run(["--config", str(file), *args], {**NO_FILE, **environ})
         finally:
-            _unlog()
+            unlog()
         return Said(code, *capsys.readouterr())
 
     return call
