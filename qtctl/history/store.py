@@ -68,7 +68,8 @@ class Store:
 
     def _cursors_of(self, day: str) -> dict[str, tuple[str, int]]:
         if day > self._last_sealed:
-            return self._day(day).cursors()
+            with self._writing(day, "open"):
+                return self._day(day).cursors()
         with self._writing(day, "read"), opening.reading(folders.day_path(self.folder, day)) as db:
             found = db.execute("SELECT stream, id, turn FROM cursors")
             return {stream: (entry_id, turn) for stream, entry_id, turn in found}
