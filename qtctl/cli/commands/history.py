@@ -58,7 +58,8 @@ def list_days(ctx: Context, folder: Dir = None) -> None:
 
     history = view.opened(ctx, folder)
     days = overview.days(history)
-    emit(ctx, days, view.LISTED, empty=f"Nothing is recorded yet in {history.folder}.")
+    columns = view.LISTED if ctx.listing.columns else view.usual(days)
+    emit(ctx, days, columns, empty=f"Nothing is recorded yet in {history.folder}.")
     for line in view.describe(ctx, history, days, chain.head(history.folder)):
         ctx.say(line)
 

@@ -182,3 +182,8 @@ def unique(names: Sequence[str]) -> list[str]:
 def plain(value: Any) -> Any:
     """A value of SQLite for JSON: bytes as hexadecimal."""
     return value.hex() if isinstance(value, bytes) else value
+
+
+def usual(days: Sequence[Day]) -> Sequence[Column]:
+    """The columns of the list, the last one only where there is a problem."""
+    return LISTED.columns if any(day.problem for day in days) else LISTED.columns[:-1]
