@@ -1,7 +1,7 @@
 """What one day's file holds, read past what is damaged in it."""
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -63,12 +63,19 @@ class DayReader:
     def __init__(self, db: sqlite3.Connection, day: str, damage: list[Damage]) -> None:
         self._db, self.day, self._damage = db, day, damage
         self._start_ms = day_start_ms(day)
+        self._numbers: dict[frozenset[Any], str] = {}
 
     def decisions(
-        self, low: int, high: int, symbols: Collection[str] = (), plan_id: str = ""
+        self,
+        low: int,
+        high: int,
+        symbols: Collection[str] = (),
+        plan_id: str = "",
+        only: Mapping[str, Collection[str]] | None = None,
     ) -> Iterator[Decision]:
-        """Decisions whose packed ids are from low to before high; of some symbols, of one plan."""
-        more, values = self._chosen(symbols, plan_id)
+        """Decisions whose packed ids are from low to before high; of some symbols, of one plan.
+        only: the words that fields of their profiles may have."""
+        more, values = self._chosen(symbols, plan_id, only or {})
         words, profiles = self._words, self._profiles
         for number, entry, outcome, profile, symbol, *rest in self._scan(
             "decisions", _COLUMNS, low, high, more, values
@@ -78,18 +85,43 @@ class DayReader:
             except KeyError:
                 self._lost("decisions", number, number, "its symbol or profile is damaged")
 
-    def _chosen(self, symbols: Collection[str], plan_id: str) -> tuple[str, list[Any]]:
+    def _chosen(
+        self, symbols: Collection[str], plan_id: str, only: Mapping[str, Collection[str]]
+    ) -> tuple[str, list[Any]]:
         """What a query must ask for more, and the values for it."""
         more, values = "", list[Any]()
         if symbols:
-            wanted = {ascii_upper(symbol) for symbol in symbols}
-            words = self._scan("words", "word", 0, LAST)
-            numbers = [str(number) for number, word in words if ascii_upper(word) in wanted]
-            more += f" AND symbol IN ({', '.join(numbers)})"
+            more += f" AND symbol IN ({self._symbols(frozenset(symbols))})"
+        if only:
+            wanted = frozenset((name, frozenset(words)) for name, words in only.items())
+            more += f" AND profile IN ({self._those(wanted)})"
         if plan_id:
             more += f" AND {schema.PLAN_TAIL} = substr(?, -8) AND plan_id = ?"
             values += [plan_id, plan_id]
         return more, values
+
+    def _symbols(self, symbols: frozenset[str]) -> str:
+        """The numbers of their words, in any spelling."""
+        if symbols not in self._numbers:
+            wanted = {ascii_upper(symbol) for symbol in symbols}
+            words = self._scan("words", "word", 0, LAST)
+            found = (str(number) for number, word in words if ascii_upper(word) in wanted)
+            self._numbers[symbols] = ", ".join(found)
+        return self._numbers[symbols]
+
+    def _those(self, only: frozenset[tuple[str, frozenset[str]]]) -> str:
+        """The numbers of the profiles whose fields have some of these words."""
+        if only not in self._numbers:
+            names = ", ".join(name for name, _ in only)
+            rows = self._scan("profiles", names, 0, LAST)
+            allowed = [words for _, words in only]
+            found = (
+                str(number)
+                for number, *fields in rows
+                if all(field in words for field, words in zip(fields, allowed, strict=True))
+            )
+            self._numbers[only] = ", ".join(found)
+        return self._numbers[only]
 
     def passes(self, low: int, high: int) -> Iterator[PassRead]:
         """Passes whose packed ids are from low to before high."""
@@ -124,10 +156,11 @@ class DayReader:
 
     def observed(self, table: str, shape: type[R]) -> list[R]:
         """What was noticed beside the streams, in the order of its time."""
+        return [shape(*row) for row in self._rows(table, f"SELECT * FROM {table} ORDER BY at_ms")]
+
+    def _rows(self, table: str, sql: str) -> list[Any]:
         try:
-            return [
-                shape(*row) for row in self._db.execute(f"SELECT * FROM {table} ORDER BY at_ms")
-            ]
+            return self._db.execute(sql).fetchall()
         except sqlite3.DatabaseError as problem:
             self._lost(table, 0, LAST, str(problem))
             return []
@@ -153,6 +186,15 @@ class DayReader:
         return {
             table: self._one(table, f"SELECT count(*) FROM {table}") for table in (*STREAMS, "gaps")
         }
+
+    def newest(self, table: str, high: int) -> int | None:
+        """The last packed id before high, None where there is none or it can't be read."""
+        found = self._one(table, f"SELECT max(id) FROM {table} WHERE id < ?", high)
+        return None if found is None else int(found)
+
+    def streams(self) -> set[str]:
+        """The full names of the streams that its rows come from."""
+        return {row[0] for row in self._rows("cursors", "SELECT stream FROM cursors")}
 
     def synthetic(self) -> bool:
         """True where the day was made up."""

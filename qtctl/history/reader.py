@@ -19,6 +19,7 @@ import msgspec
 from qtctl.domain.allocation import AllocationRules
 from qtctl.domain.facts import limits_of, rules_of
 from qtctl.domain.gates import Limits
+from qtctl.errors import ConfigError, RefusedError
 from qtctl.history import folder as folders
 from qtctl.history import missing, opening
 from qtctl.history.damage import Damaged
@@ -29,6 +30,7 @@ from qtctl.history.rows import DocumentKind, Entry, Gap, HaltRow, ServerRow, Ser
 
 Ms = int | None
 """A time, epoch ms; None is no bound."""
+_REFUSED = (RefusedError, ConfigError)
 T = TypeVar("T")
 R = TypeVar("R", Gap, ServiceRow, ServerRow, HaltRow)
 
@@ -37,11 +39,13 @@ class History:
     """A folder of days. damage: grows with what could not be read.
 
     Errors: NotFoundError where there is no such folder, ConfigError where it may not be read,
-    RefusedError where a file in it is another program's or a newer qtctl's.
+    RefusedError where a file in it is another program's or a newer qtctl's. lenient: such a file,
+    or one that may not be read, is damage, and the other days are read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, lenient: bool = False) -> None:
         self.folder = folder
+        self._left_out = (Damaged, sqlite3.DatabaseError, *(_REFUSED if lenient else ()))
         self.damage: list[Damage] = []
         folders.days_in(folder)
 
@@ -54,30 +58,30 @@ class History:
     ) -> Iterator[Decision]:
         """Decisions in the order in which they were taken; of these symbols, in any spelling that
         the governor counts as theirs, or of all."""
-        for day in self._readers(since_ms):
+        for day in self.readers(since_ms):
             yield from day.decisions(*window(since_ms, until_ms), symbols)
 
     def decisions_on(self, plan_id: str) -> list[Decision]:
         """All decisions on a plan."""
         return [
             found
-            for day in self._readers()
+            for day in self.readers()
             for found in day.decisions(*window(None, None), (), plan_id)
         ]
 
     def passes(self, since_ms: Ms = None, until_ms: Ms = None) -> Iterator[PassRead]:
         """Passes in the order in which they were made."""
-        for day in self._readers(since_ms):
+        for day in self.readers(since_ms):
             yield from day.passes(*window(since_ms, until_ms))
 
     def events(self, since_ms: Ms = None, until_ms: Ms = None) -> Iterator[Entry]:
         """Entries of the governor's stream of events."""
-        for day in self._readers(since_ms):
+        for day in self.readers(since_ms):
             yield from day.entries("events", *window(since_ms, until_ms))
 
     def rejected(self, since_ms: Ms = None, until_ms: Ms = None) -> Iterator[Entry]:
         """Plans that could not be read, as entries of their stream."""
-        for day in self._readers(since_ms):
+        for day in self.readers(since_ms):
             yield from day.entries("rejected", *window(since_ms, until_ms))
 
     def services(self, since_ms: Ms = None, until_ms: Ms = None) -> list[ServiceRow]:
@@ -95,7 +99,7 @@ class History:
     def gaps(self, since_ms: Ms = None, until_ms: Ms = None) -> list[Gap]:
         """What is missing in a window, also where that began before or ends after it: what the
         recorder noticed, days whose files are gone, and what could not be read so far."""
-        found = [gap for day in self._readers() for gap in day.observed("gaps", Gap)]
+        found = [gap for day in self.readers() for gap in day.observed("gaps", Gap)]
         found += missing.days(self.folder, self.days())
         found += [missing.damage_gap(damage) for damage in self.damage]
         low = -1 if since_ms is None else since_ms
@@ -106,16 +110,16 @@ class History:
 
     def span(self) -> tuple[int, int] | None:
         """The times of the first and the last row, epoch ms; None where there are none."""
-        times = [each for day in self._readers() for each in day.span()]
+        times = [each for day in self.readers() for each in day.span()]
         return (min(times), max(times)) if times else None
 
     def synthetic(self) -> bool:
         """True where what the history holds was made up."""
-        return any(day.synthetic() for day in self._readers())
+        return any(day.synthetic() for day in self.readers())
 
     def document(self, kind: DocumentKind, digest: str) -> bytes | None:
         """The JSON under a digest; None where no day has it."""
-        for day in self._readers():
+        for day in self.readers():
             found = day.document(kind, digest)
             if found is not None:
                 return found
@@ -143,22 +147,29 @@ class History:
         low = -1 if since_ms is None else since_ms
         return [
             row
-            for day in self._readers()
+            for day in self.readers()
             for row in day.observed(table, shape)
             if row.at_ms >= low and (until_ms is None or row.at_ms < until_ms)
         ]
 
-    def _readers(self, since_ms: Ms = None) -> Iterator[DayReader]:
+    def streams(self) -> set[str]:
+        """The full names of the streams that were read last; none where that is not known."""
+        for day in self.readers(newest_first=True):
+            if found := day.streams():
+                return found
+        return set()
+
+    def readers(self, since_ms: Ms = None, *, newest_first: bool = False) -> Iterator[DayReader]:
         """The days that may have rows of that time or later, one after another; late rows stand in
         any later day."""
         first = "" if since_ms is None else day_of(since_ms)
-        for day in self.days():
+        for day in sorted(self.days(), reverse=newest_first):
             if day < first:
                 continue
             try:
                 with opening.reading(folders.day_path(self.folder, day)) as db:
                     yield DayReader(db, day, self.damage)
-            except (Damaged, sqlite3.DatabaseError) as problem:
+            except self._left_out as problem:
                 if isinstance(problem, sqlite3.OperationalError):
                     raise
                 start = day_start_ms(day)

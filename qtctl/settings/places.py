@@ -37,6 +37,14 @@ def history_folder(history: History, environ: Mapping[str, str]) -> Path:
 def history_to_read(history: History, environ: Mapping[str, str]) -> Path:
     """The folder to read: where nobody has set one and this user has none, that of the units."""
     folder = history_folder(history, environ)
-    if history.dir or folder.is_dir():
+    if history.dir or _is_there(folder):
         return folder
-    return next((each for each in UNITS_HISTORY if each.is_dir()), folder)
+    return next((each for each in UNITS_HISTORY if _is_there(each)), folder)
+
+
+def _is_there(folder: Path) -> bool:
+    """True also where this user may not look into it: whoever reads it then is told why not."""
+    try:
+        return folder.is_dir()
+    except PermissionError:
+        return True

@@ -25,6 +25,8 @@ from tests.support.processes import until
 
 NO_FILE = {"QTCTL_CONFIG": os.devnull}
 """An environment in which the machine's own configuration does not count."""
+NO_HISTORY = "/nonexistent/history"
+"""Nor the history that somebody recorded on it."""
 
 
 class Said(NamedTuple):
@@ -51,7 +53,8 @@ class Cli:
         """Run it; whatever it ends with is returned."""
         self._capsys.readouterr()
         try:
-            own = {**NO_FILE, "QTCTL_HISTORY_ENABLED": "false", **(environ or {})}
+            history = {"QTCTL_HISTORY_ENABLED": "false", "QTCTL_HISTORY_DIR": NO_HISTORY}
+            own = {**NO_FILE, **history, **(environ or {})}
             code = run(["--redis-url", self.url, *args], own)
         finally:
             unlog()

@@ -10,7 +10,7 @@ from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.listing import Lists
 from qtctl.cli.output.render import emit
-from qtctl.errors import NotFoundError, UsageError
+from qtctl.errors import UsageError
 
 app = group(
     "plan",
@@ -54,7 +54,8 @@ def list_plans(
         bool, typer.Option("--all", help="With --what-if: also those that stay as they are.")
     ] = False,
 ) -> None:
-    """Decisions, the latest first.
+    """Decisions, the latest first; what Redis has forgotten comes from the history, where there is
+    one: its rows have from=history, and stderr says how many they are.
 
     With --what-if each is judged again on its own stored facts, and only those are listed that
     would get another verdict, then those with another reason, then the unknown (their limits are
@@ -68,11 +69,13 @@ def list_plans(
         qtctl plan list
         qtctl plan list BTCUSDT --blocked --since 1h
         qtctl plan list --kind close --since 10:00 --until 10:30 -o csv
+        qtctl plan list --since 7d --reason hourly_limit_exceeded
         qtctl plan list --sort -notional_usd --columns plan_id,notional_usd,reason
         qtctl plan list --since 1h --what-if max_exec_per_hour=5
     """
     from qtctl.cli.views import plans as view
     from qtctl.cli.views import what_if
+    from qtctl.cli.views.past import Past
 
     wanted = arguments.spellings(symbols)
     changes = what_if.changes_asked(given)
@@ -81,12 +84,15 @@ def list_plans(
     if blocked:
         ctx.listing = ctx.listing.only_also("verdict", "blocked")
     with ctx.store() as store:
-        listing = ctx.window(store)
-        found = view.found(store, listing, wanted)
+        listing, past = ctx.window(store), Past(ctx, store)
+        rows = view.found(store, listing, wanted)
+        found = past.listed(rows, listing, wanted, view.LISTED.matches(listing))
         if changes and (judged := list(found)):
-            view.show_again(ctx, what_if.compared(store, judged, changes), all_)
+            known = past.limits(row.get("limits", "") for row in judged)
+            view.show_again(ctx, what_if.compared(known, judged, changes), all_)
         else:
             emit(ctx, found, view.LISTED, empty=view.NONE)
+        past.report()
 
 
 def show(
@@ -95,7 +101,8 @@ def show(
     """One decision, explained gate by gate from the facts that it rests on.
 
     A plan that was never judged (its decision is not EXECUTE, it could not be read, it waits, it
-    was too old) is looked for in the plan stream, and the answer says which it is.
+    was too old) is looked for in the plan stream, and the answer says which it is. A decision that
+    Redis has forgotten comes from the history, and so does one while Redis can't be reached.
 
     `explain` is another name for it. With --what-if it is judged again on these facts under other
     limits, and both worksheets stand side by side.
@@ -105,26 +112,10 @@ def show(
         qtctl plan explain p1 -o json
         qtctl plan show p1 --what-if max_exec_per_hour=5 --what-if symbol_cooldown_sec=30
     """
-    from qtctl.cli.views import plans as view
-    from qtctl.cli.views import what_if
-    from qtctl.wire.queries import decisions
+    from qtctl.cli.views import plan_shown
 
     arguments.plan_id(plan_id)
-    changes = what_if.changes_asked(given)
-    with ctx.store() as store:
-        decision = decisions.by_id(store, [plan_id]).get(plan_id)
-        if decision is None:
-            if not changes and view.show_undecided(ctx, store, plan_id):
-                return
-            raise NotFoundError(
-                f"no decision about {plan_id} (they are kept for 24 h): "
-                "see 'qtctl tail plans' and 'qtctl tail rejected'"
-            )
-        limits, source = view.limits_of(ctx, store, decision)
-        again = what_if.judged_again(store, [decision], changes)[0] if changes else None
-        if ctx.output == "table":
-            ctx.say(f"Limits: {source}")
-        view.show(ctx, decision, limits, changes, again)
+    plan_shown.show(ctx, plan_id, given)
 
 
 command(app)(show)

@@ -50,11 +50,11 @@ LISTED = Listed(
         size_hint("eff_action", drop=3),
         age("in queue", "queue_age_sec", drop=4),
     ),
-    fields=[name for name, _ in DECISION_FIELDS],
+    fields=[*(name for name, _ in DECISION_FIELDS), "from"],
     at="decided_at",
     filters=what_if.DECISION_FILTERS,
 )
-NONE = "No decisions match (they are kept for 24 h)."
+NONE = "No decisions match (Redis keeps them for 24 h, the history longer)."
 HEAD = (
     text("plan", "plan_id"),
     text("verdict", "verdict", style=verdict_style),
@@ -190,14 +190,6 @@ def _in_queue(row: Mapping[str, str]) -> str:
     return f"unknown (the id of its entry {by})"
 
 
-def show_undecided(ctx: Context, store: Store, plan_id: str) -> bool:
-    """Print what is known of a plan that has no decision; False where that is nothing."""
-    record = undecided(ctx, store, plan_id)
-    if record is not None:
-        emit_one(ctx, record, Fields(UNDECIDED))
-    return record is not None
-
-
 def undecided(
     ctx: Context, store: Store, plan_id: str, entry_id: str = ""
 ) -> dict[str, Any] | None:
@@ -237,10 +229,14 @@ def _without_decision(plan: PlanSeen) -> str:
             f"its decision {plan.decision!r} is a word that nobody knows: acknowledged, not "
             "carried out; only EXECUTE is"
         )
-    return (
-        "it was read, and no decision is known: skipped as too old (over 1 h; see backlog_skipped "
-        "in 'qtctl tail events'), or forgotten after 24 h"
-    )
+    return UNKNOWN
+
+
+UNKNOWN = (
+    "it was read, and no decision is known: skipped as too old (over 1 h; see backlog_skipped "
+    "in 'qtctl tail events'), or forgotten after 24 h"
+)
+"""The note of a plan whose decision may have been forgotten."""
 
 
 def _side_by_side(rows: list[dict[str, str]], again: list[dict[str, str]]) -> list[dict[str, str]]:

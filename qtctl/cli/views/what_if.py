@@ -8,13 +8,12 @@ from qtctl.cli.output import format
 from qtctl.cli.output.columns import age, money, plan_id, recent, text
 from qtctl.cli.output.listed import Filter, Listed
 from qtctl.domain.facts import facts_of, unrecorded
+from qtctl.domain.gates import Limits
 from qtctl.domain.reasons import DECISION_REASONS, Kind, Verdict
 from qtctl.domain.what_if import LIMIT_NAMES, Again, Changes, Recorded, again
 from qtctl.errors import ConfigError, UsageError
 from qtctl.settings.catalog import by_path, checked, from_text
 from qtctl.settings.sources import nearest, shown_name
-from qtctl.wire.client.store import Store
-from qtctl.wire.queries.decisions import limits_by_digest
 from qtctl.wire.schema.decision import DECISION_FIELDS
 
 NOT_SIMULATED = "Each is judged on its own facts; the counts of later plans stay as they were."
@@ -48,11 +47,14 @@ def _limit_name(key: str) -> str:
     )
 
 
+Known = Mapping[str, Limits | None]
+"""Limits by their digest, None for those that are forgotten."""
+
+
 def judged_again(
-    store: Store, decisions: Sequence[Mapping[str, str]], changes: Changes
+    known: Known, decisions: Sequence[Mapping[str, str]], changes: Changes
 ) -> list[Again]:
     """Each of these records judged again, in their order."""
-    known = limits_by_digest(store, (row.get("limits", "") for row in decisions))
     recorded = (
         Recorded(
             row.get("verdict", ""),
@@ -94,11 +96,11 @@ def describe(again: Again, changes: Changes) -> str:
 
 
 def compared(
-    store: Store, decisions: Sequence[Mapping[str, str]], changes: Changes
+    known: Known, decisions: Sequence[Mapping[str, str]], changes: Changes
 ) -> list[dict[str, Any]]:
     """The decisions with the other verdict beside their own: those whose verdict changes first,
     then those whose reason does, then the unknown, then the rest."""
-    found = judged_again(store, decisions, changes)
+    found = judged_again(known, decisions, changes)
     rows = [{**row, **fields_of(row, again)} for row, again in zip(decisions, found, strict=True)]
     return sorted(rows, key=_rank)
 

@@ -10,11 +10,13 @@ from qtctl import errors
 from qtctl.domain.facts import limits_of
 from qtctl.domain.gates import Limits
 from qtctl.domain.reasons import Reason, Verdict
+from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
+from qtctl.wire.control import forgotten
 from qtctl.wire.queries import streams
 from qtctl.wire.schema.ids import time_of
-from qtctl.wire.schema.keys import DECISION, LIMITS
+from qtctl.wire.schema.keys import DECISION, DECISION_TTL_SEC, LIMITS
 from qtctl.wire.schema.records import pairs, text
 
 FIRST_PAGE = 50
@@ -114,6 +116,31 @@ def by_id(store: Store, plan_ids: Sequence[str]) -> dict[str, Decision]:
         for id_, reply in zip(plan_ids, replies, strict=True)
         if not is_error(reply) and reply
     }
+
+
+def known_since(store: Store, now_ms: int) -> float:
+    """Since when Redis has every decision (epoch seconds): the last 24 h, unless it lost or never
+    had the first of them (its events begin later, it was found emptied or older, it was started
+    since, maybe from an old dump)."""
+    lost = forgotten.emptied(store)
+    times = [now_ms / 1000 - DECISION_TTL_SEC + _EXPIRING_SEC]
+    if lost is not None and lost.is_loss:
+        times.append(lost.at)
+    with suppress(errors.WireError):
+        times.append(store.server().started_ms / 1000)
+    there, reply = store.batch([(*it, store.keys.events) for it in (("EXISTS",), _XINFO)])
+    if there == 0:
+        times.append(now_ms / 1000)
+    if not is_error(reply):
+        events = xinfo.stream(reply)
+        if events.added == events.length and events.first:
+            times.append(time_of(events.first))
+    return min(max(times), now_ms / 1000)
+
+
+_XINFO = ("XINFO", "STREAM")
+_EXPIRING_SEC = 60.0
+"""What expires while a list is read counts as gone."""
 
 
 def limits(store: Store, digest: str) -> Limits | None:
