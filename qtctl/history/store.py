@@ -221,6 +221,8 @@ _ALL = (*STREAMS, *OBSERVED)
 
 def _remedy(problem: Exception) -> str:
     text = str(problem)
+    if "locked" in text:
+        return "somebody reads or copies it just now, and it is tried again"
     if "full" in text or "No space" in text or "I/O" in text:
         return "free space, or let it keep less: [history] keep_days, max_bytes"
     if "readonly" in text or "Read-only" in text or "denied" in text or "unable to open" in text:

@@ -7,7 +7,7 @@ import pytest
 from qtctl import errors
 from qtctl.domain.passes import COLUMNS, Pass
 from qtctl.history.reader import History
-from qtctl.history.rows import Batch, Document, Entry, Gap
+from qtctl.history.rows import Batch, Document, Entry, Gap, ServiceRow
 from qtctl.history.store import Store
 from tests.history.samples import DAY_MS, DECISION, MIDNIGHT, NOON, a_pass, decision_at
 
@@ -130,3 +130,53 @@ def test_many_passes_share_a_block(tmp_path: Path) -> None:
 
 def _rows(value: Pass) -> list[tuple[str, ...]]:
     return sorted(zip(*(getattr(value.columns, name) for name in COLUMNS), strict=True))
+
+
+def test_a_day_that_is_being_read_is_sealed_at_the_next_look(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.write(Batch(cursors={"s": "1-0"}, decisions=[decision_at(MIDNIGHT - 9)]))
+        reading = History(tmp_path).decisions()
+        next(reading)
+        assert store.seal(MIDNIGHT, MIDNIGHT) == []
+        store.write(Batch(cursors={"s": "2-0"}, decisions=[decision_at(MIDNIGHT - 8)]))
+        del reading
+        (link,) = store.seal(MIDNIGHT, MIDNIGHT)
+    assert link.rows["decisions"] == 2
+
+
+def test_a_plan_is_found_by_its_id_in_open_and_sealed_days(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.write(Batch(cursors={"s": "1-0"}, decisions=[decision_at(MIDNIGHT - 9, plan_id="p")]))
+        store.seal(MIDNIGHT, MIDNIGHT)
+        later = [decision_at(MIDNIGHT, plan_id="p"), decision_at(MIDNIGHT + 1, symbol="ethusdt")]
+        store.write(Batch(cursors={"s": "2-0"}, decisions=later))
+        history = History(tmp_path)
+        found = [each.at_ms for each in history.decisions_on("p")]
+        assert found == [MIDNIGHT - 9, MIDNIGHT]
+        assert [each.symbol for each in history.decisions(symbols=["ETHUSDT"])] == ["ethusdt"]
+        assert list(history.decisions(symbols=["NONE"])) == []
+
+
+def test_a_decision_twice_is_one_row_and_another_outcome_is_two(tmp_path: Path) -> None:
+    entry = {"entry_id": f"{NOON - 5}-0", "verdict": "blocked"}
+    with Store(tmp_path) as store:
+        for reason in ("duplicate_plan", "duplicate_plan", "failover_quarantine"):
+            at = NOON + len(list(History(tmp_path).decisions()))
+            batch = [decision_at(at, **entry, reason=reason)]
+            store.write(Batch(cursors={"s": f"{at}-0"}, decisions=batch))
+        store.write(Batch(cursors={"s": "9-0"}, decisions=[decision_at(NOON + 7, reason="ok")]))
+    reasons = [each.reason for each in History(tmp_path).decisions()]
+    assert reasons == ["duplicate_plan", "failover_quarantine", "ok"]
+
+
+def test_documents_services_and_halts_are_kept_by_the_day(tmp_path: Path) -> None:
+    limits = b'{"max_plan_age_sec": 60}'
+    row = ServiceRow(NOON, "started", "governor", "g", "1", "h", 1, NOON, "d")
+    with Store(tmp_path) as store:
+        for _ in range(2):
+            store.write(Batch(services=[row], documents=[Document("limits", "d", limits)]))
+    history = History(tmp_path)
+    assert history.services() == [row]
+    assert history.document("limits", "d") == limits
+    assert history.limits("d") is None, "it lacks what can't be off"
+    assert history.settings("x") is None
