@@ -75,8 +75,18 @@ def effective(view: View, packaged: Mapping[str, str]) -> dict[str, Loaded]:
         both = of_unit(view, units.SINGLE, packaged)
         return {"allocation": both, "governor": both}
     return {
-        units.SERVICE[unit]: of_unit(view, unit, packaged) for unit in units.LAYOUTS["separate"]
+        units.SERVICE[unit]: of_unit(view, unit, packaged)
+        for unit in (units.ALLOCATION, units.GOVERNOR)
     }
+
+
+def records(view: View, packaged: Mapping[str, str]) -> bool:
+    """False where [history] enabled is false: then no recorder is to run by itself. True also for
+    settings with which it would not start: the start says so."""
+    try:
+        return of_unit(view, units.RECORDER, packaged).settings.history.enabled
+    except ConfigError:
+        return True
 
 
 def of_unit(view: View, unit: str, packaged: Mapping[str, str]) -> Loaded:

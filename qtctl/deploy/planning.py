@@ -69,13 +69,16 @@ def deploy(
     layout = choices.layout or ("together" if now.enabled() == [units.SINGLE] else "separate")
     root, ours = _owner(host, "root", "root"), _owner(host, "root", USER)
     wanted, kept = on_disk(host, now, choices, root, ours)
-    wanted |= enabling(now, units.LAYOUTS[layout], root)
+    running = list(units.LAYOUTS[layout])
+    if not effective.records(View(host, wanted), packaged.unit_texts()):
+        running = [unit for unit in running if unit != units.RECORDER]
+    wanted |= enabling(now, running, root)
     plan = _planned("deploy", host, wanted)
     plan.kept = kept
     plan.notes = notes(choices)
     plan.creates = USER if host.live and not _user_exists() else ""
     if systemd is not None:
-        _plan_services(plan, systemd, units.LAYOUTS[layout], _why(plan, choices, records))
+        _plan_services(plan, systemd, running, _why(plan, choices, records))
     _compare(host, plan, records)
     return plan
 

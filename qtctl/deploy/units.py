@@ -1,4 +1,4 @@
-"""The three units, the two ways to run them, and where an installed unit gets its settings.
+"""The four units, the two ways to run them, and where an installed unit gets its settings.
 
 A unit file is read as systemd reads it: drop-ins after it, an empty assignment clears what came
 before. Only what determines settings is read. See systemd.syntax(7), systemd.exec(5).
@@ -12,11 +12,12 @@ FOLDER = "/etc/systemd/system"
 WANTS = f"{FOLDER}/multi-user.target.wants"
 ALLOCATION = "quantum-allocation-target.service"
 GOVERNOR = "quantum-governor.service"
+RECORDER = "quantum-recorder.service"
 SINGLE = "qtctl.service"
-UNITS = (ALLOCATION, GOVERNOR, SINGLE)
-"""In the order in which they start."""
-LAYOUTS = {"separate": (ALLOCATION, GOVERNOR), "together": (SINGLE,)}
-SERVICE = {ALLOCATION: "allocation", GOVERNOR: "governor", SINGLE: "all"}
+UNITS = (ALLOCATION, GOVERNOR, RECORDER, SINGLE)
+"""In the order in which they start: a recorder that does not start keeps nobody else from it."""
+LAYOUTS = {"separate": (ALLOCATION, GOVERNOR, RECORDER), "together": (SINGLE,)}
+SERVICE = {ALLOCATION: "allocation", GOVERNOR: "governor", RECORDER: "recorder", SINGLE: "all"}
 
 _OPTIONS = {
     "--config": "config", "--context": "context", "--redis-url": "redis_url", "--set": "sets",

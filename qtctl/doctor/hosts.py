@@ -9,7 +9,7 @@ from qtctl.deploy import effective, units
 from qtctl.deploy.effective import View
 from qtctl.deploy.host import Host
 from qtctl.errors import ConfigError, QtctlError
-from qtctl.settings import Loaded, Settings
+from qtctl.settings import RECORDER, SERVICES, Loaded, Settings
 from qtctl.settings.environment import parse, valid
 
 _SERVER_UNITS = ("redis-server.service", "redis.service", "valkey-server.service", "valkey.service")
@@ -102,4 +102,4 @@ def _file(host: Host, view: View, path: str, optional: bool) -> EnvFile:
 
 def _services(unit: str) -> tuple[str, ...]:
     name = units.SERVICE[unit]
-    return ("allocation", "governor") if name == "all" else (name,)
+    return (*SERVICES, RECORDER) if name == "all" else (name,)

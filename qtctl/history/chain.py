@@ -14,7 +14,7 @@ import msgspec
 
 from qtctl.errors import ConfigError
 from qtctl.history.damage import Damaged
-from qtctl.history.folder import CHAIN
+from qtctl.history.folder import CHAIN, open_file
 
 _CHUNK_BYTES = 1 << 20
 NO_LINK = "0" * 64
@@ -97,7 +97,7 @@ def append(folder: Path, make: Callable[[list[Link], str], Link | None]) -> Link
 
     Errors: Damaged where a line is not what was written: nothing may follow it. OSError.
     """
-    file = os.open(folder / CHAIN, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    file = open_file(folder / CHAIN)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
         raw = os.pread(file, os.fstat(file).st_size, 0)

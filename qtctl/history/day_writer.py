@@ -1,6 +1,7 @@
 """A day's file as the recorder writes it: rows, words and cursors in one transaction."""
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import msgspec
 
 from qtctl.errors import RefusedError
 from qtctl.history import decisions, opening, schema
+from qtctl.history.folder import open_file
 from qtctl.history.ids import keyed, packed
 from qtctl.history.pass_writer import PassWriter
 from qtctl.history.rows import Batch, Entry, PassEntry
@@ -158,6 +160,8 @@ def _create(path: Path, day: str, synthetic: bool) -> None:
     """A new file is there whole or not at all."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
+    # SQLite gives the files beside it (WAL, index) the same mode.
+    os.close(open_file(new))
     with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as db:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("BEGIN")

@@ -11,8 +11,8 @@ from qtctl.errors import ConfigError, NotFoundError, RefusedError
 LOCK = "recorder.lock"
 CHAIN = "chain.jsonl"
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})\.sqlite")
-_MODE = 0o750
-UMASK = 0o027
+_MODE, _FILE_MODE = 0o750, 0o640
+"""For the owner and the group, whatever the umask of the process."""
 
 
 def day_path(folder: Path, day: str) -> Path:
@@ -41,13 +41,26 @@ def size_of(folder: Path) -> int:
 
 
 def prepare(folder: Path) -> None:
-    """Makes the folder (0750) where it is missing. Errors: ConfigError."""
+    """Makes the folder (0750) where it is missing; one that is there stays as it is. Errors:
+    ConfigError."""
     try:
-        folder.mkdir(mode=_MODE, parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            folder.chmod(_MODE)
     except OSError as problem:
         raise ConfigError(
             f"can't make the folder of the history, {folder}: {problem.strerror}; set [history] dir"
         ) from problem
+
+
+def open_file(path: Path) -> int:
+    """A descriptor of a file to read and write, made (0640) where it is missing. Errors: OSError."""
+    flags = os.O_RDWR | os.O_CLOEXEC
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags)
+    file = os.open(path, flags | os.O_CREAT, 0o600)
+    os.fchmod(file, _FILE_MODE)
+    return file
 
 
 class Lock:
@@ -55,7 +68,7 @@ class Lock:
 
     def __init__(self, folder: Path) -> None:
         try:
-            self._file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._file = open_file(folder / LOCK)
         except OSError as problem:
             raise ConfigError(
                 f"can't write the history in {folder}: {problem.strerror}; give the folder to the "

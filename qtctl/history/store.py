@@ -10,7 +10,6 @@ first and without its cursors: a crash between them makes the recorder read thos
 rows go by the ids of their entries, so that nothing is there twice.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -185,12 +184,8 @@ class Store:
 
     def _day(self, day: str) -> DayWriter:
         if day not in self._days:
-            before = os.umask(folders.UMASK)
-            try:
-                path = folders.day_path(self.folder, day)
-                self._days[day] = DayWriter(path, day, synthetic=self._synthetic)
-            finally:
-                os.umask(before)
+            path = folders.day_path(self.folder, day)
+            self._days[day] = DayWriter(path, day, synthetic=self._synthetic)
         return self._days[day]
 
     @contextmanager

@@ -6,16 +6,19 @@ from pathlib import Path
 from qtctl.errors import ConfigError
 from qtctl.settings.model import History
 
-UNITS_HISTORY = (Path("/var/lib/quantum-recorder/history"), Path("/var/lib/qtctl/history"))
-"""Below the StateDirectory of the units, which a shell does not know."""
+HISTORY_STATE = "quantum-history"
+"""The StateDirectory of the units that is for the history alone: group qt may read it."""
+UNITS_HISTORY = Path("/var/lib") / HISTORY_STATE / "history"
+"""Where the units keep it, which a shell does not know."""
 
 
 def state_directory(environ: Mapping[str, str]) -> Path:
-    """`$STATE_DIRECTORY` (the first where systemd names several), else `$XDG_STATE_HOME/qtctl`,
-    else `~/.local/state/qtctl`. Errors: ConfigError where there is no home."""
-    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    """`$STATE_DIRECTORY` (the first that is not for the history, where systemd names several), else
+    `$XDG_STATE_HOME/qtctl`, else `~/.local/state/qtctl`. Errors: ConfigError where there is no
+    home."""
+    given = [each for each in _given(environ) if each.name != HISTORY_STATE]
     if given:
-        return Path(given)
+        return given[0]
     xdg = environ.get("XDG_STATE_HOME", "")
     if xdg.startswith("/"):  # XDG: a relative path must be ignored
         return Path(xdg) / "qtctl"
@@ -30,16 +33,21 @@ def state_directory(environ: Mapping[str, str]) -> Path:
 
 
 def history_folder(history: History, environ: Mapping[str, str]) -> Path:
-    """[history] dir, else `history` in the state directory. Errors: as state_directory."""
-    return Path(history.dir) if history.dir else state_directory(environ) / "history"
+    """Where a recorder writes: [history] dir, else `history` in the `$STATE_DIRECTORY` that is named
+    quantum-history, else in the state directory. Errors: as state_directory."""
+    if history.dir:
+        return Path(history.dir)
+    own = [each for each in _given(environ) if each.name == HISTORY_STATE]
+    return (own[0] if own else state_directory(environ)) / "history"
 
 
 def history_to_read(history: History, environ: Mapping[str, str]) -> Path:
-    """The folder to read: where nobody has set one and this user has none, that of the units."""
+    """Where a reader looks: the same, but where nobody has set it and this user has none, that of
+    the units on this host. Errors: as state_directory."""
     folder = history_folder(history, environ)
     if history.dir or _is_there(folder):
         return folder
-    return next((each for each in UNITS_HISTORY if _is_there(each)), folder)
+    return UNITS_HISTORY if _is_there(UNITS_HISTORY) else folder
 
 
 def _is_there(folder: Path) -> bool:
@@ -48,3 +56,7 @@ def _is_there(folder: Path) -> bool:
         return folder.is_dir()
     except PermissionError:
         return True
+
+
+def _given(environ: Mapping[str, str]) -> list[Path]:
+    return [Path(each) for each in environ.get("STATE_DIRECTORY", "").split(":") if each]

@@ -8,17 +8,20 @@ import pytest
 from qtctl.deploy import planning, systemctl
 from tests.deploy.hosts import Live, tree
 
-A, G, S = "quantum-allocation-target.service", "quantum-governor.service", "qtctl.service"
+A, G, R, S = (
+    "quantum-allocation-target.service", "quantum-governor.service", "quantum-recorder.service",
+    "qtctl.service",
+)  # fmt: skip
 OLD = "[Service]\nExecStart=/usr/bin/python3 main.py\n[Install]\nWantedBy=multi-user.target\n"
 
 
 def test_files_then_reload_then_each_service_until_it_is_ready(live: Live) -> None:
     said = live.ok("deploy")
-    assert live.calls == ["daemon-reload", f"restart --no-block {A}", f"restart --no-block {G}"]
+    assert live.calls == ["daemon-reload", *(f"restart --no-block {it}" for it in (A, G, R))]
     assert said.out.splitlines()[-1].endswith(
-        f"start {G} and wait until it is ready: active (sub); it reports: working"
+        f"start {R} and wait until it is ready: active (sub); it reports: working"
     )
-    assert live.active() == [A, G]
+    assert live.active() == [A, G, R]
 
 
 def test_a_second_deploy_does_nothing_unless_a_service_is_down(live: Live) -> None:
@@ -31,7 +34,7 @@ def test_a_second_deploy_does_nothing_unless_a_service_is_down(live: Live) -> No
     assert live.calls == [f"restart --no-block {G}"]
     live.forget()
     live.ok("deploy", "--restart")
-    assert live.calls == [f"restart --no-block {A}", f"restart --no-block {G}"]
+    assert live.calls == [f"restart --no-block {it}" for it in (A, G, R)]
 
 
 def test_another_version_in_the_same_place_restarts_the_services(
@@ -42,18 +45,19 @@ def test_another_version_in_the_same_place_restarts_the_services(
     monkeypatch.setattr(planning, "__version__", "99.0")
     said = live.ok("deploy")
     assert f"start {G}: it may still run qtctl " in said.out
-    assert live.calls == [f"restart --no-block {A}", f"restart --no-block {G}"]
+    assert live.calls == [f"restart --no-block {it}" for it in (A, G, R)]
 
 
-def test_switching_to_one_process_stops_the_two_and_back(live: Live) -> None:
+def test_switching_to_one_process_stops_the_others_and_back(live: Live) -> None:
     live.ok("deploy")
     live.forget()
     live.ok("deploy", "--together")
-    assert live.calls == ["daemon-reload", f"stop {A}", f"stop {G}", f"restart --no-block {S}"]
+    stops = [f"stop {it}" for it in (A, G, R)]
+    assert live.calls == ["daemon-reload", *stops, f"restart --no-block {S}"]
     assert live.active() == [S]
     live.forget()
     live.ok("rollback")
-    assert live.active() == [A, G]
+    assert live.active() == [A, G, R]
 
 
 def test_a_rollback_to_nothing_stops_before_it_removes(live: Live) -> None:
@@ -61,7 +65,7 @@ def test_a_rollback_to_nothing_stops_before_it_removes(live: Live) -> None:
     live.ok("deploy")
     live.forget()
     said = live.ok("rollback")
-    assert live.calls == [f"stop {A}", f"stop {G}", "daemon-reload"]
+    assert live.calls == [*(f"stop {it}" for it in (A, G, R)), "daemon-reload"]
     assert said.out.index(f"stop {G}\n") < said.out.rindex(f"remove /etc/systemd/system/{G}")
     assert tree(live.root) == before
     assert live.active() == []
@@ -74,9 +78,33 @@ def test_a_service_that_ran_before_runs_again(live: Live) -> None:
     live.ok("deploy")
     live.forget()
     live.ok("rollback")
-    assert live.calls == [f"stop {A}", "daemon-reload", f"restart --no-block {G}"]
+    assert live.calls == [f"stop {A}", f"stop {R}", "daemon-reload", f"restart --no-block {G}"]
     assert tree(live.root) == before
     assert live.active() == [G]
+
+
+def test_a_recorder_that_does_not_get_ready_leaves_the_loops_running(live: Live) -> None:
+    live.becomes(R, "failed")
+    said = live("deploy", "--wait", "1")
+    assert said.code == 1
+    assert f"start {R} and wait until it is ready, failed" in said.err
+    assert live.active() == [A, G]
+
+
+def test_the_recorder_goes_and_comes_with_the_setting(live: Live) -> None:
+    off = "[history]\nenabled = false\n"
+    toml = live.put("/etc/quantum/qtctl.toml", off, 0o640)
+    live.ok("deploy")
+    assert live.active() == [A, G]
+    assert live.names("/etc/systemd/system/multi-user.target.wants") == [A, G]
+    toml.write_text("")
+    live.ok("deploy")
+    assert live.active() == [A, G, R]
+    toml.write_text(off)
+    live.forget()
+    live.ok("deploy")
+    assert f"stop {R}" in live.calls
+    assert live.active() == [A, G]
 
 
 @pytest.mark.parametrize("state", ["failed", "flapping", "activating"])
@@ -87,7 +115,7 @@ def test_a_service_that_does_not_get_ready_is_named_with_its_state(live: Live, s
     assert f"start {A} and wait until it is ready, failed" in said.err
     assert f"journalctl -u {A}" in said.err
     assert "State: all files are in place" in said.err
-    assert f"systemctl restart {A} {G}" in said.err
+    assert f"systemctl restart {A} {G} {R}" in said.err
     assert f"restart --no-block {G}" not in live.calls
     assert (
         live("rollback", "--list", "-o", "json").json[0]["state"] == "files in place, services not"

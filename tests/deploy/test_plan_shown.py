@@ -36,7 +36,7 @@ def test_a_dry_run_begins_with_ten_lines_at_most(live: Live, tmp_path: Path) -> 
     assert shown[0].startswith("Would deploy qtctl ")
     assert shown[1].startswith("RAISES RISK: ")
     text = "\n".join(shown)
-    for part in ("install ", "replace ", "keep 1 file: qtctl.toml", "stop qtctl.service", f"{G}: "):
+    for part in ("install ", "replace ", "keep 1 file: qtctl.toml", "stop qtctl.service", f"start quantum-allocation-target.service, {G}, "):
         assert part in text
     # All of it stands below.
     assert said.out.count("RAISES RISK: ") >= 3
@@ -67,7 +67,7 @@ def test_an_unchanged_rerun_says_so_in_a_sentence(live: Live, option: tuple[str,
     said = live.ok("deploy", *option)
     (sentence,) = [line for line in said.err.splitlines() if line.startswith("Nothing to do")]
     assert "everything is up to date (qtctl " in sentence
-    assert f"{G} running" in sentence
+    assert f"{G} and quantum-recorder.service running" in sentence
     assert said.out == ""
     assert live.calls == []
 

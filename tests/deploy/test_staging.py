@@ -47,6 +47,7 @@ def test_what_is_installed_is_what_is_packaged(staging: Staging) -> None:
     assert staging.names(WANTS) == [
         "quantum-allocation-target.service",
         "quantum-governor.service",
+        "quantum-recorder.service",
     ]
     # Where qtctl is on the host that the folder is for, not on this one.
     assert str(staging.file("/usr/local/bin/qtctl").readlink()) == "/opt/qtctl/bin/qtctl"
@@ -169,7 +170,7 @@ def test_either_layout_can_be_chosen(staging: Staging) -> None:
     assert staging.names(WANTS) == ["qtctl.service"]
     assert "Nothing to do" in staging.ok("deploy").err
     staging.ok("deploy", "--separate")
-    assert len(staging.names(WANTS)) == 2
+    assert len(staging.names(WANTS)) == 3
     staging.ok("rollback")
     assert staging.names(WANTS) == ["qtctl.service"]
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from qtctl.deploy import units
+from qtctl.settings.model import History
+from qtctl.settings.places import UNITS_HISTORY, history_folder
 from tests.deploy.hosts import UNITS
 from tests.support.debian import needed
 
@@ -76,9 +78,34 @@ def test_each_loop_alone_has_its_environment_file_and_leaves_the_other_way(unit:
     assert "Conflicts=qtctl.service" in lines(unit)
 
 
-def test_both_in_one_have_no_environment_file_and_conflict_with_the_two() -> None:
+def test_all_in_one_has_no_environment_file_and_conflicts_with_the_others() -> None:
     assert not any(line.startswith("EnvironmentFile") for line in lines(units.SINGLE))
-    assert f"Conflicts={units.ALLOCATION} {units.GOVERNOR}" in lines(units.SINGLE)
+    others = units.LAYOUTS["separate"]
+    assert f"Conflicts={' '.join(others)}" in lines(units.SINGLE)
+    assert all("Conflicts=qtctl.service" in lines(unit) for unit in others)
+
+
+@pytest.mark.parametrize("unit", [units.RECORDER, units.SINGLE])
+def test_the_history_has_a_folder_that_the_group_may_read(unit: str) -> None:
+    """What qtctl makes of $STATE_DIRECTORY, and where a reader without it looks."""
+    (named,) = [it.partition("=")[2] for it in lines(unit) if it.startswith("StateDirectory=")]
+    assert "StateDirectoryMode=0750" in lines(unit)
+    environ = {"STATE_DIRECTORY": ":".join(f"/var/lib/{each}" for each in named.split())}
+    assert history_folder(History(), environ) == UNITS_HISTORY
+    (umask,) = [it.partition("=")[2] for it in lines(unit) if it.startswith("UMask=")]
+    assert int(umask, 8) & 0o007 == 0o007
+
+
+def test_the_recorder_may_do_nothing_that_the_governor_may_not() -> None:
+    """But for its folder and its own password, which the governor has as well."""
+    own = {"ExecStart", "LoadCredential", "SyslogIdentifier", "StateDirectory",
+           "StateDirectoryMode", "UMask", "Description", "EnvironmentFile"}  # fmt: skip
+    both = [
+        {line for line in lines(unit) if "=" in line and not line.startswith("#")
+         and line.partition("=")[0] not in own}
+        for unit in (units.RECORDER, units.GOVERNOR)
+    ]  # fmt: skip
+    assert both[0] == both[1]
 
 
 def test_a_unit_is_read_as_systemd_reads_it() -> None:

@@ -1,8 +1,5 @@
 """The recorder on the real server: nothing missing, nothing twice, and every gap reported."""
 
-import os
-import shutil
-import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -344,15 +341,6 @@ def test_an_entry_that_is_no_pass_is_a_gap_of_one(
     assert (gap.kind, gap.count) == ("unreadable", 1)
     assert [each.value.number for each in History(folder).passes()] == [1]
     loop.close()
-
-
-def test_the_folder_is_for_its_group_to_read(running: Recorder, folder: Path) -> None:
-    record(running)
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
-    for each in folder.iterdir():
-        assert stat.S_IMODE(each.stat().st_mode) & 0o007 == 0, each
-    assert shutil.disk_usage(folder).total > 0
-    assert os.access(folder, os.R_OK)
 
 
 def test_a_day_that_is_over_is_sealed(store: Store, running: Recorder, folder: Path) -> None:
