@@ -69,7 +69,13 @@ class Hosted:
         notify = Notify(self._ctx.environ)
         made = self._services(self._ctx)
         self._announce()
-        return Supervisor(made, reload=self._again, reloaded=self._reloaded, notify=notify).run()
+        return Supervisor(
+            made,
+            optional=(RECORDER,) if len(made) > 1 else (),
+            reload=self._again,
+            reloaded=self._reloaded,
+            notify=notify,
+        ).run()
 
     def once(self) -> int:
         """One pass; 1 if something stays undone."""

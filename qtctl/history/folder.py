@@ -54,7 +54,8 @@ def prepare(folder: Path) -> None:
 
 
 def open_file(path: Path) -> int:
-    """A descriptor of a file to read and write, made (0640) where it is missing. Errors: OSError."""
+    """A descriptor of a file to read and write, made (0640) where it is missing. Errors:
+    OSError."""
     flags = os.O_RDWR | os.O_CLOEXEC
     with contextlib.suppress(FileNotFoundError):
         return os.open(path, flags)

@@ -25,7 +25,8 @@ class Service(Protocol):
     """A service without a finished pass for this long makes no progress (/livez answers 503)."""
     metrics_addr: str
     metrics_port: int
-    """0 takes a free port; once the health server listens, this is the port in use."""
+    """0 takes a free port; once the health server listens, this is the port in use, and 0 where it
+    can't."""
     registry: CollectorRegistry
 
     def open(self) -> None:
@@ -44,7 +45,8 @@ class Service(Protocol):
         """Close the connections; never raises, may be called twice."""
 
     def failed(self, kind: str) -> None:
-        """Count an error that ended a pass: `redis_unreachable`, `redis_error`, `exception`."""
+        """Count an error that ended a pass (`redis_unreachable`, `redis_error`, `exception`), or a
+        port that was taken (`port`; of services that are hosted without one then)."""
 
     def warning(self) -> str | None:
         """What people must know though the service does its work, for /readyz, or None."""

@@ -7,7 +7,7 @@ from prometheus_client import Counter, Gauge
 from qtctl.services.metrics import LOOP_ERRORS, new_registry, preset, start_time
 
 ROWS = ("passes", "decisions", "events", "rejected", "services", "servers", "halts", "gaps")
-ERRORS = ("history", "stream", *LOOP_ERRORS)
+ERRORS = ("history", "stream", "port", *LOOP_ERRORS)
 
 
 class RecorderMetrics:

@@ -32,6 +32,11 @@ RECORDER = "recorder"
 DEFAULT = "default"
 
 
+def section_of(service: str) -> str:
+    """The section of a service's settings."""
+    return "history" if service == RECORDER else service
+
+
 class Loaded(Struct, frozen=True, kw_only=True):
     """The settings in force, and where each comes from.
 

@@ -33,7 +33,7 @@ def state_directory(environ: Mapping[str, str]) -> Path:
 
 
 def history_folder(history: History, environ: Mapping[str, str]) -> Path:
-    """Where a recorder writes: [history] dir, else `history` in the `$STATE_DIRECTORY` that is named
+    """Where a recorder writes: [history] dir, else `history` in the `$STATE_DIRECTORY` named
     quantum-history, else in the state directory. Errors: as state_directory."""
     if history.dir:
         return Path(history.dir)

@@ -26,6 +26,7 @@ from prometheus_client.exposition import choose_encoder
 from qtctl import clock
 from qtctl.errors import QtctlError
 from qtctl.services.base import Service
+from qtctl.settings import section_of
 from qtctl.supervisor.progress import Progress
 
 PLAIN = "text/plain; charset=utf-8"
@@ -59,6 +60,7 @@ class HealthServer:
     def __init__(self, service: Service, progress: Progress) -> None:
         self._service = service
         self._progress = progress
+        self._port = service.metrics_port
         self._log = logging.getLogger(f"qtctl.supervisor.{service.name}")
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -66,14 +68,15 @@ class HealthServer:
     def start(self) -> int:
         """Listen; the port in use. Raises QtctlError naming address, port and settings."""
         name, host = self._service.name, self._service.metrics_addr
-        port = self._service.metrics_port
+        port = self._port
         try:
             self._server = _Server(host, port, self._page, self._log)
         except (OSError, OverflowError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc)
+            section = section_of(name)
             raise QtctlError(
-                f"can't listen on {_netloc(host, port)}: {reason}; change [{name}] metrics_port "
-                f"(0 takes a free one) or [{name}] metrics_addr"
+                f"can't listen on {_netloc(host, port)}: {reason}; change [{section}] metrics_port "
+                f"(0 takes a free one) or [{section}] metrics_addr"
             ) from exc
         bound: int = self._server.server_address[1]
         self._service.metrics_port = bound  # Its record in Redis names it.

@@ -4,6 +4,7 @@ import logging
 import threading
 
 from qtctl import clock
+from qtctl.errors import QtctlError
 from qtctl.services.base import Service
 from qtctl.supervisor.health import HealthServer
 from qtctl.supervisor.loop import Loop
@@ -14,6 +15,11 @@ log = logging.getLogger("qtctl.supervisor")
 # A waiting loop notices a stop within a second; only after that can a late one count as hung.
 END_SEC = 1.5
 
+# How soon a port that was taken is tried again, and a loop that gave up is started again, where the
+# service is an optional one.
+BIND_AGAIN_SEC = 30.0
+START_AGAIN_SEC = 300.0
+
 
 class HostedService:
     """Hosts one service, and then its successor.
@@ -21,10 +27,13 @@ class HostedService:
     ::
 
         bind → start → (prepare → replace or discard → look … look)* → stop → join → free
+
+    optional: the others in the process work without it, so it ends none of them: it is hosted
+    without its port where that is taken, and its loop is started again some time after it gave up.
     """
 
-    def __init__(self, service: Service) -> None:
-        self.name = service.name
+    def __init__(self, service: Service, *, optional: bool = False) -> None:
+        self.name, self.optional = service.name, optional
         self.progress = Progress(service.pass_timeout_sec, clock.monotonic())
         self.abandoned: list[threading.Thread] = []
         self._service = service
@@ -34,10 +43,12 @@ class HostedService:
         self.thread: threading.Thread | None = None
         self._next: _Successor | None = None
         self._replaced_at = 0.0
+        self._bind_again_at: float | None = None
+        self._start_again_at: float | None = None
 
     @property
     def port(self) -> int:
-        """The port where it answers, once bound."""
+        """The port where it answers, once bound; 0 while it has none."""
         return self._service.metrics_port
 
     @property
@@ -52,12 +63,23 @@ class HostedService:
         return thread is not None and not thread.is_alive() and not self._stop.is_set()
 
     def bind(self) -> None:
-        """Listen. Raises QtctlError if the port can't be bound."""
-        self._server.start()
+        """Listen. Raises QtctlError if the port can't be bound, unless the service is optional."""
+        again, self._bind_again_at = self._bind_again_at is not None, None
+        try:
+            self._server.start()
+        except QtctlError as problem:
+            if not self.optional:
+                raise
+            self._service.metrics_port = 0  # Its record in Redis names no port.
+            self._service.failed("port")
+            self._bind_again_at = clock.monotonic() + BIND_AGAIN_SEC
+            if not again:
+                fields = {"service": self.name, "problem": problem}
+                log.error("served without its metrics port", extra={"fields": fields})
 
     def start(self) -> None:
         """Start the loop."""
-        self._stop = threading.Event()
+        self._stop, self._start_again_at = threading.Event(), None
         self.progress.started = clock.monotonic()
         loop = Loop(self._service, self.progress, self._stop)
         # Daemon: a loop that does not end must not keep the process alive.
@@ -88,7 +110,12 @@ class HostedService:
         self._stop.set()
 
     def look(self, now: float) -> None:
-        """Start the successor once the old loop has ended, or hangs."""
+        """Start the successor once the old loop has ended, or hangs; what an optional service lacks
+        is tried again."""
+        if self._bind_again_at is not None and now >= self._bind_again_at:
+            self.bind()
+        if self.optional and self.gave_up:
+            self._look_after(now)
         successor, thread = self._next, self.thread
         if successor is None or thread is None or not self._stop.is_set():
             return
@@ -105,8 +132,17 @@ class HostedService:
             self._server.switch(self._service, self.progress)
         else:
             self._server.stop()
-            self._server = successor.server
+            self._server, self._bind_again_at = successor.server, None
         self.start()
+
+    def _look_after(self, now: float) -> None:
+        """A loop that gave up, while the others go on."""
+        if self._start_again_at is None:
+            self._start_again_at = now + START_AGAIN_SEC
+            fields = {"service": self.name, "again_in_sec": START_AGAIN_SEC}
+            log.error("a loop gave up, the others go on", extra={"fields": fields})
+        elif now >= self._start_again_at:
+            self.start()
 
     def stop(self) -> None:
         """Request the loop's end; a waiting successor is no longer started."""

@@ -4,6 +4,7 @@
 
     READY=1       once each service has finished a pass; after a reload, a pass or a try
     WATCHDOG=1    only while each loop has finished a pass or a try within its own deadline
+                  (both go by what is not optional, so a manager ends no loop for such a service)
     STATUS=       what each service does, in one line, with the time of its last pass
     RELOADING=1   while settings are read again
     STOPPING=1    as soon as the end is decided
@@ -49,6 +50,7 @@ class Reporter:
     def __init__(self, notify: Notify, hosted: Sequence[HostedService]) -> None:
         self._notify = notify
         self._hosted = hosted
+        self._needed = [each for each in hosted if not each.optional]
         self._begun = clock.monotonic()
         self._started = False  # READY=1 was sent for the first time
         self._announced = False  # and since the last RELOADING=1
@@ -106,18 +108,18 @@ class Reporter:
         self._notify.send("STOPPING=1", "STATUS=stopping")
 
     def _is_ready(self) -> bool:
-        if any(service.changing for service in self._hosted):
+        if any(service.changing for service in self._needed):
             return False
         if self._started:
-            return all(service.progress.ended_once for service in self._hosted)
-        return all(service.progress.last_pass is not None for service in self._hosted)
+            return all(service.progress.ended_once for service in self._needed)
+        return all(service.progress.last_pass is not None for service in self._needed)
 
     def _pulse(self, now: float) -> list[str]:
         """The lines that keep the manager from acting; none while any loop is late."""
-        if not all(service.progress.live(now).ok for service in self._hosted):
+        if not all(service.progress.live(now).ok for service in self._needed):
             return []
         if not self._all_ended_once:
-            self._all_ended_once = all(service.progress.ended_once for service in self._hosted)
+            self._all_ended_once = all(service.progress.ended_once for service in self._needed)
         lines = ["WATCHDOG=1"] if self._all_ended_once else []
         if not self._started:
             lines.append(f"EXTEND_TIMEOUT_USEC={EXTEND_SEC * 1_000_000}")

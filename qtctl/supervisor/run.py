@@ -3,7 +3,7 @@
 ::
 
     bind every port → a thread per service → look repeatedly, until SIGTERM, SIGINT, stop() or a
-    loop that gives up → let each loop finish its pass → free the ports → exit code
+    loop gives up that is not optional → let each loop finish its pass → free the ports → exit code
 
 SIGHUP reads the settings again: a new service replaces each old one as soon as that has finished
 its pass. Counters start at 0, as after a restart; the ports stay bound.
@@ -12,7 +12,7 @@ its pass. Counters start at 0, as after a restart; the ports stay bound.
 import contextlib
 import logging
 import queue
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from qtctl import clock
@@ -40,20 +40,22 @@ class Supervisor:
     ready: called once, when every port is bound and every loop started, with the port of each
     service by name. reload: reads the settings again and makes services of the same names; if it
     raises, or a new port is taken, the old ones stay, else `reloaded` is called. Without `reload`,
-    SIGHUP is not handled.
+    SIGHUP is not handled. optional: names of services without which the others still work: trouble
+    with one of these never keeps the others from starting, and never ends them.
     """
 
     def __init__(
         self,
         services: Sequence[Service],
         *,
+        optional: Collection[str] = (),
         ready: Callable[[Mapping[str, int]], None] | None = None,
         reload: Callable[[], Sequence[Service]] | None = None,
         reloaded: Callable[[], None] | None = None,
         notify: Notify = NOBODY,
         grace_sec: float = GRACE_SEC,
     ) -> None:
-        self._services = services
+        self._services, self._optional = services, optional
         self._ready = ready
         self._read_again = reload
         self._reloaded = reloaded
@@ -69,9 +71,13 @@ class Supervisor:
         loop gave up or did not end within the grace. A second SIGTERM or SIGINT ends the process
         at once, with 143 or 130. Signals are handled in the main thread only.
 
-        Raises QtctlError, before any loop starts, if a port can't be bound.
+        Raises QtctlError, before any loop starts, if a port can't be bound, but for that of an
+        optional service.
         """
-        hosted = [HostedService(service) for service in self._services]
+        hosted = [
+            HostedService(service, optional=service.name in self._optional)
+            for service in self._services
+        ]
         reporter = Reporter(self._notify, hosted)
         with contextlib.ExitStack() as stack:
             stack.enter_context(handling(self._requests.put, reload=self._read_again is not None))
@@ -107,7 +113,7 @@ class Supervisor:
             now = clock.monotonic()
             for service in hosted:
                 service.look(now)
-                if service.gave_up:
+                if service.gave_up and not service.optional:
                     fields = {"service": service.name}
                     log.error("stopping, since a loop gave up", extra={"fields": fields})
                     return EXIT_GAVE_UP

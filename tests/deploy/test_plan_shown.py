@@ -36,7 +36,13 @@ def test_a_dry_run_begins_with_ten_lines_at_most(live: Live, tmp_path: Path) -> 
     assert shown[0].startswith("Would deploy qtctl ")
     assert shown[1].startswith("RAISES RISK: ")
     text = "\n".join(shown)
-    for part in ("install ", "replace ", "keep 1 file: qtctl.toml", "stop qtctl.service", f"start quantum-allocation-target.service, {G}, "):
+    for part in (
+        "install ",
+        "replace ",
+        "keep 1 file: qtctl.toml",
+        "stop qtctl.service",
+        f"start quantum-allocation-target.service, {G}, ",
+    ):
         assert part in text
     # All of it stands below.
     assert said.out.count("RAISES RISK: ") >= 3

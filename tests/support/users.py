@@ -27,7 +27,7 @@ def as_user(uid: int, gid: int, function: Callable[[], str]) -> str:
             os.setuid(uid)
             os.write(writing, function().encode())
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - reported by the parent
             os.write(writing, traceback.format_exc().encode())
         finally:
             os._exit(code)

@@ -11,8 +11,6 @@ from qtctl.cli.framework.context import EMBEDDED, Context
 from qtctl.errors import UsageError
 
 app = new_app("serve")
-_SECTIONS = {"recorder": "history"}
-"""The section of a service's settings, where it has another name."""
 
 
 @command(app)
@@ -52,7 +50,7 @@ def serve(
         qtctl serve governor --log-format json
     """
     from qtctl.cli import compose
-    from qtctl.settings import RECORDER, SERVICES, contexts
+    from qtctl.settings import RECORDER, SERVICES, contexts, section_of
     from qtctl.settings.places import state_directory
     from qtctl.supervisor.server_keeper import ServerKeeper
     from qtctl.wire.private_server import embedded as private
@@ -63,10 +61,8 @@ def serve(
             raise UsageError("--embedded is a URL of its own: leave out --redis-url and redis.url")
         ctx.redis_url = EMBEDDED
     if name is not None:
-        sections = (
-            (*SERVICES, "history") if service == "all" else (_SECTIONS.get(service, service),)
-        )
-        ctx.sets += tuple(f"{each}.name={_quoted(name)}" for each in sections)
+        hosts = (*SERVICES, RECORDER) if service == "all" else (service,)
+        ctx.sets += tuple(f"{section_of(each)}.name={_quoted(name)}" for each in hosts)
     if log_format is not None:
         ctx.sets += (f"logging.format={_quoted(log_format)}",)
     if ctx.loaded.context is not None:
