@@ -32,6 +32,7 @@ CHANGES: dict[str, list[str]] = {
     "group prune": ["--idle", "1s"],
     "proof": ["all", "--live", "--yes"],
     "bench": ["memory"],
+    "simulate live": ["--for", "1", "--symbols", "2"],
 }
 """Commands that change something in the Redis that they are pointed at, such that each would."""
 NEVER_WAITS: dict[str, list[str]] = {"halt": []}
@@ -57,9 +58,9 @@ ELSEWHERE = {
 """Those that refuse a context."""
 NOT_RUN = {"demo", "top"}
 """The first has a server of its own, the second does not end."""
-OF_FILES = ("history ",)
+OF_FILES = ("history ", "simulate history")
 """What is recorded on this host, whichever Redis it came from."""
-UNTIMELY = {"proof", "bench", "group prune"}
+UNTIMELY = {"proof", "bench", "group prune", "simulate live"}
 """Stopped like the others; that they change something shows in their own tests, which have time."""
 
 

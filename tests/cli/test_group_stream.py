@@ -46,7 +46,7 @@ def test_nothing_there_is_an_empty_list(cli: Cli) -> None:
     assert cli.ok("group", "list", "-o", "json").json == []
     assert "No groups" in cli.ok("group", "list").err
     rows = cli.ok("stream", "list", "-o", "json").json
-    assert [row["length"] for row in rows] == [0, 0, 0, 0]
+    assert [row["length"] for row in rows] == [0] * 6
     assert rows[0]["first_age_s"] is None
 
 
@@ -185,7 +185,11 @@ def test_prune_removes_the_idle_and_empty_and_nobody_who_holds_anything(
         ("group recover nope", 1, "no group nope on quantum:stream:apply.plan; existing groups: "),
         ("group prune", 1, "no group governor on quantum:stream:apply.plan; existing groups: none"),
         ("group prune --dry-run", 1, "no group governor"),
-        ("group list --stream x", 2, "must be one of plans, proposed, events, rejected"),
+        (
+            "group list --stream x",
+            2,
+            "must be one of plans, proposed, events, decisions, passes, rejected",
+        ),
         ("group prune --idle soon", 2, "--idle"),
     ],
 )
