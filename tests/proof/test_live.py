@@ -76,10 +76,11 @@ def picture(store: Store) -> dict[str, Any]:
     """All that a proof could leave: keys but those the loops make for real symbols (and what they
     publish for the history), inputs to the byte, entries that speak of proofs, and what is
     pending."""
-    aside = ("quantum:qtctl:service", store.keys.passes, store.keys.decisions)
-    keys = sorted(key for key in set(store.scan_keys("*")) if not key.startswith(aside))
-    inputs = [key for key in keys if key.endswith(REAL) and "proposed" not in key]
-    streams = (store.keys.plans, store.keys.events, store.keys.rejected, store.keys.proposed_stream)
+    keys = store.keys
+    aside = ("quantum:qtctl:service", keys.passes, keys.decisions, keys.events)
+    names = sorted(key for key in set(store.scan_keys("*")) if not key.startswith(aside))
+    inputs = [key for key in names if key.endswith(REAL) and "proposed" not in key]
+    streams = (keys.plans, keys.events, keys.rejected, keys.proposed_stream)
     told = [
         part
         for stream in streams
@@ -91,7 +92,7 @@ def picture(store: Store) -> dict[str, Any]:
     # Those about plans: a governor also says when another server answers.
     entries = store.run("XRANGE", store.keys.events, "-", "+")
     return {
-        "keys": keys,
+        "keys": names,
         "inputs": {key: store.run("DUMP", key) for key in inputs},
         "told": told,
         "pending": 0 if state is None else state.pending,
