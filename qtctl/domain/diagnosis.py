@@ -164,6 +164,8 @@ class Diagnosis(msgspec.Struct, frozen=True):
     """Keys whose type keeps pending plans from their verdict, in words."""
     plans: tuple[PlanSeen, ...] = ()
     looked_at: int = 0
+    from_history: int = 0
+    """How many of the plans only the history has."""
     looked_back_sec: float | None = None
     nameless: int = 0
     """Plans in this time that could not be read and name no symbol."""

@@ -295,5 +295,73 @@ def test_without_redis_the_history_answers_with_a_warning(
     assert away("plan", "list", "--since", "7d").code == 3
 
 
+# why ----------------------------------------------------------------------------------------------
+
+
+def why(op: Operator, *args: str) -> Any:
+    return op.ok("why", *args, "-o", "json").json
+
+
+def test_why_counts_what_redis_has_forgotten_once(op: Operator, store: Store, now_ms: int) -> None:
+    at = now_ms - 30 * HOUR_MS
+    past(
+        op,
+        *(old(at + place * 1000, f"h{place}", verdict="blocked", reason="symbol_cooldown")
+          for place in range(5)),
+        old(at + 7000, "other", symbol="ETHUSDT"),
+        old(at + 8000, "h9"),
+        old(now_ms - 60 * HOUR_MS, "too old"),
+    )  # fmt: skip
+    decide(store, "p1")
+    found = why(op, "BTCUSDT", "--since", "2d")
+    assert [(row["verdict"], row["count"]) for row in found["verdicts"]] == [
+        ("blocked", 5), ("permitted", 2),
+    ]  # fmt: skip
+    assert (found["plans"]["seen"], found["plans"]["from_history"]) == (7, 6)
+    assert found["plans"]["last_plan_id"] == "p1"
+    said = op.ok("why", "BTCUSDT", "--since", "2d")
+    assert "6 from the history" in said.err
+    assert "1 of 1 in the stream, 6 more in the history" in said.out
+    assert why(op, "BTCUSDT", "--since", "3h")["plans"]["from_history"] == 0
+    assert why(op, "BTCUSDT", "--since", "3d")["plans"]["seen"] == 8
+
+
+def test_why_has_the_verdict_of_a_plan_that_is_still_in_its_stream(
+    op: Operator, store: Store, recorder: Recorder
+) -> None:
+    decide(store, "p1", kill_score="0.9")
+    before = why(op, "BTCUSDT")
+    assert recorder.once()
+    # As a day later: the decision expired, and the event was trimmed.
+    forget(store, "p1")
+    store.run("DEL", store.keys.events)
+    after = why(op, "BTCUSDT")
+    assert after["cause"] == before["cause"] == "kill_score_critical"
+    assert "its kill score 0.9 reached 0.8" in after["sentence"]
+    assert after["verdicts"][0]["reason"] == before["verdicts"][0]["reason"]
+    assert (after["plans"]["seen"], after["plans"]["from_history"]) == (1, 0)
+
+
+def test_why_answers_where_redis_was_emptied(
+    op: Operator, store: Store, recorder: Recorder
+) -> None:
+    decide(store, "p1", kill_score="0.9")
+    decide(store, "p2", action="NONSENSE")
+    before = why(op, "BTCUSDT")
+    assert recorder.once()
+    store.run("FLUSHALL")
+    after = why(op, "BTCUSDT")
+    keys = ("verdict", "reason", "count")
+    told = [[{key: row[key] for key in keys} for row in it["verdicts"]] for it in (before, after)]
+    assert sorted(map(str, told[0])) == sorted(map(str, told[1]))
+    assert after["plans"]["from_history"] == 2
+
+
+def test_why_without_a_history_says_so_only_beyond_a_day(op: Operator, store: Store) -> None:
+    decide(store, "p1")
+    assert "history" not in op.ok("why", "BTCUSDT").err
+    assert "older decisions are not shown" in op.ok("why", "BTCUSDT", "--since", "2d").err
+
+
 def test_decisions_live_as_long_as_is_written_here() -> None:
     assert DECISION_TTL_SEC == 86_400

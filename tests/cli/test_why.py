@@ -285,7 +285,7 @@ def test_plans_that_are_all_skipped_are_told_by_their_decisions(cli: Cli, store:
     assert "by decision 2 SKIP, 1 HOLD" in found["sentence"]
     assert found["plans"] | {"last_age_s": 0} == {
         "seen": 3, "meant": 0, "waiting": 0, "last_age_s": 0, "last_plan_id": "p2",
-        "looked_at": 3, "looked_back_s": None, "unreadable_without_symbol": 0,
+        "looked_at": 3, "looked_back_s": None, "from_history": 0, "unreadable_without_symbol": 0,
     }  # fmt: skip
 
 
@@ -749,7 +749,7 @@ def test_a_symbol_that_nobody_knows_is_exit_1_with_the_nearest(cli: Cli, store: 
     assert "qtctl target list" in cli("why", "XYZ").err
 
 
-@pytest.mark.parametrize("args", ["A:B", "BTCUSDT --since 2d", "BTCUSDT --since 0", "BTCUSDT x"])
+@pytest.mark.parametrize("args", ["A:B", "BTCUSDT --since 31d", "BTCUSDT --since 0", "BTCUSDT x"])
 def test_what_makes_no_sense_is_exit_2(cli: Cli, args: str) -> None:
     assert cli("why", *args.split()).code == 2
 

@@ -25,7 +25,7 @@ from qtctl.history import latest
 from qtctl.history.decisions import Decision
 from qtctl.history.ids import ms_of
 from qtctl.history.reader import History
-from qtctl.history.rows import Gap
+from qtctl.history.rows import Entry, Gap
 from qtctl.settings.places import history_to_read
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions, history_streams
@@ -181,11 +181,16 @@ class Past:
         if not own:
             return None
         last = max(own, key=lambda each: each.number)
-        return record(last) | self._withdrawn(history, last), len(own)
+        return self.whole(last), len(own)
 
-    def _withdrawn(self, history: History, of: Decision) -> dict[str, str]:
-        """When its permit was withdrawn: an event says that, and the decision in Redis."""
-        if of.verdict != Verdict.PERMITTED:
+    def whole(self, of: Decision) -> dict[str, str]:
+        """A decision as Redis would have it now: with the time its permit was withdrawn, which an
+        event says."""
+        return record(of) | self._withdrawn(of)
+
+    def _withdrawn(self, of: Decision) -> dict[str, str]:
+        history = self.history
+        if history is None or of.verdict != Verdict.PERMITTED:
             return {}
         events = history.events(of.at_ms, of.at_ms + _WITHDRAWN_WITHIN_MS)
         for event in self._guarded(events):
@@ -193,6 +198,11 @@ class Past:
             if fields.get("event") == "withdrawn" and fields.get("plan_id") == of.plan_id:
                 return {"withdrawn_at": f"{ms_of(event.id) / 1000:.3f}"}
         return {}
+
+    def rejected(self, since: float, until: float) -> Iterator[Entry]:
+        """Plans of a window that could not be read, the oldest first."""
+        if self.history is not None:
+            yield from self._guarded(self.history.rejected(_ms(since), _ms(until)))
 
     def limits(self, digests: Iterable[str]) -> dict[str, Limits | None]:
         """The limits with these digests: Redis's, else the history's; None for unknown ones."""

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from qtctl.cli.framework.context import Context
+from qtctl.cli.views import why_past
 from qtctl.cli.views.health import readiness
 from qtctl.cli.views.health_record import READY
 from qtctl.cli.views.in_force import InForce
+from qtctl.cli.views.past import Past
 from qtctl.domain import numbers
 from qtctl.domain.diagnosis import Alive, Diagnosis, Target
 from qtctl.domain.downsize import DownsizeRules, Hint, hint
@@ -48,8 +50,11 @@ class _Own(msgspec.Struct, frozen=True):
     permit_ttl_sec: int
 
 
-def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer | None:
-    """All that the answer about a symbol rests on; None where nothing is known of it."""
+def answer(
+    ctx: Context, store: Store, symbol: str, since_sec: float, past: Past | None = None
+) -> Answer | None:
+    """All that the answer about a symbol rests on; None where nothing is known of it. past: where
+    what Redis has forgotten is asked for; without it only Redis is."""
     now = store.now_ms() / 1000
     in_force = InForce(ctx, store)
     alive = in_force.running("governor")
@@ -61,6 +66,9 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
     # Without a governor nobody knows with what lifetime the last permits were issued.
     ttl_sec = own.permit_ttl_sec if alive else 0.0
     recent_plans = diagnosis.recent_plans(store, symbol, now - since_sec, now, rules, ttl_sec)
+    from_history = 0
+    if past is not None:
+        recent_plans, from_history = why_past.with_past(past, recent_plans, symbol, now - since_sec)
     found = targets.symbols(store, list(dict.fromkeys((symbol, ascii_upper(symbol)))))
     known = found[0] if found else None
     ids = plan_ids.plan_ids(store, int(now * 1000))
@@ -68,7 +76,10 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
         return None
     judged_by = None
     if recent_plans.decision is not None:
-        judged_by = decisions.limits(store, recent_plans.decision.get("limits", ""))
+        digest = recent_plans.decision.get("limits", "")
+        judged_by = (
+            decisions.limits(store, digest) if past is None else past.limits([digest])[digest]
+        )
     failed = diagnosis.failed_checks(recent_plans.decision, judged_by)
     passes_at, held_by = diagnosis.passes_at(store, symbol, limits, now)
     not_ready, silent = _ports_say(store, alive, recent_plans, now)
@@ -95,6 +106,7 @@ def answer(ctx: Context, store: Store, symbol: str, since_sec: float) -> Answer 
         pending=0 if recent_plans.group is None else recent_plans.group.pending,
         plans=recent_plans.plans,
         looked_at=recent_plans.looked_at,
+        from_history=from_history,
         looked_back_sec=None if recent_plans.back_to is None else now - recent_plans.back_to,
         nameless=recent_plans.nameless,
         record=recent_plans.decision or {},

@@ -154,6 +154,7 @@ def _plans_json(facts: Diagnosis) -> dict[str, Any]:
         "last_plan_id": None if latest is None else latest.plan_id,
         "looked_at": facts.looked_at,
         "looked_back_s": _round(facts.looked_back_sec),
+        "from_history": facts.from_history,
         "unreadable_without_symbol": facts.nameless,
     }
 
@@ -260,14 +261,17 @@ def _group(group: dict[str, Any]) -> str:
 
 def _plans(plans: dict[str, Any], facts: Diagnosis) -> str:
     # What the stream no longer holds is known by its events.
-    there = min(sum(bool(plan.entry_id) for plan in facts.plans), plans["looked_at"])
-    more = plans["seen"] - there
+    past = plans["from_history"]
+    named = sum(bool(plan.entry_id) for plan in facts.plans) - past
+    there = min(named, plans["looked_at"])
+    more = plans["seen"] - there - past
     looked = f"of {plans['looked_at']:,} in the stream"
     if plans["looked_back_s"] is not None:
         looked += f" (read back only {format.span(plans['looked_back_s'])}: the cap was reached)"
     if not plans["seen"]:
         return f"none {looked}"
     by_events = f", {more:,} more by their events" if more else ""
+    by_events += f", {past:,} more in the history" if past else ""
     last = format.span(plans["last_age_s"])
     return f"{there:,} {looked}{by_events}, the last {last} ago"
 

@@ -50,6 +50,11 @@ class RecentPlans(msgspec.Struct, frozen=True):
     back_to: float | None
     nameless: int
     group: GroupInfo | None
+    verdicts_since: float = 0.0
+    """Since when the streams have each of its plans, or the event of its verdict, epoch seconds; 0
+    where nothing was trimmed or cut off."""
+    rejected_since: float = 0.0
+    """Likewise the plans that could not be read."""
 
 
 def recent_plans(
@@ -67,7 +72,7 @@ def recent_plans(
         if same_symbol(entry.fields.get("symbol", "").strip(), symbol)
     ]
     seen = _judged(store, ours, rules, group)
-    seen = _with_rejected(
+    seen = with_rejected(
         seen, unreadable.entries, lambda raw: same_symbol(raw.get("raw:symbol", "").strip(), symbol)
     )
     seen = sorted(_with_events(seen, events.entries, symbol), key=lambda it: -it.at)
@@ -81,6 +86,11 @@ def recent_plans(
         back_to=queued.back_to,
         nameless=sum(not entry.fields.get("raw:symbol") for entry in unreadable.entries),
         group=group,
+        verdicts_since=min(
+            streams.begins(store, store.keys.plans, queued),
+            streams.begins(store, store.keys.events, events),
+        ),
+        rejected_since=streams.begins(store, store.keys.rejected, unreadable),
     )
 
 
@@ -97,7 +107,7 @@ def undecided(
         ours = [entry for entry in queued if entry.fields.get("plan_id") == plan_id]
     unreadable = streams.since(store, store.keys.rejected, 0.0, REJECTED_CAP, REJECTED_PAGE)
     seen = _judged(store, ours, rules, group_state(store))
-    seen = _with_rejected(
+    seen = with_rejected(
         seen, unreadable.entries, lambda raw: raw.get("raw:plan_id", "").strip() == plan_id
     )
     fields = [entry.fields for entry in ours] or [
@@ -151,12 +161,13 @@ def _with_pending(store: Store, found: list[PlanSeen]) -> list[PlanSeen]:
     ]
 
 
-def _with_rejected(
+def with_rejected(
     found: list[PlanSeen],
     rejected: Sequence[StreamEntry],
     is_ours: Callable[[Mapping[str, str]], bool],
 ) -> list[PlanSeen]:
-    """The same with the governor's own records of the plans that it could not read."""
+    """The same with the governor's own records of the plans that it could not read; is_ours: by
+    the fields of such a record."""
     by_entry = {seen.entry_id: seen for seen in found}
     for fields in (entry.fields for entry in rejected):
         if not is_ours(fields):

@@ -9,6 +9,7 @@ import msgspec
 
 from qtctl import errors
 from qtctl.wire.client import xinfo
+from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.client.xinfo import StreamInfo
 from qtctl.wire.schema.ids import order, time_of
@@ -77,6 +78,18 @@ class Window(msgspec.Struct, frozen=True):
 
     entries: tuple[StreamEntry, ...]
     back_to: float | None
+
+
+def begins(store: Store, stream: str, window: Window) -> float:
+    """Since when this window has every entry there was, epoch seconds: the cap cut it off, or the
+    stream was trimmed; 0 where neither is so."""
+    if window.back_to is not None:
+        return window.back_to
+    (reply,) = store.batch([("XINFO", "STREAM", stream)])
+    found = None if is_error(reply) else xinfo.stream(reply)
+    if found is None or not found.first or found.added == found.length:
+        return 0.0
+    return time_of(found.first)
 
 
 def since(
