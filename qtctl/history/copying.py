@@ -45,11 +45,10 @@ def _copy_day(source: Path, target: Path, day: str, *, is_sealed: bool) -> str:
         _copy_file(path, new)
         return ""
     try:
-        with (
-            opening.located(path) as uri,
-            closing(sqlite3.connect(uri, uri=True)) as db,
-            closing(sqlite3.connect(new)) as copied,
-        ):
+        # Within one transaction of the reader, or the copy would begin anew whenever the recorder
+        # writes.
+        with opening.reading(path) as db, closing(sqlite3.connect(new)) as copied:
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             db.backup(copied, pages=_PAGES, sleep=0.0)
             copied.execute("PRAGMA journal_mode = DELETE")
     except Damaged as problem:

@@ -140,6 +140,20 @@ def test_a_copy_is_whole_also_with_a_wal_left(tmp_path: Path) -> None:
         list(copying.copy(folder, tmp_path / "copy"))
 
 
+def test_a_copy_while_a_recorder_writes_is_of_one_moment(tmp_path: Path) -> None:
+    full_day(tmp_path / "h")
+    with writer(tmp_path / "h") as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            last = int(process.stdout.readline())
+            target = tmp_path / str(last)
+            assert [problem for _, problem in copying.copy(tmp_path / "h", target)] == [""]
+            decisions, passes = counts(target)
+            assert decisions == passes == list(range(NOON, decisions[-1] + 1, 10))
+            assert decisions[-1] >= last
+        process.kill()
+
+
 def test_a_full_disk_is_one_line_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     limit = """
         import resource
@@ -158,7 +172,7 @@ def test_a_full_disk_is_one_line_and_goes_on_where_it_stopped(tmp_path: Path) ->
 
 def full_day(folder: Path, rows: int = 3_000) -> Path:
     with Store(folder) as store:
-        at = NOON + rows * 10
+        at = NOON + rows * 10 - 10
         for first in range(0, rows, 100):
             times = range(NOON + first * 10, NOON + first * 10 + 1000, 10)
             store.write(
@@ -231,7 +245,7 @@ def test_a_broken_newest_day_is_one_line_until_it_is_moved_away(
             Store(tmp_path)
     path.unlink()
     with Store(tmp_path) as store:
-        assert store.cursors() == {"s": f"{NOON + 1000}-0"}
+        assert store.cursors() == {"s": f"{NOON + 990}-0"}
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
