@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from qtctl.domain import numbers
 from qtctl.domain.passes import COLUMNS
 from qtctl.history.damage import Damaged
-from qtctl.history.day_reader import BlockReader
+from qtctl.history.lookups import BlockReader
 
 
 class Cells:

@@ -1,7 +1,7 @@
 """What one day's file holds, read past what is damaged in it."""
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -9,16 +9,15 @@ import msgspec
 
 from qtctl.domain.names import ascii_upper
 from qtctl.domain.passes import Pass
-from qtctl.history import blocks, decisions, schema
-from qtctl.history.blocks import Changes
+from qtctl.history import decisions, schema
 from qtctl.history.damage import Damaged
 from qtctl.history.decisions import Decision, Profile
 from qtctl.history.ids import SEQ_BITS, day_start_ms, first_at, unpacked
+from qtctl.history.lookups import BlockReader, TableRows
 from qtctl.history.rows import Entry
 from qtctl.history.scan import LAST, scan
 
 R = TypeVar("R")
-_REMEMBERED = 50_000
 STREAMS = ("passes", "decisions", "events", "rejected")
 """The tables whose rows are entries of streams."""
 _COLUMNS = ", ".join(name.removesuffix("_text") for name in Decision.__struct_fields__[1:])
@@ -212,12 +211,12 @@ class DayReader:
         return None if found is None else found[0]
 
     @cached_property
-    def _words(self) -> "_Rows[str]":
-        return _Rows(self._db, "words", "word", lambda word: word)
+    def _words(self) -> TableRows[str]:
+        return TableRows(self._db, "words", "word", lambda word: word)
 
     @cached_property
-    def _profiles(self) -> "_Rows[Profile]":
-        return _Rows(self._db, "profiles", ", ".join(decisions.PROFILE), Profile)
+    def _profiles(self) -> TableRows[Profile]:
+        return TableRows(self._db, "profiles", ", ".join(decisions.PROFILE), Profile)
 
     def _scan(
         self,
@@ -239,59 +238,6 @@ class DayReader:
         low = before >> SEQ_BITS if keyed and before > 0 else self._start_ms
         high = behind >> SEQ_BITS if keyed and behind < LAST else end_ms
         note(self._damage, Damage(self.day, table, low, high, problem))
-
-
-class _Rows(dict[int, R]):
-    """Rows of a table by their number, read when they are first asked for; some are remembered, so
-    that no publisher who makes up words fills the memory. KeyError where there is no such row."""
-
-    def __init__(
-        self, db: sqlite3.Connection, table: str, columns: str, make: Callable[..., R]
-    ) -> None:
-        super().__init__()
-        self._db, self._make = db, make
-        self._sql = f"SELECT {columns} FROM {table} WHERE id = ?"
-
-    def __missing__(self, number: int) -> R:
-        try:
-            row = self._db.execute(self._sql, (number,)).fetchone()
-        except sqlite3.DatabaseError:
-            row = None
-        if row is None:
-            raise KeyError(number)
-        if len(self) >= _REMEMBERED:
-            self.clear()
-        found = self[number] = self._make(*row)
-        return found
-
-
-class BlockReader:
-    """The block that was read last, and how far."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db, self._number, self._next = db, 0, 0
-        self._passes: Iterator[Changes] = iter(())
-
-    def at(self, number: int, place: int) -> tuple[Changes, bool]:
-        """The pass in a place of a block, and whether it can't be compared with the one that was
-        asked for before. Errors: Damaged."""
-        first = number != self._number or place != self._next
-        if first and (number != self._number or place < self._next):
-            try:
-                row = self._db.execute(
-                    "SELECT frames FROM blocks WHERE id = ?", (number,)
-                ).fetchone()
-            except sqlite3.DatabaseError as problem:
-                raise Damaged(f"block {number} can't be read: {problem}") from problem
-            if row is None:
-                raise Damaged(f"block {number} is gone")
-            self._number, self._next, self._passes = number, 0, blocks.read(row[0])
-        first = first or place == 0
-        for found in self._passes:
-            self._next += 1
-            if self._next > place:
-                return found, first
-        raise Damaged(f"block {number} has no pass {place}")
 
 
 def window(since_ms: int | None, until_ms: int | None) -> tuple[int, int]:

@@ -6,7 +6,6 @@ text no number gives back exactly stands as it was in `exact`, a JSON object; nu
 that the record lacked.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
@@ -17,7 +16,9 @@ from qtctl.domain import numbers
 from qtctl.domain.facts import facts_of
 from qtctl.domain.gates import Facts
 from qtctl.domain.reasons import Reason
+from qtctl.history import texts
 from qtctl.history.ids import SEQ_BITS, ms_of, packed, unpacked
+from qtctl.history.texts import Loose
 
 OUTCOMES: dict[str, int] = {Reason.DUPLICATE_PLAN: 2, Reason.PLAN_CONFLICT: 3}
 """The column `outcome`: 0 blocked, 1 permitted, and these. An entry has one row for each."""
@@ -52,8 +53,6 @@ class Profile(msgspec.Struct, frozen=True):
 
 
 PROFILE = Profile.__struct_fields__
-Loose = int | float | str | None
-"""A text as read, or the number that gives it back exactly where that takes less room."""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -124,21 +123,21 @@ class Decision(msgspec.Struct, frozen=True):
     @property
     def score(self) -> float | None:
         """The efficiency score as read, not rounded; None where it was no number."""
-        return _number(self.score_text)
+        return texts.number(self.score_text)
 
     @property
     def confidence(self) -> float | None:
         """Its confidence, likewise."""
-        return _number(self.confidence_text)
+        return texts.number(self.confidence_text)
 
     @property
     def qty(self) -> float | None:
-        return _number(self.qty_text)
+        return texts.number(self.qty_text)
 
     @property
     def price(self) -> float | None:
         """USD."""
-        return _number(self.price_text)
+        return texts.number(self.price_text)
 
     @property
     def notional_usd(self) -> float | None:
@@ -162,10 +161,12 @@ class Decision(msgspec.Struct, frozen=True):
             "symbol": self.symbol,
             "plan_id": self.plan_id,
             **msgspec.structs.asdict(self.profile),
-            "decided_at": "" if self.decided_after_ms is None else _millis_text(self.decided_ms),
+            "decided_at": ""
+            if self.decided_after_ms is None
+            else texts.millis_text(self.decided_ms),
         }
         for attribute, field in LOOSE.items():
-            found[field] = _text(getattr(self, attribute), _loose_text)
+            found[field] = _text(getattr(self, attribute), texts.loose_text)
         for attribute, (field, _, text) in SCALED.items():
             found[field] = _text(getattr(self, attribute), text)
         found |= _derived(found)
@@ -187,70 +188,23 @@ class Decision(msgspec.Struct, frozen=True):
         return self._exacts().get(name) if self.exact is not None else None
 
 
-def _number(value: Loose) -> float | None:
-    return numbers.number(value) if isinstance(value, str) else value
-
-
-def loose(text: str) -> Loose:
-    """A text as it is stored where it is to be read back as it was."""
-    if len(text) > 8:
-        if text.isdecimal() and text.isascii() and text[0] != "0" and len(text) < 19:
-            return int(text)
-        try:
-            value = float(text)
-        except ValueError:
-            return text
-        if repr(value) == text:
-            return value
-    return text
-
-
-def _loose_text(value: Loose) -> str:
-    return value if isinstance(value, str) else repr(value)
-
-
 def _text(value: Any, text: Callable[[Any], str]) -> str:
     return "" if value is None else text(value)
 
 
-def _scaled(places: int) -> tuple[Callable[[str], int | None], Callable[[int], str]]:
-    """A decimal with so many places as an integer, and back."""
-    one, shape = 10**places, re.compile(rf"-?(?:0|[1-9][0-9]{{0,12}})\.[0-9]{{{places}}}").fullmatch
-
-    def value(text: str) -> int | None:
-        if shape(text) is None:
-            return None
-        found = int(text[: -places - 1] + text[-places:])
-        return found if found or text[0] != "-" else None
-
-    def back(value: int) -> str:
-        whole, rest = divmod(abs(value), one)
-        return f"{'-' if value < 0 else ''}{whole}.{rest:0{places}d}"
-
-    return value, back
-
-
-def _integer(text: str) -> int | None:
-    return int(text) if _INTEGER(text) else None
-
-
-_INTEGER = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
-_millis, _millis_text = _scaled(3)
-_cents, _cents_text = _scaled(2)
-_four, _four_text = _scaled(4)
 _NAMES = Decision.__struct_fields__
 LOOSE = {name: name.removesuffix("_text") for name in _NAMES if name.endswith("_text")}
 """The columns that hold a field as it was read: the attribute and the field."""
 SCALED: dict[str, tuple[str, Callable[[str], int | None], Callable[[int], str]]] = {
-    "notional_cents": ("notional_usd", _cents, _cents_text),
-    "factor_e4": ("eff_factor", _four, _four_text),
-    "extra_cooldown_sec": ("extra_cooldown_sec", _integer, str),
-    "queue_age_ms": ("queue_age_sec", _millis, _millis_text),
-    "last_open_age_ms": ("last_open_age_sec", _millis, _millis_text),
-    "last_close_age_ms": ("last_close_age_sec", _millis, _millis_text),
-    "opens_5min": ("opens_5min", _integer, str),
-    "opens_1h": ("opens_1h", _integer, str),
-    "opens_total_5min": ("opens_total_5min", _integer, str),
+    "notional_cents": ("notional_usd", texts.cents, texts.cents_text),
+    "factor_e4": ("eff_factor", texts.four, texts.four_text),
+    "extra_cooldown_sec": ("extra_cooldown_sec", texts.integer, str),
+    "queue_age_ms": ("queue_age_sec", texts.millis, texts.millis_text),
+    "last_open_age_ms": ("last_open_age_sec", texts.millis, texts.millis_text),
+    "last_close_age_ms": ("last_close_age_sec", texts.millis, texts.millis_text),
+    "opens_5min": ("opens_5min", texts.integer, str),
+    "opens_1h": ("opens_1h", texts.integer, str),
+    "opens_total_5min": ("opens_total_5min", texts.integer, str),
 }
 """The columns that hold a number for a field: the field, the number of a text, and back."""
 _DERIVED = (
@@ -286,7 +240,7 @@ def pack(entry_id: str, record: Mapping[str, str]) -> Packed:
         absent = {name: None for name in _FIELDS if name not in record}
         exact |= absent
         record = {**record, **dict.fromkeys(absent, "")}
-    values: list[Loose] = [loose(record[field]) or None for field in _LOOSE_FIELDS]
+    values: list[Loose] = [texts.loose(record[field]) or None for field in _LOOSE_FIELDS]
     for field, number in _SCALED_FIELDS:
         if text := record[field]:
             value = number(text)
@@ -295,7 +249,7 @@ def pack(entry_id: str, record: Mapping[str, str]) -> Packed:
             values.append(value)
         else:
             values.append(None)
-    decided = _millis(record["decided_at"])
+    decided = texts.millis(record["decided_at"])
     if decided is None and record["decided_at"]:
         exact["decided_at"] = record["decided_at"]
     after = None if decided is None else decided - ms_of(entry_id)
@@ -319,8 +273,8 @@ def _derived(record: Mapping[str, str]) -> dict[str, str]:
     """The fields that follow from others, unless the record says otherwise."""
     score, confidence = numbers.ratio(record["score"]), numbers.ratio(record["confidence"])
     scored, read = numbers.epoch(record["score_at"]), numbers.number(record["score_read_at"])
-    decided = _millis(record["decided_at"])
-    planned, opened = numbers.number(record["plan_at"]), _millis(record["last_open_age_sec"])
+    decided = texts.millis(record["decided_at"])
+    planned, opened = numbers.number(record["plan_at"]), texts.millis(record["last_open_age_sec"])
     return {
         "eff_score": "" if score is None else numbers.four(score),
         "eff_confidence": "" if confidence is None else numbers.confidence(confidence),
@@ -328,7 +282,7 @@ def _derived(record: Mapping[str, str]) -> dict[str, str]:
         "downsize_factor": record["eff_factor"],
         "plan_age_sec": ""
         if planned is None or decided is None or abs(planned) > _FAR_SEC
-        else _millis_text(decided - round(planned * 1000)),
+        else texts.millis_text(decided - round(planned * 1000)),
         "last_open_at": ""
         if opened is None or decided is None
         else str((decided - opened) // 1000),
