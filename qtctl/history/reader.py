@@ -74,10 +74,12 @@ class History:
         for day in self.readers(since_ms):
             yield from day.passes(*window(since_ms, until_ms))
 
-    def events(self, since_ms: Ms = None, until_ms: Ms = None) -> Iterator[Entry]:
-        """Entries of the governor's stream of events."""
+    def events(
+        self, since_ms: Ms = None, until_ms: Ms = None, without: Collection[str] = ()
+    ) -> Iterator[Entry]:
+        """Entries of the governor's stream of events. without: events that may be left out."""
         for day in self.readers(since_ms):
-            yield from day.entries("events", *window(since_ms, until_ms))
+            yield from day.entries("events", *window(since_ms, until_ms), without)
 
     def rejected(self, since_ms: Ms = None, until_ms: Ms = None) -> Iterator[Entry]:
         """Plans that could not be read, as entries of their stream."""

@@ -151,14 +151,14 @@ class Past:
         if history is None:
             return
         low, high = _ms(since), None if until == float("inf") else _ms(until)
-        yield from self._guarded(latest.decisions(history, low, high, symbols, only))
+        yield from self.guarded(latest.decisions(history, low, high, symbols, only))
 
     def _counted(self, rows: Iterable[Row]) -> Iterator[Row]:
         for row in rows:
             self._count += 1
             yield row
 
-    def _guarded(self, rows: Iterable[T]) -> Iterator[T]:
+    def guarded(self, rows: Iterable[T]) -> Iterator[T]:
         """What keeps a day from being read ends the reading, and is said."""
         try:
             yield from rows
@@ -193,7 +193,7 @@ class Past:
         if history is None or of.verdict != Verdict.PERMITTED:
             return {}
         events = history.events(of.at_ms, of.at_ms + _WITHDRAWN_WITHIN_MS)
-        for event in self._guarded(events):
+        for event in self.guarded(events):
             fields = event.fields
             if fields.get("event") == "withdrawn" and fields.get("plan_id") == of.plan_id:
                 return {"withdrawn_at": f"{ms_of(event.id) / 1000:.3f}"}
@@ -202,7 +202,7 @@ class Past:
     def rejected(self, since: float, until: float) -> Iterator[Entry]:
         """Plans of a window that could not be read, the oldest first."""
         if self.history is not None:
-            yield from self._guarded(self.history.rejected(_ms(since), _ms(until)))
+            yield from self.guarded(self.history.rejected(_ms(since), _ms(until)))
 
     def limits(self, digests: Iterable[str]) -> dict[str, Limits | None]:
         """The limits with these digests: Redis's, else the history's; None for unknown ones."""

@@ -1,7 +1,5 @@
-"""What happened, from everything that still knows: Redis, the deploy records and the journal.
-
-A further source (the history) is one more `Source` in `gather`.
-"""
+"""What happened, from everything that still knows: Redis, the history, the deploy records and the
+journal."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,8 +10,9 @@ from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import recent, text, word
 from qtctl.cli.output.listed import Listed
-from qtctl.cli.views import health
+from qtctl.cli.views import health, timeline_past
 from qtctl.cli.views.in_force import InForce
+from qtctl.cli.views.past import Past
 from qtctl.deploy.host import Host
 from qtctl.deploy.limits import LIMITS
 from qtctl.deploy.records import Record, Records, undone
@@ -21,6 +20,7 @@ from qtctl.deploy.units import UNITS
 from qtctl.domain.moments import Change, Moment, Source, rows
 from qtctl.domain.plans import PlanRules
 from qtctl.errors import NotFoundError, QtctlError, RedisUnreachable, WireError
+from qtctl.settings.rules import rules_from
 from qtctl.supervisor import journalctl
 from qtctl.supervisor.journalctl import Asked
 from qtctl.wire.client.store import Store
@@ -73,8 +73,8 @@ class Gathered:
         return not self.away and not any(it.problem for it in needed)
 
 
-_BY_RIGHT = (DEPLOYED, "the server")
-"""Root's, and those with INFO."""
+_BY_RIGHT = (DEPLOYED, "the server", timeline_past.NAME)
+"""Root's, those with INFO, and those in the group of the history."""
 _EXPECTED = ("events", "notes of services")
 """What a system that runs has."""
 
@@ -90,12 +90,17 @@ def gather(ctx: Context, host: Host) -> Gathered:
             ctx.listing = ctx.listing.on(now)
             rules, _ = InForce(ctx, store).of("governor", PlanRules)
             found = moments.sources(store, _since(ctx, now), rules)
+            past = Past(ctx, store)
+            found += timeline_past.sources(past, found, _since(ctx, now), _until(ctx, now), rules)
             if ctx.listing.before is None:
                 found.append(_alarms(ctx, store, now))
     except RedisUnreachable as problem:
         away = str(problem)
         ctx.listing = ctx.listing.on(now)
-    since, until = _since(ctx, now), ctx.listing.before or now
+    since, until = _since(ctx, now), _until(ctx, now)
+    if away:
+        rules = rules_from(ctx.settings.governor, PlanRules)
+        found = timeline_past.sources(Past(ctx, None), (), since, until, rules)
     found += [deployments(host), journal(ctx, since, until)]
     return Gathered(found, since, until, away)
 
@@ -113,6 +118,10 @@ def _alarms(ctx: Context, store: Store, now: float) -> Source:
             for at, each in enumerate(status.banner)
         ],
     )
+
+
+def _until(ctx: Context, now: float) -> float:
+    return ctx.listing.before or now
 
 
 def _since(ctx: Context, now: float) -> float:

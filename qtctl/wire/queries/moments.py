@@ -3,7 +3,7 @@
 Bounded: the newest MOST_EVENTS events and rejected plans, and the decisions that they name.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -88,7 +88,7 @@ def _events(store: Store, since: float) -> Source:
     plans = [each for each in entries if each.fields.get("event") in ("permitted", "blocked")]
     judged = _judged(store, plans)
     refused = (
-        _refusal(each, EVENTS, "close", "refused")
+        refusal(each, EVENTS, "close", "refused")
         for each, about in zip(plans, judged, strict=True)
         if about.kind == Kind.CLOSE
         and each.fields.get("event") == "blocked"
@@ -96,7 +96,7 @@ def _events(store: Store, since: float) -> Source:
         and each.fields.get("reason") != Reason.DUPLICATE_PLAN
     )
     withdrawn = (
-        _refusal(each, EVENTS, "permit", "withdrawn")
+        refusal(each, EVENTS, "permit", "withdrawn")
         for each in entries
         if each.fields.get("event") == "withdrawn"
     )
@@ -105,7 +105,7 @@ def _events(store: Store, since: float) -> Source:
     return Source("events", out, back_to, trimmed)
 
 
-def _refusal(entry: StreamEntry, stream: str, noun: str, verb: str) -> Refusal:
+def refusal(entry: StreamEntry, stream: str, noun: str, verb: str) -> Refusal:
     known = entry.fields
     return Refusal(
         at=time_of(entry.id), noun=noun, verb=verb, reason=known.get("reason", ""),
@@ -179,7 +179,12 @@ def _run(entry: StreamEntry) -> Run:
 
 def _rejected(store: Store, since: float, rules: PlanRules) -> Source:
     entries, back_to, trimmed = _window(store, store.keys.rejected, since)
-    found = []
+    found = list(closes_unread(entries, rules))
+    return Source("rejected plans", runs("refused", found, CLOSE_REFUSED), back_to, trimmed)
+
+
+def closes_unread(entries: Iterable[StreamEntry], rules: PlanRules) -> Iterator[Refusal]:
+    """The closes among rejected plans."""
     for each in entries:
         sent = {
             name.removeprefix(RAW): value
@@ -189,8 +194,7 @@ def _rejected(store: Store, since: float, rules: PlanRules) -> Source:
         if unreadable("", sent, rules).kind_if_executed is Kind.CLOSE:
             about = {"plan_id": sent.get("plan_id", ""), "symbol": sent.get("symbol", "")}
             named = StreamEntry(each.id, each.fields | about)
-            found.append(_refusal(named, "rejected", "close", "refused"))
-    return Source("rejected plans", runs("refused", found, CLOSE_REFUSED), back_to, trimmed)
+            yield refusal(named, "rejected", "close", "refused")
 
 
 def _running(store: Store) -> Source:
