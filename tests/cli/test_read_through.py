@@ -380,8 +380,8 @@ def happened(op: Operator, *args: str) -> list[Any]:
 def test_the_timeline_goes_on_where_the_events_were_trimmed(
     op: Operator, store: Store, recorder: Recorder
 ) -> None:
-    op("halt", "BTCUSDT", "--force", "--reason", "bad fills")
-    decide(store, "c1", action="FULL_CLOSE_PROPOSED", kill_score="nonsense", reduce_only="1")
+    op("halt", "BTCUSDT", "--all", "--force", "--reason", "bad fills")
+    decide(store, "c1", action="FULL_CLOSE_PROPOSED")
     op("resume", "BTCUSDT", "--reason", "back", "--yes")
     assert recorder.once()
     before = happened(op)
