@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qtctl.services.metrics import AllocationMetrics, GovernorMetrics, ProcessLosses
+from qtctl.services.recorder_metrics import RecorderMetrics
 
 BEGIN, END = "<!-- generated: {} -->", "<!-- end: {} -->"
 RULES = Path(__file__).parents[2] / "etc" / "prometheus" / "qtctl.rules.yml"
@@ -45,11 +46,12 @@ def _after(part: str, name: str) -> str:
 
 
 def exported() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
-    """Every metric of both services: name as scraped, type, labels, what it says."""
-    for made in (AllocationMetrics(1), GovernorMetrics(1)):
+    """Every metric of the services: name as scraped, type, labels, what it says."""
+    for made in (AllocationMetrics(1), GovernorMetrics(1), RecorderMetrics()):
         for collector in list(made.registry._collector_to_names):
-            if isinstance(made, GovernorMetrics) and isinstance(collector, ProcessLosses):
-                continue  # the same in both
+            first = isinstance(made, AllocationMetrics)
+            if not first and isinstance(collector, ProcessLosses):
+                continue  # the same in all
             for family in collector.collect():
                 labels: Any = getattr(family, "_labelnames", None)
                 if labels is None:

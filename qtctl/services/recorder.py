@@ -103,12 +103,16 @@ class Recorder:
         there = self._history is not None or self._open_history()
         self._beat()
         if not there:
+            if self._places:
+                one_each = dict.fromkeys(self._counts, 1)
+                self._count_waiting(history_streams.read(self._store, self._places, one_each))
             return 0
         news = history_streams.read(self._store, self._places, self._counts)
         try:
             count = self._write(news)
         except _FAULTS as fault:
             self._failed(fault)
+            self._count_waiting(news)
             return 0
         if self._problem is not None:
             self._problem, self._beat_at = None, None
@@ -352,12 +356,23 @@ class Recorder:
             log.warning("a gap in the history", extra={"fields": fields})
         for kind, each in news.items():
             behind = each.more and each.last_ms is not None
-            lag_ms = now_ms - ms_of(each.place.id) if behind else 0
-            metrics.lag.labels(kind).set(max(0, lag_ms) / 1000)
-            if each.oldest_ms is not None:
-                metrics.spare.labels(kind).set(max(0, now_ms - each.oldest_ms) / 1000)
+            self._set_lag(kind, each, ms_of(each.place.id) if behind else None, now_ms)
         if not self._more:
             metrics.last_success.set(now_ms / 1000)
+
+    def _count_waiting(self, news: dict[Kind, News]) -> None:
+        """The lag grows also while nothing can be written: that is when somebody must know it."""
+        now_ms = self._store.now_ms()
+        for kind, each in news.items():
+            oldest_ms = ms_of(each.entries[0].id) if each.entries else None
+            self._set_lag(kind, each, oldest_ms, now_ms)
+
+    def _set_lag(self, kind: Kind, news: News, behind_ms: int | None, now_ms: int) -> None:
+        """behind_ms: the time up to which it was read, None where that is all there is."""
+        lag_ms = 0 if behind_ms is None else max(0, now_ms - behind_ms)
+        self.metrics.lag.labels(kind).set(lag_ms / 1000)
+        if news.oldest_ms is not None:
+            self.metrics.spare.labels(kind).set(max(0, now_ms - news.oldest_ms) / 1000)
 
 
 _GROUP_EVENTS = {

@@ -7,6 +7,11 @@ from prometheus_client import Counter, Gauge
 from qtctl.services.metrics import LOOP_ERRORS, new_registry, preset, start_time
 
 ROWS = ("passes", "decisions", "events", "rejected", "services", "servers", "halts", "gaps")
+GAPS = (
+    "trimmed", "emptied", "restored", "pass_numbers", "loop_restarted", "two_loops", "group_reset",
+    "unreadable",
+)  # fmt: skip
+"""The kinds of gaps that a recorder finds. Source: docs/history.md#gaps."""
 ERRORS = ("history", "stream", "port", *LOOP_ERRORS)
 
 
@@ -34,5 +39,6 @@ class RecorderMetrics:
             "qtctl_history_last_success_timestamp_seconds", "When the history was last up to date"
         )
         preset(self.rows, [(kind,) for kind in ROWS])
+        preset(self.gaps, [(kind,) for kind in GAPS])
         preset(self.errors, [(kind,) for kind in ERRORS])
         start_time("qtctl_history_start_time_seconds", own)

@@ -12,9 +12,10 @@ from tests.monitoring.support import Services, running
 from tests.support.cli import NO_FILE, Cli, Said
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
-FINDS = {"doctor": (0, 1), "status": (0, 1), "config diff": (0, 1), "logs": (0, 1)}
+FINDS = {"doctor": (0, 1), "status": (0, 1), "config diff": (0, 1), "logs": (0, 1),
+         "history": (0, 1)}  # fmt: skip
 """Commands that tell with 1 that they found something: a server of tests is not for production, and
-its host may have no journal."""
+its host may have no journal, and no history."""
 
 
 HOST = ("deploy", "rollback")

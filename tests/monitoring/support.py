@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qtctl.settings import section_of
 from qtctl.simulate import demo_traffic
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import temporary
@@ -23,15 +24,18 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "etc" / "prometheus"
 RULES = CONFIG / "qtctl.rules.yml"
 FAST = "400ms"
-PORTS = {"governor": "127.0.0.1:8044", "allocation": "127.0.0.1:8065"}
+PORTS = {
+    "governor": "127.0.0.1:8044", "allocation": "127.0.0.1:8065", "recorder": "127.0.0.1:8066",
+}  # fmt: skip
 """Where the services listen by default: what configuration and runbooks say."""
 
 
 class Services(NamedTuple):
-    """Both services in one process. addresses: service to host:port."""
+    """The services in one process. addresses: service to host:port; history: its folder."""
 
     url: str
     addresses: dict[str, str]
+    history: str
 
     def metrics(self, service: str) -> bytes:
         """A service's metrics page, as Prometheus gets it from those who ask for plain text."""
@@ -49,17 +53,16 @@ class Services(NamedTuple):
 @contextlib.contextmanager
 def running() -> Iterator[Services]:
     """`qtctl serve all` on a private server of its own, on free ports."""
-    sets = [f"{name}.metrics_port=0" for name in PORTS] + ["allocation.interval_sec=0.2"]
-    args = [part for each in sets for part in ("--set", each)]
-    with (
-        temporary() as server,
-        qtctl("--redis-url", server.url, "serve", "all", *args) as child,
-    ):
-        addresses = {}
-        for name in PORTS:
-            line = child.wait_for_line(f"{name} listening url=")
-            addresses[name] = line.rpartition("url=http://")[2].split()[0]
-        yield Services(server.url, addresses)
+    with temporary() as server, tempfile.TemporaryDirectory(prefix="qtctl-test-") as history:
+        sets = [f"{section_of(name)}.metrics_port=0" for name in PORTS]
+        sets += ["allocation.interval_sec=0.2", "history.enabled=true", f"history.dir={history}"]
+        args = [part for each in sets for part in ("--set", each)]
+        with qtctl("--redis-url", server.url, "serve", "all", *args) as child:
+            addresses = {}
+            for name in PORTS:
+                line = child.wait_for_line(f"{name} listening url=")
+                addresses[name] = line.rpartition("url=http://")[2].split()[0]
+            yield Services(server.url, addresses, history)
 
 
 @contextlib.contextmanager

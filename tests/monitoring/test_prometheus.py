@@ -106,7 +106,7 @@ def test_no_other_alert_fires_while_all_is_well_but_the_traffic(prom: Prometheus
     assert names <= {"QtctlCloseRefused", "QtctlPlansRejected"}
 
 
-@pytest.mark.parametrize("service", ["allocation", "governor"])
+@pytest.mark.parametrize("service", ["allocation", "governor", "recorder"])
 def test_promtool_has_nothing_to_say_about_the_metrics(services: Services, service: str) -> None:
     said = subprocess.run(
         [needed("promtool"), "check", "metrics"],

@@ -146,6 +146,7 @@ def run(cli: Cli, services: Services, text: str) -> None:
         said = subprocess.run([needed("curl"), *words[1:]], capture_output=True, timeout=10)
         assert (said.returncode, said.stdout[:2]) == (0, b"ok"), (text, said)
         return
-    done = cli(*words[1:])
+    history = {"QTCTL_HISTORY_DIR": services.history}
+    done = cli(*words[1:], environ=history)
     assert done.code in FINDS.get(words[1], (0,)), (text, done)
     assert done.out + done.err, f"{text} says nothing"
