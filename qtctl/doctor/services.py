@@ -1,4 +1,4 @@
-"""Both services: alive, ready, of this version; and their ports, free or ours."""
+"""The services: alive, ready, of this version; and their ports, free or ours."""
 
 from qtctl import __version__, probe
 from qtctl.doctor.findings import Finding, Findings, ok, unknown, warning, wrong
@@ -49,7 +49,8 @@ def ready(inspection: Inspection) -> Findings:
 
 def versions(inspection: Inspection) -> Findings:
     """All of this version."""
-    others = [it for it in _running(inspection) if it.version != __version__]
+    running = [*_running(inspection), *inspection.recorders]
+    others = [it for it in running if it.version != __version__]
     for each in others:
         why = "what this shell knows of keys, gates and settings may not be what it does"
         yield warning(f"{_name(each)} is {each.version or '?'}, this is {__version__}", why,

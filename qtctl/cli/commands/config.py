@@ -125,7 +125,9 @@ def diff(
     ctx: Context,
     service: Annotated[
         str | None,
-        typer.Argument(metavar="SERVICE", help="allocation or governor. Default: both."),
+        typer.Argument(
+            metavar="SERVICE", help="allocation, governor or recorder. Default: all that run."
+        ),
     ] = None,
 ) -> None:
     """Compare this shell's settings with those that the running services say they run with.

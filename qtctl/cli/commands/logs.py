@@ -23,7 +23,7 @@ def _listed(given: Mapping[str, Any]) -> Any:
 def logs(
     ctx: Context,
     service: Annotated[
-        str | None, typer.Argument(help="allocation or governor. Default: both.")
+        str | None, typer.Argument(help="allocation, governor or recorder. Default: all.")
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
 ) -> None:
@@ -39,8 +39,8 @@ def logs(
         qtctl logs governor --since 1h -o ndjson
     """
     from qtctl.cli.views import logs as view
-    from qtctl.settings import SERVICES
+    from qtctl.settings import RECORDER, SERVICES
 
     if service is not None:
-        arguments.choice(service, "SERVICE", SERVICES)
+        arguments.choice(service, "SERVICE", (*SERVICES, RECORDER))
     view.show(ctx, service, follow=follow)

@@ -265,8 +265,8 @@ def _can_be_typed(name: str) -> bool:
 
 WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("serve", "SERVICE"): ("allocation", "governor", "recorder", "all"),
-    ("config diff", "SERVICE"): ("allocation", "governor"),
-    ("logs", "SERVICE"): ("allocation", "governor"),
+    ("config diff", "SERVICE"): ("allocation", "governor", "recorder"),
+    ("logs", "SERVICE"): ("allocation", "governor", "recorder"),
     ("tail", "STREAM"): ("proposed", "plans", "events", "decisions", "passes", "rejected"),
     ("", "STREAM"): ("plans", "proposed", "events", "decisions", "passes", "rejected"),
     ("proof", "STEP"): ("step1", "step2", "all"),

@@ -23,7 +23,7 @@ from qtctl.cli.views import findings, groups, health, logs, settings_shown, stre
 from qtctl.deploy.host import Host
 from qtctl.errors import ConfigError, NotFoundError, QtctlError, RedisUnreachable
 from qtctl.operator import user_at_host
-from qtctl.settings import SERVICES
+from qtctl.settings import RECORDER, SERVICES
 from qtctl.supervisor.journalctl import Asked
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions, services
@@ -152,7 +152,7 @@ class Bundle:
         return health.of(self._ctx, Watch(store, self._ctx.settings, 3_600.0).read())
 
     def _services(self) -> list[Any]:
-        return list(services.every(self._store(), SERVICES))
+        return list(services.every(self._store(), (*SERVICES, RECORDER)))
 
     def _doctor(self) -> Any:
         live = self._host.live

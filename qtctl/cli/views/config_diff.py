@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from qtctl import __version__
 from qtctl.cli.framework.arguments import choice
 from qtctl.cli.framework.context import Context
-from qtctl.settings import SERVICES, public
+from qtctl.settings import RECORDER, SERVICES, public, section_of
 from qtctl.wire.queries import services
 from qtctl.wire.schema.service import ServiceRecord
 
@@ -26,16 +26,17 @@ class Compared(NamedTuple):
 
 
 def compared(ctx: Context, service: str | None) -> Compared:
-    """This shell beside one kind of service (whose METRICS_PORT then counts), or both kinds.
+    """This shell beside one kind of service (whose METRICS_PORT then counts), or all that run.
     Errors: UsageError for no such service; RedisUnreachable, WireError, ConfigError."""
     if service is not None:
-        ctx.service = choice(service, "SERVICE", SERVICES)
-    wanted = (service,) if service else SERVICES
+        ctx.service = choice(service, "SERVICE", (*SERVICES, RECORDER))
+    wanted = (service,) if service else (*SERVICES, RECORDER)
     with ctx.store() as store:
         running = {name: services.running(store, name) for name in wanted}
     alive = [each for name in wanted for each in running[name]]
     rows = [row for each in alive for row in _differences(ctx, each)]
-    notes = [f"No {name} is running on {ctx.where()}." for name in wanted if not running[name]]
+    needed = wanted if service else SERVICES
+    notes = [f"No {name} is running on {ctx.where()}." for name in needed if not running[name]]
     notes += [_summary(each, rows) for each in alive]
     if rows:
         notes.append(HINT)
@@ -43,12 +44,13 @@ def compared(ctx: Context, service: str | None) -> Compared:
 
 
 def _differences(ctx: Context, there: ServiceRecord) -> Iterator[dict[str, Any]]:
-    ours = public(getattr(ctx.settings, there.service))
+    section = section_of(there.service)
+    ours = public(getattr(ctx.settings, section))
     # Another version may have other settings.
     for key in dict.fromkeys((*ours, *there.settings)):
         if key in ours and key in there.settings and _same(ours[key], there.settings[key]):
             continue
-        path = f"{there.service}.{key}"
+        path = f"{section}.{key}"
         yield {
             "key": path,
             "here": ours.get(key),

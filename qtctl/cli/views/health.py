@@ -25,7 +25,7 @@ from qtctl.cli.views.health_record import (
     Upstream,
 )
 from qtctl.doctor.command_lines import own_words
-from qtctl.settings import SERVICES
+from qtctl.settings import RECORDER, SERVICES
 from qtctl.wire.control.kill_switch import KillKey
 from qtctl.wire.queries.elsewhere import Elsewhere
 from qtctl.wire.queries.feeds import Feed as Read
@@ -51,7 +51,11 @@ def of(ctx: Context, found: Status) -> Overall:
         ok=True,
         where=ctx.where(),
         at=round(found.now, 3),
-        services=[row for service in SERVICES for row in _services(ctx, found, service)],
+        services=[
+            *(row for service in SERVICES for row in _services(ctx, found, service)),
+            # A recorder that is missing stops nothing: doctor says it.
+            *(_service(it, found.now) for it in found.services if it.service == RECORDER),
+        ],
         redis=_redis(ctx, found),
         kill_switch=_kill_switch(stopped, found, ctx.utc),
         plans=_plans(found),
@@ -116,6 +120,8 @@ def _service(it: ServiceRecord, now: float) -> Service:
     state, detail = ("late", lateness(it, now)) if it.is_late(now) else readiness(it, within_sec)
     if state in (READY, ALIVE) and it.scans_because:
         detail = "finds new targets by SCAN, see 'qtctl doctor'"
+    if state in (READY, ALIVE) and it.problem:
+        state, detail = "not_ready", it.problem[:MOST_DETAIL]
     return Service(
         service=it.service,
         name=it.name,

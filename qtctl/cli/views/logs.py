@@ -12,7 +12,7 @@ from qtctl.cli.output.render import Stream, emit
 from qtctl.cli.output.styles import verdict_style
 from qtctl.deploy.units import SERVICE, SINGLE, UNITS
 from qtctl.errors import NotFoundError
-from qtctl.settings import SERVICES
+from qtctl.settings import RECORDER, SERVICES
 from qtctl.supervisor import journalctl, log_words
 from qtctl.supervisor.journalctl import Asked, Logged
 from qtctl.supervisor.log_lines import with_fields
@@ -48,7 +48,7 @@ LISTED = Listed(
 
 
 def units_of(service: str | None) -> list[str]:
-    """The units that run a service (both loops may share one); all of ours for None."""
+    """The units that run a service (they may share one); all of ours for None."""
     return [unit for unit in UNITS if service is None or SERVICE[unit] in (service, "all")]
 
 
@@ -94,8 +94,8 @@ def rows(ctx: Context, service: str | None, asked: Asked) -> Iterator[dict[str, 
 
 
 def _is_of(line: Logged, service: str) -> bool:
-    """False for a line of the other loop in the same process."""
+    """False for a line of another service in the same process."""
     if line.unit != SINGLE:
         return True
     source = _OF_DECISIONS if line.source == log_words.LOGGER else line.source
-    return source == service or source not in SERVICES
+    return source == service or source not in (*SERVICES, RECORDER)

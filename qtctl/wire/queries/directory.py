@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 from qtctl import clock
-from qtctl.settings import SERVICES, Settings
+from qtctl.settings import RECORDER, SERVICES, Settings
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import keyspace, services
@@ -18,6 +18,7 @@ from qtctl.wire.queries.keyspace import Sweep
 from qtctl.wire.schema.keys import EFFICIENCY, SERVICE, TARGET
 from qtctl.wire.schema.service import ServiceRecord
 
+KINDS = (*SERVICES, RECORDER)
 SMALL = 10_000
 """Keys that are walked over as a whole."""
 WALK_SEC = 0.1
@@ -51,7 +52,7 @@ class Directory:
             ended = clock.monotonic()
             self._due = ended + REST_TIMES * (ended - begun)
         info, found = self._read()
-        if not self.complete and {it.service for it in found} < set(SERVICES):
+        if not self.complete and not set(SERVICES) <= {it.service for it in found}:
             self._walk_on()
             info, found = self._read()
         now = {(it.service, it.name) for it in found}
@@ -68,26 +69,28 @@ class Directory:
         if sweep.complete:
             self._names = []
         else:
-            found += [(service, name) for service in SERVICES for name in self._likely(group)]
+            found += [(service, name) for service in KINDS for name in self._likely(group)]
         self._add(found)
 
     def _likely(self, group: Group | None) -> set[str]:
-        """A governor is a consumer by its name; an allocation loop often runs beside it."""
+        """A governor is a consumer by its name; the others often run beside it."""
         consumers = sorted((group and group.consumers) or (), key=lambda it: it.idle_sec)
         names = {it.name for it in consumers[:CONSUMERS]} | {socket.gethostname()}
-        return names | ({self._settings.governor.name, self._settings.allocation.name} - {""})
+        settings = self._settings
+        given = {settings.governor.name, settings.allocation.name, settings.history.name}
+        return names | (given - {""})
 
     def _walk_on(self) -> None:
         """A part of the keyspace more."""
         if self._walk is None:
-            self._walk = services.Walk(self._store, SERVICES)
+            self._walk = services.Walk(self._store, KINDS)
         self._walk.go_on(WALK_SEC)
         self.complete = self._walk.complete
         self._add(list(self._walk.found))
 
     def _add(self, found: list[tuple[str, str]]) -> None:
-        names = {each for each in found if each[0] in SERVICES} | set(self._names)
-        self._names = sorted(names, key=lambda each: (SERVICES.index(each[0]), each[1]))
+        names = {each for each in found if each[0] in KINDS} | set(self._names)
+        self._names = sorted(names, key=lambda each: (KINDS.index(each[0]), each[1]))
 
     def _read(self) -> tuple[Any, list[ServiceRecord]]:
         records = [("HGETALL", self._store.keys.service(*each)) for each in self._names]

@@ -15,7 +15,7 @@ from qtctl.domain.moments import Change, Moment, Refusal, Run, Source, of_runs, 
 from qtctl.domain.plans import PlanRules, unreadable
 from qtctl.domain.reasons import Kind, Reason
 from qtctl.errors import WireError
-from qtctl.settings import SERVICES
+from qtctl.settings import RECORDER, SERVICES
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
@@ -209,7 +209,7 @@ def _running(store: Store) -> Source:
             what=f"{it.service}:{it.name} started "
             f"(qtctl {it.version}, pid {it.pid}; by its record)",
         )
-        for it in services.every(store, SERVICES)
+        for it in services.every(store, (*SERVICES, RECORDER))
         if (it.service, it.name) not in noted
     ]  # fmt: skip
     return Source("service records", out)
