@@ -120,18 +120,15 @@ def by_id(store: Store, plan_ids: Sequence[str]) -> dict[str, Decision]:
 
 def known_since(store: Store, now_ms: int) -> float:
     """Since when Redis has every decision (epoch seconds): the last 24 h, unless it lost or never
-    had the first of them (its events begin later, it was found emptied or older, it was started
-    since, maybe from an old dump)."""
+    had the first of them (its events begin later, or it was found emptied or older)."""
     lost = forgotten.emptied(store)
     times = [now_ms / 1000 - DECISION_TTL_SEC + _EXPIRING_SEC]
     if lost is not None and lost.is_loss:
         times.append(lost.at)
-    with suppress(errors.WireError):
-        times.append(store.server().started_ms / 1000)
-    there, reply = store.batch([(*it, store.keys.events) for it in (("EXISTS",), _XINFO)])
-    if there == 0:
+    (reply,) = store.batch([(*_XINFO, store.keys.events)])
+    if is_error(reply) and xinfo.is_missing(reply):
         times.append(now_ms / 1000)
-    if not is_error(reply):
+    elif not is_error(reply):
         events = xinfo.stream(reply)
         if events.added == events.length and events.first:
             times.append(time_of(events.first))
