@@ -1,0 +1,230 @@
+"""The allocation loop through a window, pass by pass: a track for each symbol, and gross exposure
+beside them. Only what changed is looked at."""
+
+from array import array
+from collections.abc import Collection, Iterable
+from typing import Protocol
+
+import msgspec
+
+from qtctl.domain.names import PROOF_SYMBOLS, ascii_upper
+from qtctl.domain.passes import Columns
+from qtctl.evidence.track import ONE, Clamps, Follow, Track
+from qtctl.evidence.window import HOLE_PASSES, PassTimes, Window, interval_ms
+from qtctl.history.day_reader import PassRead
+from qtctl.history.reader import History
+
+PARTS = 48
+"""So many equal parts has the window, for trends."""
+DEFAULT_INTERVAL_MS = 10_000
+"""Where the rules of a pass are unknown; a note says so."""
+
+
+class Judge(Protocol):
+    """What looks at every row as well: see `parity`."""
+
+    def begin(self, symbols: int) -> None:
+        """The rows are others from here on."""
+
+    def rows(self, read: PassRead, rows: Iterable[int]) -> None:
+        """The next pass; rows: those that changed, of the symbols that count."""
+
+
+class Part(msgspec.Struct):
+    """A part of the window. passes: made in it; ok: observed symbol time with a score that counts,
+    of all; live, proposed: Σ over its passes of gross exposure, USD."""
+
+    from_ms: int
+    passes: int = 0
+    ok: int = 0
+    rows: int = 0
+    live: float = 0.0
+    proposed: float = 0.0
+    permitted: int = 0
+    blocked: int = 0
+
+
+class Shadow:
+    """Takes in the passes of a window, in their order. symbols: only these, any spelling; none is
+    all. What proofs did is left out."""
+
+    def __init__(
+        self,
+        history: History,
+        window: Window,
+        symbols: Collection[str] = (),
+        follow: Follow = Follow(),  # noqa: B008 - frozen
+        judge: Judge | None = None,
+    ) -> None:
+        self._history, self.window = history, window
+        self._wanted = {ascii_upper(symbol) for symbol in symbols}
+        self._follow, self._judge = follow, judge
+        self.tracks: dict[str, Track] = {}
+        self.times = PassTimes()
+        self.gross = array("d")
+        """Of each pass with live exposure: the change that the proposals mean, 0.1 for +10 %."""
+        self.gross_at: tuple[float, int] | None = None
+        self.without_gross = self.late = self.unknown_rules = self.last_interval = 0
+        self.first_ms: int | None = None
+        self.last_ms: int | None = None
+        self.changes: list[tuple[int, str]] = []
+        self.clock = 0
+        width = max(1, -(-(window.until_ms - window.since_ms) // PARTS))
+        self._width = width
+        self.parts = [Part(at) for at in range(window.since_ms, window.until_ms, width)]
+        self._rows: list[Track | None] = []
+        self._kept: list[int] = []
+        self._live = self._proposed = 0.0
+        self._ok = 0
+        self._pending: set[Track] = set()
+        self._rules: dict[str, tuple[int, Clamps | None]] = {}
+        self._last: tuple[str, str] | None = None
+
+    def read(self) -> "Shadow":
+        """All of the window."""
+        for each in self._history.passes(self.window.since_ms, self.window.until_ms):
+            self.add(each)
+        self.end()
+        return self
+
+    def add(self, read: PassRead) -> None:
+        """The next pass."""
+        value = read.value
+        interval, clamps = self._ruled(value.rules)
+        self.times.add(value.ts_ms, interval)
+        if read.late or (self.last_ms is not None and value.ts_ms < self.last_ms):
+            self.late += 1
+            return
+        anew = self._advance(value.ts_ms, interval)
+        self._note_change(value.version, value.rules, value.ts_ms)
+        if read.shifted:
+            self._align(value.columns.symbol)
+        rows = self._changed(read)
+        self._update(value.columns, rows, value.ts_ms, clamps, anew=anew)
+        if read.shifted:
+            present = [track for track in self._rows if track is not None]
+            self._live = sum(track.live for track in present)
+            self._proposed = sum(track.proposed for track in present)
+            self._ok = sum(track.ok for track in present)
+        if self._judge is not None:
+            self._judge.rows(read, rows)
+        self._note_gross(value.ts_ms)
+
+    def end(self) -> None:
+        """No more passes: the last one stands until the window ends."""
+        if self.last_ms is not None:
+            self._advance(self.window.until_ms, self.last_interval)
+        for track in self.tracks.values():
+            track.leave(self.clock)
+
+    def _changed(self, read: PassRead) -> Iterable[int]:
+        if len(self._kept) == len(self._rows):
+            return read.changed
+        kept = self._rows
+        return [row for row in read.changed if kept[row] is not None]
+
+    def _advance(self, ts_ms: int, interval: int) -> bool:
+        """Moves the clock on; True behind a hole."""
+        if self.last_ms is None:
+            self.first_ms = self.last_ms = ts_ms
+            self.last_interval = interval
+            return True
+        lasted, before = ts_ms - self.last_ms, self.last_interval
+        hole = lasted > HOLE_PASSES * before
+        self.clock += before if hole else lasted
+        self.last_ms, self.last_interval = ts_ms, interval
+        return hole
+
+    def _ruled(self, digest: str) -> tuple[int, Clamps | None]:
+        found = self._rules.get(digest)
+        if found is None:
+            interval, rules = interval_ms(self._history, digest), self._history.rules(digest)
+            clamps = None
+            if rules is not None:
+                ends = (round(rules.min_mult * ONE), round(rules.max_mult * ONE))
+                clamps = Clamps(*ends, rules)
+            if interval is None or rules is None:
+                self.unknown_rules += 1
+            found = self._rules[digest] = (interval or DEFAULT_INTERVAL_MS, clamps)
+        return found
+
+    def _note_change(self, version: str, rules: str, ts_ms: int) -> None:
+        now = (version, rules)
+        if self._last is not None and now != self._last:
+            what = "version" if version != self._last[0] else "rules"
+            self.changes.append((ts_ms, f"allocation: other {what}"))
+        self._last = now
+
+    def _align(self, symbols: list[str]) -> None:
+        """Which track each row belongs to from here on."""
+        there = {id(track) for track in self._rows if track is not None}
+        self._rows = [self._track(symbol) for symbol in symbols]
+        self._kept = [row for row, track in enumerate(self._rows) if track is not None]
+        gone = there - {id(track) for track in self._rows}
+        if gone:
+            for track in self.tracks.values():
+                if id(track) in gone:
+                    track.leave(self.clock)
+                    self._pending.discard(track)
+        if self._judge is not None:
+            self._judge.begin(len(symbols))
+
+    def _track(self, symbol: str) -> Track | None:
+        if symbol.startswith(PROOF_SYMBOLS):
+            return None
+        if self._wanted and ascii_upper(symbol) not in self._wanted:
+            return None
+        found = self.tracks.get(symbol)
+        if found is None:
+            found = self.tracks[symbol] = Track()
+        return found
+
+    def _update(
+        self, columns: Columns, rows: Iterable[int], ts_ms: int, clamps: Clamps | None, *,
+        anew: bool,
+    ) -> None:  # fmt: skip
+        tracks, clock, follow, pending = self._rows, self.clock, self._follow, self._pending
+        targets, scores = columns.target_usd, columns.score
+        reasons, mults = columns.reason, columns.multiplier
+        live, proposed, ok = self._live, self._proposed, self._ok
+        waiting = set(pending)
+        for row in rows:
+            track = tracks[row]
+            assert track is not None, "rows without a track are left out"
+            live -= track.live
+            proposed -= track.proposed
+            ok -= track.ok
+            more = track.update(
+                clock, ts_ms, targets[row], scores[row], reasons[row], mults[row], clamps, follow,
+                anew=anew,
+            )  # fmt: skip
+            live += track.live
+            proposed += track.proposed
+            ok += track.ok
+            if more:
+                pending.add(track)
+            else:
+                pending.discard(track)
+            waiting.discard(track)
+        pending.difference_update([each for each in waiting if not each.follow(follow)])
+        self._live, self._proposed, self._ok = live, proposed, ok
+
+    def _note_gross(self, ts_ms: int) -> None:
+        part = self.part(ts_ms)
+        part.passes += 1
+        part.ok += self._ok
+        part.rows += len(self._kept)
+        part.live += self._live
+        part.proposed += self._proposed
+        if self._live <= 0:
+            self.without_gross += 1
+            return
+        change = self._proposed / self._live - 1
+        self.gross.append(change)
+        if self.gross_at is None or abs(change) > abs(self.gross_at[0]):
+            self.gross_at = (change, ts_ms)
+
+    def part(self, at_ms: int) -> Part:
+        """The part of the window with that time."""
+        place = (at_ms - self.window.since_ms) // self._width
+        return self.parts[min(len(self.parts) - 1, max(0, place))]
