@@ -13,7 +13,7 @@ from qtctl.domain.names import PROOF_SYMBOLS
 from qtctl.domain.reasons import Reason
 from qtctl.evidence.gate_price import Price, Prices
 from qtctl.evidence.quantiles import quantile
-from qtctl.evidence.window import Window
+from qtctl.evidence.window import Change, Window
 from qtctl.history.decisions import Decision
 from qtctl.history.reader import History
 
@@ -26,24 +26,25 @@ _NO_REFUSAL = (Reason.DUPLICATE_PLAN, Reason.PLAN_CONFLICT)
 
 class Verdicts(msgspec.Struct):
     """How many plans a gate held, or none did (`ok`). usd: Σ of their notional, of `known` plans
-    whose notional is known; the others are not in it."""
+    whose notional is known; None where that is none of them."""
 
     reason: str
     kind: str
     plans: int = 0
     known: int = 0
-    usd: float = 0.0
+    usd: float | None = None
 
 
 class Downsizes(msgspec.Struct):
     """Permits of opens: how many came with a hint to downsize, and what that would take off: Σ of
-    notional × (1 − factor), of `known` permits whose notional is known. usd: their notional."""
+    notional × (1 − factor), of `known` permits whose notional is known; usd: their notional; both
+    None where none is known."""
 
     opens: int = 0
     downsized: int = 0
     known: int = 0
-    usd: float = 0.0
-    off_usd: float = 0.0
+    usd: float | None = None
+    off_usd: float | None = None
     cooldown_sec: int = 0
 
 
@@ -57,7 +58,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """How long plans were queued until they were judged, of `known` plans of which that is known."""
+    """How long plans were queued until they were judged; of `known` plans, where that is known."""
 
     known: int
     unknown: int
@@ -68,8 +69,8 @@ class Latency(msgspec.Struct, frozen=True):
 
 class Governor(msgspec.Struct, frozen=True):
     """The figures. plans: decisions, duplicates and conflicts among them; rejected: plans that
-    could not be read, which are not among them; None where only some symbols are asked for, since such
-    a plan need not have one."""
+    could not be read, which are not among them; None where only some symbols are asked for, since
+    such a plan need not have one."""
 
     plans: int
     permitted: int
@@ -98,7 +99,7 @@ class Governing:
         self._limits: dict[str, Limits | None] = {}
         self._counts: Counter[str] = Counter()
         self._last: dict[str, str] = {}
-        self.changes: list[tuple[int, str]] = []
+        self.changes: list[Change] = []
         self.times: list[tuple[int, bool]] = []
         """When each plan was judged, and whether it was permitted."""
         self.symbols: set[str] = set()
@@ -131,7 +132,7 @@ class Governing:
         usd = each.notional_usd
         if usd is not None:
             row.known += 1
-            row.usd += usd
+            row.usd = (row.usd or 0.0) + usd
         if each.queue_age_ms is None:
             self._unqueued += 1
         else:
@@ -151,7 +152,7 @@ class Governing:
             now = getattr(each.profile, what)
             if self._last.setdefault(what, now) != now:
                 self._last[what] = now
-                self.changes.append((each.at_ms, f"governor: other {what}"))
+                self.changes.append(Change(each.at_ms, f"governor: other {what}"))
 
     def _close(self, each: Decision) -> None:
         self._closes += 1
@@ -168,8 +169,8 @@ class Governing:
         found.cooldown_sec += each.extra_cooldown_sec or 0
         if each.notional_usd is not None and each.factor is not None:
             found.known += 1
-            found.usd += each.notional_usd
-            found.off_usd += each.notional_usd * (1 - each.factor)
+            found.usd = (found.usd or 0.0) + each.notional_usd
+            found.off_usd = (found.off_usd or 0.0) + each.notional_usd * (1 - each.factor)
 
     def _blocked_open(self, each: Decision) -> None:
         if each.reason in _NO_REFUSAL:

@@ -13,7 +13,7 @@ from qtctl.evidence.governing import Governing, Governor
 from qtctl.evidence.quantiles import quantile, weighted
 from qtctl.evidence.shadow import Part, Shadow
 from qtctl.evidence.track import ONE, Largest, Track
-from qtctl.evidence.window import Coverage, Window
+from qtctl.evidence.window import Change, Coverage, Window
 from qtctl.history import chain
 from qtctl.history.reader import History
 from qtctl.history.rows import Gap
@@ -107,7 +107,7 @@ class Report(msgspec.Struct, frozen=True):
     symbols: list[SymbolFigures]
     governor: Governor
     parts: list[Part]
-    changes: list[tuple[int, str]]
+    changes: list[Change]
 
 
 def make(history: History, window: Window, symbols: Collection[str] = ()) -> Report:

@@ -10,7 +10,7 @@ import msgspec
 from qtctl.domain.names import PROOF_SYMBOLS, ascii_upper
 from qtctl.domain.passes import Columns
 from qtctl.evidence.track import ONE, Clamps, Follow, Track
-from qtctl.evidence.window import HOLE_PASSES, PassTimes, Window, interval_ms
+from qtctl.evidence.window import HOLE_PASSES, Change, PassTimes, Window, interval_ms
 from qtctl.history.day_reader import PassRead
 from qtctl.history.reader import History
 
@@ -67,7 +67,7 @@ class Shadow:
         self.without_gross = self.late = self.unknown_rules = self.last_interval = 0
         self.first_ms: int | None = None
         self.last_ms: int | None = None
-        self.changes: list[tuple[int, str]] = []
+        self.changes: list[Change] = []
         self.clock = 0
         width = max(1, -(-(window.until_ms - window.since_ms) // PARTS))
         self._width = width
@@ -152,7 +152,7 @@ class Shadow:
         now = (version, rules)
         if self._last is not None and now != self._last:
             what = "version" if version != self._last[0] else "rules"
-            self.changes.append((ts_ms, f"allocation: other {what}"))
+            self.changes.append(Change(ts_ms, f"allocation: other {what}"))
         self._last = now
 
     def _align(self, symbols: list[str]) -> None:

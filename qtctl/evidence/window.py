@@ -59,6 +59,13 @@ class Window(msgspec.Struct, frozen=True):
         ]
 
 
+class Change(msgspec.Struct, frozen=True, order=True):
+    """From then on something else was in force: another version, other rules or limits."""
+
+    at_ms: int
+    what: str
+
+
 def end_ms(history: History) -> int:
     """The moment after the newest record: the now of a history. Errors: NotFoundError."""
     return _span(history)[1] + 1

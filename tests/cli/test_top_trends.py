@@ -2,7 +2,8 @@
 
 import pytest
 
-from qtctl.cli.live.trends import Trends, bars
+from qtctl.cli.live.trends import Trends
+from qtctl.cli.output.sparks import bars
 from qtctl.settings import load
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import trends

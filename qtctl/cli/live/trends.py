@@ -1,6 +1,5 @@
 """The trend lines of `qtctl top`: half an hour of permits, blocks and lag, a cell a minute."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -9,9 +8,6 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.queries import trends
 from qtctl.wire.queries.status import Status
 from qtctl.wire.queries.trends import MINUTES, PerMinute
-
-_BARS = "▁▂▃▄▅▆▇█"
-UNKNOWN = " "
 
 
 @dataclass(frozen=True)
@@ -68,20 +64,6 @@ class Trends:
         if lag is not None:
             minute, known = int(found.now // 60), self._kept["lag"]
             known[minute] = max(known.get(minute, 0), lag)
-
-
-def bars(values: Sequence[int | None]) -> str:
-    """A cell for each: the lowest bar is 0, any more than that is higher, a blank is unknown."""
-    most = max((value for value in values if value is not None), default=0)
-    return "".join(_bar(value, most) for value in values)
-
-
-def _bar(value: int | None, most: int) -> str:
-    if value is None:
-        return UNKNOWN
-    if value <= 0:
-        return _BARS[0]
-    return _BARS[min(len(_BARS) - 1, 1 + (value * (len(_BARS) - 2)) // most)]
 
 
 def nothing_known() -> tuple[Trend, ...]:

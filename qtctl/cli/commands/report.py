@@ -1,0 +1,62 @@
+"""`qtctl report`: what both loops did over a window, the shadow beside the live."""
+
+from typing import Annotated
+
+import typer
+
+from qtctl.cli.framework import arguments
+from qtctl.cli.framework.command import command, new_app
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output.render import emit_one
+
+app = new_app("report")
+
+
+@command(app)
+def report(
+    ctx: Context,
+    since: Annotated[
+        str,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            help="Ages count back from the newest record.",
+            show_default=True,
+        ),
+    ] = "48h",
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Before; default: all.")
+    ] = None,
+    symbols: Annotated[
+        list[str] | None,
+        typer.Option("--symbols", metavar="A,B", help="Only these; repeatable."),
+    ] = None,
+    limit: Annotated[
+        str, typer.Option("--limit", metavar="N", help="Symbols on the page; JSON has all.")
+    ] = "10",
+    folder: Annotated[
+        str | None,
+        typer.Option("--dir", metavar="DIR", help="Another folder. Default: [history] dir."),
+    ] = None,
+) -> None:
+    """What both loops did over a window of the history, each figure with what it is a share of.
+
+    Reads the history alone, so it works on a copy without Redis. What the history lacks counts as
+    unknown, never as nothing. Proofs are left out. docs/evidence.md has the formulas.
+
+    Examples:
+        qtctl report
+        qtctl report --since 7d --symbols BTCUSDT,ETHUSDT
+        qtctl report --dir /srv/copy -o json
+    """  # fmt: skip
+    from qtctl.cli.views import evidence_window as windows
+    from qtctl.cli.views import history as view
+    from qtctl.cli.views import report as pages
+    from qtctl.evidence import report as reports
+
+    most = arguments.whole(limit, "--limit", 0)
+    wanted = windows.symbols(symbols)
+    history = view.opened(ctx, folder)
+    window = windows.asked(ctx, history, since, until)
+    found = reports.make(history, window, wanted)
+    emit_one(ctx, found, *pages.page(ctx, found, window, most))

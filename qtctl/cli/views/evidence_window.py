@@ -1,0 +1,47 @@
+"""The window that `report`, `replay` and `readiness` are asked for, and the words for it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from qtctl.cli.framework import arguments
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output import format
+from qtctl.errors import UsageError
+from qtctl.evidence import window as windows
+from qtctl.evidence.window import Window
+from qtctl.history.reader import History
+from qtctl.history.rows import Gap
+
+
+def asked(ctx: Context, history: History, since: str | None, until: str | None) -> Window:
+    """The window between --since and --until. Ages count back from the newest record, so that a
+    copy gives the same on any day. Errors: UsageError, NotFoundError."""
+    low = None if since is None else arguments.when(since, "--since", utc=ctx.utc)
+    high = None if until is None else arguments.when(until, "--until", utc=ctx.utc)
+    now = windows.end_ms(history) / 1000
+    low_ms = None if low is None else int(low.on(now) * 1000)
+    high_ms = None if high is None else int(high.on(now) * 1000)
+    if low_ms is not None and high_ms is not None and low_ms >= high_ms:
+        raise UsageError("--since is later than --until: nothing can lie between")
+    return windows.choose(history, low_ms, high_ms)
+
+
+def symbols(given: Iterable[str] | None) -> tuple[str, ...]:
+    """Symbols of a repeatable option, also with commas; empty for none given."""
+    parts = [part.strip() for text in given or () for part in text.split(",")]
+    return arguments.symbols(parts, "--symbols")
+
+
+def describe(ctx: Context, window: Window, gaps: Sequence[Gap]) -> Iterator[str]:
+    """The window in words: its ends, what it lacks, and whether it was made up."""
+    first, last = (format.moment(at / 1000, ctx.utc) for at in (window.since_ms, window.until_ms))
+    yield f"{first} to {last}, {format.span(window.hours * 3600)}"
+    if window.asked_ms is not None and window.since_ms - window.asked_ms > 60_000:
+        yield "the history begins there: what was before is unknown"
+    if window.synthetic:
+        yield "synthetic: qtctl simulate made it"
+    if gaps:
+        longest = max(gaps, key=lambda gap: gap.to_ms - gap.from_ms)
+        span = format.span((longest.to_ms - longest.from_ms) / 1000)
+        yield f"{format.count(len(gaps), 'gap')}, the longest {span} ({longest.kind})"
+    else:
+        yield "no gaps"
