@@ -24,10 +24,16 @@ class CommandLines(msgspec.Struct, frozen=True):
 
     own: str = "qtctl"
     cli: str = "redis-cli"
+    host: str | None = None
+    """As `own`, for `qtctl serve`, where that takes other options."""
 
     def qtctl(self, *words: str) -> str:
         """`qtctl --config … group list`."""
         return joined(self.own, words)
+
+    def serve(self, *words: str) -> str:
+        """`qtctl --redis-url … serve governor`: a service takes no context."""
+        return joined(self.own if self.host is None else self.host, ("serve", *words))
 
     def redis(self, *words: str) -> str:
         """`redis-cli -u … xtrim KEY …`."""
@@ -59,8 +65,21 @@ def words_of(
     context = None
     if loaded.context is not None and loaded.context_origin == contexts.FLAG:
         context = loaded.context.name
-    own = own_words(redis_url, config, sets, context)
-    return CommandLines(own, _redis_cli(loaded, url))
+    own, host = own_words(redis_url, config, sets, context), None
+    if loaded.context is not None:
+        redis = loaded.settings.redis
+        host = own_words(redis.url, config, [*sets, *_claims(redis)], None)
+    return CommandLines(own, _redis_cli(loaded, url), host)
+
+
+def _claims(redis: Redis) -> list[str]:
+    """What a context says about its server beside the URL, as values of `--set`."""
+    told = {name: value for name, value in msgspec.structs.asdict(redis).items() if name != "url"}
+    return [
+        f"redis.{name}={str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in told.items()
+        if value != getattr(Redis(), name)
+    ]
 
 
 def own_words(

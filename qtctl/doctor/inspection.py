@@ -89,7 +89,7 @@ class Inspection:
     def start(self, service: str) -> str:
         """The command that starts a service: its unit where one is installed here."""
         unit = self.unit_of(service)
-        return f"sudo systemctl start {unit}" if unit else self.qtctl("serve", service)
+        return f"sudo systemctl start {unit}" if unit else self.words.serve(service)
 
     @cached_property
     def info(self) -> dict[str, str]:

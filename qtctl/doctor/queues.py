@@ -120,7 +120,7 @@ def _one_more(inspection: Inspection) -> str:
     taken = {each.name for each in inspection.running["governor"]}
     name = next(f"g{number}" for number in count(2) if f"g{number}" not in taken)
     port = "governor.metrics_port=0"
-    return inspection.qtctl("serve", "governor", "--set", f"governor.name={name}", "--set", port)
+    return inspection.words.serve("governor", "--set", f"governor.name={name}", "--set", port)
 
 
 def _listed(inspection: Inspection) -> str:

@@ -67,7 +67,7 @@ def _away(inspection: Inspection, away: str, skipped: int) -> Finding:
 def _back(inspection: Inspection, away: str) -> str:
     """What brings it back, or shows what is in the way."""
     if inspection.settings.redis.url == "embedded:":
-        return inspection.qtctl("serve", "all", "--embedded")
+        return inspection.words.serve("all", "--embedded")
     if "refuses the login" in away:
         return inspection.show("redis")
     if inspection.server_unit and is_local(inspection.settings.redis.url):

@@ -137,7 +137,7 @@ def _restart(inspection: Inspection, each: ServiceRecord) -> str:
     unit = inspection.unit_of(each.service) if each.host == inspection.host else None
     if unit:
         return f"sudo systemctl restart {unit}"
-    return inspection.qtctl("serve", each.service)
+    return inspection.words.serve(each.service)
 
 
 def _logs(inspection: Inspection, service: str, at: str) -> str:

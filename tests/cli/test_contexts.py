@@ -3,6 +3,7 @@ that changes state until its name is typed."""
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -268,9 +269,29 @@ def test_a_command_that_is_offered_is_for_the_same_context(
     said = cli("--context", "dev", *words, "-o", "json")
     offered = re.findall(r"qtctl --config [^\"]*", said.out)
     assert offered, said
-    assert all("--context dev" in line for line in offered)
+    services = [line for line in offered if " serve " in line]
+    assert all("--context dev" in line for line in offered if line not in services)
+    assert not any("--context" in line for line in services)
     # The shell has that of the environment already.
     assert "--context" not in cli(*words, "-o", "json", QTCTL_CONTEXT="dev").out
+
+
+@pytest.mark.parametrize(
+    ("words", "environ"), [(("--context", "dev"), {}), ((), {"QTCTL_CONTEXT": "dev"})]
+)
+def test_a_service_that_is_offered_starts_on_the_server_of_the_context(
+    cli: Cli, store: Store, file: Path, words: tuple[str, ...], environ: dict[str, str]
+) -> None:
+    """`serve` refuses a context, so the line names the server itself, with all that it needs."""
+    file.write_text(file.read_text().replace("[contexts.far]", 'prefix = "own:"\n[contexts.far]'))
+    said = cli(*words, "doctor", "-o", "json", **environ)
+    offered = {it["command"] for it in said.json if " serve governor" in it.get("command", "")}
+    assert offered, said
+    for line in offered:
+        program, *rest = shlex.split(line)
+        assert program == "qtctl"
+        assert cli(*rest, "--once", **environ).code == 0, line
+    assert store.run("EXISTS", "own:stream:apply.plan") == 1
 
 
 def test_names_of_contexts_are_completed(file: Path) -> None:
