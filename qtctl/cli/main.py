@@ -48,6 +48,7 @@ _LINES = {
     "simulate": "A synthetic market: live into a Redis, or as a history.",
     "history": "What was decided and on what, day by day; SQL over it.",
     "report": "What both loops did over a window, from the history.",
+    "replay": "What was decided, again, under other settings.",
     "rollback": "Restore what was there before a deployment.",
     "version": "The version, and what it runs on.",
     "help": "The page of a command, as --help shows it.",

@@ -349,6 +349,14 @@ def judge(facts: Facts, limits: Limits) -> Judgement:
     return Judgement(verdict, failed, worksheet)
 
 
+def reason_of(facts: Facts, limits: Limits) -> Reason:
+    """The reason of `judge`, without the worksheet."""
+    for gate in GATES:
+        if gate.judge(facts, limits)[2] is False:
+            return gate.reason
+    return Reason.OK
+
+
 def lacking_input(facts: Facts, limits: Limits) -> tuple[str, ...]:
     """The gates that are on and apply but lack what they judge by; they pass as null."""
     if facts.kind is Kind.CLOSE:

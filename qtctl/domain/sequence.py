@@ -5,7 +5,7 @@ here it is a value of its own, for the synthetic market and for replays.
 Times are epoch ms on the server's clock. Source: docs/rules.md#the-gates.
 """
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections import deque
 
 import msgspec
@@ -38,11 +38,12 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Sequence:
-    """The state that decisions leave behind. Plans must come in the order of their time."""
+    """The state that decisions leave behind. Plans come in the order in which they were judged; the
+    clock may step back between two of them, and what lies ahead of it then says nothing."""
 
     def __init__(self) -> None:
         self._opens: dict[str, list[int]] = {}
-        self._all: deque[int] = deque()
+        self._all: list[int] = []
         self._closes: dict[str, int] = {}
         self._standing: dict[str, Standing] = {}
         self._expire: deque[tuple[int, str]] = deque()
@@ -55,17 +56,18 @@ class Sequence:
         in_hour = bisect_right(opens, now_ms - HOUR_MS)
         in_five = bisect_right(opens, now_ms - FIVE_MIN_MS)
         last = opens[until - 1] if until > in_hour else None
-        self._forget(now_ms)
         closed = self._closes.get(name)
         close_age = None if closed is None else now_ms - closed
-        if close_age is not None and close_age >= limits.reopen_cooldown_sec * 1000:
+        reopen_ms = limits.reopen_cooldown_sec * 1000
+        if close_age is not None and (not reopen_ms or close_age >= reopen_ms):
             close_age = None
+        everything = self._all
         return Rates(
             None if last is None else now_ms - last,
             close_age,
             until - in_five,
             until - in_hour,
-            len(self._all),
+            bisect_right(everything, now_ms) - bisect_right(everything, now_ms - FIVE_MIN_MS),
         )
 
     def standing(self, plan_id: str, now_ms: int) -> Standing | None:
@@ -75,23 +77,28 @@ class Sequence:
 
     def note(self, plan_id: str, decided: Standing, *, full_close: bool, limits: Limits) -> None:
         """A decision that was just taken, other than about a duplicate or a conflict."""
+        now_ms = decided.at_ms
         self._standing[plan_id] = decided
-        self._expire.append((decided.at_ms, plan_id))
+        self._expire.append((now_ms, plan_id))
+        self._forget(now_ms)
         if not decided.permitted:
             return
         name = ascii_upper(decided.symbol)
         if decided.kind == "open":
             opens = self._opens.setdefault(name, [])
-            while opens and opens[0] <= decided.at_ms - HOUR_MS:
-                del opens[0]
-            opens.append(decided.at_ms)
-            self._all.append(decided.at_ms)
+            if opens and opens[-1] > now_ms:
+                # The clock stepped back: as in the atomic step, what is ahead of it goes.
+                del opens[bisect_right(opens, now_ms) :]
+                del self._all[bisect_right(self._all, now_ms) :]
+            del opens[: bisect_right(opens, now_ms - HOUR_MS)]
+            opens.append(now_ms)
+            if self._all and self._all[0] <= now_ms - 2 * HOUR_MS:
+                del self._all[: bisect_right(self._all, now_ms - HOUR_MS)]
+            insort(self._all, now_ms)
         elif full_close and limits.reopen_cooldown_sec > 0:
-            self._closes[name] = decided.at_ms
+            self._closes[name] = now_ms
 
     def _forget(self, now_ms: int) -> None:
-        while self._all and self._all[0] <= now_ms - FIVE_MIN_MS:
-            self._all.popleft()
         while self._expire and self._expire[0][0] <= now_ms - DAY_MS:
             at, plan_id = self._expire.popleft()
             if self._standing.get(plan_id, _NEVER).at_ms == at:
@@ -99,3 +106,5 @@ class Sequence:
 
 
 _NEVER = Standing("", "", "", False, -1)
+NO_RATES = Rates(None, None, 0, 0, 0)
+"""Nothing was permitted yet, or it does not matter."""

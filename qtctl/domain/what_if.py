@@ -40,19 +40,19 @@ def again(decision: Recorded, changes: Changes) -> Again:
     if decision.limits is None:
         if not changes.keys() >= set(LIMIT_NAMES):
             return Again(None, "the limits it was judged by are forgotten")
-    elif missing := _missing(decision, decision.limits):
+    elif missing := lacking(decision, decision.limits):
         return Again(None, missing)
     else:
         own = judge(decision.facts, decision.limits)
         if (own.verdict, own.reason) != (decision.verdict, decision.reason):
             return Again(None, "its record does not lead to its own verdict")
     limits = msgspec.structs.replace(decision.limits or Limits(), **changes)
-    if missing := _missing(decision, limits) or _not_kept(decision, limits):
+    if missing := lacking(decision, limits) or not_kept(decision, limits):
         return Again(None, missing)
     return Again(judge(decision.facts, limits))
 
 
-def _missing(decision: Recorded, limits: Limits) -> str:
+def lacking(decision: Recorded, limits: Limits) -> str:
     """The facts that a gate would need which is on under these limits; "" where none is missing."""
     names = [
         fact
@@ -63,7 +63,7 @@ def _missing(decision: Recorded, limits: Limits) -> str:
     return f"its record has no usable {', '.join(names)}" if names else ""
 
 
-def _not_kept(decision: Recorded, limits: Limits) -> str:
+def not_kept(decision: Recorded, limits: Limits) -> str:
     """What was not remembered for as long as a gate would need under these limits; "" where
     nothing is missing."""
     if decision.facts.kind is not Kind.OPEN:

@@ -92,7 +92,7 @@ class HistoryMaker:
         self._dropped = {"passes": 0, "decisions": 0}
         self._number = 0
         self._places = {name: place for place, name in enumerate(self._market.names)}
-        self._last_id = (0, 0)
+        self._last_plan = self._last_id = (0, 0)
 
     def write(self, folder: Path, progress: Callable[[float], None] = lambda share: None) -> Made:
         """Writes it. Errors: those of history.store.Store."""
@@ -162,12 +162,13 @@ class HistoryMaker:
         for sent in self._publishers.until(until_ms):
             for place in self._market.advance(sent.at_ms):
                 self._propose(place, sent.at_ms / 1000)
-            now_ms = sent.at_ms + self._noise.randrange(1, 7)
+            # One after the other, as in the atomic step: the ids of decisions never go back.
+            now_ms = max(self._last_id[0], sent.at_ms + self._noise.randrange(1, 7))
             symbol = self._places.get(sent.fields.get("symbol", ""))
             score = {} if symbol is None else self._market.score_of(symbol)
-            judged = self._governor.judge(
-                sent.fields, f"{sent.at_ms}-0", score, now_ms, self._kill(now_ms)
-            )
+            self._last_plan = _next_id(self._last_plan, sent.at_ms)
+            queued = "{}-{}".format(*self._last_plan)
+            judged = self._governor.judge(sent.fields, queued, score, now_ms, self._kill(now_ms))
             if judged is None:
                 continue
             if self._gap[0] <= now_ms < self._gap[1]:
@@ -181,18 +182,14 @@ class HistoryMaker:
         return NO_KILL
 
     def _entries(self, judged: Judged) -> tuple[Entry, Entry]:
-        entry_id = f"{judged.at_ms}-{self._sequence(judged.at_ms)}"
+        self._last_id = _next_id(self._last_id, judged.at_ms)
+        entry_id = "{}-{}".format(*self._last_id)
         event = {
             "event": judged.verdict, "plan_id": judged.plan.plan_id,
             "symbol": judged.plan.symbol, "reason": judged.reason,
             "ts": str(judged.at_ms // 1000), "actor": f"governor:{GOVERNOR}",
         }  # fmt: skip
         return Entry(entry_id, judged.record), Entry(entry_id, event)
-
-    def _sequence(self, at_ms: int) -> int:
-        last, number = self._last_id
-        self._last_id = (at_ms, number + 1 if at_ms == last else 0)
-        return self._last_id[1]
 
     # What stands beside them --------------------------------------------------------------------
 
@@ -244,6 +241,11 @@ def _governor(settings: Settings) -> tuple[SimulatedGovernor, bytes]:
     downsize = rules_from(own, DownsizeRules)
     raw = limits_json(limits, plans, downsize)
     return SimulatedGovernor(Rules(plans, limits, downsize, _digest(raw), GOVERNOR)), raw
+
+
+def _next_id(last: tuple[int, int], at_ms: int) -> tuple[int, int]:
+    """The id of a stream's next entry: the time, and a number within it."""
+    return (at_ms, last[1] + 1 if at_ms == last[0] else 0)
 
 
 def _digest(raw: bytes) -> str:

@@ -1,0 +1,61 @@
+"""`qtctl replay`: a window of the history again, under other settings."""
+
+from typing import Annotated
+
+import typer
+
+from qtctl.cli.framework.command import command, new_app
+from qtctl.cli.framework.context import Context
+
+app = new_app("replay")
+
+
+@command(app)
+def replay(
+    ctx: Context,
+    since: Annotated[
+        str,
+        typer.Option(
+            "--since", metavar="TIME", help="Not before: 2d before the last record, or a time."
+        ),
+    ] = "48h",
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Before; the same forms.")
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sweep", metavar="KEY=A:B:STEP", help="A curve over values of a setting; repeatable."
+        ),
+    ] = None,
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            "--dir", metavar="DIR", help="Another folder, as a copy. Default: [history] dir."
+        ),
+    ] = None,
+) -> None:
+    """The recorded decisions and proposals again, under other settings (--set).
+
+    First with the settings that were in force: every verdict, reason, factor and multiplier must
+    come out as recorded, or the differences are listed, and it exits 1. Without --set and --sweep
+    that is all.
+
+    Then under the settings of --set (limits and hints of the governor, the formula of the
+    allocation loop): alone, each decision on its recorded counts, and in sequence, with the counts,
+    cooldowns and duplicates that the replayed permits leave behind. Kill switch, quarantine, ages,
+    plans and scores stay as recorded. What upstream would have done otherwise is not modelled. No
+    Redis is needed; see docs/evidence.md.
+
+    Examples:
+        qtctl replay
+        qtctl replay --since 24h --set governor.max_exec_per_hour=5
+        qtctl replay --set allocation.scale=2 --dir /srv/copy -o json
+        qtctl replay --sweep governor.symbol_cooldown_sec=0:120:15
+    """
+    from qtctl.cli.views import replay as view
+
+    found = view.run(ctx, folder, since, until, sweep or ())
+    view.show(ctx, found)
+    if not found.result.parity.holds:
+        raise typer.Exit(1)

@@ -1,0 +1,187 @@
+"""Decisions as a replay takes them: their facts, the rules they were taken by, and how far the
+permits in the history account for the counts in their records.
+
+A record has the counts that the atomic step found. A replay rebuilds them from permits, and the
+permits of the record rebuilt in the same way say what is missing: permits in a gap, before the
+history began, or in a ledger that was lost. What is missing stays as it was recorded.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from qtctl.domain import numbers
+from qtctl.domain.facts import unrecorded
+from qtctl.domain.gates import Facts, Limits
+from qtctl.domain.plans import EXECUTE
+from qtctl.domain.readings import AsRead
+from qtctl.domain.reasons import Kind, Reason
+from qtctl.domain.sequence import DAY_MS, HOUR_MS, NO_RATES, Rates, Sequence, Standing
+from qtctl.domain.what_if import Recorded
+from qtctl.evidence.rules import GovernorRules, RulesBook
+from qtctl.history.decisions import Decision
+from qtctl.history.reader import History
+
+ONCE = (Reason.DUPLICATE_PLAN.value, Reason.PLAN_CONFLICT.value)
+"""What the gates `once` and `conflict` say: such a decision leaves the one that stands."""
+LAPSE_MS = 5
+"""Redis drops a key some ms sooner or later than its time to live says."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One decision. counted: the rates of its record; rebuilt: those that the permits in the
+    history give, NO_RATES for what is no open. first: what the gate `once` says by the permits in
+    the history, "" where no permit stands. earlier: its permit is in the history, but
+    older than what was read."""
+
+    decision: Decision
+    recorded: Recorded
+    rules: GovernorRules | None
+    hint: dict[str, str]
+    reading: AsRead
+    at_ms: int
+    executes: bool
+    full_close: bool
+    counted: Rates
+    rebuilt: Rates
+    first: str = ""
+    earlier: bool = False
+
+    @property
+    def facts(self) -> Facts:
+        """What it was judged by."""
+        return self.recorded.facts
+
+    @property
+    def once(self) -> bool:
+        """True for a duplicate and for a conflict."""
+        return self.recorded.reason in ONCE
+
+    @property
+    def opens(self) -> bool:
+        """True for an open."""
+        return self.facts.kind is Kind.OPEN
+
+    @property
+    def permitted(self) -> bool:
+        """True where it was permitted."""
+        return self.recorded.verdict == "permitted"
+
+    @property
+    def factor(self) -> float:
+        """What its permit was to be multiplied with; 1 is the full size."""
+        factor = self.decision.factor
+        return 1.0 if factor is None else factor
+
+    def standing(self, permitted: bool) -> Standing:
+        """What it leaves behind with such a verdict."""
+        own = self.decision
+        return Standing(own.entry_id, own.symbol, self.facts.kind.value, permitted, self.at_ms)
+
+
+HINT = ("eff_reason", "eff_stale", "eff_action", "eff_factor", "extra_cooldown_sec")
+"""The fields of a record that follow from the score as read and the rules."""
+
+
+class Cases:
+    """The decisions of a window, in their order. seed: those of the hour before it come first, and
+    are not to be judged."""
+
+    def __init__(self, history: History, book: RulesBook, since_ms: int, until_ms: int) -> None:
+        self._history, self._book = history, book
+        self._since_ms, self._until_ms = since_ms, until_ms
+        self._state = Sequence()
+
+    def seed(self) -> Iterator[Case]:
+        """Those of the hour before the window; to be read before the window is."""
+        yield from self._read(self._since_ms - HOUR_MS, self._since_ms)
+
+    def window(self) -> Iterator[Case]:
+        """Those of the window."""
+        yield from self._read(self._since_ms, self._until_ms)
+
+    def _read(self, low: int, high: int) -> Iterator[Case]:
+        for decision in self._history.decisions(low, high):
+            yield self._case(decision)
+
+    def _case(self, decision: Decision) -> Case:
+        record = decision.record()
+        rules = self._book.governor(record.get("limits", ""))
+        recorded = Recorded(
+            decision.verdict, decision.reason, decision.facts(),
+            None if rules is None else rules.limits, unrecorded(record),
+        )  # fmt: skip
+        at_ms, limits = decision.decided_ms, Limits() if rules is None else rules.limits
+        opens = recorded.facts.kind is Kind.OPEN
+        first = self._first(decision, at_ms, record.get("decision", EXECUTE))
+        case = Case(
+            decision, recorded, rules,
+            hint={name: record.get(name, "") for name in HINT},
+            reading=AsRead(
+                record.get("score", ""), record.get("confidence", ""), record.get("score_at", ""),
+                numbers.number(record.get("score_read_at", "")) or 0.0,
+            ),
+            at_ms=at_ms,
+            executes=record.get("decision", EXECUTE) == EXECUTE,
+            full_close=record.get("full_close") == "1",
+            counted=_counted(decision, limits) if opens else NO_RATES,
+            rebuilt=self._state.rates(decision.symbol, at_ms, limits) if opens else NO_RATES,
+            first=first,
+            earlier=not first and decision.reason in ONCE and self._permitted_before(decision),
+        )  # fmt: skip
+        if not case.once:
+            self._state.note(
+                decision.plan_id, case.standing(case.permitted),
+                full_close=case.full_close, limits=limits,
+            )  # fmt: skip
+        return case
+
+    def _first(self, decision: Decision, at_ms: int, word: str) -> str:
+        standing = self._state.standing(decision.plan_id, at_ms)
+        if standing is None or not standing.permitted:
+            return ""
+        return once_reason(standing, decision.symbol, decision.kind, word == EXECUTE)
+
+    def _permitted_before(self, decision: Decision) -> bool:
+        """True where the history has its permit, from before what was read."""
+        low = decision.decided_ms - DAY_MS
+        return any(
+            each.verdict == "permitted" and low < each.decided_ms <= decision.decided_ms
+            for each in self._history.decisions_on(decision.plan_id)
+        )
+
+
+def once_reason(standing: Standing, symbol: str, kind: str, executes: bool) -> str:
+    """What is said of a plan whose plan_id has its permit."""
+    same = executes and (standing.symbol, standing.kind) == (symbol, kind)
+    return ONCE[0] if same else ONCE[1]
+
+
+def _counted(decision: Decision, limits: Limits) -> Rates:
+    """The rates of a record, as far as a gate goes by them: an open of over an hour ago is none,
+    and a close only counts for as long as the cooldown."""
+    opened, closed = decision.last_open_age_ms, decision.last_close_age_ms
+    reopen_ms = limits.reopen_cooldown_sec * 1000
+    return Rates(
+        None if opened is None or opened >= HOUR_MS else opened,
+        None if closed is None or closed >= reopen_ms else closed,
+        decision.opens_5min or 0,
+        decision.opens_1h or 0,
+        decision.opens_total_5min or 0,
+    )
+
+
+def accounted(case: Case) -> bool:
+    """True where the permits in the history give the counts of the record."""
+    counted, rebuilt = case.counted, case.rebuilt
+    if counted == rebuilt:
+        return True
+    if case.rules is None or counted.last_close_age_ms is not None:
+        return False
+    lapsed = rebuilt.last_close_age_ms
+    ends_ms = case.rules.limits.reopen_cooldown_sec * 1000
+    return (
+        lapsed is not None
+        and lapsed >= ends_ms - LAPSE_MS
+        and counted == msgspec.structs.replace(rebuilt, last_close_age_ms=None)
+    )

@@ -1,0 +1,191 @@
+"""Proposals as recorded beside the same under other settings: reasons, multipliers, and exposure.
+
+A row counts once for each pass that it is in, so that a symbol's share is one of time.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from qtctl.domain import numbers
+from qtctl.domain.allocation import AllocationRules
+from qtctl.domain.readings import Unusable, target_usd
+from qtctl.domain.reasons import EffReason
+from qtctl.evidence.proposals import Rows
+from qtctl.evidence.rules import Changes, RulesBook, changed
+from qtctl.history.day_reader import PassRead
+
+QUANTILES = (0.1, 0.5, 0.9)
+NONE = "none"
+"""For a symbol without a proposal, in place of a reason."""
+
+
+class Side(msgspec.Struct, frozen=True):
+    """Figures of the recorded or the replayed proposals. p10, p50, p90: of the multiplier, None
+    where there are no proposals; clamped: the share at min_mult or max_mult; gross_usd: Σ proposed,
+    on average of the passes; turnover_usd: Σ |change of a proposal| over the window."""
+
+    p10: float | None
+    p50: float | None
+    p90: float | None
+    mean: float | None
+    clamped: float | None
+    gross_usd: float
+    turnover_usd: float
+
+
+class Proposed(msgspec.Struct, frozen=True):
+    """Both sides. proposals: symbols times passes; changed: those with another reason or
+    multiplier; unknown: those whose rules are not in the history; live_gross_usd: Σ of the live
+    targets, on average; reasons: by recorded and replayed reason."""
+
+    proposals: int
+    passes: int
+    changed: int
+    unknown: int
+    live_gross_usd: float
+    recorded: Side
+    replayed: Side
+    reasons: Mapping[tuple[str, str], int]
+
+
+class _Row(msgspec.Struct, gc=False):
+    """A row as it is now: since which pass, its base in USD, and reason and multiplier on both
+    sides, with whether that is at a clamp."""
+
+    since: int = 0
+    base: float = 0.0
+    key: "_Key" = ("", "", False, "", "", False)
+
+
+_Key = tuple[str, str, bool, str, str, bool]
+
+
+class ProposedTally:
+    """Takes the passes of a window, in their order."""
+
+    def __init__(self, book: RulesBook, changes: Changes) -> None:
+        self._book, self._changes = book, changes
+        self._replay = Rows()
+        self._symbols: Sequence[str] = ()
+        self._rows: list[_Row] = []
+        self._weights: Counter[_Key] = Counter()
+        self._passes = self._unknown = 0
+        # live, recorded, replayed: now, and added up over the passes.
+        self._now, self._sums = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]
+        self._turnover = [0.0, 0.0]
+        self._digest = ""
+
+    def add(self, read: PassRead) -> None:
+        """One pass."""
+        value = read.value
+        own = self._book.allocation(value.rules)
+        if own is None:
+            self._unknown += len(value.columns)
+            return
+        rules = changed(own, "allocation", self._changes)
+        wanted = self._replay.take(read, rules)
+        if read.shifted or value.rules != self._digest or len(value.columns) < len(self._rows):
+            self._begin_anew(read)
+            wanted = range(len(value.columns))
+        self._digest = value.rules
+        self._symbols = value.columns.symbol
+        while len(self._rows) < len(self._symbols):
+            self._rows.append(_Row(self._passes))
+        for row in wanted:
+            self._row(read, row, own, rules)
+        self._passes += 1
+        for place, amount in enumerate(self._now):
+            self._sums[place] += amount
+
+    def result(self) -> Proposed:
+        """The figures."""
+        weights = Counter(self._weights)
+        for row in self._rows:
+            weights[row.key] += self._passes - row.since
+        weights = Counter({key: n for key, n in weights.items() if n and key != _Row().key})
+        reasons: Counter[tuple[str, str]] = Counter()
+        for key, n in weights.items():
+            reasons[key[0] or NONE, key[3] or NONE] += n
+        passes = max(self._passes, 1)
+        live, recorded, replayed = (round(total / passes, 2) for total in self._sums)
+        return Proposed(
+            proposals=weights.total(),
+            passes=self._passes,
+            changed=sum(n for key, n in weights.items() if key[:2] != key[3:5]),
+            unknown=self._unknown,
+            live_gross_usd=live,
+            recorded=_side(weights, 0, recorded, self._turnover[0]),
+            replayed=_side(weights, 3, replayed, self._turnover[1]),
+            reasons=reasons,
+        )
+
+    def _row(self, read: PassRead, row: int, own: AllocationRules, rules: AllocationRules) -> None:
+        columns, state = read.value.columns, self._rows[row]
+        recorded, replayed = (
+            (columns.reason[row], columns.multiplier[row]),
+            self._replay.outcomes[row],
+        )
+        base = target_usd({"target_usd": columns.target_usd[row]})
+        base = 0.0 if isinstance(base, Unusable) or not recorded[0] else base
+        key = (*recorded, _clamped(recorded, own), *replayed, _clamped(replayed, rules))
+        if key == state.key and base == state.base:
+            return
+        before, after = _amounts(state.base, state.key), _amounts(base, key)
+        for place in range(3):
+            self._now[place] += after[place] - before[place]
+        if self._passes and state.key != _Row().key:
+            self._turnover[0] += abs(after[1] - before[1])
+            self._turnover[1] += abs(after[2] - before[2])
+        self._weights[state.key] += self._passes - state.since
+        state.since, state.base, state.key = self._passes, base, key
+
+    def _begin_anew(self, read: PassRead) -> None:
+        """Symbols stand in other rows: what is kept by row goes with its symbol."""
+        known = dict(zip(self._symbols, self._rows, strict=False))
+        symbols = read.value.columns.symbol
+        stayed = set(symbols)
+        for symbol, row in known.items():
+            if symbol not in stayed:
+                self._weights[row.key] += self._passes - row.since
+                for place, amount in enumerate(_amounts(row.base, row.key)):
+                    self._now[place] -= amount
+        self._rows = [known.get(symbol) or _Row(self._passes) for symbol in symbols]
+
+
+def _clamped(outcome: tuple[str, str], rules: AllocationRules) -> bool:
+    at = (numbers.four(rules.min_mult), numbers.four(rules.max_mult))
+    return outcome[0] == EffReason.OK and outcome[1] in at
+
+
+def _amounts(base: float, key: _Key) -> tuple[float, float, float]:
+    """live, recorded and replayed USD."""
+    return base, base * (numbers.number(key[1]) or 0.0), base * (numbers.number(key[4]) or 0.0)
+
+
+def _side(weights: Mapping[_Key, int], at: int, gross: float, turnover: float) -> Side:
+    found: Counter[float] = Counter()
+    clamped = 0
+    for key, n in weights.items():
+        value = numbers.number(str(key[at + 1]))
+        if value is not None:
+            found[value] += n
+            clamped += n if key[at + 2] else 0
+    total = found.total()
+    p10, p50, p90 = (_quantile(found, total, share) for share in QUANTILES)
+    mean = sum(value * n for value, n in found.items()) / total if total else None
+    return Side(
+        p10, p50, p90, None if mean is None else round(mean, 6), clamped / total if total else None,
+        gross, round(turnover, 2),
+    )  # fmt: skip
+
+
+def _quantile(found: Mapping[float, int], total: int, share: float) -> float | None:
+    """The smallest value that at least this share does not exceed."""
+    passed = 0
+    for value in sorted(found):
+        passed += found[value]
+        if passed >= share * total:
+            return value
+    return None

@@ -1,0 +1,73 @@
+"""The rules that decisions and passes were taken by, and the same with other settings."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from qtctl.domain.allocation import AllocationRules
+from qtctl.domain.downsize import DownsizeRules
+from qtctl.domain.gates import Limits
+from qtctl.history.reader import History
+
+T = TypeVar("T", bound=msgspec.Struct)
+Changes = Mapping[str, Any]
+"""Other values by the path of the setting, `governor.min_conf`."""
+
+SECTIONS = ("governor", "allocation")
+"""Those that a replay is about."""
+GOVERNOR_KEYS = (*Limits.__struct_fields__, *DownsizeRules.__struct_fields__)
+ALLOCATION_KEYS = AllocationRules.__struct_fields__
+REPLAYED = tuple(
+    [f"governor.{key}" for key in GOVERNOR_KEYS] + [f"allocation.{key}" for key in ALLOCATION_KEYS]
+)
+"""The settings that a replay can change: what gates, hints and the formula go by."""
+
+
+class GovernorRules(msgspec.Struct, frozen=True):
+    """What a governor judged by."""
+
+    limits: Limits
+    downsize: DownsizeRules
+
+
+def changed(rules: T, section: str, changes: Changes) -> T:
+    """The same rules, but for the changes that concern them."""
+    wanted = {
+        name: changes[f"{section}.{name}"]
+        for name in rules.__struct_fields__
+        if f"{section}.{name}" in changes
+    }
+    return msgspec.structs.replace(rules, **wanted) if wanted else rules
+
+
+class RulesBook:
+    """The rules in a history by their digest; None where they are unknown or not whole."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._governor: dict[str, GovernorRules | None] = {}
+        self._allocation: dict[str, AllocationRules | None] = {}
+
+    def governor(self, digest: str) -> GovernorRules | None:
+        """Those of decisions."""
+        if digest not in self._governor:
+            self._governor[digest] = self._read(digest)
+        return self._governor[digest]
+
+    def allocation(self, digest: str) -> AllocationRules | None:
+        """Those of passes."""
+        if digest not in self._allocation:
+            self._allocation[digest] = self._history.rules(digest)
+        return self._allocation[digest]
+
+    def _read(self, digest: str) -> GovernorRules | None:
+        limits, raw = self._history.limits(digest), self._history.document("limits", digest)
+        if limits is None or raw is None:
+            return None
+        found = msgspec.json.decode(raw, type=dict[str, Any])
+        try:
+            wanted = {name: found[name] for name in DownsizeRules.__struct_fields__}
+            return GovernorRules(limits, msgspec.convert(wanted, DownsizeRules))
+        except (KeyError, msgspec.ValidationError):
+            return None
