@@ -1,5 +1,6 @@
 """What both loops decide is recorded, and for how long the streams keep it where it is not."""
 
+from qtctl import probe
 from qtctl.doctor.findings import Finding, Findings, ok, span, warning, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.settings import RECORDER
@@ -24,6 +25,9 @@ def recorder(inspection: Inspection) -> Findings:
             yield wrong(what, _LOST, inspection.start(RECORDER))
         elif each.problem:
             yield wrong(f"{name}: {each.problem}", _LOST, inspection.qtctl("history", "list"))
+        elif probe.address(each.metrics) is None:
+            see = inspection.show("history.metrics_port")
+            yield warning(f"{name} listens on no port", "it can't be scraped or watched", see)
         else:
             yield ok(f"{name} writes the history")
 

@@ -319,8 +319,8 @@ class History(Struct, frozen=True, kw_only=True):
     dir: Annotated[
         File,
         _about(
-            "Folder of the history, one file per UTC day; empty: history in $STATE_DIRECTORY, else "
-            "in qtctl's state directory."
+            "Folder of the history, one file per UTC day; empty: history in the $STATE_DIRECTORY "
+            "named quantum-history (that of the units), else in qtctl's state directory."
         ),
     ] = ""
     keep_days: Annotated[

@@ -1,9 +1,13 @@
 """`serve all` with a recorder in trouble: the loops start, work and stay ready, whatever it is."""
 
 import contextlib
+import functools
 import os
+import signal
 import socket
+import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +22,13 @@ from tests.cli.test_serve import FREE_PORTS, environ, port_of, ready
 from tests.services.helpers import send
 from tests.support.plans import fields
 from tests.support.processes import Process, qtctl, until
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A folder with room for a socket's path."""
+    with tempfile.TemporaryDirectory(prefix="qtctl-test-") as directory:
+        yield Path(directory)
 
 
 @contextlib.contextmanager
@@ -137,3 +148,23 @@ def test_on_a_full_disk_the_loops_go_on_and_nothing_is_lost(store: Store, tmp_pa
             seen = [it.fields["event"] for it in history.events() if "x" in it.fields]
             assert seen == [f"test-{number}" for number in range(20)]
             assert not history.gaps()
+
+
+def test_beside_a_private_server_each_folder_has_its_own_mode(state: Path) -> None:
+    """As in qtctl.service: systemd gives both one mode, at each start, and a umask of 077."""
+    own, history = state / "qtctl", state / "quantum-history"
+    sets = ("history.enabled=true", "history.metrics_port=0")
+    given = [part for each in sets for part in ("--set", each)]
+    env = environ(STATE_DIRECTORY=f"{own}:{history}")
+    for _ in range(2):
+        for each in (own, history):
+            each.mkdir(exist_ok=True)
+            each.chmod(0o750)
+        with qtctl("serve", "all", "--embedded", *FREE_PORTS, *given, env=env) as child:
+            until(functools.partial(ready, port_of(child, "recorder")))
+            modes = [stat.S_IMODE(it.stat().st_mode) for it in (own, history, history / "history")]
+            assert modes == [0o700, 0o750, 0o750]
+            child.signal(signal.SIGTERM)
+            assert child.wait() == 0
+    assert not (own / "history").exists()
+    assert History(history / "history").days()
