@@ -113,7 +113,9 @@ class Hosted:
         self._announce()
 
     def _announce(self) -> None:
-        log.info("serving %s on %s", " and ".join(self._names), self._ctx.where())
+        *names, last = self._names
+        served = f"{', '.join(names)} and {last}" if names else last
+        log.info("serving %s on %s", served, self._ctx.where())
 
 
 def configure_logs(ctx: Context) -> None:

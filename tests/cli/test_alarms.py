@@ -69,6 +69,11 @@ def upstream(**changes: Any) -> Overall:
     return replace(HEALTHY, upstream=replace(HEALTHY.upstream, **changes))
 
 
+def deleted(deleted_age_s: float, last_plan_age_s: float) -> Overall:
+    found = upstream(last_plan_age_s=last_plan_age_s)
+    return replace(found, plans=replace(PLANS, stream="deleted", deleted_age_s=deleted_age_s))
+
+
 def halted(mode: str, *, since: float | None = None, symbol: str = "", key: str = "q:kill") -> Any:
     row = KillSwitchKey(key, "1", mode, symbol, "operator:alice@desk", "news", since)
     return replace(HEALTHY, kill_switch=KillSwitch(mode, "opens: q:kill='1' by alice", [row]))
@@ -88,8 +93,11 @@ CASES = (
     (redis(may_evict=True), "redis_unfit", "MAY EVICT DECISIONS", "doctor"),
     (plans(stream="wrong_type", stream_type="string"), "plan_stream",
      "q:plans is no stream but a string: no plan is judged", "doctor"),
-    (plans(stream="deleted", deleted_age_s=4.0), "plan_stream",
+    (deleted(deleted_age_s=4.0, last_plan_age_s=4.5), "plan_stream",
      "q:plans was DELETED: plans were judged until 4 s ago", "doctor"),
+    (deleted(deleted_age_s=40.0, last_plan_age_s=0.4),
+     "plan_stream", "q:plans was DELETED: what was in it 40 s ago is gone; plans come again",
+     "doctor"),
     (plans(stream="missing"), "plan_stream", "q:plans does not exist", "doctor"),
     (halted("halted"), "halted", "HALTED opens: q:kill='1' by alice", "doctor"),
     (halted("halted", since=1.0), "halted", "HALTED", "resume --reason '…'"),

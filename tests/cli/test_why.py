@@ -610,7 +610,7 @@ def test_blocks_before_a_permit_are_told_beside_it(cli: Cli, store: Store) -> No
     assert told["sentence"] == (
         "Of 3 plans in the last 60 min 2 were blocked: 2 kill_score_critical."
     )
-    assert told["command"] == "qtctl plan list --blocked --since 3600s BTCUSDT"
+    assert told["command"] == "qtctl plan list --blocked --since 1h BTCUSDT"
     assert cli.ok(*told["command"].split()[1:]).out.count("\n") == 3
 
 

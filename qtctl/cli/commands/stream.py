@@ -11,7 +11,7 @@ from qtctl.cli.output.render import emit
 
 app = group(
     "stream",
-    help="The four streams: length, age and growth.",
+    help="The streams: length, age and growth.",
     default="list",
     examples="""
     qtctl stream list
@@ -28,7 +28,7 @@ def _listed(given: Mapping[str, Any]) -> Any:
 
 @command(app, "list", lists=Lists(_listed))
 def list_streams(ctx: Context) -> None:
-    """Plans, proposals, events and rejected: entries, ages, how many minutes are kept, growth.
+    """Every stream: entries, ages, how many minutes are kept, growth.
 
     "per minute" is the average over what is kept; "last minute" is counted, up to 1,000.
 

@@ -49,9 +49,19 @@ def _plan_stream(found: Overall) -> Found:
         )
     elif plans.stream == "deleted":
         ago = format.span(plans.deleted_age_s)
-        yield f"{plans.stream_name} was DELETED: plans were judged until {ago} ago", DOCTOR
+        until = f"plans were judged until {ago} ago"
+        if _come_again(found):
+            until = f"what was in it {ago} ago is gone; plans come again"
+        yield f"{plans.stream_name} was DELETED: {until}", DOCTOR
     elif plans.stream == "missing":
         yield f"{plans.stream_name} does not exist: no plan has come", DOCTOR
+
+
+def _come_again(found: Overall) -> bool:
+    """Whether a plan stream that was deleted has had plans since."""
+    last_s = found.upstream.last_plan_age_s if found.upstream else None
+    deleted_s = found.plans.deleted_age_s
+    return last_s is not None and deleted_s is not None and last_s < deleted_s
 
 
 def _emptied(found: Overall) -> Found:

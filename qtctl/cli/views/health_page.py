@@ -79,7 +79,7 @@ def plans(found: Overall) -> str:
     came = problems.get("plans") or f"{more}{seen.per_minute:,.1f} per minute (5 min)"
     if seen.stream != "ok" and "plans" not in problems:
         came = {
-            "deleted": f"stream DELETED {format.span(seen.deleted_age_s)} ago",
+            "deleted": f"stream DELETED {format.span(seen.deleted_age_s)} ago, {came} since",
             "missing": "NO STREAM",
             "wrong_type": f"NO STREAM but a {seen.stream_type}",
         }[seen.stream]

@@ -69,7 +69,7 @@ SERVICES = (
     text("name", "name"),
     text("version", "version"),
     text("host", "host", drop=2),
-    number("pid", "pid", drop=3),
+    text("pid", "pid", right=True, drop=3),
     text("settings", "settings", drop=1),
 )
 SERVERS = (

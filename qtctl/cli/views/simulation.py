@@ -48,7 +48,10 @@ def run(ctx: Context, store: Store, wanted: Live) -> dict[str, Any]:
         store, market, publishers, start_ms=start_ms, speed=wanted.speed, take=wanted.take,
         force=wanted.force,
     )  # fmt: skip
-    ctx.announce(f"simulating {wanted.symbols:,} symbols, {wanted.per_minute:g} plans per minute")
+    faster = "" if wanted.speed == 1 else f" at {wanted.speed:g} times the speed of the clock"
+    ctx.announce(
+        f"simulating {wanted.symbols:,} symbols, {wanted.per_minute:g} plans per minute{faster}"
+    )
     begun = told = clock.monotonic()
     try:
         live.begin()
@@ -57,7 +60,7 @@ def run(ctx: Context, store: Store, wanted: Live) -> dict[str, Any]:
             if clock.monotonic() - told >= TELL_SEC:
                 told = clock.monotonic()
                 done = live.written
-                ctx.say(f"{done.plans:,} plans sent, {done.taken:,} permits taken.")
+                ctx.say(f"plans sent: {done.plans:,}; permits taken: {done.taken:,}")
             clock.sleep(STEP_SEC)
     finally:
         ctx.say("'qtctl inject clear' removes the targets, scores and plans.")

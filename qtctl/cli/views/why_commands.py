@@ -19,7 +19,7 @@ def next_command(cause: str, it: Narrator) -> str:
     if command is not None:
         return command.format(
             symbol=shell_word(facts.symbol),
-            since=f"{facts.since_sec:.0f}",
+            since=_typed(facts.since_sec),
             resume=_resume(it),
         )
     if facts.last is None or plan_id_problem(facts.last.plan_id) is not None:
@@ -47,13 +47,14 @@ COMMANDS: dict[str, str] = {
     Cause.PERMIT_WITHDRAWN: "qtctl tail events {symbol}",
     Cause.PERMIT_LATE: "qtctl group list",
     Cause.VERDICT_UNKNOWN: "qtctl tail events",
-    Cause.SOME_BLOCKED: "qtctl plan list --blocked --since {since}s {symbol}",
+    Cause.SOME_BLOCKED: "qtctl plan list --blocked --since {since} {symbol}",
     Reason.INVALID_PLAN: "qtctl tail rejected {symbol}",
     # The decision is about the first plan of that id.
     Reason.DUPLICATE_PLAN: "qtctl tail plans -n 20 {symbol}",
     Reason.PLAN_CONFLICT: "qtctl tail plans -n 20 {symbol}",
 }
 """Where something other than the plan or the permit shows more."""
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
 _BY_WORD = {str(gate.reason): gate for gate in GATES}
 _PERMITS_THERE = (Cause.PERMIT_OPEN, Cause.PERMIT_UNTAKEN)
 
@@ -61,6 +62,14 @@ _PERMITS_THERE = (Cause.PERMIT_OPEN, Cause.PERMIT_UNTAKEN)
 def shell_word(text: str) -> str:
     """A name that others chose, as one harmless word at the end of a command line."""
     return f"-- {shlex.quote(text)}" if text.startswith("-") else shlex.quote(text)
+
+
+def _typed(seconds: float) -> str:
+    """An age as somebody would type it: `1h`, `90`."""
+    whole = round(seconds)
+    return next(
+        (f"{whole // size}{unit}" for size, unit in _UNITS if whole % size == 0), f"{whole}"
+    )
 
 
 def _resume(it: Narrator) -> str:
