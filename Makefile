@@ -10,8 +10,8 @@ PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check
 FIND_PYTHON := .ci/find-python
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo proof test lower-bounds matrix check coverage soak bench format docs \
-    picture picture-top wheel release clean
+.PHONY: help install lock demo proof test lower-bounds matrix check coverage soak \
+    soak-history bench format docs picture picture-top wheel release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ coverage: $(STAMP) ## lines and branches of what decides; exits 2 below 95 %
 
 soak: $(STAMP) ## everything is killed, emptied and stepped, some eight minutes (SOAK_SEC=60); exits 1 on any breach
 	$(BIN)/python -m tests.soak $(if $(SOAK_SEC),--seconds $(SOAK_SEC)) $(ARGS)
+
+soak-history: $(STAMP) ## recorder, loops and server killed for ten minutes (SOAK_SEC=60), then the history checked
+	$(BIN)/python -m tests.soak_history $(if $(SOAK_SEC),--seconds $(SOAK_SEC)) $(ARGS)
 
 bench: $(STAMP) ## every target with its figure; five minutes on an idle machine
 	@$(BIN)/qtctl bench all $(ARGS)

@@ -189,6 +189,33 @@ def test_an_emptied_server_is_a_gap_whether_it_was_seen_empty_or_not(
     gov.close()
 
 
+@pytest.mark.parametrize("after", [2, 3, 7])
+def test_a_stream_that_was_made_anew_and_outgrew_what_was_read_is_a_gap(
+    store: Store, running: Recorder, folder: Path, after: int
+) -> None:
+    gov = governor(store)
+    gov.open()
+    for place in range(3):
+        send(store, fields(plan_id=f"p{place}"))
+    serve_all(gov)
+    record(running)
+    running.close()
+    send(store, fields(plan_id="never read"))
+    serve_all(gov)
+    store.run("FLUSHALL")
+    gov.open()
+    for place in range(after):
+        send(store, fields(plan_id=f"a{place}"))
+    serve_all(gov)
+    following = again(running, store, folder)
+    record(following)
+    assert plan_ids(folder) == ["p0", "p1", "p2", *(f"a{place}" for place in range(after))]
+    found = [gap for gap in gaps(folder) if gap.stream == store.keys.decisions]
+    assert [(gap.kind, gap.count) for gap in found] == [("emptied", None)]
+    following.close()
+    gov.close()
+
+
 def test_a_stream_that_went_back_is_a_gap_and_nothing_is_there_twice(
     store: Store, running: Recorder, folder: Path
 ) -> None:

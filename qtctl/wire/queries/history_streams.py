@@ -100,7 +100,7 @@ def _news(place: Place, key: str, page: Any, info: Any, count: int) -> News:
     if place.id != START:
         if order(stream.last_id) < order(place.id):
             return News((), Place(), more=True, break_="restored" if stream.length else "emptied")
-        if None not in (stream.added, place.position) and stream.added < place.position:  # type: ignore[operator]
+        if _is_another(place, stream):
             return News((), Place(), more=True, break_="emptied")
     entries = [RawEntry(text(id_), raw) for id_, raw in (page[0][1] if page else ())]
     lost, position = _lost(place, stream)
@@ -115,6 +115,16 @@ def _news(place: Place, key: str, page: Any, info: Any, count: int) -> News:
         oldest_ms=order(stream.first)[0] if stream.first else None,
         last_ms=order(stream.last_id)[0],
     )
+
+
+def _is_another(place: Place, stream: StreamInfo) -> bool:
+    """True where the stream was made anew since: fewer entries were ever added to it than were
+    read, or it begins behind the place and has lost fewer than were read up to there."""
+    if stream.added is None or place.position is None:
+        return False
+    begins_later = bool(stream.first) and order(stream.first) > order(place.id)
+    gone = stream.added - stream.length if begins_later else stream.added
+    return gone < place.position
 
 
 def _lost(place: Place, stream: StreamInfo) -> tuple[int | None, int | None]:
