@@ -17,6 +17,8 @@ for _name in [name for name in os.environ if name.startswith(_SETTINGS)]:
 os.environ["QTCTL_CONFIG"] = os.devnull
 # Only tests of the recorder run one: it would write to the home of whoever runs the tests.
 os.environ["QTCTL_HISTORY_ENABLED"] = "false"
+# And one that runs all the same, without a folder of its own, fails: this one can't be made.
+os.environ["XDG_STATE_HOME"] = f"{os.devnull}/state"
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from qtctl.wire.schema.service import ServiceRecord
 from tests.cli.test_serve import FREE_PORTS, environ, port_of, ready
 from tests.services.helpers import send
 from tests.support.plans import fields
-from tests.support.processes import Process, qtctl, until
+from tests.support.processes import Process, process, qtctl, until
 
 
 @pytest.fixture
@@ -168,3 +169,32 @@ def test_beside_a_private_server_each_folder_has_its_own_mode(state: Path) -> No
             assert child.wait() == 0
     assert not (own / "history").exists()
     assert History(history / "history").days()
+
+
+BROKEN = """
+import runpy
+from qtctl.services.recorder import Recorder
+from qtctl.supervisor import loop
+
+def step(self):
+    raise KeyError("a bug")
+
+Recorder.step = step
+loop.FLAP_LIMIT, loop.MOST_EXCEPTION_SEC = 2, 0.01
+runpy.run_module("qtctl", run_name="__main__", alter_sys=True)
+"""
+"""`qtctl …` with a recorder that always raises, and gives up early."""
+
+
+def test_a_recorder_that_keeps_raising_ends_its_own_loop_alone(
+    store: Store, tmp_path: Path
+) -> None:
+    sets = ("history.enabled=true", "history.metrics_port=0", f"history.dir={tmp_path}/h")
+    given = [part for each in sets for part in ("--set", each)]
+    argv = [sys.executable, "-c", BROKEN, "--redis-url", store.url, "serve", "all"]
+    with process([*argv, *FREE_PORTS, *given], env=os.environ | environ()) as child:
+        child.wait_for_line("a loop gave up, the others go on")
+        permits(store, child, "p1")
+        assert not ready(port_of(child, "recorder"))
+        child.signal(signal.SIGTERM)
+        assert child.wait() == 0
