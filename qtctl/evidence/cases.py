@@ -6,19 +6,20 @@ permits of the record rebuilt in the same way say what is missing: permits in a 
 history began, or in a ledger that was lost. What is missing stays as it was recorded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from qtctl.domain import numbers
-from qtctl.domain.facts import unrecorded
+from qtctl.domain.facts import facts_of, unrecorded
 from qtctl.domain.gates import Facts, Limits
 from qtctl.domain.plans import EXECUTE
 from qtctl.domain.readings import AsRead
-from qtctl.domain.reasons import Kind, Reason
+from qtctl.domain.reasons import Kind, Reason, Verdict
 from qtctl.domain.sequence import DAY_MS, HOUR_MS, NO_RATES, Rates, Sequence, Standing
 from qtctl.domain.what_if import Recorded
 from qtctl.evidence.rules import GovernorRules, RulesBook
+from qtctl.history import plain
 from qtctl.history.decisions import Decision
 from qtctl.history.reader import History
 
@@ -28,24 +29,26 @@ LAPSE_MS = 5
 """Redis drops a key some ms sooner or later than its time to live says."""
 
 
-class Case(msgspec.Struct, frozen=True):
-    """One decision. counted: the rates of its record; rebuilt: those that the permits in the
-    history give, NO_RATES for what is no open. first: what the gate `once` says by the permits in
-    the history, "" where no permit stands. earlier: its permit is in the history, but
-    older than what was read."""
+class Case(msgspec.Struct, frozen=True, gc=False):
+    """One decision. rules: those it was taken by, None where they are unknown; hint: the fields of
+    HINT as recorded; once: a duplicate or a conflict; full_close: it closes all, as far as it says.
+    counted: the rates of its record; rebuilt: those that the permits in the history give, NO_RATES
+    for what is no open. first: what the gate `once` says by the permits in the history, "" where no
+    permit stands. earlier: its permit is in the history, but older than what was read."""
 
     decision: Decision
     recorded: Recorded
     rules: GovernorRules | None
-    hint: dict[str, str]
-    reading: AsRead
+    hint: tuple[str, ...]
     at_ms: int
+    once: bool
+    opens: bool
     executes: bool
     full_close: bool
     counted: Rates
     rebuilt: Rates
-    first: str = ""
-    earlier: bool = False
+    first: str
+    earlier: bool
 
     @property
     def facts(self) -> Facts:
@@ -53,19 +56,9 @@ class Case(msgspec.Struct, frozen=True):
         return self.recorded.facts
 
     @property
-    def once(self) -> bool:
-        """True for a duplicate and for a conflict."""
-        return self.recorded.reason in ONCE
-
-    @property
-    def opens(self) -> bool:
-        """True for an open."""
-        return self.facts.kind is Kind.OPEN
-
-    @property
     def permitted(self) -> bool:
         """True where it was permitted."""
-        return self.recorded.verdict == "permitted"
+        return self.recorded.verdict == Verdict.PERMITTED
 
     @property
     def factor(self) -> float:
@@ -73,14 +66,33 @@ class Case(msgspec.Struct, frozen=True):
         factor = self.decision.factor
         return 1.0 if factor is None else factor
 
+    @property
+    def reading(self) -> AsRead:
+        """The score as it was read."""
+        own = self.decision
+        read_at = plain.text(own.score_read_at_text)
+        return AsRead(
+            plain.text(own.score_text), plain.text(own.confidence_text),
+            plain.text(own.score_at_text), numbers.number(read_at) or 0.0,
+        )  # fmt: skip
+
     def standing(self, permitted: bool) -> Standing:
         """What it leaves behind with such a verdict."""
         own = self.decision
-        return Standing(own.entry_id, own.symbol, self.facts.kind.value, permitted, self.at_ms)
+        return Standing(own.entry_id, own.symbol, own.profile.kind, permitted, self.at_ms)
 
 
 HINT = ("eff_reason", "eff_stale", "eff_action", "eff_factor", "extra_cooldown_sec")
 """The fields of a record that follow from the score as read and the rules."""
+_DEFAULTS = Limits()
+
+
+def _hint(decision: Decision) -> tuple[str, ...]:
+    own, factor, cooldown = decision.profile, decision.factor, decision.extra_cooldown_sec
+    return (
+        own.eff_reason, own.eff_stale, own.eff_action,
+        "" if factor is None else numbers.four(factor), "" if cooldown is None else str(cooldown),
+    )  # fmt: skip
 
 
 class Cases:
@@ -105,42 +117,46 @@ class Cases:
             yield self._case(decision)
 
     def _case(self, decision: Decision) -> Case:
-        record = decision.record()
-        rules = self._book.governor(record.get("limits", ""))
-        recorded = Recorded(
-            decision.verdict, decision.reason, decision.facts(),
-            None if rules is None else rules.limits, unrecorded(record),
-        )  # fmt: skip
-        at_ms, limits = decision.decided_ms, Limits() if rules is None else rules.limits
-        opens = recorded.facts.kind is Kind.OPEN
-        first = self._first(decision, at_ms, record.get("decision", EXECUTE))
+        rules = self._book.governor(decision.profile.limits)
+        facts = plain.facts(decision)
+        missing: Mapping[str, Iterable[str]] = {}
+        if facts is None:
+            record = decision.record()
+            facts, missing = facts_of(record), unrecorded(record)
+            hint = tuple(record.get(name, "") for name in HINT)
+        else:
+            hint = _hint(decision)
+        own, limits = decision.profile, _DEFAULTS if rules is None else rules.limits
+        at_ms, executes = decision.decided_ms, own.decision == EXECUTE
+        once, opens = own.reason in ONCE, facts.kind is Kind.OPEN
+        first = self._first(decision, at_ms, executes)
         case = Case(
-            decision, recorded, rules,
-            hint={name: record.get(name, "") for name in HINT},
-            reading=AsRead(
-                record.get("score", ""), record.get("confidence", ""), record.get("score_at", ""),
-                numbers.number(record.get("score_read_at", "")) or 0.0,
+            decision,
+            Recorded(
+                own.verdict, own.reason, facts, None if rules is None else rules.limits, missing
             ),
-            at_ms=at_ms,
-            executes=record.get("decision", EXECUTE) == EXECUTE,
-            full_close=record.get("full_close") == "1",
-            counted=_counted(decision, limits) if opens else NO_RATES,
-            rebuilt=self._state.rates(decision.symbol, at_ms, limits) if opens else NO_RATES,
-            first=first,
-            earlier=not first and decision.reason in ONCE and self._permitted_before(decision),
-        )  # fmt: skip
-        if not case.once:
-            self._state.note(
-                decision.plan_id, case.standing(case.permitted),
-                full_close=case.full_close, limits=limits,
-            )  # fmt: skip
+            rules,
+            hint,
+            at_ms,
+            once,
+            opens,
+            executes,
+            own.full_close == "1",
+            _counted(decision, limits) if opens else NO_RATES,
+            self._state.rates(decision.symbol, at_ms, limits) if opens else NO_RATES,
+            first,
+            once and not first and self._permitted_before(decision),
+        )
+        if not once:
+            standing = case.standing(case.permitted)
+            self._state.note(decision.plan_id, standing, full_close=case.full_close, limits=limits)
         return case
 
-    def _first(self, decision: Decision, at_ms: int, word: str) -> str:
+    def _first(self, decision: Decision, at_ms: int, executes: bool) -> str:
         standing = self._state.standing(decision.plan_id, at_ms)
         if standing is None or not standing.permitted:
             return ""
-        return once_reason(standing, decision.symbol, decision.kind, word == EXECUTE)
+        return once_reason(standing, decision.symbol, decision.kind, executes)
 
     def _permitted_before(self, decision: Decision) -> bool:
         """True where the history has its permit, from before what was read."""

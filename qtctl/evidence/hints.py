@@ -16,12 +16,12 @@ def hint_of(reading: AsRead, reason: str, rules: DownsizeRules) -> Hint:
     return hint(assess(raw, reading.now, rules.eff_ttl_sec, rules.min_conf), rules)
 
 
-def fields_of(found: Hint) -> dict[str, str]:
-    """The fields of a decision's record that a hint decides, as they are on the wire."""
-    return {
-        "eff_reason": found.efficiency.reason.value,
-        "eff_stale": "1" if found.efficiency.stale else "0",
-        "eff_action": found.action.value,
-        "eff_factor": numbers.four(found.factor),
-        "extra_cooldown_sec": str(found.extra_cooldown_sec),
-    }
+def fields_of(found: Hint) -> tuple[str, ...]:
+    """eff_reason, eff_stale, eff_action, eff_factor and extra_cooldown_sec, as on the wire."""
+    return (
+        found.efficiency.reason.value,
+        "1" if found.efficiency.stale else "0",
+        found.action.value,
+        numbers.four(found.factor),
+        str(found.extra_cooldown_sec),
+    )

@@ -14,7 +14,7 @@ from qtctl.domain.gates import reason_of
 from qtctl.domain.reasons import Reason
 from qtctl.domain.sequence import DAY_MS
 from qtctl.domain.what_if import lacking
-from qtctl.evidence.cases import Case, Cases, accounted
+from qtctl.evidence.cases import HINT, Case, Cases, accounted
 from qtctl.evidence.hints import fields_of, hint_of
 from qtctl.evidence.proposals import Rows
 from qtctl.evidence.rules import RulesBook
@@ -170,9 +170,8 @@ class Checker:
             reason = reason_of(case.facts, case.rules.limits).value
         yield "reason", case.recorded.reason, reason
         yield "verdict", case.recorded.verdict, "permitted" if reason == Reason.OK else "blocked"
-        again = fields_of(hint_of(case.reading, case.hint["eff_reason"], case.rules.downsize))
-        for name, recorded in case.hint.items():
-            yield name, recorded, again[name]
+        again = fields_of(hint_of(case.reading, case.hint[0], case.rules.downsize))
+        yield from zip(HINT, case.hint, again, strict=True)
 
 
 def check(history: History, since_ms: int, until_ms: int) -> Parity:

@@ -64,7 +64,7 @@ class Scenario:
         rules = self.rules(case)
         if not self.hints_change or rules is None:
             return case.factor
-        return round(hint_of(case.reading, case.hint["eff_reason"], rules.downsize).factor, 4)
+        return round(hint_of(case.reading, case.hint[0], rules.downsize).factor, 4)
 
     def seed(self, case: Case) -> None:
         """A decision from before the window: it stays as it was."""

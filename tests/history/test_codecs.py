@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qtctl.domain.facts import facts_of, unrecorded
 from qtctl.domain.passes import COLUMNS, Columns
-from qtctl.history import blocks, decisions, ids
+from qtctl.history import blocks, decisions, ids, plain
 from qtctl.history.damage import Damaged
 from qtctl.history.decisions import Decision, Profile
 from tests.history.samples import DECISION, NOON
@@ -39,6 +40,22 @@ def test_a_decision_comes_back_whatever_it_holds(changes: dict[str, str | None])
     merged = DECISION | changes
     record = {name: value for name, value in merged.items() if value is not None}
     assert read_back(record, f"{NOON}-0").record() == record
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), TEXTS | st.none(), max_size=4))
+def test_the_facts_without_a_record_are_those_of_the_record(changes: dict[str, str | None]) -> None:
+    merged = DECISION | changes
+    found = read_back({k: v for k, v in merged.items() if v is not None}, f"{NOON}-0")
+    facts, record = plain.facts(found), found.record()
+    if facts is not None:
+        assert facts == facts_of(record)
+        assert unrecorded(record) == {}
+
+
+def test_the_usual_decision_needs_no_record() -> None:
+    for changes in ({}, {"kind": "close", "opens_5min": "", "opens_1h": "", "qty": ""}):
+        found = read_back(DECISION | changes, f"{NOON}-0")
+        assert plain.facts(found) == found.facts()
 
 
 def test_the_usual_decision_needs_no_exact_text() -> None:
