@@ -49,6 +49,7 @@ _LINES = {
     "history": "What was decided and on what, day by day; SQL over it.",
     "report": "What both loops did over a window, from the history.",
     "replay": "What was decided, again, under other settings.",
+    "readiness": "Is the history good enough to enforce on? Gate by gate.",
     "rollback": "Restore what was there before a deployment.",
     "version": "The version, and what it runs on.",
     "help": "The page of a command, as --help shows it.",

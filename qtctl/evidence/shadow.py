@@ -2,7 +2,7 @@
 beside them. Only what changed is looked at."""
 
 from array import array
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -21,10 +21,10 @@ DEFAULT_INTERVAL_MS = 10_000
 
 
 class Judge(Protocol):
-    """What looks at every row as well: see `parity`."""
+    """What looks at every row as well, as `ProposalParity`."""
 
-    def begin(self, symbols: int) -> None:
-        """The rows are others from here on."""
+    def begin(self, rows: Sequence[int], symbols: int) -> None:
+        """The rows are others from here on; those that count, and how many there are."""
 
     def rows(self, read: PassRead, rows: Iterable[int]) -> None:
         """The next pass; rows: those that changed, of the symbols that count."""
@@ -65,7 +65,7 @@ class Shadow:
         """Of each pass with live exposure: the change that the proposals mean, 0.1 for +10 %."""
         self.gross_at: tuple[float, int] | None = None
         self.without_gross = self.late = self.unknown_rules = self.last_interval = 0
-        self.first_ms: int | None = None
+        self.longest_pause_ms = 0
         self.last_ms: int | None = None
         self.changes: list[Change] = []
         self.clock = 0
@@ -126,11 +126,13 @@ class Shadow:
     def _advance(self, ts_ms: int, interval: int) -> bool:
         """Moves the clock on; True behind a hole."""
         if self.last_ms is None:
-            self.first_ms = self.last_ms = ts_ms
-            self.last_interval = interval
+            self.last_ms, self.last_interval = ts_ms, interval
+            missing = ts_ms - self.window.since_ms
+            self.longest_pause_ms = missing if missing > HOLE_PASSES * interval else 0
             return True
         lasted, before = ts_ms - self.last_ms, self.last_interval
         hole = lasted > HOLE_PASSES * before
+        self.longest_pause_ms = max(self.longest_pause_ms, lasted if hole else 0)
         self.clock += before if hole else lasted
         self.last_ms, self.last_interval = ts_ms, interval
         return hole
@@ -167,7 +169,7 @@ class Shadow:
                     track.leave(self.clock)
                     self._pending.discard(track)
         if self._judge is not None:
-            self._judge.begin(len(symbols))
+            self._judge.begin(self._kept, len(symbols))
 
     def _track(self, symbol: str) -> Track | None:
         if symbol.startswith(PROOF_SYMBOLS):

@@ -91,6 +91,7 @@ class HistoryMaker:
         self._expires = [0.0] * count
         self._dropped = {"passes": 0, "decisions": 0}
         self._number = 0
+        self._proposed: dict[int, str] = {}
         self._places = {name: place for place, name in enumerate(self._market.names)}
         self._last_plan = self._last_id = (0, 0)
 
@@ -135,8 +136,10 @@ class HistoryMaker:
             self._propose(place, ts_ms / 1000)
         if self._gap[0] <= ts_ms < self._gap[1]:
             self._dropped["passes"] += 1
+            self._write_back()
             return None
         columns = self._market.columns(self._reasons, self._multipliers)
+        self._write_back()
         value = Pass(
             self._number, ts_ms, LOOP, __version__, _digest(self._rules_json), len(columns), columns
         )
@@ -154,7 +157,13 @@ class HistoryMaker:
         at = score_time(raw, now)
         fresh = at is not None and not efficiency.stale
         self._expires[place] = (at + rules.stale_sec) * 1000 if fresh and at else float("inf")
-        market.write_back(place, numbers.usd(made.proposed_usd))
+        self._proposed[place] = numbers.usd(made.proposed_usd)
+
+    def _write_back(self) -> None:
+        """What the pass proposed, where a fault writes that into the targets."""
+        for place, usd in self._proposed.items():
+            self._market.write_back(place, usd)
+        self._proposed.clear()
 
     # The governor ----------------------------------------------------------------------------
 

@@ -1,0 +1,61 @@
+"""`qtctl readiness`: whether the history is good enough to enforce on."""
+
+from typing import Annotated
+
+import typer
+
+from qtctl.cli.framework import arguments
+from qtctl.cli.framework.command import command, new_app
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output.render import emit_one
+
+app = new_app("readiness")
+
+
+@command(app)
+def readiness(
+    ctx: Context,
+    symbols: Annotated[
+        list[str] | None,
+        typer.Option("--symbols", metavar="A,B", help="Only these; repeatable."),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option("--policy", metavar="FILE", help="TOML with other limits of the gates."),
+    ] = None,
+    limit: Annotated[
+        str, typer.Option("--limit", metavar="N", help="Symbols on the page; JSON has all.")
+    ] = "10",
+    folder: Annotated[
+        str | None,
+        typer.Option("--dir", metavar="DIR", help="Another folder. Default: [history] dir."),
+    ] = None,
+) -> None:
+    """READY, NOT READY or CAN'T TELL: is the history good enough to enforce the proposals?
+
+    Gate by gate, for the whole and for each symbol; exits 0 only if READY. Judges the last 48 h of
+    records (or as the policy says), on a copy as well. qtctl never enforces. docs/evidence.md has
+    the gates and a policy.
+
+    Examples:
+        qtctl readiness
+        qtctl readiness --symbols BTCUSDT,ETHUSDT --policy policy.toml
+        qtctl readiness --dir /srv/copy -o json
+    """
+    from pathlib import Path
+
+    from qtctl.cli.views import evidence_window as windows
+    from qtctl.cli.views import history as view
+    from qtctl.cli.views import readiness as pages
+    from qtctl.evidence import policy as policies
+    from qtctl.evidence import readiness as judging
+
+    most = arguments.whole(limit, "--limit", 0)
+    wanted = windows.symbols(symbols)
+    limits = policies.load(None if policy is None else Path(policy))
+    history = view.opened(ctx, folder)
+    found = judging.assess(history, limits, wanted)
+    window = judging.window_of(history, limits)
+    emit_one(ctx, found, *pages.page(ctx, found, window, limits, most))
+    if found.verdict != "READY":
+        raise typer.Exit(1)

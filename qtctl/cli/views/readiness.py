@@ -1,0 +1,114 @@
+"""The page of `qtctl readiness`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output import format
+from qtctl.cli.output.columns import Column, text
+from qtctl.cli.output.render import Fields, Rows
+from qtctl.cli.views.evidence_window import describe
+from qtctl.evidence.policy import RULES, Policy
+from qtctl.evidence.readiness import Gate, Readiness, SymbolReadiness
+from qtctl.evidence.window import Window
+
+TITLE_WIDTH = 8
+STYLES = {"READY": "bold green", "NOT READY": "bold red", "CAN'T TELL": "bold yellow",
+          "pass": "green", "FAIL": "bold red", "unknown": "yellow"}  # fmt: skip
+
+
+def page(
+    ctx: Context, found: Readiness, window: Window, policy: Policy, limit: int
+) -> Iterator[Fields | Rows]:
+    """The parts of the page; limit: so many symbols that are not ready at most."""
+    yield Fields(_head(ctx, found, window, policy))
+    yield Rows(found.gates, GATES)
+    waiting = [each for each in found.symbols if each.verdict != "READY"]
+    shown = f"{min(limit, len(waiting)):,} of {len(waiting):,}; --limit N shows more"
+    yield Rows(waiting[:limit], SYMBOLS, f"Symbols that are not ready ({shown})")
+    yield Rows(found.parity.examples, EXAMPLES, "Comes out otherwise when judged again")
+
+
+def _head(ctx: Context, found: Readiness, window: Window, policy: Policy) -> list[Column]:
+    ready = sum(each.verdict == "READY" for each in found.symbols)
+    parity = found.parity
+    whole = "; ".join(describe(ctx, window, found.window.gaps))
+    return [
+        _line("verdict", found.verdict, STYLES[found.verdict]),
+        _line("window", whole),
+        _line("symbols", f"{ready:,} of {len(found.symbols):,} ready"),
+        _line(
+            "parity",
+            f"judged again: {parity.proposals:,} proposals ({parity.proven:,} more did not "
+            f"change), {parity.decisions:,} decisions by their recorded facts, without "
+            f"{parity.left_out:,} duplicates and conflicts; {parity.unknown:,} unknown",
+        ),
+        _line(
+            "policy",
+            f"{policy.digest}; followed with deadband {policy.deadband:g}, "
+            f"step limit {policy.step_limit:g} a pass",
+        ),
+    ]
+
+
+def _shown(value: float | None, unit: str) -> str:
+    if value is None:
+        return "unknown"
+    if unit == "share":
+        return f"{100 * value:,.2f} %"
+    return f"{value:,.{0 if unit == '' else 2}f} {unit}".strip()
+
+
+def _limit(gate: Gate) -> str:
+    sign = "≥" if RULES[gate.gate].least else "≤"
+    return f"{sign} {_shown(gate.limit, gate.unit)}"
+
+
+def _result(gate: Gate) -> str:
+    return {True: "pass", False: "FAIL", None: "unknown"}[gate.passed]
+
+
+def _why(gate: Gate) -> str:
+    parts = [gate.why] if gate.why else []
+    if gate.failing:
+        parts.append(f"{format.count(gate.failing, 'symbol')} fail, the worst {gate.worst}")
+    elif gate.unknown:
+        parts.append(f"unknown for {format.count(gate.unknown, 'symbol')}, as {gate.worst}")
+    return "; ".join(parts) or RULES[gate.gate].means
+
+
+def _failing(one: SymbolReadiness) -> str:
+    return ", ".join(
+        f"{gate.gate} {_shown(gate.value, gate.unit)}"
+        for gate in one.gates
+        if gate.passed is not True
+    )
+
+
+def _style(value: Any) -> str:
+    return STYLES.get(str(value), "")
+
+
+GATES = (
+    text("gate", "gate"),
+    text("result", _result, named="passed", style=_style),
+    Column("value", lambda row: _shown(row.value, row.unit), lambda value, utc: value, right=True,
+           named="value"),
+    Column("limit", _limit, lambda value, utc: value, right=True, named="limit"),
+    text("", _why, named="why", fold=True),
+)  # fmt: skip
+SYMBOLS = (
+    text("symbol", "symbol"),
+    text("verdict", "verdict", style=_style),
+    text("gates", _failing, named="gates", fold=True),
+)
+EXAMPLES = (
+    text("time", lambda row: format.moment(row.at_ms / 1000), named="at_ms"),
+    text("symbol", "symbol"),
+    text("recorded", "recorded"),
+    text("again", "again"),
+)
+
+
+def _line(title: str, words: str, style: str = "") -> Column:
+    return text(title.ljust(TITLE_WIDTH), lambda _: words, style=style)

@@ -1,0 +1,300 @@
+"""Whether a history is good enough to enforce on, gate by gate, for the whole and each symbol.
+
+Whoever judges does not act: this gives a verdict, and writes no target. docs/evidence.md has each
+gate's formula.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from qtctl.evidence import window as windows
+from qtctl.evidence.decision_parity import DecisionParity, Parity
+from qtctl.evidence.governing import Governing
+from qtctl.evidence.policy import RULES, Policy
+from qtctl.evidence.proposal_parity import MAX_EXAMPLES, ProposalParity
+from qtctl.evidence.quantiles import weighted
+from qtctl.evidence.report import HOUR_MS, About, about, gross, per_hour, refuse_unknown
+from qtctl.evidence.shadow import Shadow
+from qtctl.evidence.track import ONE, Follow, Track
+from qtctl.evidence.window import Change, Window
+from qtctl.history.reader import History
+
+DAY_MS = 86_400_000
+Verdict = Literal["READY", "NOT READY", "CAN'T TELL"]
+
+
+class Gate(msgspec.Struct, frozen=True):
+    """A gate. value None: unknown, and `why` says why. passed None: unknown. failing, unknown: of
+    the whole, how many symbols fail it, and of how many it is not known; worst: one of those."""
+
+    gate: str
+    passed: bool | None
+    value: float | None
+    limit: float
+    unit: str
+    why: str = ""
+    failing: int = 0
+    unknown: int = 0
+    worst: str = ""
+
+
+class SymbolReadiness(msgspec.Struct, frozen=True):
+    """A symbol's verdict and gates."""
+
+    symbol: str
+    verdict: Verdict
+    gates: list[Gate]
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """The verdict. policy: its digest; symbols: those that are not ready first."""
+
+    verdict: Verdict
+    policy: str
+    window: About
+    gates: list[Gate]
+    parity: Parity
+    symbols: list[SymbolReadiness]
+
+
+class Value(msgspec.Struct, frozen=True):
+    """What a gate is about: a value, or why there is none. at_most: what the value may be at most,
+    where a part of it is unknown."""
+
+    value: float | None
+    why: str = ""
+    at_most: float | None = None
+
+
+def window_of(history: History, policy: Policy) -> Window:
+    """The window of a policy: so many hours up to the newest record. Errors: NotFoundError."""
+    end = windows.end_ms(history)
+    # To within a pass: a pass stands for the time until the next one, which is not there yet.
+    return windows.choose(history, end - round(policy.gates["window"] * HOUR_MS), None)
+
+
+def assess(history: History, policy: Policy, symbols: Collection[str] = ()) -> Readiness:
+    """The verdict on a history; symbols: only these. Errors: NotFoundError."""
+    window = window_of(history, policy)
+    proposals, decisions = ProposalParity(history), DecisionParity(history)
+    follow = Follow(round(policy.deadband * ONE), max(1, round(policy.step_limit * ONE)))
+    shadow = Shadow(history, window, symbols, follow, proposals).read()
+    governing = Governing(history, window, symbols, decisions.add)
+    governing.read()
+    refuse_unknown(symbols, shadow.tracks, governing.symbols)
+    judged = [
+        _symbol(name, track, shadow, policy, (proposals, decisions))
+        for name, track in shadow.tracks.items()
+    ]
+    changes = [*shadow.changes, *governing.changes, *service_changes(history)]
+    parity = _parity(proposals, decisions)
+    gates = _whole(history, shadow, changes, parity, policy, judged)
+    order = {"NOT READY": 0, "CAN'T TELL": 1, "READY": 2}
+    judged.sort(key=lambda one: (order[one.verdict], one.symbol))
+    return Readiness(verdict(gates), policy.digest, about(history, shadow), gates, parity, judged)
+
+
+def verdict(gates: Iterable[Gate]) -> Verdict:
+    """NOT READY where a gate fails, else CAN'T TELL where one is unknown."""
+    passed = [gate.passed for gate in gates]
+    if False in passed:
+        return "NOT READY"
+    return "CAN'T TELL" if None in passed else "READY"
+
+
+def _gate(name: str, policy: Policy, found: Value) -> Gate:
+    rule, limit = RULES[name], policy.gates[name]
+    return Gate(name, _passed(found, limit, least=rule.least), found.value, limit, rule.unit,
+                found.why)  # fmt: skip
+
+
+def _passed(found: Value, limit: float, *, least: bool) -> bool | None:
+    if found.value is None:
+        return None
+    if not least:
+        return found.value <= limit
+    if found.value >= limit:
+        return True
+    unknown = found.at_most is not None and found.at_most >= limit
+    return None if unknown else False
+
+
+# Symbols ------------------------------------------------------------------------------------------
+
+
+def _symbol(
+    name: str,
+    track: Track,
+    shadow: Shadow,
+    policy: Policy,
+    parity: tuple[ProposalParity, DecisionParity],
+) -> SymbolReadiness:
+    observed = track.observed_ms
+    differing = sum(each.differing.get(name, 0) for each in parity)
+    unknown = "rules or limits are not in the history" if parity[0].unknown else ""
+    values = {
+        "passes": Value(observed / shadow.clock if shadow.clock else None),
+        **_shares(track.ms),
+        "flips": _known(per_hour(track.flips, observed), "no time was observed"),
+        **_spread(track.multipliers(), track.at_clamps_ms, track.clamps_known_ms),
+        "step": Value(track.highest_step[0] if track.highest_step else 0.0),
+        "written_back": Value(track.written_back),
+        "parity": Value(None, unknown) if unknown else Value(0.0 if differing else 1.0),
+    }
+    gates = [_gate(rule, policy, values[rule]) for rule in RULES if rule in values]
+    return SymbolReadiness(name, verdict(gates), gates)
+
+
+def _known(value: float | None, why: str) -> Value:
+    return Value(value, why if value is None else "")
+
+
+def _shares(times: dict[str, int]) -> dict[str, Value]:
+    total = sum(times.values())
+    if not total:
+        return dict.fromkeys(("ok", "stale"), Value(None, "no time was observed"))
+    return {
+        "ok": Value(times.get("ok", 0) / total),
+        "stale": Value(times.get("stale_eff", 0) / total),
+    }
+
+
+def _spread(weights: dict[int, int], at_clamps: int, known: int) -> dict[str, Value]:
+    low, high = weighted(weights, (0.1, 0.9))
+    span = None if low is None or high is None else (high - low) / ONE
+    return {
+        "span": _known(span, "no score was ok"),
+        "clamps": _known(at_clamps / known if known else None,
+                         "no score was ok, or the rules are not in the history"),
+    }  # fmt: skip
+
+
+# The whole ----------------------------------------------------------------------------------------
+
+
+def _whole(
+    history: History,
+    shadow: Shadow,
+    changes: Sequence[Change],
+    parity: Parity,
+    policy: Policy,
+    symbols: Sequence[SymbolReadiness],
+) -> list[Gate]:
+    tracks = shadow.tracks.values()
+    times: dict[str, int] = {}
+    weights: dict[int, int] = {}
+    for track in tracks:
+        for reason, lasted in track.ms.items():
+            times[reason] = times.get(reason, 0) + lasted
+        for e4, lasted in track.multipliers().items():
+            weights[e4] = weights.get(e4, 0) + lasted
+    at_clamps = sum(track.at_clamps_ms for track in tracks)
+    known = sum(track.clamps_known_ms for track in tracks)
+    steps = [track.highest_step[0] for track in tracks if track.highest_step]
+    coverage = shadow.times.coverage(shadow.window)
+    lost = "unknown rules, limits or facts" if parity.unknown else "nothing to judge"
+    values = {
+        "window": _window(shadow, changes),
+        "passes": Value(coverage.share, "" if coverage.due else "no passes", coverage.at_most),
+        "gap": _gap(shadow),
+        **_shares(times),
+        "flips": _known(
+            per_hour(sum(track.flips for track in tracks), sum(times.values())), "no passes"
+        ),
+        **_spread(weights, at_clamps, known),
+        "gross": _known(gross(shadow).p99, "no pass with live exposure"),
+        "step": _known(max(steps, default=0.0) if tracks else None, "no passes"),
+        "written_back": _known(
+            sum(track.written_back for track in tracks) if tracks else None, "no passes"
+        ),
+        "parity": _known(None if parity.unknown and not parity.differing else parity.share, lost),
+        "drill": _drill(history, shadow.window),
+    }
+    return [_with_symbols(_gate(name, policy, values[name]), symbols) for name in RULES]
+
+
+def _with_symbols(gate: Gate, symbols: Sequence[SymbolReadiness]) -> Gate:
+    """The whole passes a gate once every symbol does."""
+    own = [(one.symbol, each) for one in symbols for each in one.gates if each.gate == gate.gate]
+    failing = [(symbol, each) for symbol, each in own if each.passed is False]
+    unknown = [(symbol, each) for symbol, each in own if each.passed is None]
+    if not failing and not unknown:
+        return gate
+    passed = False if failing or gate.passed is False else None
+    shown = _worst(failing or unknown, least=RULES[gate.gate].least)
+    return msgspec.structs.replace(
+        gate, passed=passed, failing=len(failing), unknown=len(unknown), worst=shown
+    )
+
+
+def _worst(found: Sequence[tuple[str, Gate]], *, least: bool) -> str:
+    def badness(each: tuple[str, Gate]) -> float:
+        value = each[1].value
+        return 0.0 if value is None else -value if least else value
+
+    return max(found, key=badness)[0]
+
+
+def _window(shadow: Shadow, changes: Sequence[Change]) -> Value:
+    """Hours since the window began or something changed in it, to within one pass."""
+    window = shadow.window
+    inside = [each for each in changes if window.since_ms < each.at_ms < window.until_ms]
+    last = max(inside, default=None)
+    since = window.since_ms if last is None else last.at_ms
+    lasted = window.until_ms - since
+    if last is None:
+        lasted += shadow.last_interval
+    return Value(round(lasted / HOUR_MS, 3), "" if last is None else last.what)
+
+
+def service_changes(history: History) -> list[Change]:
+    """Services that came up with another version or other settings than the one before."""
+    found, last = [], dict[str, tuple[str, str]]()
+    for row in history.services():
+        if row.what == "ended" or row.service == "recorder":
+            continue
+        now = (row.version, row.settings)
+        if last.setdefault(row.service, now) != now:
+            what = "version" if last[row.service][0] != row.version else "settings"
+            found.append(Change(row.at_ms, f"{row.service}: other {what}"))
+            last[row.service] = now
+    return found
+
+
+def _gap(shadow: Shadow) -> Value:
+    """The longest gap that is recorded, or pause between passes, seconds."""
+    window = shadow.window
+    cut = [
+        min(gap.to_ms, window.until_ms) - max(gap.from_ms, window.since_ms)
+        for gap in window.gaps
+        if gap.kind != "two_loops"
+    ]
+    return Value(max([*cut, shadow.longest_pause_ms, 0]) / 1000)
+
+
+def _drill(history: History, window: Window) -> Value:
+    """Days from the last halt that was resumed to the end of the window."""
+    rows = history.halts(None, window.until_ms)
+    resumed = max((row.at_ms for row in rows if row.what == "resumed"), default=None)
+    halted = [row.at_ms for row in rows if row.what == "halted" and resumed is not None]
+    before = [at for at in halted if resumed is not None and at <= resumed]
+    if before:
+        return Value((window.until_ms - max(before)) / DAY_MS)
+    return Value(None, "no halt that was resumed is in the history")
+
+
+def _parity(proposals: ProposalParity, decisions: DecisionParity) -> Parity:
+    differing = sum(proposals.differing.values()) + sum(decisions.differing.values())
+    judged = proposals.judged + proposals.proven + decisions.judged
+    return Parity(
+        share=1 - differing / judged if judged else None,
+        proposals=proposals.judged,
+        proven=proposals.proven,
+        decisions=decisions.judged,
+        left_out=decisions.left_out,
+        unknown=proposals.unknown + decisions.unknown,
+        differing=differing,
+        examples=[*proposals.examples, *decisions.examples][:MAX_EXAMPLES],
+    )

@@ -1,0 +1,67 @@
+"""`qtctl readiness`: its verdict, exit codes and the shape of its JSON."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.evidence.made import simulated
+from tests.support.cli import Cli
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """No Redis anywhere."""
+    return Cli("redis://127.0.0.1:1/0", capsys)
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("market") / "h"
+    simulated(folder, hours=1)
+    return folder
+
+
+def test_ready_is_0_and_anything_else_1(cli: Cli, market: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[gates]\nwindow = 1\nspan = 0.001\n")
+    said = cli.ok("readiness", "--dir", str(market), "--policy", str(policy))
+    assert "READY" in said.out
+    assert "12 of 12 ready" in said.out
+    said = cli("readiness", "--dir", str(market))
+    assert said.code == 1
+    assert "NOT READY" in said.out
+    assert "≥ 48.00 h" in said.out
+    assert said.err == ""
+
+
+def test_json_has_one_shape(cli: Cli, market: Path) -> None:
+    found = cli("readiness", "--dir", str(market), "--symbols", "BTCUSDT", "-o", "json").json
+    assert set(found) == {"verdict", "policy", "window", "gates", "parity", "symbols"}
+    assert set(found["gates"][0]) == {
+        "gate", "passed", "value", "limit", "unit", "why", "failing", "unknown", "worst",
+    }  # fmt: skip
+    assert [gate["gate"] for gate in found["gates"]] == [
+        "window", "passes", "gap", "ok", "stale", "flips", "span", "clamps", "gross", "step",
+        "written_back", "parity", "drill",
+    ]  # fmt: skip
+    assert set(found["parity"]) == {
+        "share", "proposals", "proven", "decisions", "left_out", "unknown", "differing", "examples",
+    }  # fmt: skip
+    assert [set(each) for each in found["symbols"]] == [{"symbol", "verdict", "gates"}]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (("--symbols", "NOSUCH"), 1, "symbol NOSUCH is in no pass"),
+        (("--policy", "/nowhere.toml"), 5, "/nowhere.toml can't be read"),
+        (("--dir", "/nowhere/at/all"), 1, "/nowhere/at/all"),
+    ],
+)
+def test_bad_input_is_one_line(
+    cli: Cli, market: Path, args: tuple[str, ...], code: int, words: str
+) -> None:
+    said = cli("readiness", "--dir", str(market), *args)
+    assert (said.code, said.out) == (code, "")
+    assert words in said.err
+    assert len(said.err.splitlines()) == 1
