@@ -370,6 +370,32 @@ def test_an_entry_that_is_no_pass_is_a_gap_of_one(
     loop.close()
 
 
+def test_the_lag_grows_also_while_nothing_can_be_written(
+    store: Store, running: Recorder, folder: Path
+) -> None:
+    def lag() -> float:
+        return float(running.metrics.lag.labels("events")._value.get())
+
+    ago = store.now_ms() - 90_000
+    store.run("XADD", store.keys.events, f"{ago}-0", "event", "permitted")
+    record(running)
+    assert lag() == 0.0
+    running.close()
+    aside = folder.rename(folder.with_name("aside"))
+    folder.write_text("in the way")
+    running.open()
+    store.run("XADD", store.keys.events, f"{ago + 20_000}-0", "event", "permitted")
+    running.step()
+    assert running.not_ready() is not None
+    assert 70 <= lag() < 80
+    assert running.metrics.spare.labels("events")._value.get() >= 90
+    folder.unlink()
+    aside.rename(folder)
+    record(running)
+    assert lag() == 0.0
+    assert len(list(History(folder).events())) == 2
+
+
 def test_a_day_that_is_over_is_sealed(store: Store, running: Recorder, folder: Path) -> None:
     yesterday = store.now_ms() - 86_400_000
     store.run("XADD", store.keys.events, f"{yesterday}-0", "event", "permitted")
