@@ -24,13 +24,13 @@ def measure(on: Stage, rounds: int) -> Iterator[Figure]:
     """The figures of the allocation loop, as they come."""
     names = symbols(LARGE)
     put_targets(on.store, names[:SMALL])
-    loop = _loop(on.url)
+    loop = opened(on.url)
     commands = _commands(on)
     floor = Floor(on.url, commands)
     floors, passes, naives = [], [], []
     for _ in range(rounds):
         floors.append(_paced(floor.run))
-        passes.append(_paced_pass(loop))
+        passes.append(paced_pass(loop))
         took = naive.allocation(on.url, names[:NAIVE_SYMBOLS])
         naives.append(took * SMALL / NAIVE_SYMBOLS * 1000)
     floor.close()
@@ -50,7 +50,7 @@ def measure(on: Stage, rounds: int) -> Iterator[Figure]:
         # Afresh: the server is still reorganizing a keyspace that has just shrunk.
         on.empty()
         put_targets(on.store, names[:SMALL])
-        loop = _loop(on.url)
+        loop = opened(on.url)
     alone, crowded = _compared(on, loop, names[:SMALL], _crowd, FOREIGN_PASSES)
     yield Figure("allocation", "1,000,000 foreign keys, beside none",
                  statistics.fmean(crowded) / statistics.fmean(alone), 1.2,
@@ -69,19 +69,19 @@ def _compared(
     """Passes over these symbols as they are, and after a change, in ms: in turns on two servers,
     so that other load slows both; on a named server one after the other."""
     if not on.private:
-        before = [_paced_pass(loop) for _ in range(rounds)]
+        before = [paced_pass(loop) for _ in range(rounds)]
         change(on.store)
         _settle(loop)
-        return before, [_paced_pass(loop) for _ in range(rounds)]
+        return before, [paced_pass(loop) for _ in range(rounds)]
     before, after = [], []
     with stage(None) as other:
         put_targets(other.store, names)
         change(other.store)
-        changed = _loop(other.url)
+        changed = opened(other.url)
         _settle(changed)
         for _ in range(rounds):
-            before.append(_paced_pass(loop))
-            after.append(_paced_pass(changed))
+            before.append(paced_pass(loop))
+            after.append(paced_pass(changed))
         changed.close()
     return before, after
 
@@ -101,7 +101,8 @@ def _crowd(store: Store) -> None:
 def _commands(on: Stage) -> list[bytes]:
     """What one pass sends."""
     with recording(on.directory, on.url) as recorder:
-        loop = _loop(recorder.url)
+        # The floor is what the proposals cost; `publishing` has what the pass's publication does.
+        loop = opened(recorder.url, publish=False)
         recorder.commands.clear()
         _pass(loop)
         commands = list(recorder.commands)
@@ -109,8 +110,9 @@ def _commands(on: Stage) -> list[bytes]:
     return commands
 
 
-def _loop(url: str) -> AllocationLoop:
-    loop = AllocationLoop(connect(url), Allocation(name="bench"))
+def opened(url: str, *, publish: bool = True) -> AllocationLoop:
+    """A loop that has made its first pass."""
+    loop = AllocationLoop(connect(url), Allocation(name="bench"), publish=publish)
     loop.open()
     _pass(loop)
     return loop
@@ -128,5 +130,6 @@ def _paced(run: Callable[[], float]) -> float:
     return run() * 1000
 
 
-def _paced_pass(loop: AllocationLoop) -> float:
+def paced_pass(loop: AllocationLoop) -> float:
+    """Milliseconds of a pass, after a pause."""
     return _paced(lambda: _pass(loop))

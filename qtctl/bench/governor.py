@@ -39,7 +39,8 @@ def _round(stage: Stage, head: str) -> tuple[float, float]:
     names = symbols(PLANS, head)
     entries = queue(stage, names, GROUP)
     with recording(stage.directory, stage.url) as recorder:
-        _serve(recorder.url)
+        # The floor is what the verdicts cost; `publishing` has what their publication does.
+        serve(recorder.url, publish=False)
     commands = list(recorder.commands)
     assert _permits(stage) == PLANS, "each plan has a permit"
     queue(stage, names, GROUP, entries)
@@ -50,17 +51,18 @@ def _round(stage: Stage, head: str) -> tuple[float, float]:
     assert _permits(stage) == PLANS, "the floor did the same work"
     queue(stage, names, GROUP)
     clock.sleep(PACE_SEC)
-    took = _serve(stage.url)
+    took = serve(stage.url)
     assert _permits(stage) == PLANS
     return took, wire
 
 
-def _serve(url: str) -> float:
+def serve(url: str, *, publish: bool = True) -> float:
+    """Seconds in which a governor judges all that is queued."""
     settings = Settings(
         name="bench", max_queue_age_sec=3600, max_plan_age_sec=3600,
         max_opens_per_5min_total=NO_LIMIT,
     )  # fmt: skip
-    governor = Governor(connect(url), settings, allow_eviction=False)
+    governor = Governor(connect(url), settings, allow_eviction=False, publish=publish)
     governor.open()
     begun = clock.monotonic()
     governor.once()
@@ -72,7 +74,7 @@ def _serve(url: str) -> float:
 def _naive(stage: Stage, head: str) -> float:
     names = symbols(10, head)
     queue(stage, names, GROUP)
-    _serve(stage.url)
+    serve(stage.url)
     store, plan_id = stage.store, f"plan-{names[0]}"
     record = pairs(store.run("HGETALL", store.keys.at(DECISION, plan_id)))
     permit = text(store.run("GET", store.keys.at(PERMIT, plan_id)))

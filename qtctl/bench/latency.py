@@ -21,10 +21,10 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
     """The figures of latency; a round is five seconds of 100 plans a second."""
     halves: dict[str, list[float]] = {"p50": [], "p99": [], "ping": []}
     with served(stage, "governor", 1):
-        _plans(stage, "warm", RATE)
+        plans(stage, "warm", RATE)
         for place in range(rounds):
             halves["ping"].append(percentile(_pings(stage), 50))
-            took = _plans(stage, f"r{place}", RATE * SECONDS)
+            took = plans(stage, f"r{place}", RATE * SECONDS)
             halves["p50"].append(percentile(took, 50))
             halves["p99"].append(percentile(took, 99))
     for name, most in (("p50", 6.0), ("p99", 15.0)):
@@ -34,9 +34,9 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
     put_targets(stage.store, symbols(SYMBOLS))
     worst = []
     with served(stage, "all", 2, BUSY):
-        _plans(stage, "warm", RATE)
+        plans(stage, "warm", RATE)
         for place in range(rounds):
-            worst.append(percentile(_plans(stage, f"b{place}", RATE * SECONDS), 99))
+            worst.append(percentile(plans(stage, f"b{place}", RATE * SECONDS), 99))
     busy = spread(worst)
     yield Figure("latency", "the same beside 10,000 symbols in one process, p99", busy.median, 100,
                  unit="ms", measured=busy, note="a pass each second")  # fmt: skip
@@ -53,7 +53,7 @@ def _pings(stage: Stage) -> list[float]:
     return took
 
 
-def _plans(stage: Stage, head: str, count: int) -> list[float]:
+def plans(stage: Stage, head: str, count: int) -> list[float]:
     """Milliseconds from XADD to the event of the permit, plan by plan."""
     store = stage.store
     events = store.keys.events

@@ -2,7 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from qtctl.bench import allocation, governor, governors, history, latency, memory, startup
+from qtctl.bench import (
+    allocation,
+    governor,
+    governors,
+    history,
+    latency,
+    memory,
+    publishing,
+    startup,
+)
 from qtctl.bench.figures import Figure
 from qtctl.bench.stage import Stage, stage
 
@@ -12,6 +21,7 @@ ON_A_SERVER: Mapping[str, Callable[[Stage, int], Iterator[Figure]]] = {
     "governors": governors.measure,
     "latency": latency.measure,
     "memory": memory.measure,
+    "publishing": publishing.measure,
 }
 WITHOUT_A_SERVER: Mapping[str, Callable[[int], Iterator[Figure]]] = {
     "history": history.measure,

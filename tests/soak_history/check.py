@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from qtctl.domain.passes import COLUMNS, Columns, Pass
 from qtctl.history.ids import ms_of
 from qtctl.history.reader import History
 from qtctl.history.rows import Gap
@@ -19,6 +20,7 @@ from qtctl.wire.schema.records import text
 Entries = Mapping[str, Mapping[str, Sequence[bytes]]]
 LOSSES = ("trimmed", "emptied", "restored")
 MOST_NAMED = 5
+NOTHING = Columns(*([] for _ in COLUMNS))
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -80,7 +82,7 @@ def check(folder: Path, diary: Entries, still_there: Mapping[str, Sequence[str]]
 
 def _rows(history: History) -> dict[str, list[tuple[str, object]]]:
     return {
-        "passes": [(each.id, each.value) for each in history.passes()],
+        "passes": [(each.id, _pass(each.value)) for each in history.passes()],
         "decisions": [(each.id, each.record()) for each in history.decisions()],
         "events": [(each.id, dict(each.fields)) for each in history.events()],
         "rejected": [(each.id, dict(each.fields)) for each in history.rejected()],
@@ -89,8 +91,14 @@ def _rows(history: History) -> dict[str, list[tuple[str, object]]]:
 
 def _sent(kind: str, raw: Sequence[bytes]) -> object:
     if kind == "passes":
-        return pass_entry.read(dict(zip(raw[::2], raw[1::2], strict=True)))
+        return _pass(pass_entry.read(dict(zip(raw[::2], raw[1::2], strict=True))))
     return {text(name): text(value) for name, value in zip(raw[::2], raw[1::2], strict=True)}
+
+
+def _pass(value: Pass) -> object:
+    """A pass as it is compared: its symbols may stand in another order."""
+    rows = sorted(zip(*msgspec.structs.astuple(value.columns), strict=True))
+    return msgspec.structs.replace(value, columns=NOTHING), rows
 
 
 def _covers(gap: Gap, entry_id: str) -> bool:

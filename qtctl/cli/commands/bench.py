@@ -13,7 +13,9 @@ from qtctl.cli.output.styles import verdict_style
 
 app = new_app("bench")
 
-ALL = ("allocation", "governor", "governors", "latency", "memory", "startup", "history")
+ALL = (
+    "allocation", "governor", "governors", "latency", "memory", "publishing", "startup", "history",
+)  # fmt: skip
 
 
 FIGURES = (
@@ -36,7 +38,8 @@ def bench(
     suite: Annotated[
         str,
         typer.Argument(
-            help="allocation, governor, governors, latency, memory, startup, history or all."
+            help="allocation, governor, governors, latency, memory, publishing, startup, history "
+            "or all."
         ),
     ],
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="Rounds of each.")] = 5,
