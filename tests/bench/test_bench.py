@@ -5,7 +5,16 @@ import re
 
 import pytest
 
-from qtctl.bench import allocation, governor, governors, latency, naive, running, startup
+from qtctl.bench import (
+    allocation,
+    governor,
+    governors,
+    latency,
+    naive,
+    publishing,
+    running,
+    startup,
+)
 from qtctl.bench.figures import Figure, percentile, ratio, spread
 from qtctl.bench.recording import Floor, recording
 from qtctl.bench.stage import Stage, put_targets, stage, symbols
@@ -103,7 +112,10 @@ def test_an_unknown_suite_is_a_usage_error_that_names_them(
 ) -> None:
     said = Cli(redis_url, capsys)("bench", "nope")
     assert said.code == 2
-    assert "allocation, governor, governors, latency, memory, startup, history, all" in said.err
+    assert (
+        "allocation, governor, governors, latency, memory, publishing, startup, history, all"
+        in said.err
+    )
 
 
 def test_a_figure_knows_whether_its_target_was_met() -> None:
@@ -118,6 +130,17 @@ def test_spread_ratio_and_percentile_are_computed_correctly() -> None:
     assert ratio([2.0, 6.0, 40.0], [1.0, 2.0, 4.0]) == 3.0, "round by round"
     assert percentile(list(range(100)), 99) == 99
     assert percentile([5.0], 50) == 5.0
+
+
+def test_publishing_is_measured_beside_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, value in (
+        (publishing, "SMALL", 50), (publishing, "PLANS", 20), (publishing, "WARM", 2),
+        (latency, "RATE", 20), (latency, "SECONDS", 1), (publishing, "PACE_SEC", 0.0), (allocation, "PACE_SEC", 0.0),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    found = list(running.figures(("publishing",), None, 1))
+    assert [each.target for each in found] == [1.10, 0.87, 1.10, 1.3]
+    assert all(each.value > 0 and each.beside is not None for each in found)
 
 
 def test_latency_and_startup_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
