@@ -5,11 +5,15 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import Embedded, temporary
 from qtctl.wire.schema.keys import Keys
 
+# A machine that is busy makes no test wrong.
+settings.register_profile("qtctl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("qtctl")
 # Settings of whoever runs the tests are not what is tested; children inherit the environment.
 _SETTINGS = ("QTCTL_", "GOV_", "P31_", "REDIS_", "METRICS_")
 for _name in [name for name in os.environ if name.startswith(_SETTINGS)]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from qtctl.cli.main import run
+from qtctl.errors import QtctlError
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server import embedded
 from qtctl.wire.private_server.embedded import Embedded
@@ -271,7 +272,7 @@ def test_the_private_server_of_a_killed_serve_is_taken_over_with_its_data(state:
     env = environ(state)
     with qtctl("serve", "all", "--embedded", *FREE_PORTS, env=env) as child:
         port_of(child, "governor")
-        store = Store(until(lambda: embedded.running(state)) or "", Keys())
+        store = until(lambda: serving(state))
         store.run("SET", "mark", "1")
         child.signal(signal.SIGKILL)
         child.wait(5)
@@ -302,7 +303,7 @@ def test_a_private_server_that_died_is_told_from_one_that_nobody_has_started(sta
     assert "start one with 'qtctl serve all --embedded'" in nobody.err
     with qtctl("serve", "allocation", "--embedded", *FREE_PORTS, env=env) as child:
         port_of(child, "allocation")
-        store = Store(until(lambda: embedded.running(state)) or "", Keys())
+        store = until(lambda: serving(state))
         found = re.search(rb"process_id:(\d+)", store.run("INFO", "server"))
         assert found is not None
         os.kill(int(found[1]), signal.SIGSTOP)
@@ -313,13 +314,27 @@ def test_a_private_server_that_died_is_told_from_one_that_nobody_has_started(sta
         assert f"its 'qtctl serve' (pid {child.pid}) is running" in said.err
 
 
+def serving(state: Path) -> Store | None:
+    """A connection to the private server, once it has loaded its data."""
+    url = embedded.running(state)
+    if url is None:
+        return None
+    store = Store(url, Keys())
+    try:
+        store.run("PING")
+    except QtctlError:
+        store.close()
+        return None
+    return store
+
+
 def test_a_private_server_that_is_killed_is_started_again_with_its_data(state: Path) -> None:
     env = environ(state)
     with qtctl("serve", "all", "--embedded", *FREE_PORTS, env=env) as child:
         base = port_of(child, "governor")
         until(lambda: ready(base))
         for number in range(2):
-            store = Store(until(lambda: embedded.running(state)) or "", Keys())
+            store = until(lambda: serving(state))
             store.run("SET", f"mark{number}", "1")
             store.run("CONFIG", "SET", "appendfsync", "always")
             store.run("SET", "synced", "1")
@@ -329,7 +344,7 @@ def test_a_private_server_that_is_killed_is_started_again_with_its_data(state: P
             store.close()
             child.wait_for_line("the private server is gone: starting it again")
             until(lambda: embedded.running(state) is not None)
-        store = Store(until(lambda: embedded.running(state)) or "", Keys())
+        store = until(lambda: serving(state))
         assert store.run("MGET", "mark0", "mark1") == [b"1", b"1"]
         store.close()
         until(lambda: ready(base))
@@ -347,7 +362,7 @@ def test_a_private_server_that_can_not_be_started_again_is_tried_and_said_once(
     with qtctl("serve", "governor", "--embedded", *FREE_PORTS, env=env) as child:
         base = port_of(child, "governor")
         until(lambda: ready(base))
-        store = Store(until(lambda: embedded.running(state)) or "", Keys())
+        store = until(lambda: serving(state))
         store.run("SET", "mark", "1")
         store.run("CONFIG", "SET", "appendfsync", "always")
         store.run("SET", "synced", "1")
