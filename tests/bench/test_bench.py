@@ -135,7 +135,8 @@ def test_spread_ratio_and_percentile_are_computed_correctly() -> None:
 def test_publishing_is_measured_beside_none(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in (
         (publishing, "SMALL", 50), (publishing, "PLANS", 20), (publishing, "WARM", 2),
-        (latency, "RATE", 20), (latency, "SECONDS", 1), (publishing, "PACE_SEC", 0.0), (allocation, "PACE_SEC", 0.0),
+        (latency, "RATE", 20), (latency, "SECONDS", 1), (publishing, "PACE_SEC", 0.0),
+        (allocation, "PACE_SEC", 0.0),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     found = list(running.figures(("publishing",), None, 1))
