@@ -272,7 +272,7 @@ def test_the_private_server_of_a_killed_serve_is_taken_over_with_its_data(state:
     env = environ(state)
     with qtctl("serve", "all", "--embedded", *FREE_PORTS, env=env) as child:
         port_of(child, "governor")
-        store = until(lambda: serving(state))
+        store = served_by(state)
         store.run("SET", "mark", "1")
         child.signal(signal.SIGKILL)
         child.wait(5)
@@ -303,7 +303,7 @@ def test_a_private_server_that_died_is_told_from_one_that_nobody_has_started(sta
     assert "start one with 'qtctl serve all --embedded'" in nobody.err
     with qtctl("serve", "allocation", "--embedded", *FREE_PORTS, env=env) as child:
         port_of(child, "allocation")
-        store = until(lambda: serving(state))
+        store = served_by(state)
         found = re.search(rb"process_id:(\d+)", store.run("INFO", "server"))
         assert found is not None
         os.kill(int(found[1]), signal.SIGSTOP)
@@ -328,13 +328,19 @@ def serving(state: Path) -> Store | None:
     return store
 
 
+def served_by(state: Path) -> Store:
+    store = until(lambda: serving(state), what="the private server")
+    assert store is not None
+    return store
+
+
 def test_a_private_server_that_is_killed_is_started_again_with_its_data(state: Path) -> None:
     env = environ(state)
     with qtctl("serve", "all", "--embedded", *FREE_PORTS, env=env) as child:
         base = port_of(child, "governor")
         until(lambda: ready(base))
         for number in range(2):
-            store = until(lambda: serving(state))
+            store = served_by(state)
             store.run("SET", f"mark{number}", "1")
             store.run("CONFIG", "SET", "appendfsync", "always")
             store.run("SET", "synced", "1")
@@ -344,7 +350,7 @@ def test_a_private_server_that_is_killed_is_started_again_with_its_data(state: P
             store.close()
             child.wait_for_line("the private server is gone: starting it again")
             until(lambda: embedded.running(state) is not None)
-        store = until(lambda: serving(state))
+        store = served_by(state)
         assert store.run("MGET", "mark0", "mark1") == [b"1", b"1"]
         store.close()
         until(lambda: ready(base))
@@ -362,7 +368,7 @@ def test_a_private_server_that_can_not_be_started_again_is_tried_and_said_once(
     with qtctl("serve", "governor", "--embedded", *FREE_PORTS, env=env) as child:
         base = port_of(child, "governor")
         until(lambda: ready(base))
-        store = until(lambda: serving(state))
+        store = served_by(state)
         store.run("SET", "mark", "1")
         store.run("CONFIG", "SET", "appendfsync", "always")
         store.run("SET", "synced", "1")
