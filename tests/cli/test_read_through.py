@@ -108,6 +108,7 @@ def test_older_decisions_follow_those_of_redis_once_and_in_order(
     assert line.startswith(f"4 from the history in {op.folder}, before ")
     assert op.listed("--since", "7d", "-n", "4") == ["p2", "p1", "h25", "h30"]
     assert op.listed("-n", "3") == ["p2", "p1", "h25"]
+    assert op.ok("plan", "list", "-n", "3").err.startswith("1 from the history")
     assert op.listed("--since", "7d", "--until", "29h") == ["h30", "h50", "h75"]
     assert op.listed("--since", "7d", "--sort", "decided_at")[:2] == ["h75", "h50"]
     assert op.listed("--since", "7d", "--where", "from=history") == ["h25", "h30", "h50", "h75"]

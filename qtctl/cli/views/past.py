@@ -126,7 +126,9 @@ class Past:
             for row in self._older(listing, symbols)
             if (row["plan_id"], row["entry_id"]) not in known and matches(row)
         )
-        yield from merge(old, self._counted(past), key=_at, reverse=True)
+        both = merge(old, past, key=_at, reverse=True)
+        # One more than is shown is read, to know whether there are more.
+        yield from self._counted(both, most)
 
     def _older(self, listing: Listing, symbols: Collection[str]) -> Iterator[Row]:
         """The decisions of the history before those that Redis knows, the latest first."""
@@ -153,9 +155,9 @@ class Past:
         low, high = _ms(since), None if until == float("inf") else _ms(until)
         yield from self.guarded(latest.decisions(history, low, high, symbols, only))
 
-    def _counted(self, rows: Iterable[Row]) -> Iterator[Row]:
-        for row in rows:
-            self._count += 1
+    def _counted(self, rows: Iterable[Row], most: int | None) -> Iterator[Row]:
+        for place, row in enumerate(rows):
+            self._count += row.get(FROM) == HISTORY and (most is None or place < most)
             yield row
 
     def guarded(self, rows: Iterable[T]) -> Iterator[T]:
@@ -259,7 +261,7 @@ class Past:
         more = len(history.damage) - _MOST_NAMED
         if more > 0:
             yield f"qtctl: warning: so were {more:,} more parts: 'qtctl history verify'"
-        if self._count and self._is_foreign(history):
+        if self._count and not self._is_synthetic(history) and self._is_foreign(history):
             yield (
                 "qtctl: warning: the recorder never saw this Redis server: is that history of "
                 "another one? ([history] dir, 'qtctl history show')"
