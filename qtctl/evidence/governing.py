@@ -3,7 +3,7 @@ take off, which closes were refused, and how long plans were queued."""
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import msgspec
 
@@ -86,17 +86,10 @@ class Governor(msgspec.Struct, frozen=True):
 
 
 class Governing:
-    """Takes in the decisions of a window; `also` gets each of them. What proofs did is left out."""
+    """Takes in the decisions of a window. What proofs did is left out."""
 
-    def __init__(
-        self,
-        history: History,
-        window: Window,
-        symbols: Collection[str] = (),
-        also: Callable[[Decision], None] = lambda decision: None,
-    ) -> None:
+    def __init__(self, history: History, window: Window, symbols: Collection[str] = ()) -> None:
         self._history, self.window, self._symbols = history, window, symbols
-        self._also = also
         self._verdicts: dict[tuple[str, str], Verdicts] = {}
         self._downsizes = Downsizes()
         self._prices = Prices()
@@ -120,7 +113,6 @@ class Governing:
                 continue
             if each.at_ms >= since:
                 self.add(each)
-                self._also(each)
             if each.verdict == "permitted" and each.kind == "open":
                 self._prices.permitted(each.symbol, each.decided_ms)
         return self._governor(self._rejected())

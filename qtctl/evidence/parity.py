@@ -83,6 +83,8 @@ class Checker:
         self._unproven: Counter[str] = Counter()
         self._decisions = self._proposals = self._uncounted = self._differences = 0
         self._listed: list[Difference] = []
+        self.differing: Counter[str] = Counter()
+        """How many differences each symbol has."""
         self._limits = self._latest_rules = ""
 
     def decision(self, case: Case) -> str:
@@ -99,7 +101,8 @@ class Checker:
             if recorded != again:
                 own = case.decision
                 self._differ(
-                    Difference("decision", case.at_ms, own.id, own.plan_id, field, recorded, again)
+                    Difference("decision", case.at_ms, own.id, own.plan_id, field, recorded, again),
+                    own.symbol,
                 )
                 break
         return ""
@@ -127,7 +130,8 @@ class Checker:
                         ("reason", "multiplier")[field],
                         recorded[field],
                         again[field],
-                    )
+                    ),
+                    columns.symbol[row],
                 )
 
     def result(self) -> Parity:
@@ -137,8 +141,9 @@ class Checker:
             self._differences, tuple(self._listed), self._limits, self._latest_rules,
         )  # fmt: skip
 
-    def _differ(self, found: Difference) -> None:
+    def _differ(self, found: Difference, symbol: str) -> None:
         self._differences += 1
+        self.differing[symbol] += 1
         if len(self._listed) < MOST_LISTED:
             self._listed.append(found)
 

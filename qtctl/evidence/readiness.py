@@ -10,12 +10,13 @@ from typing import Literal
 import msgspec
 
 from qtctl.evidence import window as windows
-from qtctl.evidence.decision_parity import DecisionParity, Parity
+from qtctl.evidence.cases import Cases
 from qtctl.evidence.governing import Governing
+from qtctl.evidence.parity import Checker, Parity
 from qtctl.evidence.policy import RULES, Policy
-from qtctl.evidence.proposal_parity import MAX_EXAMPLES, ProposalParity
 from qtctl.evidence.quantiles import weighted
 from qtctl.evidence.report import HOUR_MS, About, about, gross, per_hour, refuse_unknown
+from qtctl.evidence.rules import RulesBook
 from qtctl.evidence.shadow import Shadow
 from qtctl.evidence.track import ONE, Follow, Track
 from qtctl.evidence.window import Change, Window
@@ -78,18 +79,18 @@ def window_of(history: History, policy: Policy) -> Window:
 def assess(history: History, policy: Policy, symbols: Collection[str] = ()) -> Readiness:
     """The verdict on a history; symbols: only these. Errors: NotFoundError."""
     window = window_of(history, policy)
-    proposals, decisions = ProposalParity(history), DecisionParity(history)
+    checker = _decisions_checked(history, window)
     follow = Follow(round(policy.deadband * ONE), max(1, round(policy.step_limit * ONE)))
-    shadow = Shadow(history, window, symbols, follow, proposals).read()
-    governing = Governing(history, window, symbols, decisions.add)
+    shadow = Shadow(history, window, symbols, follow, checker.proposals).read()
+    governing = Governing(history, window, symbols)
     governing.read()
     refuse_unknown(symbols, shadow.tracks, governing.symbols)
     judged = [
-        _symbol(name, track, shadow, policy, (proposals, decisions))
+        _symbol(name, track, shadow, policy, checker.differing[name])
         for name, track in shadow.tracks.items()
     ]
     changes = [*shadow.changes, *governing.changes, *service_changes(history)]
-    parity = _parity(proposals, decisions)
+    parity = checker.result()
     gates = _whole(history, shadow, changes, parity, policy, judged)
     order = {"NOT READY": 0, "CAN'T TELL": 1, "READY": 2}
     judged.sort(key=lambda one: (order[one.verdict], one.symbol))
@@ -125,15 +126,9 @@ def _passed(found: Value, limit: float, *, least: bool) -> bool | None:
 
 
 def _symbol(
-    name: str,
-    track: Track,
-    shadow: Shadow,
-    policy: Policy,
-    parity: tuple[ProposalParity, DecisionParity],
+    name: str, track: Track, shadow: Shadow, policy: Policy, differing: int
 ) -> SymbolReadiness:
     observed = track.observed_ms
-    differing = sum(each.differing.get(name, 0) for each in parity)
-    unknown = "rules or limits are not in the history" if parity[0].unknown else ""
     values = {
         "passes": Value(observed / shadow.clock if shadow.clock else None),
         **_shares(track.ms),
@@ -141,7 +136,7 @@ def _symbol(
         **_spread(track.multipliers(), track.at_clamps_ms, track.clamps_known_ms),
         "step": Value(track.highest_step[0] if track.highest_step else 0.0),
         "written_back": Value(track.written_back),
-        "parity": Value(None, unknown) if unknown else Value(0.0 if differing else 1.0),
+        "parity": Value(0.0 if differing else 1.0),
     }
     gates = [_gate(rule, policy, values[rule]) for rule in RULES if rule in values]
     return SymbolReadiness(name, verdict(gates), gates)
@@ -194,7 +189,6 @@ def _whole(
     known = sum(track.clamps_known_ms for track in tracks)
     steps = [track.highest_step[0] for track in tracks if track.highest_step]
     coverage = shadow.times.coverage(shadow.window)
-    lost = "unknown rules, limits or facts" if parity.unknown else "nothing to judge"
     values = {
         "window": _window(shadow, changes),
         "passes": Value(coverage.share, "" if coverage.due else "no passes", coverage.at_most),
@@ -209,7 +203,7 @@ def _whole(
         "written_back": _known(
             sum(track.written_back for track in tracks) if tracks else None, "no passes"
         ),
-        "parity": _known(None if parity.unknown and not parity.differing else parity.share, lost),
+        "parity": _parity(parity),
         "drill": _drill(history, shadow.window),
     }
     return [_with_symbols(_gate(name, policy, values[name]), symbols) for name in RULES]
@@ -285,16 +279,24 @@ def _drill(history: History, window: Window) -> Value:
     return Value(None, "no halt that was resumed is in the history")
 
 
-def _parity(proposals: ProposalParity, decisions: DecisionParity) -> Parity:
-    differing = sum(proposals.differing.values()) + sum(decisions.differing.values())
-    judged = proposals.judged + proposals.proven + decisions.judged
-    return Parity(
-        share=1 - differing / judged if judged else None,
-        proposals=proposals.judged,
-        proven=proposals.proven,
-        decisions=decisions.judged,
-        left_out=decisions.left_out,
-        unknown=proposals.unknown + decisions.unknown,
-        differing=differing,
-        examples=[*proposals.examples, *decisions.examples][:MAX_EXAMPLES],
-    )
+def _decisions_checked(history: History, window: Window) -> Checker:
+    """What compares, with the decisions of the window behind it."""
+    book = RulesBook(history)
+    checker = Checker(history, book)
+    cases = Cases(history, book, window.since_ms, window.until_ms)
+    for _ in cases.seed():
+        pass
+    for case in cases.window():
+        checker.decision(case)
+    return checker
+
+
+def _parity(found: Parity) -> Value:
+    """The share that came out again for certain, of all; at most that and what is unproven."""
+    unproven = sum(found.unproven.values())
+    judged = found.decisions + found.proposals
+    same = judged - found.differences
+    if not judged + unproven:
+        return Value(None, "nothing to judge again")
+    why = "; ".join(f"{count:,} unproven: {each}" for each, count in found.unproven.items())
+    return Value(same / (judged + unproven), why, (same + unproven) / (judged + unproven))

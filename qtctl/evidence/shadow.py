@@ -2,8 +2,7 @@
 beside them. Only what changed is looked at."""
 
 from array import array
-from collections.abc import Collection, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
@@ -18,16 +17,6 @@ PARTS = 48
 """So many equal parts has the window, for trends."""
 DEFAULT_INTERVAL_MS = 10_000
 """Where the rules of a pass are unknown; a note says so."""
-
-
-class Judge(Protocol):
-    """What looks at every row as well, as `ProposalParity`."""
-
-    def begin(self, rows: Sequence[int], symbols: int) -> None:
-        """The rows are others from here on; those that count, and how many there are."""
-
-    def rows(self, read: PassRead, rows: Iterable[int]) -> None:
-        """The next pass; rows: those that changed, of the symbols that count."""
 
 
 class Part(msgspec.Struct):
@@ -46,7 +35,7 @@ class Part(msgspec.Struct):
 
 class Shadow:
     """Takes in the passes of a window, in their order. symbols: only these, any spelling; none is
-    all. What proofs did is left out."""
+    all; also: gets each pass as well. What proofs did is left out."""
 
     def __init__(
         self,
@@ -54,11 +43,11 @@ class Shadow:
         window: Window,
         symbols: Collection[str] = (),
         follow: Follow = Follow(),  # noqa: B008 - frozen
-        judge: Judge | None = None,
+        also: Callable[[PassRead], None] = lambda read: None,
     ) -> None:
         self._history, self.window = history, window
         self._wanted = {ascii_upper(symbol) for symbol in symbols}
-        self._follow, self._judge = follow, judge
+        self._follow, self._also = follow, also
         self.tracks: dict[str, Track] = {}
         self.times = PassTimes()
         self.gross = array("d")
@@ -84,6 +73,7 @@ class Shadow:
         """All of the window."""
         for each in self._history.passes(self.window.since_ms, self.window.until_ms):
             self.add(each)
+            self._also(each)
         self.end()
         return self
 
@@ -106,8 +96,6 @@ class Shadow:
             self._live = sum(track.live for track in present)
             self._proposed = sum(track.proposed for track in present)
             self._ok = sum(track.ok for track in present)
-        if self._judge is not None:
-            self._judge.rows(read, rows)
         self._note_gross(value.ts_ms)
 
     def end(self) -> None:
@@ -168,8 +156,6 @@ class Shadow:
                 if id(track) in gone:
                     track.leave(self.clock)
                     self._pending.discard(track)
-        if self._judge is not None:
-            self._judge.begin(self._kept, len(symbols))
 
     def _track(self, symbol: str) -> Track | None:
         if symbol.startswith(PROOF_SYMBOLS):

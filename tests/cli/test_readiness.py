@@ -45,7 +45,8 @@ def test_json_has_one_shape(cli: Cli, market: Path) -> None:
         "written_back", "parity", "drill",
     ]  # fmt: skip
     assert set(found["parity"]) == {
-        "share", "proposals", "proven", "decisions", "left_out", "unknown", "differing", "examples",
+        "decisions", "proposals", "unproven", "uncounted", "differences", "listed", "limits",
+        "rules",
     }  # fmt: skip
     assert [set(each) for each in found["symbols"]] == [{"symbol", "verdict", "gates"}]
 

@@ -6,21 +6,23 @@ from pathlib import Path
 import msgspec
 
 from qtctl.domain.allocation import AllocationRules
+from qtctl.domain.downsize import DownsizeRules
 from qtctl.domain.gates import Limits
 from qtctl.domain.passes import Columns, Pass
+from qtctl.domain.plans import PlanRules
 from qtctl.history.reader import History
 from qtctl.history.rows import Batch, Document, Entry, PassEntry
 from qtctl.history.store import Store
 from qtctl.settings.model import Settings
 from qtctl.simulate.history_maker import HistoryMaker, Wanted, window
+from qtctl.wire.schema.decision import limits_json
 from tests.history.samples import NOON, decision_at
 
 INTERVAL = 10_000
 RULES = msgspec.structs.asdict(AllocationRules()) | {"interval_sec": 10.0}
-LIMITS = msgspec.structs.asdict(Limits())
 DOCUMENTS = [
     Document("rules", "r1", msgspec.json.encode(RULES)),
-    Document("limits", "abcd", msgspec.json.encode(LIMITS)),
+    Document("limits", "abcd", limits_json(Limits(), PlanRules(), DownsizeRules())),
 ]
 END_MS = 1_769_558_400_000
 Row = tuple[str, float, float]

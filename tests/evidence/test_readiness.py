@@ -54,8 +54,8 @@ def test_a_clean_history_passes_every_gate(tmp_path: Path) -> None:
     assert failing(found) == set()
     assert found.verdict == "READY"
     assert {each.verdict for each in found.symbols} == {"READY"}
-    assert found.parity.share == 1.0
-    assert found.parity.proposals + found.parity.proven == 4 * 360 * 12
+    assert (found.parity.share, found.parity.unproven) == (1.0, {})
+    assert found.parity.proposals == 4 * 360 * 12
 
 
 @pytest.mark.parametrize(
@@ -147,8 +147,8 @@ def test_a_proposal_that_comes_out_otherwise_fails_parity(tmp_path: Path) -> Non
     entries[7] = a_pass(7, (S, "100", "ok", "1.2345", "0.5"))
     found = judged(tmp_path, entries)
     assert gates(found)["parity"].passed is False
-    assert [each.again for each in found.parity.examples] == ["ok 1.0000"]
-    assert found.parity.differing == 1
+    assert [each.again for each in found.parity.listed] == ["1.0000"]
+    assert found.parity.differences == 1
     assert "parity" in {gate.gate for gate in found.symbols[0].gates if gate.passed is False}
 
 
@@ -157,8 +157,8 @@ def test_a_score_that_grew_stale_while_nothing_changed_is_judged_again(tmp_path:
     later = [replace(a_pass(n, (S, 100.0, 1.1)), value=replace(
         first.value, number=n + 1, ts_ms=NOON + n * INTERVAL)) for n in range(1, 70)]  # fmt: skip
     found = judged(tmp_path, [first, *later])
-    assert found.parity.examples[0].again == "stale_eff 1.0000"
-    assert found.parity.examples[0].at_ms == NOON + 60 * INTERVAL
+    assert found.parity.listed[0].again == "stale_eff"
+    assert found.parity.listed[0].at_ms == NOON + 60 * INTERVAL
     assert gates(found)["parity"].passed is False
 
 
@@ -166,25 +166,25 @@ def test_a_decision_that_comes_out_otherwise_fails_parity(tmp_path: Path) -> Non
     decisions = [plan(1, last_open_age_sec="20.000"), plan(2), plan(3, reason="duplicate_plan",
                                                                     verdict="blocked")]  # fmt: skip
     found = judged(tmp_path, moving(), decisions=decisions)
-    assert [each.again for each in found.parity.examples] == ["blocked symbol_cooldown"]
-    assert (found.parity.decisions, found.parity.left_out) == (2, 1)
+    assert [each.again for each in found.parity.listed] == ["symbol_cooldown"]
+    assert gates(found)["parity"].passed is False
 
 
 def test_what_can_not_be_judged_again_is_unknown(tmp_path: Path) -> None:
     found = judged(tmp_path, moving(), decisions=[plan(1, limits="gone")])
     gate = gates(found)["parity"]
-    assert (gate.passed, gate.value) == (None, None)
+    assert (gate.passed, gate.value) == (None, 20 / 21)
     assert found.verdict == "CAN'T TELL"
 
 
 def test_one_symbol_that_fails_fails_the_whole_and_can_be_left_out(tmp_path: Path) -> None:
-    stale = ("ETHUSDT", "50", "stale_eff", "1.0000", "")
-    entries = [a_pass(n, (S, 100.0, 1.0 + 0.01 * (n % 3)), stale) for n in range(20)]
+    without = ("ETHUSDT", "50", "redis_error", "1.0000", "")
+    entries = [a_pass(n, (S, 100.0, 1.0 + 0.01 * (n % 3)), without) for n in range(20)]
     drill = [halted(NOON, "halted"), halted(NOON + 1, "resumed")]
     history = written(tmp_path, Batch(passes=entries, halts=drill))
     policy = lax(20 * INTERVAL / HOUR_MS)
     found = assess(history, policy)
-    gate = gates(found)["stale"]
+    gate = gates(found)["ok"]
     assert (gate.failing, gate.worst) == (1, "ETHUSDT")
     assert gate.value == pytest.approx(0.5)
     verdicts = {each.symbol: each.verdict for each in found.symbols}

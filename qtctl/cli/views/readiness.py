@@ -26,7 +26,7 @@ def page(
     waiting = [each for each in found.symbols if each.verdict != "READY"]
     shown = f"{min(limit, len(waiting)):,} of {len(waiting):,}; --limit N shows more"
     yield Rows(waiting[:limit], SYMBOLS, f"Symbols that are not ready ({shown})")
-    yield Rows(found.parity.examples, EXAMPLES, "Comes out otherwise when judged again")
+    yield Rows(found.parity.listed, DIFFERENCES, "Comes out otherwise when judged again")
 
 
 def _head(ctx: Context, found: Readiness, window: Window, policy: Policy) -> list[Column]:
@@ -39,9 +39,8 @@ def _head(ctx: Context, found: Readiness, window: Window, policy: Policy) -> lis
         _line("symbols", f"{ready:,} of {len(found.symbols):,} ready"),
         _line(
             "parity",
-            f"judged again: {parity.proposals:,} proposals ({parity.proven:,} more did not "
-            f"change), {parity.decisions:,} decisions by their recorded facts, without "
-            f"{parity.left_out:,} duplicates and conflicts; {parity.unknown:,} unknown",
+            f"{parity.proposals:,} proposals and {parity.decisions:,} decisions judged again: "
+            f"{parity.differences:,} differ, {sum(parity.unproven.values()):,} unproven",
         ),
         _line(
             "policy",
@@ -102,9 +101,11 @@ SYMBOLS = (
     text("verdict", "verdict", style=_style),
     text("gates", _failing, named="gates", fold=True),
 )
-EXAMPLES = (
+DIFFERENCES = (
     text("time", lambda row: format.moment(row.at_ms / 1000), named="at_ms"),
-    text("symbol", "symbol"),
+    text("what", "what"),
+    text("name", "name"),
+    text("field", "field"),
     text("recorded", "recorded"),
     text("again", "again"),
 )
