@@ -59,6 +59,7 @@ FINDS = {
     "bundle": "a host may have no journal",
     'permit show "$(qtctl': "the cooldown may hold the plan",
     "config check": "paths of this host",
+    "readiness": "minutes of history are not enough",
 }
 """Lines that may end with 1, which tells that something was found, and why something is."""
 

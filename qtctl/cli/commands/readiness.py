@@ -39,7 +39,7 @@ def readiness(
 
     Examples:
         qtctl readiness
-        qtctl readiness --symbols BTCUSDT,ETHUSDT --policy policy.toml
+        qtctl readiness --symbols BTCUSDT
         qtctl readiness --dir /srv/copy -o json
     """
     from pathlib import Path

@@ -46,7 +46,7 @@ def report(
 
     Examples:
         qtctl report
-        qtctl report --since 7d --symbols BTCUSDT,ETHUSDT
+        qtctl report --since 7d --symbols BTCUSDT
         qtctl report --dir /srv/copy -o json
     """  # fmt: skip
     from qtctl.cli.views import evidence_window as windows
