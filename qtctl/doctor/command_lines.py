@@ -54,6 +54,15 @@ def is_local(url: str) -> bool:
     return parts.scheme == "unix" or parts.hostname in _LOCAL
 
 
+def is_usual(url: str) -> bool:
+    """True where the unit of a Redis on this host is likely to be that server: on another port than
+    the usual one is another server, and a restart would hit the wrong one."""
+    if not is_local(url) or nodes_of(url) is not None:
+        return is_local(url)
+    parts = urlsplit(url)
+    return parts.scheme == "unix" or parts.port in (None, 6379)
+
+
 def words_of(
     loaded: Loaded,
     url: str,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from qtctl.doctor.checklist import CHECKS, Check
-from qtctl.doctor.command_lines import is_local
+from qtctl.doctor.command_lines import is_usual
 from qtctl.doctor.findings import Finding, Level, unknown, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.errors import NoPermissionError, QtctlError, RedisUnreachable
@@ -70,6 +70,6 @@ def _back(inspection: Inspection, away: str) -> str:
         return inspection.words.serve("all", "--embedded")
     if "refuses the login" in away:
         return inspection.show("redis")
-    if inspection.server_unit and is_local(inspection.settings.redis.url):
+    if inspection.server_unit and is_usual(inspection.settings.redis.url):
         return f"sudo systemctl restart {inspection.server_unit}"
     return inspection.redis_cli("ping")

@@ -6,7 +6,9 @@ import time
 import pytest
 
 from qtctl.settings import Settings
+from qtctl.wire.client import xinfo
 from qtctl.wire.client.store import Store
+from qtctl.wire.governor.plan_queue import PlanQueue, group_state
 from qtctl.wire.queries import status
 from qtctl.wire.queries.status import Watch
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET
@@ -139,6 +141,24 @@ def test_a_lag_that_redis_does_not_know_is_unknown(cli: Cli, store: Store) -> No
     store.run("XDEL", store.keys.plans, store.run("XRANGE", store.keys.plans, "-", "+")[1][0])
     assert cli("status", "-o", "json").json["group"]["lag"] is None
     assert "lag unknown" in cli("status").out
+
+
+def test_a_group_at_the_end_of_its_stream_is_behind_nothing(cli: Cli, store: Store) -> None:
+    """Redis 7.0 forgets with a restart how many entries a group has read, and counts on from there:
+    a group that has read everything keeps a lag for good."""
+    for name in ("a", "b", "c"):
+        send(store, plan_id=name)
+    plans = store.keys.plans
+    store.run("XGROUP", "CREATE", plans, "governor", "$", "ENTRIESREAD", 1)
+    assert xinfo.groups(store, plans)[0].lag == 2, "what Redis says"
+    group = cli("status", "-o", "json").json["group"]
+    assert (group["lag"], group["behind"]) == (0, 0)
+    assert cli.ok("group", "list", "-o", "json").json[0]["lag"] == 0
+    for found in (PlanQueue(store, store, "g1").look().group, group_state(store)):
+        assert found is not None
+        assert found.lag == 0
+    send(store, plan_id="d")
+    assert cli("status", "-o", "json").json["group"]["lag"] == 3
 
 
 def test_text_from_redis_is_no_control_sequence(cli: Cli, store: Store) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from qtctl import probe
 from qtctl.doctor import server
-from qtctl.doctor.command_lines import words_of
+from qtctl.doctor.command_lines import is_usual, words_of
 from qtctl.doctor.field_drift import renamed
 from qtctl.doctor.inspection import Inspection
 from qtctl.doctor.permits import contradiction
@@ -161,3 +161,19 @@ def test_only_addresses_of_this_host_are_here(host: str, here: bool) -> None:
 )
 def test_where_a_service_listens(text: str, place: tuple[str, int] | None) -> None:
     assert probe.address(text) == place
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://localhost", True),
+        ("redis://127.0.0.1:6379/2", True),
+        ("unix:///run/redis.sock", True),
+        ("redis://127.0.0.1:7391/0", False),
+        ("rediss://[::1]:6380", False),
+        ("redis://10.0.0.1:6379/0", False),
+        ("redis+sentinel://127.0.0.1:26379,10.0.0.2:26379/quantum/0", True),
+    ],
+)
+def test_a_unit_is_offered_only_for_a_server_that_it_may_be(url: str, expected: bool) -> None:
+    assert is_usual(url) == expected

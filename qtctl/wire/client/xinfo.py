@@ -11,6 +11,7 @@ import msgspec
 from qtctl.errors import WrongTypeError
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
+from qtctl.wire.schema.ids import order
 from qtctl.wire.schema.records import text
 
 
@@ -34,6 +35,13 @@ class GroupInfo(msgspec.Struct, frozen=True):
     lag: int | None
     last_id: str
     read: int | None = None
+
+    def lag_before(self, last_id: str) -> int | None:
+        """The lag, where the highest id that the stream ever gave is known: what is at its end is
+        behind nothing, though Redis 7.0 counts on after a restart or a failover (neither its
+        append-only file nor a replica is told how many entries the group has read)."""
+        at_end = bool(self.lag) and order(self.last_id) >= order(last_id)
+        return 0 if at_end else self.lag
 
 
 class Consumer(msgspec.Struct, frozen=True):

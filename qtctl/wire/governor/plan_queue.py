@@ -153,7 +153,10 @@ class PlanQueue:
                 raise reply_error(groups, self._stream)
             return QueueLook(None, None)
         found = next((it for it in xinfo.groups_of(groups) if it.name == GROUP), None)
-        return QueueLook(found, None if is_error(stream) else xinfo.stream(stream))
+        whole = None if is_error(stream) else xinfo.stream(stream)
+        if found is not None and whole is not None:
+            found = msgspec.structs.replace(found, lag=found.lag_before(whole.last_id))
+        return QueueLook(found, whole)
 
     def set_back(self, actor: str, events_maxlen: int) -> SetBack | None:
         """Sets a group back that lies ahead of the stream; None where it does not. What it has seen
@@ -413,4 +416,9 @@ def _count(reply: Any) -> int:
 def group_state(store: Store) -> GroupInfo | None:
     """The state of the governors' group, None where stream or group is missing."""
     found = xinfo.groups(store, store.keys.plans)
-    return next((each for each in found if each.name == GROUP), None)
+    ours = next((each for each in found if each.name == GROUP), None)
+    if ours is None or not ours.lag:
+        return ours
+    (whole,) = store.batch([("XINFO", "STREAM", store.keys.plans)], large=Large.SKIM)
+    lag = ours.lag if is_error(whole) else ours.lag_before(xinfo.stream(whole).last_id)
+    return msgspec.structs.replace(ours, lag=lag)

@@ -83,6 +83,7 @@ def groups(store: Store, stream: str) -> list[Group]:
             if is_error(each):
                 raise reply_error(each, stream)
         ahead_of = last_id if last_id and order(row.last_id) > order(last_id) else ""
+        row = msgspec.structs.replace(row, lag=row.lag_before(last_id) if last_id else row.lag)
         group = _group(store, stream, row, consumers, newer, stuck)
         oldest = ms_of(first[0][0]) if first else None
         found.append(msgspec.structs.replace(group, ahead_of=ahead_of, oldest_pending_ms=oldest))
