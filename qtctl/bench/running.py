@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from qtctl.bench import (
     allocation,
+    evidence,
     governor,
     governors,
     history,
@@ -24,6 +25,7 @@ ON_A_SERVER: Mapping[str, Callable[[Stage, int], Iterator[Figure]]] = {
     "publishing": publishing.measure,
 }
 WITHOUT_A_SERVER: Mapping[str, Callable[[int], Iterator[Figure]]] = {
+    "evidence": evidence.measure,
     "history": history.measure,
     "startup": startup.measure,
 }

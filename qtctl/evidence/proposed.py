@@ -13,10 +13,13 @@ from qtctl.domain.allocation import AllocationRules
 from qtctl.domain.readings import Unusable, target_usd
 from qtctl.domain.reasons import EffReason
 from qtctl.evidence.proposals import Rows
+from qtctl.evidence.quantiles import weighted
 from qtctl.evidence.rules import Changes, RulesBook, changed
 from qtctl.history.day_reader import PassRead
 
 QUANTILES = (0.1, 0.5, 0.9)
+_E4 = 10_000
+"""A multiplier has four decimals."""
 NONE = "none"
 """For a symbol without a proposal, in place of a reason."""
 
@@ -165,27 +168,17 @@ def _amounts(base: float, key: _Key) -> tuple[float, float, float]:
 
 
 def _side(weights: Mapping[_Key, int], at: int, gross: float, turnover: float) -> Side:
-    found: Counter[float] = Counter()
+    found: Counter[int] = Counter()
     clamped = 0
     for key, n in weights.items():
         value = numbers.number(str(key[at + 1]))
         if value is not None:
-            found[value] += n
+            found[round(value * _E4)] += n
             clamped += n if key[at + 2] else 0
     total = found.total()
-    p10, p50, p90 = (_quantile(found, total, share) for share in QUANTILES)
-    mean = sum(value * n for value, n in found.items()) / total if total else None
+    p10, p50, p90 = (None if each is None else each / _E4 for each in weighted(found, QUANTILES))
+    mean = sum(value * n for value, n in found.items()) / total / _E4 if total else None
     return Side(
         p10, p50, p90, None if mean is None else round(mean, 6), clamped / total if total else None,
         gross, round(turnover, 2),
     )  # fmt: skip
-
-
-def _quantile(found: Mapping[float, int], total: int, share: float) -> float | None:
-    """The smallest value that at least this share does not exceed."""
-    passed = 0
-    for value in sorted(found):
-        passed += found[value]
-        if passed >= share * total:
-            return value
-    return None

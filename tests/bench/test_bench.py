@@ -7,6 +7,7 @@ import pytest
 
 from qtctl.bench import (
     allocation,
+    evidence,
     governor,
     governors,
     latency,
@@ -112,10 +113,8 @@ def test_an_unknown_suite_is_a_usage_error_that_names_them(
 ) -> None:
     said = Cli(redis_url, capsys)("bench", "nope")
     assert said.code == 2
-    assert (
-        "allocation, governor, governors, latency, memory, publishing, startup, history, all"
-        in said.err
-    )
+    names = "governors, latency, memory, publishing, startup, history, evidence, all"
+    assert f"allocation, governor, {names}" in said.err
 
 
 def test_a_figure_knows_whether_its_target_was_met() -> None:
@@ -178,3 +177,12 @@ def test_a_second_governor_must_bring_something_where_there_is_room_for_it() -> 
     assert governors.target(room, 2) == governors.STANDS, "the cores are the limit"
     server = governors.Round(rate=9_000.0, server_cores=0.95, governors_cores=1.5)
     assert governors.target(server, 8) == governors.STANDS, "the server is the limit"
+
+
+def test_replays_are_measured_beside_the_gates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "DECISIONS", 400)
+    monkeypatch.setattr(evidence, "PASSES", 4)
+    monkeypatch.setattr(evidence, "SYMBOLS", 20)
+    sequence, proposals = evidence.measure(2)
+    assert sequence.value > 0.05
+    assert proposals.value > 1_000

@@ -6,20 +6,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qtctl.domain import numbers
+from qtctl.domain.downsize import DownsizeRules
+from qtctl.domain.gates import Limits
 from qtctl.evidence import parity, replay, sweep
 from qtctl.evidence.cases import Cases, accounted
 from qtctl.evidence.rules import RulesBook
 from qtctl.evidence.scenario import Scenario
 from qtctl.evidence.window import Window, choose
 from qtctl.history.reader import History
+from qtctl.history.rows import Batch, Document, Entry
+from qtctl.history.store import Store
 from qtctl.settings.model import Allocation, Governor, Settings
 from qtctl.simulate.history_maker import HistoryMaker, Wanted
 from qtctl.simulate.market import FAULTS
+from tests.history.samples import NOON, decision_at
 
 END_MS = 1_769_558_400_000
 
@@ -255,3 +261,84 @@ def test_a_curve_has_todays_value(tmp_path: Path) -> None:
     assert hourly.decisions[1].permits == hourly.decisions[1].alone_permits == recorded
     assert scale.proposals[0].mean == 1.0
     assert [point.today for point in scale.proposals].count(True) == 1
+
+
+def test_what_lacks_its_limits_is_unknown_and_in_no_figure(tmp_path: Path) -> None:
+    history, window = simulated(tmp_path / "h")
+    day = next((tmp_path / "h").glob("*.sqlite"))
+    day.chmod(0o600)
+    with sqlite3.connect(day) as db:
+        db.execute("DELETE FROM documents WHERE kind = 'limits'")
+    db.close()
+    found = replay.run(history, window, {"governor.max_exec_per_hour": 6})
+    assert found.parity.holds, "the proposals are proven"
+    assert found.parity.decisions == 0
+    assert sum(found.parity.unproven.values()) > 500
+    for tally in (found.alone, found.in_sequence):
+        assert tally is not None
+        assert tally.unknown.total() == tally.decisions == sum(found.parity.unproven.values())
+        assert tally.permits.count == tally.let_through.count == tally.downsizes.replayed == 0
+    assert found.today == {"governor.max_exec_per_hour": None}
+
+
+def test_a_duplicate_needs_its_permit(tmp_path: Path) -> None:
+    """Where the history is whole for 24 h, a duplicate without a permit is a difference."""
+    history, window = simulated(tmp_path / "h", hours=26, per_minute=4)
+    cases = Cases(history, RulesBook(history), window.since_ms, window.until_ms)
+    late = [case for case in cases.window() if case.decision.reason == "duplicate_plan"][-1]
+    assert late.first == "duplicate_plan"
+    for day in (tmp_path / "h").glob("*.sqlite"):
+        day.chmod(0o600)
+        with sqlite3.connect(day) as db:
+            db.execute(
+                "DELETE FROM decisions WHERE plan_id = ? AND outcome = 1", (late.decision.plan_id,)
+            )
+        db.close()
+    again = parity.check(history, window.since_ms, window.until_ms)
+    assert (late.decision.plan_id, "reason") in {(each.name, each.field) for each in again.listed}
+
+
+HOUR_MS = 3_600_000
+PERMIT = decision_at(NOON - 3 * HOUR_MS, plan_id="p1")
+AGAIN = decision_at(NOON, plan_id="p1", verdict="blocked", reason="duplicate_plan")
+LATER = decision_at(NOON + 5)
+
+
+def written(folder: Path, *entries: Entry) -> parity.Parity:
+    """Parity of the last minute of a history with these decisions."""
+    rules = msgspec.structs.asdict(Limits()) | msgspec.structs.asdict(DownsizeRules())
+    limits = Document("limits", "abcd", msgspec.json.encode(rules))
+    with Store(folder) as store:
+        store.write(Batch(decisions=[*entries], documents=[limits]))
+    return parity.check(History(folder), NOON - 60_000, NOON + 60_000)
+
+
+def test_a_permit_from_long_before_proves_a_duplicate(tmp_path: Path) -> None:
+    found = written(tmp_path, PERMIT, AGAIN, LATER)
+    assert found.holds
+    assert (found.decisions, found.unproven) == (2, {})
+
+
+def test_a_duplicate_whose_permit_may_lie_before_the_history_is_unproven(tmp_path: Path) -> None:
+    found = written(tmp_path, AGAIN, LATER)
+    assert found.holds
+    assert found.decisions == 1
+    assert found.unproven == {parity.UNKNOWN_PERMIT: 1}
+
+
+def test_a_duplicate_without_a_permit_differs_where_the_history_is_whole(tmp_path: Path) -> None:
+    found = written(tmp_path, decision_at(NOON - 30 * HOUR_MS), AGAIN, LATER)
+    assert [(each.name, each.recorded, each.again) for each in found.listed] == [
+        ("p1", "duplicate_plan", "ok")
+    ]
+
+
+def test_a_second_permit_of_a_plan_differs(tmp_path: Path) -> None:
+    second = decision_at(NOON, plan_id="p1", entry_id="9-9")
+    found = written(tmp_path, decision_at(NOON - 30 * HOUR_MS), PERMIT, second)
+    # Read from before its permit: the plan had one already.
+    assert found.holds, "only the hour before is read for plans that are no duplicates"
+    with Store(tmp_path) as store:
+        store.write(Batch(decisions=[decision_at(NOON - 600_000, plan_id="p1", entry_id="8-8")]))
+    again = parity.check(History(tmp_path), NOON - 60_000, NOON + 60_000)
+    assert [(each.name, each.again) for each in again.listed] == [("p1", "duplicate_plan")]

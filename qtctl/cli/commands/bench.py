@@ -15,6 +15,7 @@ app = new_app("bench")
 
 ALL = (
     "allocation", "governor", "governors", "latency", "memory", "publishing", "startup", "history",
+    "evidence",
 )  # fmt: skip
 
 
@@ -38,8 +39,8 @@ def bench(
     suite: Annotated[
         str,
         typer.Argument(
-            help="allocation, governor, governors, latency, memory, publishing, startup, history "
-            "or all."
+            help="allocation, governor, governors, latency, memory, publishing, startup, history, "
+            "evidence or all."
         ),
     ],
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="Rounds of each.")] = 5,

@@ -381,7 +381,6 @@ def _curve(ctx: Context, curve: Curve) -> Rows:
             Column("USD", "notional_usd", lambda value, utc: format.money(value), right=True),
             number("downsized", "downsizes", drop=1),
         ]
-        sizes = [float(point.permits) for point in curve.decisions]
     else:
         columns += [
             number("mean multiplier", "mean", 4),
@@ -389,8 +388,8 @@ def _curve(ctx: Context, curve: Curve) -> Rows:
             number("ok", "ok", 4, drop=1),
             Column("gross USD", "gross_usd", lambda value, utc: format.money(value), right=True),
         ]
-        sizes = [point.gross_usd for point in curve.proposals]
-    if on_terminal(ctx):
+    if curve.decisions and on_terminal(ctx):
+        sizes = [float(point.permits) for point in curve.decisions]
         bars = dict(zip(map(id, points), _bars(sizes), strict=True))
         columns.append(text("", lambda point: bars[id(point)], named="bar", drop=2))
     return Rows(points, columns, curve.setting)
