@@ -19,31 +19,30 @@ _MAX_BYTES = 100_000
 
 class Rule(NamedTuple):
     """A gate. least: the value must reach the limit, else it must not exceed it. unit: of both;
-    `share` stands for a percentage, as 0.9 for 90 %. whole: it has no value of a symbol alone."""
+    `share` stands for a percentage, as 0.9 for 90 %."""
 
     least: bool
     unit: Literal["h", "share", "per h", "", "s", "d"]
     limit: float
     most: float
     means: str
-    whole: bool = False
 
 
 RULES: dict[str, Rule] = {
-    "window": Rule(True, "h", 48, 8_760, "hours since the last change of settings or version",
-                   whole=True),
+    "window": Rule(True, "h", 48, 8_760, "hours since the last change of settings or version"),
     "passes": Rule(True, "share", 0.99, 1, "passes made of those due"),
-    "gap": Rule(False, "s", 300, 86_400, "the longest time without a record", whole=True),
+    "gap": Rule(False, "s", 300, 86_400, "the longest time without a record"),
     "ok": Rule(True, "share", 0.90, 1, "time in which the score was ok"),
     "stale": Rule(False, "share", 0.02, 1, "time in which the score was stale"),
     "flips": Rule(False, "per h", 1, 360, "flips after deadband and step limit"),
     "span": Rule(True, "share", 0.05, 10, "P90 − P10 of the multiplier"),
     "clamps": Rule(False, "share", 0.10, 1, "time of the multiplier at a clamp"),
-    "gross": Rule(False, "share", 0.10, 10, "change of gross exposure, P99", whole=True),
+    "gross": Rule(False, "share", 0.10, 10, "change of gross exposure, P99"),
     "step": Rule(False, "share", 0.25, 10, "the largest step of a multiplier"),
     "written_back": Rule(False, "", 0, 1e9, "targets that equal the last proposal"),
     "parity": Rule(True, "share", 1.0, 1, "judged again, the same to the byte"),
-    "drill": Rule(False, "d", 30, 365, "since a halt that was resumed", whole=True),
+    "chain": Rule(False, "", 0, 1e9, "days that are not what was sealed"),
+    "drill": Rule(False, "d", 30, 365, "since a halt that was resumed"),
 }  # fmt: skip
 """By name, in the order of the page."""
 FOLLOW = {"deadband": (0.02, 1.0), "step_limit": (0.25, 10.0)}

@@ -9,8 +9,10 @@ from typing import Literal
 
 import msgspec
 
+from qtctl.evidence import gate_values
 from qtctl.evidence import window as windows
 from qtctl.evidence.cases import Cases
+from qtctl.evidence.gate_values import Value
 from qtctl.evidence.governing import Governing
 from qtctl.evidence.parity import Checker, Parity
 from qtctl.evidence.policy import RULES, Policy
@@ -22,7 +24,6 @@ from qtctl.evidence.track import ONE, Follow, Track
 from qtctl.evidence.window import Change, Window
 from qtctl.history.reader import History
 
-DAY_MS = 86_400_000
 Verdict = Literal["READY", "NOT READY", "CAN'T TELL"]
 
 
@@ -60,15 +61,6 @@ class Readiness(msgspec.Struct, frozen=True):
     symbols: list[SymbolReadiness]
 
 
-class Value(msgspec.Struct, frozen=True):
-    """What a gate is about: a value, or why there is none. at_most: what the value may be at most,
-    where a part of it is unknown."""
-
-    value: float | None
-    why: str = ""
-    at_most: float | None = None
-
-
 def window_of(history: History, policy: Policy) -> Window:
     """The window of a policy: so many hours up to the newest record. Errors: NotFoundError."""
     end = windows.end_ms(history)
@@ -89,7 +81,7 @@ def assess(history: History, policy: Policy, symbols: Collection[str] = ()) -> R
         _symbol(name, track, shadow, policy, checker.differing[name])
         for name, track in shadow.tracks.items()
     ]
-    changes = [*shadow.changes, *governing.changes, *service_changes(history)]
+    changes = [*shadow.changes, *governing.changes, *gate_values.service_changes(history)]
     parity = checker.result()
     gates = _whole(history, shadow, changes, parity, policy, judged)
     order = {"NOT READY": 0, "CAN'T TELL": 1, "READY": 2}
@@ -190,9 +182,9 @@ def _whole(
     steps = [track.highest_step[0] for track in tracks if track.highest_step]
     coverage = shadow.times.coverage(shadow.window)
     values = {
-        "window": _window(shadow, changes),
+        "window": gate_values.settled(shadow, changes),
         "passes": Value(coverage.share, "" if coverage.due else "no passes", coverage.at_most),
-        "gap": _gap(shadow),
+        "gap": gate_values.longest_gap(shadow),
         **_shares(times),
         "flips": _known(
             per_hour(sum(track.flips for track in tracks), sum(times.values())), "no passes"
@@ -203,8 +195,9 @@ def _whole(
         "written_back": _known(
             sum(track.written_back for track in tracks) if tracks else None, "no passes"
         ),
-        "parity": _parity(parity),
-        "drill": _drill(history, shadow.window),
+        "parity": gate_values.came_out_again(parity),
+        "chain": gate_values.chain_breaks(history),
+        "drill": gate_values.last_drill(history, shadow.window),
     }
     return [_with_symbols(_gate(name, policy, values[name]), symbols) for name in RULES]
 
@@ -231,54 +224,6 @@ def _worst(found: Sequence[tuple[str, Gate]], *, least: bool) -> str:
     return max(found, key=badness)[0]
 
 
-def _window(shadow: Shadow, changes: Sequence[Change]) -> Value:
-    """Hours since the window began or something changed in it, to within one pass."""
-    window = shadow.window
-    inside = [each for each in changes if window.since_ms < each.at_ms < window.until_ms]
-    last = max(inside, default=None)
-    since = window.since_ms if last is None else last.at_ms
-    lasted = window.until_ms - since
-    if last is None:
-        lasted += shadow.last_interval
-    return Value(round(lasted / HOUR_MS, 3), "" if last is None else last.what)
-
-
-def service_changes(history: History) -> list[Change]:
-    """Services that came up with another version or other settings than the one before."""
-    found, last = [], dict[str, tuple[str, str]]()
-    for row in history.services():
-        if row.what == "ended" or row.service == "recorder":
-            continue
-        now = (row.version, row.settings)
-        if last.setdefault(row.service, now) != now:
-            what = "version" if last[row.service][0] != row.version else "settings"
-            found.append(Change(row.at_ms, f"{row.service}: other {what}"))
-            last[row.service] = now
-    return found
-
-
-def _gap(shadow: Shadow) -> Value:
-    """The longest gap that is recorded, or pause between passes, seconds."""
-    window = shadow.window
-    cut = [
-        min(gap.to_ms, window.until_ms) - max(gap.from_ms, window.since_ms)
-        for gap in window.gaps
-        if gap.kind != "two_loops"
-    ]
-    return Value(max([*cut, shadow.longest_pause_ms, 0]) / 1000)
-
-
-def _drill(history: History, window: Window) -> Value:
-    """Days from the last halt that was resumed to the end of the window."""
-    rows = history.halts(None, window.until_ms)
-    resumed = max((row.at_ms for row in rows if row.what == "resumed"), default=None)
-    halted = [row.at_ms for row in rows if row.what == "halted" and resumed is not None]
-    before = [at for at in halted if resumed is not None and at <= resumed]
-    if before:
-        return Value((window.until_ms - max(before)) / DAY_MS)
-    return Value(None, "no halt that was resumed is in the history")
-
-
 def _decisions_checked(history: History, window: Window) -> Checker:
     """What compares, with the decisions of the window behind it."""
     book = RulesBook(history)
@@ -289,14 +234,3 @@ def _decisions_checked(history: History, window: Window) -> Checker:
     for case in cases.window():
         checker.decision(case)
     return checker
-
-
-def _parity(found: Parity) -> Value:
-    """The share that came out again for certain, of all; at most that and what is unproven."""
-    unproven = sum(found.unproven.values())
-    judged = found.decisions + found.proposals
-    same = judged - found.differences
-    if not judged + unproven:
-        return Value(None, "nothing to judge again")
-    why = "; ".join(f"{count:,} unproven: {each}" for each, count in found.unproven.items())
-    return Value(same / (judged + unproven), why, (same + unproven) / (judged + unproven))

@@ -42,7 +42,7 @@ def test_json_has_one_shape(cli: Cli, market: Path) -> None:
     }  # fmt: skip
     assert [gate["gate"] for gate in found["gates"]] == [
         "window", "passes", "gap", "ok", "stale", "flips", "span", "clamps", "gross", "step",
-        "written_back", "parity", "drill",
+        "written_back", "parity", "chain", "drill",
     ]  # fmt: skip
     assert set(found["parity"]) == {
         "decisions", "proposals", "unproven", "uncounted", "differences", "listed", "limits",
@@ -66,3 +66,24 @@ def test_bad_input_is_one_line(
     assert (said.code, said.out) == (code, "")
     assert words in said.err
     assert len(said.err.splitlines()) == 1
+
+
+def test_each_planted_fault_fails_exactly_its_own_gate(cli: Cli) -> None:
+    found = cli.ok("readiness", "selftest", "-o", "json").json
+    assert len(found) == 9
+    assert {each["fault"]: each["failed"] for each in found} == {
+        each["fault"]: [each["expected"]] * bool(each["expected"]) for each in found
+    }
+
+
+def test_a_gate_that_sees_nothing_is_noticed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qtctl.evidence import gate_values
+    from qtctl.evidence.gate_values import Value
+    from qtctl.simulate import selftest
+
+    faults = {name: selftest.FAULTS[name] for name in ("clean", "broken seal")}
+    monkeypatch.setattr(selftest, "FAULTS", faults)
+    monkeypatch.setattr(gate_values, "chain_breaks", lambda history: Value(0))
+    said = cli("readiness", "selftest")
+    assert said.code == 1
+    assert "Not as it must be: broken seal." in said.err

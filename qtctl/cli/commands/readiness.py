@@ -5,15 +5,24 @@ from typing import Annotated
 import typer
 
 from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import command, new_app
+from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output.render import emit_one
+from qtctl.cli.output.render import emit, emit_one
 
-app = new_app("readiness")
+app = group(
+    "readiness",
+    help="Is the history good enough to enforce the proposals? Gate by gate.",
+    default="check",
+    examples="""
+    qtctl readiness
+    qtctl readiness --symbols BTCUSDT
+    qtctl readiness selftest
+    """,
+)
 
 
 @command(app)
-def readiness(
+def check(
     ctx: Context,
     symbols: Annotated[
         list[str] | None,
@@ -58,4 +67,28 @@ def readiness(
     window = judging.window_of(history, limits)
     emit_one(ctx, found, *pages.page(ctx, found, window, limits, most))
     if found.verdict != "READY":
+        raise typer.Exit(1)
+
+
+@command(app, outputs=ROWS)
+def selftest(ctx: Context) -> None:
+    """Plant each fault in a clean synthetic history: each must fail exactly its own gate.
+
+    Takes seconds, needs neither Redis nor a history; exits 1 if a gate is blind or sees too much.
+
+    Examples:
+        qtctl readiness selftest
+    """
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from qtctl.cli.views import readiness as pages
+    from qtctl.simulate import selftest as planting
+
+    with TemporaryDirectory(prefix="qtctl-selftest-") as folder:
+        found = list(planting.run(Path(folder)))
+    emit(ctx, found, pages.SELFTEST)
+    wrong = [each.fault for each in found if not each.right]
+    if wrong:
+        ctx.say(f"Not as it must be: {', '.join(wrong)}.")
         raise typer.Exit(1)

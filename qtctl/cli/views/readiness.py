@@ -101,6 +101,12 @@ SYMBOLS = (
     text("verdict", "verdict", style=_style),
     text("gates", _failing, named="gates", fold=True),
 )
+SELFTEST = (
+    text("fault", "fault"),
+    text("must fail", lambda row: row.expected or "nothing", named="expected"),
+    text("failed", "failed"),
+    text("result", lambda row: "pass" if row.right else "FAIL", named="right", style=_style),
+)
 DIFFERENCES = (
     text("time", lambda row: format.moment(row.at_ms / 1000), named="at_ms"),
     text("what", "what"),
