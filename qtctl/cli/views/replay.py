@@ -1,7 +1,9 @@
 """What `replay` asks of the history, and what it prints."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +49,18 @@ def run(
         Path(folder) if folder else history_to_read(ctx.settings.history, ctx.environ)
     )
     window = _window(ctx, history, since, until)
-    found = replay.run(history, window, changes, curves)
+    found = replay.run(history, window, changes, curves, partial(_progress, ctx))
     parity = found.parity
     if not parity.decisions + parity.proposals:
         why = "; ".join(parity.unproven) or "no proposals and no decisions"
         raise QtctlError(f"nothing in that window can be judged again: {why}")
     return Found(window, found)
+
+
+def _progress(ctx: Context, doing: str) -> None:
+    """What is being worked on, for a person who waits: days of history take a while."""
+    if sys.stderr.isatty():
+        ctx.say(f"Working on {doing} …")
 
 
 def _changes(ctx: Context) -> dict[str, Any]:
