@@ -153,7 +153,7 @@ def about(history: History, shadow: Shadow) -> About:
     return About(
         window.since_ms, window.until_ms, window.asked_ms, window.first_ms, window.last_ms,
         shadow.clock, window.synthetic, shadow.late, shadow.unknown_rules,
-        history.gaps(window.since_ms, window.until_ms),
+        list(window.gaps),
         None if head == chain.NO_LINK else head,
     )  # fmt: skip
 

@@ -100,6 +100,10 @@ class Shadow:
 
     def end(self) -> None:
         """No more passes: the last one stands until the window ends."""
+        window = self.window
+        # What can't be read shows only while it is read.
+        gaps = self._history.gaps(window.since_ms, window.until_ms)
+        self.window = msgspec.structs.replace(window, gaps=gaps)
         if self.last_ms is not None:
             self._advance(self.window.until_ms, self.last_interval)
         for track in self.tracks.values():

@@ -252,3 +252,21 @@ def test_a_synthetic_history_is_whole_and_its_faults_show(tmp_path: Path) -> Non
     gap = made(simulated(tmp_path / "gap", "gap")).allocation
     assert gap is not None
     assert (gap.coverage.due, gap.coverage.unknown, gap.coverage.not_made) == (1440, 120, 0)
+
+
+def test_what_can_not_be_read_is_a_gap_as_well(tmp_path: Path) -> None:
+    from qtctl.evidence.shadow import Shadow
+    from qtctl.history.day_reader import Damage
+
+    made_ = [a_pass(n, (S, 100.0, 1.1), at=n if n < 3 else n + 20) for n in range(6)]
+    history = written(tmp_path, Batch(passes=made_))
+    window = windows.choose(history, None, None)
+    found = Shadow(history, window)
+    for each in history.passes():
+        found.add(each)
+    low, high = NOON + 2 * INTERVAL, NOON + 23 * INTERVAL
+    history.damage.append(Damage("2026-01-29", "passes", low, high, "damaged"))
+    found.end()
+    assert [gap.kind for gap in found.window.gaps] == ["day_damaged"]
+    coverage = found.times.coverage(found.window)
+    assert (coverage.made, coverage.unknown, coverage.not_made) == (6, 20, 0)

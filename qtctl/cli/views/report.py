@@ -43,8 +43,8 @@ def _window(ctx: Context, report: Report, window: Window) -> list[Column]:
         for title, words in zip(titles, describe(ctx, window, report.window.gaps), strict=False)
     ]
     if report.window.late:
-        late = format.count(report.window.late, "pass").replace("passs", "passes")
-        lines.append(_line("", f"{late} came after their day was sealed: counted as made only"))
+        late = f"{report.window.late:,} came after their day was sealed"
+        lines.append(_line("", f"passes: {late}, and are counted as made only"))
     if report.window.unknown_rules:
         lines.append(_line("", "rules of some passes are unknown: 10 s is taken as the interval"))
     changes = [
