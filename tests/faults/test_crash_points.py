@@ -151,6 +151,10 @@ def finish(service: Service) -> None:
     assert once([service])
 
 
+DUE = 4
+"""Commands of a governor, at the most, that only time makes due."""
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("scene", scenes.SCENES)
 def test_a_governor_that_dies_anywhere_leaves_what_another_brings_to_the_same_end(
@@ -160,7 +164,10 @@ def test_a_governor_that_dies_anywhere_leaves_what_another_brings_to_the_same_en
     assert expected["permits"]
     for at in range(1, sent + 1):
         found, survived = governed(store, scene, place, at)
-        assert survived is None, f"command {at} of {sent} {place}: did not die"
+        # What is due once a second may fall into one run and not into another: it then ended before
+        # it came to this command.
+        assert survived in (None, at - 1), f"command {at} of {sent} {place}: did not die"
+        assert survived is None or at > sent - DUE, f"only {survived} of {sent} commands were sent"
         assert found == expected, f"command {at} of {sent} {place}"
 
 

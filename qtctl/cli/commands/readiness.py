@@ -40,7 +40,7 @@ def check(
         typer.Option("--dir", metavar="DIR", help="Another folder. Default: [history] dir."),
     ] = None,
 ) -> None:
-    """READY, NOT READY or CAN'T TELL: is the history good enough to enforce the proposals?
+    """READY, NOT READY or CAN'T TELL: whether the history is enough to enforce the proposals.
 
     Gate by gate, for the whole and for each symbol; exits 0 only if READY. Judges the last 48 h of
     records (or as the policy says), on a copy as well. qtctl never enforces. docs/evidence.md has
