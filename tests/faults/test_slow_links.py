@@ -113,8 +113,6 @@ def test_after_a_cut_connection_fresh_closes_do_not_wait_behind_what_was_held(
 
 NEAR_SEC, FAR_SEC = 0.001, 0.2
 MOST_ROUND_TRIPS = 4
-WORK_SEC = 0.1
-"""What the machine may need beside the round trips."""
 
 
 def test_a_lone_close_has_its_permit_after_four_round_trips(server: Embedded, store: Store) -> None:
