@@ -231,12 +231,16 @@ def holders(staging: Staging, secret: str) -> set[str]:
     return found
 
 
+EVERY = 1 if os.environ.get("TESTS_LONG") == "1" else 3
+"""Every third step; all of them in the long form."""
+
+
 def test_a_deployment_killed_at_any_step_leaves_nothing_after_the_rollback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.fsync", lambda descriptor: None)  # a kill loses nothing: be quick
     etc = tmp_path / "given"
-    for at in range(1, 1000):
+    for at in range(1, 1000, EVERY):
         staging = with_secrets(tmp_path / f"host{at}", capsys, etc)
         before = tree(staging.root)
         if not killed(staging, at, "deploy", "--etc", str(etc)):
@@ -251,7 +255,7 @@ def test_a_deployment_killed_at_any_step_leaves_nothing_after_the_rollback(
         assert set(staging.names(f"/{KEPT}")) == kept, at
         for id in staging.ids():
             assert staging.names(f"/{KEPT}/{id}") == ["manifest.json", "objects"], at
-        if at % 10 == 0:
+        if at % 10 < EVERY:
             staging.ok("deploy")  # and nothing is in the way
         shutil.rmtree(staging.root)
     assert at > 80, at
@@ -264,7 +268,7 @@ def test_a_rollback_killed_at_any_step_leaves_nothing_after_the_next(
     deployed = with_secrets(tmp_path / "host", capsys, tmp_path / "given")
     before = tree(deployed.root)
     deployed.ok("deploy", "--etc", str(tmp_path / "given"))
-    for at in range(1, 1000):
+    for at in range(1, 1000, EVERY):
         staging = Staging(tmp_path / f"host{at}", capsys)
         shutil.copytree(deployed.root, staging.root, symlinks=True)
         if not killed(staging, at, "rollback"):
