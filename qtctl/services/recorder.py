@@ -244,10 +244,14 @@ class Recorder:
                 gaps.append(Gap("trimmed", since, until, key, each.lost, detail, now_ms))
         self._bad_streams.update(problems)
         events = [_entry(raw) for raw in news["events"].entries]
+        decisions = [_entry(raw) for raw in news["decisions"].entries]
+        self._names |= {
+            ("governor", name) for each in decisions if (name := each.fields.get("instance"))
+        }
         passes = self._passes(news["passes"].entries, gaps, now_ms)
         return Batch(
             passes=passes,
-            decisions=[_entry(raw) for raw in news["decisions"].entries],
+            decisions=decisions,
             events=events,
             rejected=[_entry(raw) for raw in news["rejected"].entries],
             halts=[row for entry in events for row in _halts(entry)],
@@ -297,17 +301,10 @@ class Recorder:
         server = self._store.server()
         self._host_clock.note(wall, clock.now(), server.now_ms / 1000)
         batch.servers = self._server.note(server, anew=anew)
-        self._names |= {
-            ("governor", name) for each in batch.decisions if (name := each.fields.get("instance"))
-        }
         if self._found_at is None or at - self._found_at >= FIND_SEC:
             self._found_at = at
             self._names |= {*services.names(self._store, (*SERVICES, self.name))}
-        records = [
-            record
-            for service, name in sorted(self._names)
-            for record in services.named(self._store, service, [name])
-        ]
+        records = services.of_names(self._store, sorted(self._names))
         batch.services, batch.documents = self._services.note(records, now_ms, anew=anew)
 
     def _beat(self) -> None:

@@ -56,16 +56,18 @@ def _of_keys(keys: Iterable[str], head: str, services: Sequence[str]) -> Iterato
 
 def every(store: Store, services: Sequence[str]) -> list[ServiceRecord]:
     """All services of these kinds that are alive, in their order, then by name. One SCAN."""
-    found = names(store, services)
-    replies = store.batch([("HGETALL", store.keys.service(*each)) for each in found])
-    records = [of_reply(*each, reply) for each, reply in zip(found, replies, strict=True)]
-    return [each for each in records if each is not None]
+    return of_names(store, names(store, services))
 
 
 def named(store: Store, service: str, names: Sequence[str]) -> list[ServiceRecord]:
     """Those of these names that are alive, in their order."""
-    replies = store.batch([("HGETALL", store.keys.service(service, name)) for name in names])
-    found = map(of_reply, [service] * len(names), names, replies)
+    return of_names(store, [(service, name) for name in names])
+
+
+def of_names(store: Store, wanted: Sequence[tuple[str, str]]) -> list[ServiceRecord]:
+    """Those of these (service, name) that are alive, in their order; one round trip."""
+    replies = store.batch([("HGETALL", store.keys.service(*each)) for each in wanted])
+    found = [of_reply(*each, reply) for each, reply in zip(wanted, replies, strict=True)]
     return [each for each in found if each is not None]
 
 
