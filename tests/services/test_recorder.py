@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -413,3 +414,24 @@ def test_a_target_without_a_loop_is_nobodys_gap(
     record(running)
     record(running)
     assert gaps(folder) == []
+
+
+def test_a_look_costs_no_round_trip_per_service(
+    running: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    batch = Store.batch
+
+    def counted(self: Store, commands: Any, **more: Any) -> Any:
+        sent.append(len(commands))
+        return batch(self, commands, **more)
+
+    record(running)
+    monkeypatch.setattr(Store, "batch", counted)
+    costs = []
+    for names in (1, 8):
+        running._names = {("governor", f"g{number}") for number in range(names)}
+        sent.clear()
+        record(running)
+        costs.append(len(sent))
+    assert costs[0] == costs[1]
