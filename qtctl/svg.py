@@ -1,8 +1,7 @@
-"""Charts as plain SVG: no script, nothing fetched, readable in light, dark and print.
+"""Charts as plain SVG: no script, nothing fetched, readable on a screen and in print.
 
-Colours come from the page: `currentColor` for axes and text, and the classes `a` to `c`, `good` and
-`bad` for what is drawn (STYLE has them). Each chart has a title and a sentence for those who can't
-see it.
+Colours come from the page: `currentColor` for axes and text, and the classes of STYLE for what is
+drawn. Each chart has a title and a sentence for those who can't see it.
 """
 
 from collections.abc import Sequence
@@ -18,22 +17,9 @@ svg.chart { width: 100%; max-width: 44rem; height: auto; font: 12px system-ui, s
 svg.chart text { fill: currentColor; }
 svg.chart .axis { stroke: currentColor; opacity: .45; }
 svg.chart .grid { stroke: currentColor; opacity: .13; }
-svg.chart .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
-svg.chart .a { stroke: #1f6fb2; } svg.chart .b { stroke: #b3641f; }
-svg.chart .c { stroke: #5d8a2a; }
+svg.chart .line { fill: none; stroke: #1f6fb2; stroke-width: 2; stroke-linejoin: round; }
 svg.chart .good { fill: #1a7f45; } svg.chart .bad { fill: #c4362c; }
-svg.chart .bar { fill: #1f6fb2; } svg.chart .bar.second { fill: #b3641f; }
-svg.chart .mark { stroke: currentColor; stroke-dasharray: 4 3; opacity: .7; }
 """
-DARK = """
-@media (prefers-color-scheme: dark) {
-  svg.chart .a { stroke: #6db3ef; } svg.chart .b { stroke: #e6a260; }
-  svg.chart .c { stroke: #a3d16b; }
-  svg.chart .good { fill: #4cc07d; } svg.chart .bad { fill: #ff7b70; }
-  svg.chart .bar { fill: #6db3ef; } svg.chart .bar.second { fill: #e6a260; }
-}
-"""
-"""Besides, for a page that is dark where the reader's screen is."""
 
 
 class Axis(msgspec.Struct, frozen=True):
@@ -45,14 +31,6 @@ class Axis(msgspec.Struct, frozen=True):
     ticks: Sequence[tuple[float, str]] = ()
 
 
-class Line(msgspec.Struct, frozen=True):
-    """A line through points. kind: a, b or c; name: shown at its end, "" for none."""
-
-    points: Sequence[Point]
-    kind: str = "a"
-    name: str = ""
-
-
 class Dot(msgspec.Struct, frozen=True):
     """A point that stands out. kind: good or bad; label: shown beside it, and when pointed at."""
 
@@ -61,58 +39,22 @@ class Dot(msgspec.Struct, frozen=True):
     kind: str = "good"
 
 
-class Mark(msgspec.Struct, frozen=True):
-    """A vertical line at a value of x: today's setting."""
-
-    x: float
-    label: str
-
-
-class Bar(msgspec.Struct, frozen=True):
-    """A horizontal bar: its label, its value, and the value as text. kind: "" or `second`."""
-
-    label: str
-    value: float
-    shown: str
-    kind: str = ""
-
-
 def chart(
     title: str,
     sentence: str,
     x: Axis,
     y: Axis,
-    lines: Sequence[Line],
+    points: Sequence[Point],
     dots: Sequence[Dot] = (),
-    marks: Sequence[Mark] = (),
 ) -> str:
-    """A chart of lines and points. sentence: what it shows, for those who can't see it."""
+    """A line through points, and the points that stand out. sentence: what it shows, for those who can't see it."""
     place = _Place(x, y)
     parts = [
         *_axes(place),
-        *(_line(place, each) for each in lines),
-        *(_mark(place, each) for each in marks),
+        _line(place, points),
         *(_dot(place, each) for each in dots),
     ]
     return _svg(title, sentence, WIDTH, HEIGHT, parts)
-
-
-def bars(title: str, sentence: str, rows: Sequence[Bar], unit: str = "") -> str:
-    """Horizontal bars from zero, one under the other."""
-    most = max([abs(each.value) for each in rows], default=0.0) or 1.0
-    step, left, right = 22, 190, 120
-    height = len(rows) * step + 12
-    parts = []
-    for place, each in enumerate(rows):
-        top = 6 + place * step
-        width = (WIDTH - left - right) * abs(each.value) / most
-        parts += [
-            f"<text x='{left - 8}' y='{top + 13}' text-anchor='end'>{escape(each.label)}</text>",
-            f"<rect class='bar {each.kind}' x='{left}' y='{top}' width='{_n(width)}' height='16'/>",
-            f"<text x='{_n(left + width + 6)}' y='{top + 13}'>{escape(each.shown)}"
-            f"{escape(unit and f' {unit}')}</text>",
-        ]
-    return _svg(title, sentence, WIDTH, height, parts)
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -157,16 +99,9 @@ def _axes(place: _Place) -> list[str]:
     return parts
 
 
-def _line(place: _Place, line: Line) -> str:
-    points = " ".join(f"{_n(place.left(x))},{_n(place.top(y))}" for x, y in line.points)
-    found = f"<polyline class='line {line.kind}' points='{points}'/>"
-    if line.name and line.points:
-        x, y = line.points[-1]
-        found += (
-            f"<text x='{_n(place.left(x) - 4)}' y='{_n(place.top(y) - 6)}' text-anchor='end'>"
-            f"{escape(line.name)}</text>"
-        )
-    return found
+def _line(place: _Place, points: Sequence[Point]) -> str:
+    drawn = " ".join(f"{_n(place.left(x))},{_n(place.top(y))}" for x, y in points)
+    return f"<polyline class='line' points='{drawn}'/>"
 
 
 def _dot(place: _Place, dot: Dot) -> str:
@@ -178,14 +113,6 @@ def _dot(place: _Place, dot: Dot) -> str:
         f"<g><title>{escape(dot.label)}</title><circle class='{dot.kind}' cx='{_n(x)}' "
         f"cy='{_n(y)}' r='5'/><text x='{_n(x + shift)}' y='{_n(y + down)}' text-anchor='{anchor}'>"
         f"{escape(dot.label)}</text></g>"
-    )
-
-
-def _mark(place: _Place, mark: Mark) -> str:
-    left = place.left(mark.x)
-    return (
-        f"<path class='mark' d='M{_n(left)} {_TOP}V{HEIGHT - _BOTTOM}'/>"
-        f"<text x='{_n(left + 4)}' y='{_TOP + 10}'>{escape(mark.label)}</text>"
     )
 
 

@@ -14,7 +14,6 @@ from qtctl.errors import NotFoundError
 from qtctl.history.reader import History
 from qtctl.history.rows import Gap
 
-DEFAULT_HOURS = 48.0
 HOLE_PASSES = 3
 """Where the next pass comes later than so many intervals, the time between is not known; a pass
 stands for the time until the next one, and before a hole for one interval."""

@@ -148,12 +148,6 @@ class Decision(msgspec.Struct, frozen=True):
         """What the cap was to be multiplied with."""
         return None if self.factor_e4 is None else self.factor_e4 / 10_000
 
-    @property
-    def plan_age_ms(self) -> int | None:
-        """By the plan's own timestamp."""
-        age = numbers.number(self.record().get("plan_age_sec", ""))
-        return None if age is None else round(age * 1000)
-
     def record(self) -> dict[str, str]:
         """The fields of the entry, to the byte; their order is that of the columns."""
         found = {

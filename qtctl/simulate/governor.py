@@ -73,7 +73,6 @@ class SimulatedGovernor:
             return None
         rates = self._state.rates(plan.symbol, now_ms, self._rules.limits)
         facts = _facts(plan, rates, now_ms, queued_ms, kill)
-        withdrawn = False
         if standing is not None and issued:
             differs = not plan.execute or (standing.symbol, standing.kind) != (
                 plan.symbol,
@@ -92,7 +91,7 @@ class SimulatedGovernor:
             self._state.note(
                 plan.plan_id, decided, full_close=plan.full_close, limits=self._rules.limits
             )
-        record = self._record(plan, entry_id, score, now_ms, facts, verdict, reason, withdrawn)
+        record = self._record(plan, entry_id, score, now_ms, facts, verdict, reason)
         return Judged(plan, verdict.value, reason.value, now_ms, record)
 
     def _record(
@@ -104,7 +103,6 @@ class SimulatedGovernor:
         facts: Facts,
         verdict: Verdict,
         reason: Reason,
-        withdrawn: bool,
     ) -> dict[str, str]:
         rules = self._rules
         read_at = (now_ms - 1) / 1000
@@ -116,7 +114,7 @@ class SimulatedGovernor:
             rules.digest, score=as_read(score or None, read_at),
         )  # fmt: skip
         flat = HISTORY.flat(request)
-        flat[-1] = "1" if withdrawn else "0"
+        flat[-1] = "0"  # Nobody withdraws a permit in a simulation.
         flat += ["verdict", verdict.value, "reason", reason.value]
         flat += static_fields(request, HINT.flat(request.hint))
         record = dict(zip(flat[::2], flat[1::2], strict=True))

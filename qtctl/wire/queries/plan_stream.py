@@ -12,8 +12,6 @@ from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.records import text
 
 NO_ID = "0-0"
-NO_KEY = "none"
-"""What TYPE says of a key that is not there."""
 
 
 class PlanStream(msgspec.Struct, frozen=True):
