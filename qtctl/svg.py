@@ -47,7 +47,8 @@ def chart(
     points: Sequence[Point],
     dots: Sequence[Dot] = (),
 ) -> str:
-    """A line through points, and the points that stand out. sentence: what it shows, for those who can't see it."""
+    """A line through points, and the points that stand out. sentence: what it shows, for those who
+    can't see it."""
     place = _Place(x, y)
     parts = [
         *_axes(place),

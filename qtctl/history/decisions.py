@@ -102,7 +102,7 @@ class Decision(msgspec.Struct, frozen=True):
 
     @property
     def verdict(self) -> str:
-        """`permitted`, `blocked`, `duplicate` or `conflict`."""
+        """`permitted` or `blocked`; of a duplicate and a conflict the reason says which."""
         return self.profile.verdict
 
     @property
