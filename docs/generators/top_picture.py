@@ -48,7 +48,7 @@ _DRAW = random.Random(29)
 def upstream(store: Store) -> None:
     """Targets and scores, a few of which are missing, stale or of low confidence."""
     now = store.now_ms() // 1000
-    # That a governor found a new server is told for an hour.
+    # That a governor found a new server is shown for an hour.
     store.run("DEL", "quantum:governor:emptied")
     for place, symbol in enumerate(SYMBOLS):
         target, score = f"allocation:target:{symbol}", f"capital:efficiency:{symbol}"

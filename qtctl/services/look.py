@@ -1,6 +1,6 @@
 """The look of a governor at its surroundings, once a second: the server and its clocks, the atomic
 step, the kill switch, the group. What it finds decides whether plans are read, and what the step
-is told.
+is given.
 """
 
 import logging
@@ -88,7 +88,7 @@ class Look:
         return self._watch.objection() or self.stranded
 
     def marks(self, decisions_maxlen: int) -> ServerMarks:
-        """What the atomic step is told."""
+        """What the atomic step is given."""
         jumped_after_ms = self._server_clock.jumped_after_ms()
         return ServerMarks(
             self._watch.before, jumped_after_ms, self._halts.marked, decisions_maxlen

@@ -171,7 +171,7 @@ class Recorder:
                 log.warning("the history did not close", extra={"fields": {"problem": fault}})
 
     def _failed(self, fault: Exception) -> None:
-        """Told once; tried again in the next pass, from what is on disk."""
+        """Logged once; tried again in the next pass, from what is on disk."""
         self.failed("history")
         problem = f"the history can't be written: {fault}"
         if problem != self._problem:

@@ -51,7 +51,7 @@ def history_to_read(history: History, environ: Mapping[str, str]) -> Path:
 
 
 def _is_there(folder: Path) -> bool:
-    """True also where this user may not look into it: whoever reads it then is told why not."""
+    """True also where this user may not look into it: reading it then gives the reason."""
     try:
         return folder.is_dir()
     except PermissionError:

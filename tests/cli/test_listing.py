@@ -432,6 +432,6 @@ def test_words_of_a_plan_that_the_governor_does_not_know_are_a_warning(
     assert len(warnings) == 3
     assert "did you mean OPEN_PROPOSED? It counts as an open" in said.err
     assert "'EXECUT' is none that the governor knows (EXECUTE, SKIP," in said.err
-    assert "--side 'BYU' is none of BUY, SELL" in said.err
+    assert "--side 'BYU' is not one of BUY, SELL" in said.err
     usual = ("--side", "sell", "--action", "partial_75", "--decision", "HOLD")
     assert "warning" not in cli.ok("inject", "plan", "BTCUSDT", *usual).err

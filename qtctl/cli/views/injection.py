@@ -92,7 +92,7 @@ def unknown_words(ctx: Context, store: Store, entry: Mapping[str, str]) -> list[
         counts = "an open" if kind == Kind.OPEN else "a close"
         said.append(f"--action {entry['action']!r} is unknown{near or '.'} It counts as {counts}")
     if entry["side"] and not _any_case(entry["side"], SIDES):
-        said.append(f"--side {entry['side']!r} is none of {', '.join(SIDES)}, in any case")
+        said.append(f"--side {entry['side']!r} is not one of {', '.join(SIDES)} (in any case)")
     return said
 
 
