@@ -16,7 +16,7 @@ QTCTL = (sys.executable, "-m", "qtctl")
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], timeout: float = 10.0, what: str = "the condition") -> T:
+def until(condition: Callable[[], T], timeout: float = 30.0, what: str = "the condition") -> T:
     """What `condition` returns once it is true-ish, asked every 5 ms; fails after `timeout` s."""
     deadline = time.monotonic() + timeout
     while not (result := condition()):
@@ -72,15 +72,19 @@ class Process:
         """The exit code, None while it runs."""
         return self._popen.poll()
 
-    def wait_for_line(self, part: str, timeout: float = 10.0) -> str:
-        """The first whole line on either stream that contains `part`."""
+    def wait_for_line(self, part: str, timeout: float = 30.0, *, times: int = 1) -> str:
+        """The whole line on either stream that contains `part` for the time number `times`."""
 
         def found() -> str | None:
             ended = self.code is not None
-            for text in (self.stdout, self.stderr):
-                for line in text.splitlines(keepends=True):
-                    if part in line and line.endswith("\n"):
-                        return line.rstrip("\n")
+            lines = [
+                line.rstrip("\n")
+                for text in (self.stdout, self.stderr)
+                for line in text.splitlines(keepends=True)
+                if part in line and line.endswith("\n")
+            ]
+            if len(lines) >= times:
+                return lines[times - 1]
             if ended:
                 raise AssertionError(f"ended without {part!r}: {self}")
             return None
