@@ -1,35 +1,30 @@
-"""From a plan on the stream to its permit, beside a PING by the same client to the same server.
-
-The permit is seen by its event, which the same atomic step writes: a reader waits for it in XREAD.
+"""From a plan on the stream to its permit, beside two consumers of the same plans (see `bare`): the
+least that an atomic step can take, and a plain service. All three in turns, at the same paces.
 """
 
 from collections.abc import Iterator
 
-from qtctl import clock
+from qtctl.bench.bare import Bare, running
 from qtctl.bench.figures import Figure, compared, percentile, spread
+from qtctl.bench.pace import events_on, paced
 from qtctl.bench.services import served
-from qtctl.bench.stage import Stage, plan, put_targets, score, symbols
-from qtctl.wire.schema.records import pairs, text
+from qtctl.bench.stage import Stage, put_targets, symbols
+from qtctl.wire.client.store import Store
 
+RATES = {20: 100, 100: 200, 1_000: 1_000}
+"""Plans a second, and how many of them are a round."""
+WARM = 50
 RATE = 100
 SECONDS = 5
 SYMBOLS = 10_000
 BUSY = ("allocation.interval_sec=1",)
+MOST = {50: 1.35, 99: 2.0}
+"""The targets beside the floor, by percentile; beside a plain service it is 1."""
 
 
 def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
-    """The figures of latency; a round is five seconds of 100 plans a second."""
-    halves: dict[str, list[float]] = {"p50": [], "p99": [], "ping": []}
-    with served(stage, "governor", 1):
-        plans(stage, "warm", RATE)
-        for place in range(rounds):
-            halves["ping"].append(percentile(_pings(stage), 50))
-            took = plans(stage, f"r{place}", RATE * SECONDS)
-            halves["p50"].append(percentile(took, 50))
-            halves["p99"].append(percentile(took, 99))
-    for name, most in (("p50", 6.0), ("p99", 15.0)):
-        what = f"plan to permit at {RATE} a second, {name}, beside PING"
-        yield compared("latency", what, halves[name], halves["ping"], most)
+    """The figures of latency."""
+    yield from _beside(stage, rounds)
     stage.empty()
     put_targets(stage.store, symbols(SYMBOLS))
     worst = []
@@ -42,35 +37,44 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
                  unit="ms", measured=busy, note="a pass each second")  # fmt: skip
 
 
-def _pings(stage: Stage) -> list[float]:
-    """Round trips in ms, at the same pace."""
-    took = []
-    for _ in range(RATE):
-        clock.sleep(1 / RATE)
-        begun = clock.monotonic()
-        stage.store.run("PING")
-        took.append((clock.monotonic() - begun) * 1000)
-    return took
+def _beside(stage: Stage, rounds: int) -> Iterator[Figure]:
+    took: dict[tuple[str, int, int], list[float]] = {}
+    with (
+        events_on(stage),
+        running(stage, "floor") as floor,
+        running(stage, "plain") as plain,
+        served(stage, "governor", 1),
+    ):
+        lanes: dict[str, Bare | None] = {"floor": floor, "governor": None, "plain": plain}
+        for place in range(-1, rounds):
+            for rate, count in RATES.items():
+                for name, bare in lanes.items():
+                    head = f"{name}{place}x{rate}x"
+                    found = _round(stage.store, bare, head, rate, WARM if place < 0 else count)
+                    for percent in MOST if place >= 0 else ():
+                        took.setdefault((name, rate, percent), []).append(
+                            percentile(found, percent)
+                        )
+    for rate in RATES:
+        for percent, most in MOST.items():
+            ours = took["governor", rate, percent]
+            beside = {"the bare step": ("floor", most), "a plain service": ("plain", 1.0)}
+            for what, (name, target) in beside.items():
+                yield compared(
+                    "latency", f"plan to permit at {rate:,} a second, p{percent}, beside {what}",
+                    ours, took[name, rate, percent], target,
+                )  # fmt: skip
+
+
+def _round(store: Store, bare: Bare | None, head: str, rate: float, count: int) -> list[float]:
+    """Milliseconds, plan by plan; bare: who answers, None for the governor."""
+    if bare is not None:
+        bare.prepare(head, count)
+        store = bare.store
+    return [each.took_ms for each in paced(store, symbols(count, head), rate)]
 
 
 def plans(stage: Stage, head: str, count: int) -> list[float]:
-    """Milliseconds from XADD to the event of the permit, plan by plan."""
-    store = stage.store
-    events = store.keys.events
-    names = symbols(count, head)
-    now = store.now_ms() // 1000
-    store.batch([score(store, name, "0.2", now) for name in names])
-    last = store.run("XREVRANGE", events, "+", "-", "COUNT", 1)
-    at = text(last[0][0]) if last else "0-0"
-    took: list[float] = []
-    next_at = clock.monotonic()
-    for name in names:
-        next_at += 1 / RATE
-        clock.sleep(max(0.0, next_at - clock.monotonic()))
-        begun = clock.monotonic()
-        store.run(*plan(store, name, store.now_ms() // 1000))
-        ((_, entries),) = store.run("XREAD", "BLOCK", 10_000, "STREAMS", events, at)
-        took.append((clock.monotonic() - begun) * 1000)
-        at = text(entries[-1][0])
-        assert pairs(entries[-1][1])["event"] == "permitted"
-    return took
+    """Milliseconds from each plan to its permit, at RATE."""
+    with events_on(stage):
+        return [each.took_ms for each in paced(stage.store, symbols(count, head), RATE)]

@@ -12,6 +12,7 @@ from qtctl.bench import (
     memory,
     publishing,
     startup,
+    trace,
 )
 from qtctl.bench.figures import Figure
 from qtctl.bench.stage import Stage, stage
@@ -40,3 +41,9 @@ def figures(suites: Sequence[str], url: str | None, rounds: int) -> Iterator[Fig
             continue
         with stage(url) as on:
             yield from ON_A_SERVER[name](on, rounds)
+
+
+def trace_of(url: str | None) -> list[trace.Step]:
+    """The steps of a plan alone, on the same servers. Errors: as above, and QtctlError."""
+    with stage(url) as on:
+        return trace.measure(on)

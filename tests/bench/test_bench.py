@@ -15,8 +15,10 @@ from qtctl.bench import (
     publishing,
     running,
     startup,
+    trace,
 )
 from qtctl.bench.figures import Figure, percentile, ratio, spread
+from qtctl.bench.pace import Seen
 from qtctl.bench.recording import Floor, recording
 from qtctl.bench.stage import Stage, put_targets, stage, symbols
 from qtctl.services.allocation import AllocationLoop
@@ -146,11 +148,44 @@ def test_publishing_is_measured_beside_none(monkeypatch: pytest.MonkeyPatch) -> 
 def test_latency_and_startup_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "RATE", 50)
     monkeypatch.setattr(latency, "SECONDS", 1)
+    monkeypatch.setattr(latency, "RATES", {200: 20})
+    monkeypatch.setattr(latency, "WARM", 2)
     monkeypatch.setattr(latency, "SYMBOLS", 20)
     monkeypatch.setattr(startup, "STARTS", 1)
     found = list(running.figures(("latency", "startup"), None, 1))
-    assert [each.suite for each in found] == ["latency"] * 3 + ["startup"] * 2
+    assert [each.suite for each in found] == ["latency"] * 5 + ["startup"] * 2
     assert all(each.value > 0 for each in found)
+
+
+def test_the_trace_of_a_plan_alone_accounts_for_its_time(
+    redis_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace, "RATE", 100)
+    monkeypatch.setattr(trace, "PLANS", 10)
+    monkeypatch.setattr(trace, "WARM", 3)
+    said = Cli(redis_url, capsys)("bench", "latency", "--trace", "-o", "json")
+    assert said.code == 0, said
+    *steps, whole = json.loads(said.out)
+    assert [each["step"] for each in steps] == [*trace.STEPS.values()]
+    assert whole["share"] == 1
+    assert all(each["median_us"] > 0 for each in steps if "asked" not in each["step"])
+    shares = [each["share"] for each in steps if each["share"] is not None]
+    assert 0.7 < sum(shares) < 1.3, "medians of the parts, beside that of the whole"
+
+
+def test_only_latency_has_a_trace(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Cli(redis_url, capsys)("bench", "governor", "--trace").code == 2
+
+
+def test_steps_add_up_and_one_without_a_mark_takes_no_time() -> None:
+    marks = {"woken": 1.1, "parsed": 1.2, "judging": 1.2, "packed": 1.5, "reply": 1.55}
+    together = [Seen(2.0, 2.5), Seen(2.1, 2.6)]
+    rows = trace.steps([Seen(1.0, 1.6), *together], [marks, {"woken": 2.3, "packed": 2.4}])
+    found = {each.step: each for each in rows}
+    assert round(found[trace.STEPS["packed"]].median_us) == 300_000
+    assert found[trace.STEPS["score"]].median_us == 0
+    assert found[trace.STEPS["reply"]].share is None
+    assert sum(each.share or 0 for each in rows[:-1]) == pytest.approx(1)
 
 
 def test_a_private_stage_leaves_nothing() -> None:

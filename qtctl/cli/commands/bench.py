@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from qtctl.cli.framework import arguments
@@ -10,6 +11,7 @@ from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import text
 from qtctl.cli.output.render import emit
 from qtctl.cli.output.styles import verdict_style
+from qtctl.errors import UsageError
 
 app = new_app("bench")
 
@@ -29,6 +31,11 @@ FIGURES = (
     text("spread", lambda it: _range(it.measured), right=True, drop=2),
     text("note", "note", fold=True, drop=3),
 )  # fmt: skip
+STEPS = (
+    text("step", "step", fold=True),
+    text("median µs", lambda it: f"{it.median_us:,.0f}", right=True),
+    text("share", lambda it: "" if it.share is None else f"{it.share:.0%}", right=True),
+)
 JSON = ("suite", "what", "value", "unit", "target", "at_least", "ok", "measured", "beside",
         "measured_unit", "note")  # fmt: skip
 
@@ -44,6 +51,9 @@ def bench(
         ),
     ],
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="Rounds of each.")] = 5,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="latency only: where the time of one plan goes.")
+    ] = False,
 ) -> None:
     """Measure the loops on a private server, each figure beside its floor in the same run.
 
@@ -53,13 +63,20 @@ def bench(
     Examples:
         qtctl bench all
         qtctl bench governor --rounds 10 -o json
+        qtctl bench latency --trace
     """
     arguments.choice(suite, "SUITE", (*ALL, "all"))
+    if trace and suite != "latency":
+        raise UsageError("--trace belongs to the suite latency: 'qtctl bench latency --trace'")
     from qtctl.bench import running
 
     url = ctx.settings.redis.url if ctx.loaded.explicit_url else None
     if url is not None:
         ctx.announce("measuring: keys of our own are written there, and removed")
+    if trace:
+        found_steps = running.trace_of(url)
+        emit(ctx, found_steps, STEPS, as_json=msgspec.structs.asdict)
+        return
     found = []
     for figure in running.figures(ALL if suite == "all" else (suite,), url, rounds):
         ctx.say(f"{figure.suite}: {figure.what}: {figure.value:.2f} {figure.unit}")

@@ -100,7 +100,7 @@ def commit(
     Errors: RedisUnreachable, after which each request is carried out wholly or not at all.
     """
     statics: list[Flat] = []
-    calls = _calls(store, requests, settings, marks, statics)
+    calls = packed_calls(store, requests, settings, marks, statics)
     for place, reply in store.calls(STEP, calls):
         try:
             yield requests[place], _result_of(reply, statics[place])
@@ -109,7 +109,7 @@ def commit(
             yield requests[place], refused
 
 
-def _calls(
+def packed_calls(
     store: Store,
     requests: Sequence[CommitRequest],
     settings: CommitSettings,

@@ -1,0 +1,162 @@
+"""Consumers to measure the governor beside, each a process of its own, as the governor is.
+
+::
+
+    floor   XREADGROUP on a bare socket, then one EVALSHA of the atomic step, packed in advance
+    plain   XREADGROUP, SET and XACK by redis-py, as a small service is written
+
+`python -m qtctl.bench.bare KIND URL PREFIX` takes lines `HEAD COUNT` (see `stage.symbols`), answers
+each with `ready`, and then that many plans.
+"""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import hiredis
+import redis
+
+from qtctl import __version__
+from qtctl.bench.recording import connected
+from qtctl.bench.services import plain_environ
+from qtctl.bench.stage import FOREIGN, Stage, plan, symbols
+from qtctl.domain.downsize import hint
+from qtctl.domain.plans import Plan, read
+from qtctl.domain.readings import MISSING
+from qtctl.services.rules import rules_of
+from qtctl.settings import Governor as Settings
+from qtctl.wire.client.scripts import source
+from qtctl.wire.client.store import Store
+from qtctl.wire.governor.commit import STEP, ServerMarks, packed_calls
+from qtctl.wire.governor.decision_stream import FIRST_MAXLEN
+from qtctl.wire.schema.decision import CommitRequest
+from qtctl.wire.schema.keys import GROUP, PERMIT, Keys
+from qtctl.wire.schema.records import packed
+
+INSTANCE = "bare"
+SOME_ID = b"1000000000000-0"
+"""Stands in a packed call for the id of the entry, which is as long."""
+_READ_BYTES = 65_536
+
+
+class Bare:
+    """A running consumer, and the store whose stream it reads."""
+
+    def __init__(self, process: "subprocess.Popen[str]", store: Store) -> None:
+        self._process = process
+        self.store = store
+
+    def prepare(self, head: str, count: int) -> None:
+        """Lets it get ready for the plans on these symbols."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(head, count, file=self._process.stdin, flush=True)
+        assert self._process.stdout.readline() == "ready\n", "the consumer ended"
+
+
+@contextlib.contextmanager
+def running(stage: Stage, kind: str) -> Iterator[Bare]:
+    """One of the consumers on the stage's server, under a prefix of its own."""
+    keys = Keys(f"{FOREIGN}{kind}:")
+    command = [sys.executable, "-m", "qtctl.bench.bare", kind, stage.url, keys.prefix]
+    store = Store(stage.url, keys, timeout_sec=60.0)
+    store.run("XGROUP", "CREATE", keys.plans, GROUP, "$", "MKSTREAM")
+    with (
+        contextlib.closing(store),
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=plain_environ()
+        ) as process,
+    ):
+        try:
+            yield Bare(process, store)
+        finally:
+            process.kill()
+
+
+def floor(store: Store, names: list[str], ready: Callable[[], None]) -> None:
+    """Answers a plan on each of these symbols, in this order."""
+    rules = rules_of(Settings(), INSTANCE)
+    fields = [_fields(store, name) for name in names]
+    requests = [
+        CommitRequest(
+            plan=_readable(read(each, rules.plans)),
+            entry_id=SOME_ID.decode(),
+            hint=hint(MISSING, rules.downsize),
+            deliveries=1,
+            attempts=1,
+            instance=INSTANCE,
+            version=__version__,
+            limits=rules.limits_digest,
+        )
+        for each in fields
+    ]
+    marks = ServerMarks(marked=False, decisions_maxlen=FIRST_MAXLEN)
+    calls = [*packed_calls(store, requests, rules.commit, marks, [])]
+    store.run("SCRIPT", "LOAD", source(STEP))
+    group = ("XREADGROUP", "GROUP", GROUP, INSTANCE, "COUNT", "1", "BLOCK", "0")
+    ask = packed((*group, "STREAMS", store.keys.plans, ">"))
+    reader = hiredis.Reader()
+    with connected(store.url) as bare:
+
+        def asked(command: bytes) -> Any:
+            bare.sendall(command)
+            while (reply := reader.gets()) is False:
+                reader.feed(bare.recv(_READ_BYTES))
+            return reply
+
+        ready()
+        for call in calls:
+            ((_, ((entry_id, _),)),) = asked(ask)
+            assert len(entry_id) == len(SOME_ID)
+            assert asked(call.replace(SOME_ID, entry_id))[0] == b"permitted"
+
+
+def plain(store: Store, names: list[str], ready: Callable[[], None]) -> None:
+    """The same without a judgement: each plan has its permit at once."""
+    client: Any = redis.Redis.from_url(store.url)
+    plans, left = store.keys.plans, len(names)
+    ready()
+    while left:
+        found = client.xreadgroup(GROUP, INSTANCE, {plans: ">"}, count=1, block=1000)
+        for _, entries in found:
+            for entry_id, fields in entries:
+                key = store.keys.at(PERMIT, fields[b"plan_id"].decode())
+                client.set(key, '{"granted":true}', ex=60)
+                client.xack(plans, GROUP, entry_id)
+                left -= 1
+    client.close()
+
+
+def _fields(store: Store, name: str) -> dict[str, str]:
+    words = [str(word) for word in plan(store, name, store.now_ms() // 1000)[3:]]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _readable(found: object) -> Plan:
+    assert isinstance(found, Plan)
+    return found
+
+
+def _say_ready() -> None:
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+
+
+KINDS: Mapping[str, Callable[[Store, list[str], Callable[[], None]], None]] = {
+    "floor": floor, "plain": plain,
+}  # fmt: skip
+
+
+def main() -> None:
+    """The process."""
+    kind, url, prefix = sys.argv[1:]
+    store = Store(url, Keys(prefix), timeout_sec=60.0)
+    for line in sys.stdin:
+        head, count = line.split()
+        KINDS[kind](store, symbols(int(count), head), _say_ready)
+
+
+if __name__ == "__main__":
+    main()
