@@ -1,11 +1,9 @@
-"""One pass of the allocation loop beside its bare Redis floor and beside a naive loop."""
+"""One pass of the allocation loop beside its bare Redis floor."""
 
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 from qtctl import clock
-from qtctl.bench import naive
-from qtctl.bench.figures import Figure, compared, ratio, spread
+from qtctl.bench.figures import Figure, compared
 from qtctl.bench.recording import Floor, recording
 from qtctl.bench.stage import FOREIGN, PACE_SEC, Stage, connect, put_targets, stage, symbols
 from qtctl.services.allocation import AllocationLoop
@@ -14,7 +12,6 @@ from qtctl.wire.allocation.symbols import SPREAD
 from qtctl.wire.client.store import Store
 
 SMALL, LARGE = 10_000, 100_000
-NAIVE_SYMBOLS = 2_000
 FOREIGN_KEYS = 1_000_000
 FOREIGN_PASSES = 10
 MANY_ROUNDS = 15
@@ -27,19 +24,13 @@ def measure(on: Stage, rounds: int) -> Iterator[Figure]:
     loop = opened(on.url)
     commands = _commands(on)
     floor = Floor(on.url, commands)
-    floors, passes, naives = [], [], []
+    floors, passes = [], []
     for _ in range(rounds):
         floors.append(_paced(floor.run))
         passes.append(paced_pass(loop))
-        took = naive.allocation(on.url, names[:NAIVE_SYMBOLS])
-        naives.append(took * SMALL / NAIVE_SYMBOLS * 1000)
     floor.close()
     yield compared("allocation", "10,000 symbols, beside the bare Redis floor", passes, floors, 2.5,
                    note=f"{len(commands):,} commands")  # fmt: skip
-    yield Figure("allocation", "10,000 symbols, naive beside ours",
-                 ratio(naives, passes), 12, at_least=True, measured=spread(passes),
-                 beside=spread(naives),
-                 note=f"naive: {NAIVE_SYMBOLS:,}, × {SMALL // NAIVE_SYMBOLS}")  # fmt: skip
 
     def grow(place: Store) -> None:
         put_targets(place, names[SMALL:])
@@ -52,10 +43,7 @@ def measure(on: Stage, rounds: int) -> Iterator[Figure]:
         put_targets(on.store, names[:SMALL])
         loop = opened(on.url)
     alone, crowded = _compared(on, loop, names[:SMALL], _crowd, FOREIGN_PASSES)
-    yield Figure("allocation", "1,000,000 foreign keys, beside none",
-                 statistics.fmean(crowded) / statistics.fmean(alone), 1.2,
-                 measured=spread(crowded), beside=spread(alone),
-                 note=f"means of {FOREIGN_PASSES} passes")  # fmt: skip
+    yield compared("allocation", "1,000,000 foreign keys, beside none", crowded, alone, 1.2)
     loop.close()
 
 

@@ -1,37 +1,32 @@
-"""Permits per second beside the bare Redis floor and beside a naive governor."""
+"""Permits per second beside the bare Redis floor."""
 
 from collections.abc import Iterator, Sequence
 
 from qtctl import clock
-from qtctl.bench import naive
-from qtctl.bench.figures import Figure, ratio, spread
+from qtctl.bench.figures import Figure, compared, side
 from qtctl.bench.recording import Floor, recording
 from qtctl.bench.stage import PACE_SEC, Stage, connect, plan, score, symbols
 from qtctl.services.governor import Governor
 from qtctl.settings import Governor as Settings
-from qtctl.wire.schema.keys import DECISION, GROUP, PERMIT
-from qtctl.wire.schema.records import pairs, text
+from qtctl.wire.schema.keys import GROUP
+from qtctl.wire.schema.records import text
 
-PLANS, NAIVE_PLANS = 5_000, 500
+PLANS = 5_000
 NO_LIMIT = 1_000_000_000
 
 
 def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
     """The figures of the governor, as they come: every gate on, every plan gets its permit."""
-    ours, floors, naives = [], [], []
+    ours, floors = [], []
     for place in range(rounds):
         took, floor = _round(stage, f"R{place}x")
         ours.append(took / PLANS * 1e6)
         floors.append(floor / PLANS * 1e6)
-        naives.append(_naive(stage, f"N{place}x") / NAIVE_PLANS * 1e6)
-    mine, beside, plain = spread(ours), spread(floors), spread(naives)
-    yield Figure("governor", "permits, naive beside ours", ratio(naives, ours), 15,
-                 at_least=True, measured=mine, beside=plain, measured_unit="µs each",
-                 note=f"{1e6 / mine.median:,.0f} permits a second, naive {1e6 / plain.median:,.0f}"
-                 )  # fmt: skip
-    yield Figure("governor", "permits, beside the bare Redis floor", ratio(ours, floors), 3,
-                 measured=mine, beside=beside, measured_unit="µs each",
-                 note=f"floor {1e6 / beside.median:,.0f} permits a second")  # fmt: skip
+    mine, beside = side(ours), side(floors)
+    yield compared("governor", "permits, beside the bare Redis floor", ours, floors, 3,
+                   measured_unit="µs each",
+                   note=f"{1e6 / mine.median:,.0f} permits a second, floor "
+                   f"{1e6 / beside.median:,.0f}")  # fmt: skip
 
 
 def _round(stage: Stage, head: str) -> tuple[float, float]:
@@ -69,18 +64,6 @@ def serve(url: str, *, publish: bool = True) -> float:
     took = clock.monotonic() - begun
     governor.close()
     return took
-
-
-def _naive(stage: Stage, head: str) -> float:
-    names = symbols(10, head)
-    queue(stage, names, GROUP)
-    serve(stage.url)
-    store, plan_id = stage.store, f"plan-{names[0]}"
-    record = pairs(store.run("HGETALL", store.keys.at(DECISION, plan_id)))
-    permit = text(store.run("GET", store.keys.at(PERMIT, plan_id)))
-    queue(stage, symbols(NAIVE_PLANS, head), "naive")
-    clock.sleep(PACE_SEC)
-    return naive.governor(stage.url, NAIVE_PLANS, record, permit)
 
 
 def queue(

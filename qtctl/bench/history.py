@@ -1,27 +1,31 @@
-"""The history: what it takes on the disk, how fast it is written and read, and in how much memory.
+"""The history: what it takes on the disk, how fast it is written and read beside a plain table of
+SQLite with the same rows, and in how much memory.
 
-Each figure comes from a process of its own, on files in a temporary folder; no Redis is involved.
+Each set of rows has a process of its own, and files in a temporary folder; no Redis is involved.
 """
 
 import resource
+import sqlite3
+import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from qtctl import clock
-from qtctl.bench.figures import Figure
+from qtctl.bench.figures import Figure, compared
 from qtctl.bench.market import CHANGE_PASSES, START_MS, Market, decisions
+from qtctl.domain.passes import COLUMNS
 from qtctl.history.folder import size_of
 from qtctl.history.ids import DAY_MS
 from qtctl.history.reader import History
-from qtctl.history.rows import Batch
+from qtctl.history.rows import Batch, Entry, PassEntry
 from qtctl.history.store import Store
 
 T = TypeVar("T")
@@ -30,6 +34,8 @@ PASSES = 2_160
 """6 h of them: they are alike, and 48 h take eight times as much."""
 IN_48_H = 8
 DECISIONS = 100_000
+PLAIN_ROWS = 100_000
+"""So many rows are in the plain table at most; what is compared is the cost of a row."""
 _BATCH = 1_000
 _LATER_MS = START_MS + 9 * DAY_MS
 
@@ -49,33 +55,51 @@ class Took(msgspec.Struct):
         self.processor_sec += _processor_sec() - worked
 
 
+class Turn(msgspec.Struct):
+    """A round of the history and of the plain table."""
+
+    ours: Took = msgspec.field(default_factory=Took)
+    plain: Took = msgspec.field(default_factory=Took)
+    our_rows: int = 0
+    plain_rows: int = 0
+
+
+class Beside(msgspec.Struct, frozen=True):
+    """A round each: of the history, and of the plain table; µs of a processor for a row. clock: of
+    the history, by the clock."""
+
+    ours: list[float]
+    plain: list[float]
+    clock: list[float]
+
+
 class Measured(msgspec.Struct, frozen=True):
     """What one process found. memory_mb: the most that it held; write and read are without the
     making of the rows."""
 
     rows: int
     bytes: int
-    write: Took
-    read: Took
+    write: Beside
+    read: Beside
     memory_mb: float
 
 
 def measure(rounds: int) -> Iterator[Figure]:
-    """The figures of the history; one round is enough."""
-    usual = _apart(_passes, PASSES, CHANGE_PASSES, False)
-    every = _apart(_passes, PASSES, 1, False)
-    exact = _apart(_passes, PASSES, CHANGE_PASSES, True)
-    taken = _apart(_decisions, DECISIONS)
+    """The figures of the history."""
+    usual = _apart(_passes, PASSES, CHANGE_PASSES, False, rounds)
+    every = _apart(_passes, PASSES, 1, False, rounds)
+    exact = _apart(_passes, PASSES, CHANGE_PASSES, True, 0)
+    taken = _apart(_decisions, DECISIONS, rounds)
     hours = f"48 h of {SYMBOLS} symbols"
     more = f"6 h, scaled; {exact.bytes * IN_48_H / 1e6:.1f} MB with scores of 17 digits"
     yield _size(f"{hours}, each changing every 60 s", usual.bytes * IN_48_H, 40, more)
     yield _size(f"{hours}, every value in each pass", every.bytes * IN_48_H, 200, "6 h, scaled")
     yield _size("10 million decisions", taken.bytes / taken.rows * 1e7, 2_200,
                 f"{taken.rows:,} of them, scaled")  # fmt: skip
-    yield _rate("decisions taken in", taken.rows, taken.write, 30_000)
-    yield _rate("decisions read", taken.rows, taken.read, 200_000)
-    yield _rate("proposals read, each changing every 60 s", usual.rows, usual.read, 500_000)
-    yield _rate("proposals read, every value in each pass", every.rows, every.read, 500_000)
+    yield _rate("decisions taken in", taken.write, 0.5)
+    yield _rate("decisions read", taken.read, 0.5)
+    yield _rate("proposals read, each changing every 60 s", usual.read, 2)
+    yield _rate("proposals read, every value in each pass", every.read, 1)
     most = max(each.memory_mb for each in (usual, every, exact, taken))
     yield Figure("history", "memory of a process that writes and reads", most, 60, unit="MB")
 
@@ -84,11 +108,12 @@ def _size(what: str, bytes_: float, target: float, note: str = "") -> Figure:
     return Figure("history", what, bytes_ / 1e6, target, unit="MB", note=note)
 
 
-def _rate(what: str, rows: int, took: Took, target: float) -> Figure:
+def _rate(what: str, beside: Beside, target: float) -> Figure:
     """By the time of a processor, which other load on the machine takes from the clock's."""
-    note = f"{rows / took.clock_sec:,.0f} /s by the clock"
-    value = rows / took.processor_sec
-    return Figure("history", what, value, target, unit="/s", at_least=True, note=note)
+    return compared("history", f"{what}, beside a plain table", beside.ours, beside.plain, target,
+                    times_as_fast=True, measured_unit="µs a row",
+                    note=f"{1e6 / statistics.median(beside.clock):,.0f} /s by the clock"
+                    )  # fmt: skip
 
 
 def _apart(task: Callable[..., Measured], *given: Any) -> Measured:
@@ -97,8 +122,16 @@ def _apart(task: Callable[..., Measured], *given: Any) -> Measured:
         return pool.submit(task, *given).result()
 
 
-def _passes(count: int, every: int, digits: bool) -> Measured:
+def _passes(count: int, every: int, digits: bool, rounds: int) -> Measured:
     market = Market(SYMBOLS, digits=digits)
+
+    def batch(entries: list[PassEntry]) -> Batch:
+        return Batch(cursors={"passes": entries[-1].id}, passes=entries)
+
+    def flat(entries: list[PassEntry]) -> Iterator[Sequence[str]]:
+        for entry in entries:
+            columns = [getattr(entry.value.columns, name) for name in COLUMNS]
+            yield from zip([entry.id] * SYMBOLS, *columns, strict=True)
 
     def read(history: History) -> int:
         rows = changed = 0
@@ -107,14 +140,17 @@ def _passes(count: int, every: int, digits: bool) -> Measured:
             changed += len(each.changed)
         return rows
 
-    return _measured(market.passes(count, every), 20, _of_passes, read)
+    return _measured(market.passes(count, every), 20, batch, flat, read, rounds)
 
 
-def _of_passes(entries: list[Any]) -> Batch:
-    return Batch(cursors={"passes": entries[-1].id}, passes=entries)
+def _decisions(count: int, rounds: int) -> Measured:
+    def batch(entries: list[Entry]) -> Batch:
+        return Batch(cursors={"decisions": entries[-1].id}, decisions=entries)
 
+    def flat(entries: list[Entry]) -> Iterator[Sequence[str]]:
+        for entry in entries:
+            yield entry.id, *entry.fields.values()
 
-def _decisions(count: int) -> Measured:
     def read(history: History) -> int:
         rows = downsized = 0
         for each in history.decisions():
@@ -122,31 +158,85 @@ def _decisions(count: int) -> Measured:
             downsized += each.verdict == "permitted" and each.factor != 1.0
         return rows
 
-    return _measured(decisions(count), _BATCH, _of_decisions, read)
-
-
-def _of_decisions(entries: list[Any]) -> Batch:
-    return Batch(cursors={"decisions": entries[-1].id}, decisions=entries)
+    return _measured(decisions(count), _BATCH, batch, flat, read, rounds)
 
 
 def _measured(
     entries: Iterable[T],
     size: int,
     batch: Callable[[list[T]], Batch],
+    flat: Callable[[list[T]], Iterator[Sequence[str]]],
     read: Callable[[History], int],
+    rounds: int,
 ) -> Measured:
-    write, reading = Took(), Took()
+    """Writes all in batches, each beside the same rows in the plain table, and reads it in rounds;
+    rounds: 0 where only its size is wanted."""
+    writes = [Turn() for _ in range(max(rounds, 1))]
+    reads = [Turn() for _ in range(rounds)]
     with tempfile.TemporaryDirectory(prefix="qtctl-bench-") as name:
-        folder, rest = Path(name), iter(entries)
-        with Store(folder, synthetic=True) as store:
-            while part := list(islice(rest, size)):
-                with write.more():
-                    store.write(batch(part))
-            store.seal(_LATER_MS, _LATER_MS)
-        with reading.more():
-            rows = read(History(folder))
+        folder, rest = Path(name) / "history", iter(entries)
+        with Plain(Path(name) / "plain.db") as plain:
+            with Store(folder, synthetic=True) as store:
+                for number, part in enumerate(iter(lambda: list(islice(rest, size)), [])):
+                    turn, found = writes[number % len(writes)], batch(part)
+                    with turn.ours.more():
+                        store.write(found)
+                    rows = [*flat(part)]
+                    turn.our_rows += len(rows)
+                    if rounds and plain.rows < PLAIN_ROWS:
+                        with turn.plain.more():
+                            plain.write(rows)
+                        turn.plain_rows += len(rows)
+                store.seal(_LATER_MS, _LATER_MS)
+            for turn in reads:
+                with turn.ours.more():
+                    turn.our_rows = read(History(folder))
+                with turn.plain.more():
+                    turn.plain_rows = plain.read()
         memory_mb = _most_memory_mb()
-        return Measured(rows, size_of(folder), write, reading, memory_mb)
+        rows_written = sum(turn.our_rows for turn in writes)
+        return Measured(rows_written, size_of(folder), _beside(writes), _beside(reads), memory_mb)
+
+
+def _beside(turns: Sequence[Turn]) -> Beside:
+    sides = [
+        [turn.ours.processor_sec / turn.our_rows * 1e6 for turn in turns],
+        [turn.plain.processor_sec / max(turn.plain_rows, 1) * 1e6 for turn in turns],
+        [turn.ours.clock_sec / turn.our_rows * 1e6 for turn in turns],
+    ]
+    return Beside(*sides)
+
+
+class Plain:
+    """What anybody would write first: a table of text, a row for each entry, an index on the second
+    column (a plan_id, a symbol), a transaction for each batch."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self.rows, self._insert = 0, ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def write(self, rows: Sequence[Sequence[str]]) -> None:
+        """These rows, in one transaction."""
+        if not self._insert:
+            names = [f"c{number}" for number in range(len(rows[0]))]
+            self._db.execute(f"CREATE TABLE plain ({', '.join(names)})")
+            self._db.execute("CREATE INDEX by_second ON plain (c1)")
+            self._insert = f"INSERT INTO plain VALUES ({', '.join('?' * len(names))})"
+        self._db.execute("BEGIN")
+        self._db.executemany(self._insert, rows)
+        self._db.execute("COMMIT")
+        self.rows += len(rows)
+
+    def read(self) -> int:
+        """All rows, one by one; how many."""
+        return sum(1 for _ in self._db.execute("SELECT * FROM plain"))
 
 
 def _most_memory_mb() -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from qtctl import clock
 from qtctl.bench import governor, latency
 from qtctl.bench.allocation import SMALL, opened, paced_pass
-from qtctl.bench.figures import Figure, compared, percentile, ratio, spread
+from qtctl.bench.figures import Figure, compared, percentile
 from qtctl.bench.governor import PLANS
 from qtctl.bench.services import served
 from qtctl.bench.stage import PACE_SEC, Stage, put_targets, symbols
@@ -45,9 +45,8 @@ def _permits(stage: Stage, rounds: int) -> Figure:
             governor.queue(stage, symbols(PLANS, f"P{place}{publish:d}x"), GROUP)
             clock.sleep(PACE_SEC)
             into.append(governor.serve(stage.url, publish=publish) / PLANS * 1e6)
-    return Figure("publishing", "permits a second, beside publish = false", ratio(beside, ours),
-                  0.87, at_least=True, measured=spread(ours), beside=spread(beside),
-                  measured_unit="µs each")  # fmt: skip
+    return compared("publishing", "permits a second, beside publish = false", ours, beside, 0.87,
+                    times_as_fast=True, measured_unit="µs each")  # fmt: skip
 
 
 def _latency(stage: Stage, rounds: int) -> Iterator[Figure]:

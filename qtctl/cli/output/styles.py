@@ -10,6 +10,7 @@ _VERDICTS = {
     "pass": "green",
     "PASS": "green",
     "FAIL": "bold red",
+    "UNSURE": "yellow",
 }
 
 
