@@ -100,10 +100,15 @@ class Governing:
         self._counts: Counter[str] = Counter()
         self._last: dict[str, str] = {}
         self.changes: list[Change] = []
-        self.times: list[tuple[int, bool]] = []
-        """When each plan was judged, and whether it was permitted."""
+        self.times: list[tuple[int, str]] = []
+        """When each plan was judged, and the reason: `ok` for a permit."""
         self.symbols: set[str] = set()
         """Those that had a plan."""
+
+    @property
+    def limits(self) -> str:
+        """The digest of the limits in force at the end; "" without decisions."""
+        return self._last.get("limits", "")
 
     def read(self) -> Governor:
         """All of the window."""
@@ -124,7 +129,7 @@ class Governing:
         self._counts["plans"] += 1
         self._counts[each.verdict] += 1
         self._counts["withdrawn"] += profile.withdrawn == "1"
-        self.times.append((each.at_ms, permitted))
+        self.times.append((each.at_ms, each.reason))
         self.symbols.add(each.symbol)
         key = (each.reason, each.kind)
         row = self._verdicts.get(key) or self._verdicts.setdefault(key, Verdicts(*key))

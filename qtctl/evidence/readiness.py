@@ -86,7 +86,9 @@ def assess(history: History, policy: Policy, symbols: Collection[str] = ()) -> R
     gates = _whole(history, shadow, changes, parity, policy, judged)
     order = {"NOT READY": 0, "CAN'T TELL": 1, "READY": 2}
     judged.sort(key=lambda one: (order[one.verdict], one.symbol))
-    return Readiness(verdict(gates), policy.digest, about(history, shadow), gates, parity, judged)
+    return Readiness(
+        verdict(gates), policy.digest, about(history, shadow, governing), gates, parity, judged
+    )
 
 
 def verdict(gates: Iterable[Gate]) -> Verdict:

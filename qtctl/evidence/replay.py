@@ -14,6 +14,7 @@ from qtctl.evidence.rules import Changes, RulesBook
 from qtctl.evidence.scenario import Scenario
 from qtctl.evidence.sweep import Sweep, with_value
 from qtctl.evidence.window import Window
+from qtctl.history import chain
 from qtctl.history.reader import History
 
 AT_ONCE = 20
@@ -59,7 +60,7 @@ class Curve(msgspec.Struct, frozen=True):
 class Replay(msgspec.Struct, frozen=True):
     """What came of it. alone, in_sequence, largest: None where no setting of the governor changes;
     proposed: None where none of the allocation loop does. today: the changed settings as they were
-    at the end of the window, by path."""
+    at the end of the window, by path; chain: its head, None while no day is sealed."""
 
     parity: Parity
     changes: Changes
@@ -69,6 +70,7 @@ class Replay(msgspec.Struct, frozen=True):
     largest: Sequence[Change]
     proposed: Proposed | None
     curves: Sequence[Curve]
+    chain: str | None = None
 
 
 def run(
@@ -80,8 +82,9 @@ def run(
     found = parity.check(history, window.since_ms, window.until_ms)
     book = RulesBook(history)
     today = {path: _today(book, found, path) for path in changes}
+    head = chain.sealed_head(history.folder)
     if not found.holds or not (changes or sweeps):
-        return Replay(found, changes, today, None, None, (), None, ())
+        return Replay(found, changes, today, None, None, (), None, (), head)
     alone = in_sequence = proposed = None
     largest: Sequence[Change] = ()
     if _of("governor", changes):
@@ -94,7 +97,7 @@ def run(
     for sweep in sweeps:
         progress(sweep.path)
         curves.append(_curve(history, window, book, found, changes, sweep))
-    return Replay(found, changes, today, alone, in_sequence, largest, proposed, tuple(curves))
+    return Replay(found, changes, today, alone, in_sequence, largest, proposed, tuple(curves), head)
 
 
 def _of(section: str, changes: Changes) -> bool:

@@ -19,13 +19,17 @@ from qtctl.history.reader import History
 from qtctl.history.rows import Gap
 
 HOUR_MS = 3_600_000
+MOST_BINS = 30
+_WIDTHS = [base * 10**power for power in range(1, 12) for base in (5, 10, 20)]
+"""Of a step of the distribution, in ten-thousandths."""
 
 
 class About(msgspec.Struct, frozen=True):
     """What a report is about. observed_ms: how much of the window passes cover; late: passes that
     came after their day was sealed, and count for coverage alone; unknown_rules: rules that the
     history lacks, so that an interval of 10 s was taken and clamps are unknown; chain: its head,
-    None while no day is sealed."""
+    None while no day is sealed; rules, limits: digests of what both loops went by at the end, ""
+    without passes or decisions."""
 
     since_ms: int
     until_ms: int
@@ -38,6 +42,17 @@ class About(msgspec.Struct, frozen=True):
     unknown_rules: int
     gaps: list[Gap]
     chain: str | None
+    rules: str
+    limits: str
+
+
+class Bin(msgspec.Struct, frozen=True):
+    """Multipliers from low up to high, without it: their share of the time in which the score was
+    ok."""
+
+    low: float
+    high: float
+    share: float
 
 
 class Multipliers(msgspec.Struct, frozen=True):
@@ -80,7 +95,8 @@ class Gross(msgspec.Struct, frozen=True):
 
 
 class Allocation(msgspec.Struct, frozen=True):
-    """The allocation loop. symbols: how many were in passes; symbol_hours: their observed time."""
+    """The allocation loop. symbols: how many were in passes; symbol_hours: their observed time;
+    distribution: of the multiplier, without holes between its ends."""
 
     coverage: Coverage
     coverage_share: float | None
@@ -88,6 +104,7 @@ class Allocation(msgspec.Struct, frozen=True):
     symbol_hours: float
     reasons: dict[str, float]
     multiplier: Multipliers
+    distribution: list[Bin]
     flips: int
     flips_per_symbol_hour: float | None
     turnover_usd_per_hour: float | None
@@ -117,14 +134,12 @@ def make(history: History, window: Window, symbols: Collection[str] = ()) -> Rep
     governing = Governing(history, window, symbols)
     governor = governing.read()
     refuse_unknown(symbols, shadow.tracks, governing.symbols)
-    for at_ms, permitted in governing.times:
-        part = shadow.part(at_ms)
-        part.permitted += permitted
-        part.blocked += not permitted
+    for at_ms, reason in governing.times:
+        shadow.part(at_ms).judged(reason)
     figures = [symbol_figures(name, track) for name, track in shadow.tracks.items()]
     figures.sort(key=lambda one: (-(one.flips_per_hour or 0), one.symbol))
     return Report(
-        about(history, shadow),
+        about(history, shadow, governing),
         allocation(shadow, figures) if figures else None,
         figures,
         governor,
@@ -146,15 +161,15 @@ def refuse_unknown(
             )
 
 
-def about(history: History, shadow: Shadow) -> About:
+def about(history: History, shadow: Shadow, governing: Governing) -> About:
     """What a report is about."""
     window = shadow.window
-    head = chain.head(history.folder)
     return About(
         window.since_ms, window.until_ms, window.asked_ms, window.first_ms, window.last_ms,
         shadow.clock, window.synthetic, shadow.late, shadow.unknown_rules,
         list(window.gaps),
-        None if head == chain.NO_LINK else head,
+        chain.sealed_head(history.folder),
+        shadow.rules, governing.limits,
     )  # fmt: skip
 
 
@@ -200,6 +215,7 @@ def allocation(shadow: Shadow, figures: list[SymbolFigures]) -> Allocation:
             sum(track.at_clamps_ms for track in tracks),
             sum(track.clamps_known_ms for track in tracks),
         ),
+        distribution(weights),
         flips,
         per_hour(flips, observed),
         per_hour(sum(track.turnover for track in tracks), shadow.clock),
@@ -232,6 +248,23 @@ def multipliers(weights: Mapping[int, int], at_clamps: int, known: int) -> Multi
     """By how long each stood."""
     p10, p50, p90 = weighted(weights, (0.1, 0.5, 0.9))
     return Multipliers(_ratio(p10), _ratio(p50), _ratio(p90), at_clamps / known if known else None)
+
+
+def distribution(weights: Mapping[int, int]) -> list[Bin]:
+    """How the multipliers lie, in at most MOST_BINS steps of a round width."""
+    total = sum(weights.values())
+    if not total:
+        return []
+    low, high = min(weights), max(weights)
+    width = next(w for w in _WIDTHS if high // w - low // w < MOST_BINS)
+    first = low // width
+    times = [0] * (high // width - first + 1)
+    for e4, lasted in weights.items():
+        times[e4 // width - first] += lasted
+    return [
+        Bin((first + n) * width / ONE, (first + n + 1) * width / ONE, lasted / total)
+        for n, lasted in enumerate(times)
+    ]
 
 
 def _ratio(e4: int | None) -> float | None:

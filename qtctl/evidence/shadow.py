@@ -8,6 +8,7 @@ import msgspec
 
 from qtctl.domain.names import PROOF_SYMBOLS, ascii_upper
 from qtctl.domain.passes import Columns
+from qtctl.domain.reasons import Reason
 from qtctl.evidence.track import ONE, Clamps, Follow, Track
 from qtctl.evidence.window import HOLE_PASSES, Change, PassTimes, Window, interval_ms
 from qtctl.history.day_reader import PassRead
@@ -21,7 +22,8 @@ DEFAULT_INTERVAL_MS = 10_000
 
 class Part(msgspec.Struct):
     """A part of the window. passes: made in it; ok: observed symbol time with a score that counts,
-    of all; live, proposed: Σ over its passes of gross exposure, USD."""
+    of all; live, proposed: Σ over its passes of gross exposure, USD. permitted, blocked: plans;
+    reasons: of the blocked."""
 
     from_ms: int
     passes: int = 0
@@ -31,6 +33,15 @@ class Part(msgspec.Struct):
     proposed: float = 0.0
     permitted: int = 0
     blocked: int = 0
+    reasons: dict[str, int] = msgspec.field(default_factory=dict)
+
+    def judged(self, reason: str) -> None:
+        """A plan of this part; reason: `ok` for a permit."""
+        if reason == Reason.OK:
+            self.permitted += 1
+        else:
+            self.blocked += 1
+            self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
 
 class Shadow:
@@ -215,6 +226,11 @@ class Shadow:
         self.gross.append(change)
         if self.gross_at is None or abs(change) > abs(self.gross_at[0]):
             self.gross_at = (change, ts_ms)
+
+    @property
+    def rules(self) -> str:
+        """The digest of the rules in force at the end; "" without passes."""
+        return self._last[1] if self._last else ""
 
     def part(self, at_ms: int) -> Part:
         """The part of the window with that time."""

@@ -5,7 +5,7 @@ A window never reaches beyond the records: "the last 48 h" end with the newest r
 copy gives the same on any day, and what lies before the oldest one is unknown, not idle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -47,15 +47,18 @@ class Window(msgspec.Struct, frozen=True):
     @property
     def lost(self) -> list[Gap]:
         """The gaps in which records are missing, cut to the window."""
-        return [
-            msgspec.structs.replace(
-                gap,
-                from_ms=max(gap.from_ms, self.since_ms),
-                to_ms=min(gap.to_ms, self.until_ms),
-            )
-            for gap in self.gaps
-            if gap.kind in _LOST or (gap.kind == "loop_restarted" and gap.count)
-        ]
+        return lost(self.gaps, self.since_ms, self.until_ms)
+
+
+def lost(gaps: Iterable[Gap], since_ms: int, until_ms: int) -> list[Gap]:
+    """The gaps in which records are missing, cut to a window."""
+    return [
+        msgspec.structs.replace(
+            gap, from_ms=max(gap.from_ms, since_ms), to_ms=min(gap.to_ms, until_ms)
+        )
+        for gap in gaps
+        if gap.kind in _LOST or (gap.kind == "loop_restarted" and gap.count)
+    ]
 
 
 class Change(msgspec.Struct, frozen=True, order=True):
@@ -175,7 +178,12 @@ class Coverage(msgspec.Struct, frozen=True):
 
 
 def _of_passes(gap: Gap) -> bool:
-    return not gap.stream or gap.stream.endswith("allocation.pass")
+    return of_stream(gap, "allocation.pass")
+
+
+def of_stream(gap: Gap, stream: str) -> bool:
+    """True where entries of that stream, by the end of its name, may be missing."""
+    return not gap.stream or gap.stream.endswith(stream)
 
 
 def _unknown(gaps: Sequence[Gap], low: int, high: int, interval: int) -> int:

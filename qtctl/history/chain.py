@@ -91,6 +91,12 @@ def head(folder: Path) -> str:
     return links[-1].link if links else NO_LINK
 
 
+def sealed_head(folder: Path) -> str | None:
+    """The last link; None while no day is sealed."""
+    found = head(folder)
+    return None if found == NO_LINK else found
+
+
 def append(folder: Path, make: Callable[[list[Link], str], Link | None]) -> Link | None:
     """Adds a line, also while another process adds one. make: gets the lines and the last link, and
     gives the new line without its own, or None. A line that a crash cut off is cut away first.

@@ -13,7 +13,7 @@ from qtctl.domain.readings import Efficiency
 from qtctl.domain.reasons import EffReason
 from qtctl.proof.results import ScenarioResult
 from qtctl.proof.scenarios import SCENARIOS
-from qtctl.svg import Axis, Dot
+from qtctl.svg import Axis, Dot, Line
 
 _SCORE = Axis("efficiency score", 0, 1, [(tick / 5, f"{tick / 5:g}") for tick in range(6)])
 _STEPS = 200
@@ -28,7 +28,7 @@ def curve_of(step: str, results: Sequence[ScenarioResult]) -> str:
         points = [(x, multiplier(_score(x), rules)) for x in _xs()]
         title = "Multiplier over score"
         sentence = f"It rises with the score from {ends[0]:g} to {ends[1]:g}, and is 1 at 0.5."
-        return svg.chart(title, sentence, _SCORE, y, points, _dots(results, "multiplier"))
+        return svg.chart(title, sentence, _SCORE, y, [Line(points)], _dots(results, "multiplier"))
     if step == "step2":
         hints = DownsizeRules()
         y = Axis("downsize factor", 0, 1.1, [(tick / 4, f"{tick / 4:g}") for tick in range(5)])
@@ -38,7 +38,7 @@ def curve_of(step: str, results: Sequence[ScenarioResult]) -> str:
             f"Below a score of {hints.downsize_threshold:g} it falls with the score, to "
             f"{hints.min_factor:g} at the least; from there on it is 1."
         )
-        return svg.chart(title, sentence, _SCORE, y, points, _dots(results, "eff_factor"))
+        return svg.chart(title, sentence, _SCORE, y, [Line(points)], _dots(results, "eff_factor"))
     return ""
 
 

@@ -17,12 +17,12 @@ from tests.support.processes import QTCTL
 SHAPE = {
     "window": {
         "since_ms", "until_ms", "asked_ms", "first_ms", "last_ms", "observed_ms", "synthetic",
-        "late", "unknown_rules", "gaps", "chain",
+        "late", "unknown_rules", "gaps", "chain", "rules", "limits",
     },
     "allocation": {
-        "coverage", "coverage_share", "symbols", "symbol_hours", "reasons", "multiplier", "flips",
-        "flips_per_symbol_hour", "turnover_usd_per_hour", "live_turnover_usd_per_hour", "gross",
-        "largest_usd", "largest_share", "largest_step",
+        "coverage", "coverage_share", "symbols", "symbol_hours", "reasons", "multiplier",
+        "distribution", "flips", "flips_per_symbol_hour", "turnover_usd_per_hour",
+        "live_turnover_usd_per_hour", "gross", "largest_usd", "largest_share", "largest_step",
     },
     "governor": {
         "plans", "permitted", "blocked", "withdrawn", "rejected", "verdicts", "downsizes", "prices",

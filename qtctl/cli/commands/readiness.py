@@ -39,6 +39,10 @@ def check(
         str | None,
         typer.Option("--dir", metavar="DIR", help="Another folder. Default: [history] dir."),
     ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option("--html", metavar="FILE", help="Also as a page for people; - is stdout."),
+    ] = None,
 ) -> None:
     """READY, NOT READY or CAN'T TELL: whether the history is enough to enforce the proposals.
 
@@ -50,22 +54,28 @@ def check(
         qtctl readiness
         qtctl readiness --symbols BTCUSDT
         qtctl readiness --dir /srv/copy -o json
+        qtctl readiness --html readiness.html
     """
     from pathlib import Path
 
     from qtctl.cli.views import evidence_window as windows
     from qtctl.cli.views import history as view
     from qtctl.cli.views import readiness as pages
+    from qtctl.cli.views.html import files, readiness_page
     from qtctl.evidence import policy as policies
     from qtctl.evidence import readiness as judging
 
     most = arguments.whole(limit, "--limit", 0)
     wanted = windows.symbols(symbols)
     limits = policies.load(None if policy is None else Path(policy))
+    files.refuse_bad(ctx, html)
     history = view.opened(ctx, folder)
     found = judging.assess(history, limits, wanted)
     window = judging.window_of(history, limits)
-    emit_one(ctx, found, *pages.page(ctx, found, window, limits, most))
+    files.deliver(
+        ctx, html, lambda: readiness_page(found, limits),
+        lambda: emit_one(ctx, found, *pages.page(ctx, found, window, limits, most)),
+    )  # fmt: skip
     if found.verdict != "READY":
         raise typer.Exit(1)
 

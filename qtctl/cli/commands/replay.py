@@ -34,6 +34,10 @@ def replay(
             "--dir", metavar="DIR", help="Another folder, as a copy. Default: [history] dir."
         ),
     ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option("--html", metavar="FILE", help="Also as a page for people; - is stdout."),
+    ] = None,
 ) -> None:
     """The recorded decisions and proposals again, under other settings (--set).
 
@@ -51,11 +55,15 @@ def replay(
         qtctl replay
         qtctl replay --since 24h --set governor.max_exec_per_hour=5
         qtctl replay --set allocation.scale=2 --dir /srv/copy -o json
-        qtctl replay --sweep governor.symbol_cooldown_sec=0:120:15
+        qtctl replay --sweep governor.symbol_cooldown_sec=0:120:15 --html replay.html
     """
     from qtctl.cli.views import replay as view
+    from qtctl.cli.views.html import files, replay_page
 
+    files.refuse_bad(ctx, html)
     found = view.run(ctx, folder, since, until, sweep or ())
-    view.show(ctx, found)
+    files.deliver(
+        ctx, html, lambda: replay_page(found.window, found.result), lambda: view.show(ctx, found)
+    )
     if not found.result.parity.holds:
         raise typer.Exit(1)

@@ -38,6 +38,10 @@ def report(
         str | None,
         typer.Option("--dir", metavar="DIR", help="Another folder. Default: [history] dir."),
     ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option("--html", metavar="FILE", help="Also as a page for people; - is stdout."),
+    ] = None,
 ) -> None:
     """What both loops did over a window of the history, each figure with what it is a share of.
 
@@ -48,15 +52,21 @@ def report(
         qtctl report
         qtctl report --since 7d --symbols BTCUSDT
         qtctl report --dir /srv/copy -o json
+        qtctl report --since 7d --html report.html
     """  # fmt: skip
     from qtctl.cli.views import evidence_window as windows
     from qtctl.cli.views import history as view
     from qtctl.cli.views import report as pages
+    from qtctl.cli.views.html import files, report_page
     from qtctl.evidence import report as reports
 
     most = arguments.whole(limit, "--limit", 0)
     wanted = windows.symbols(symbols)
+    files.refuse_bad(ctx, html)
     history = view.opened(ctx, folder)
     window = windows.asked(ctx, history, since, until)
     found = reports.make(history, window, wanted)
-    emit_one(ctx, found, *pages.page(ctx, found, window, most))
+    files.deliver(
+        ctx, html, lambda: report_page(found),
+        lambda: emit_one(ctx, found, *pages.page(ctx, found, window, most)),
+    )  # fmt: skip

@@ -1,0 +1,96 @@
+"""The head of each page: which window, with which gaps, on which records, by which settings."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from qtctl.cli.output import format
+from qtctl.cli.output.columns import text, word
+from qtctl.cli.views.html import page
+from qtctl.cli.views.html.words import amount, count, moment
+from qtctl.evidence.report import About
+from qtctl.evidence.window import Change
+from qtctl.history.rows import Gap
+
+MOST_GAPS = 20
+SYNTHETIC = (
+    "SYNTHETIC: qtctl simulate made this history. It shows what such a page looks like, and says "
+    "nothing about any market."
+)
+GAPS = (
+    text("from (UTC)", lambda gap: moment(gap.from_ms)),
+    text("to (UTC)", lambda gap: moment(gap.to_ms)),
+    text("length", lambda gap: format.span((gap.to_ms - gap.from_ms) / 1000)),
+    word("kind", "kind"),
+    text("entries missing", lambda gap: "unknown" if gap.count is None else f"{gap.count:,}"),
+    text("what happened", "detail", fold=True),
+)
+CHANGES = (
+    text("time (UTC)", lambda change: moment(change.at_ms)),
+    text("what changed", "what"),
+)
+
+
+def span(since_ms: int, until_ms: int) -> str:
+    """A window in words."""
+    hours = format.span((until_ms - since_ms) / 1000)
+    return f"{moment(since_ms)} to {moment(until_ms)}, {hours}"
+
+
+def warnings(*, synthetic: bool) -> str:
+    """What must be read before anything else."""
+    return page.paragraph(SYNTHETIC, style="note") if synthetic else ""
+
+
+def gaps_in_words(gaps: Sequence[Gap]) -> str:
+    """How much the history lacks."""
+    if not gaps:
+        return "none"
+    longest = max(gaps, key=lambda gap: gap.to_ms - gap.from_ms)
+    length = format.span((longest.to_ms - longest.from_ms) / 1000)
+    return f"{count(len(gaps), 'gap')}, the longest {length} ({longest.kind})"
+
+
+def begins_late(since_ms: int, asked_ms: int | None) -> bool:
+    """True where more was asked for than there is."""
+    return asked_ms is not None and since_ms - asked_ms > 60_000
+
+
+def facts(about: About, more: Iterable[tuple[str, str]] = ()) -> str:
+    """What the figures rest on."""
+    return page.facts("What this page rests on", [*_facts(about), *more])
+
+
+def _facts(about: About) -> Iterator[tuple[str, str]]:
+    yield "Window", span(about.since_ms, about.until_ms)
+    if begins_late(about.since_ms, about.asked_ms) and about.asked_ms is not None:
+        yield "Asked from", f"{moment(about.asked_ms)}; what was before the window is unknown"
+    observed = format.span(about.observed_ms / 1000)
+    lasted = about.until_ms - about.since_ms
+    yield "Covered by passes", f"{observed} of {format.span(lasted / 1000)}"
+    yield "All records", f"{moment(about.first_ms)} to {moment(about.last_ms)}"
+    yield "Gaps in the window", gaps_in_words(about.gaps)
+    if about.late:
+        yield "Late", f"{count(about.late, 'pass', 'passes')}: counted as made, and nowhere else"
+    if about.unknown_rules:
+        yield (
+            "Unknown rules",
+            (f"{amount(about.unknown_rules)}: 10 s is taken as interval, and clamps are unknown"),
+        )
+    yield "Head of the chain", about.chain or "none: no day is sealed yet"
+    yield "Rules in force at the end", about.rules or "unknown: no passes"
+    yield "Limits in force at the end", about.limits or "unknown: no decisions"
+
+
+def gaps(found: Sequence[Gap]) -> str:
+    """The longest gaps."""
+    longest = sorted(found, key=lambda gap: (gap.from_ms - gap.to_ms, gap.from_ms))[:MOST_GAPS]
+    more = len(found) - len(longest)
+    note = f"The {MOST_GAPS} longest; {more:,} more are shorter." if more else ""
+    return page.table("Gaps in the window", longest, GAPS, note)
+
+
+def changes(found: Sequence[Change]) -> str:
+    """What changed in the window."""
+    latest = sorted(found, reverse=True)[:MOST_GAPS]
+    more = len(found) - len(latest)
+    note = f"The {MOST_GAPS} latest; {more:,} more are earlier." if more else "Latest first."
+    return page.table("Changes of version, rules and limits", latest, CHANGES, note)
