@@ -131,7 +131,7 @@ class Marks:
             return  # It looks again while there is something in hand.
         self._now[name] = clock.monotonic()
         if name == "asking":
-            if "packed" in self._now:
+            if {"woken", "packed"} <= self._now.keys():
                 self.plans.append(self._now)
             self._now = {}
 
