@@ -18,8 +18,8 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import temporary
 from qtctl.wire.schema.keys import EFFICIENCY, GROUP, TARGET
 from tests.support.cli import NO_FILE, Said, unlog
-from tests.support.nodes import free_ports
 from tests.support.plans import fields, judge
+from tests.support.ports import free_port
 from tests.support.processes import QTCTL
 
 CHANGES: dict[str, list[str]] = {
@@ -207,7 +207,7 @@ def test_no_input_and_yes_give_no_name(cli: Cli, busy: Store) -> None:
 def test_only_its_name_typed_goes_on(file: Path, store: Store, answer: str, code: int) -> None:
     command = [*QTCTL, "--config", str(file), "--context", "prod", "inject", "eff", "X", "0.2"]
     child = pexpect.spawn(
-        command[0], command[1:], encoding="utf-8", timeout=10, dimensions=(24, 200)
+        command[0], command[1:], encoding="utf-8", timeout=30, dimensions=(24, 200)
     )
     child.expect(r"\[context prod, .*is\s+protected: type\s+prod\s+to\s+go\s+on")
     child.sendline(answer)
@@ -219,7 +219,7 @@ def test_only_its_name_typed_goes_on(file: Path, store: Store, answer: str, code
 
 def test_the_score_is_as_new_as_the_answer(file: Path, store: Store) -> None:
     command = [*QTCTL, "--config", str(file), "--context", "prod", "inject", "eff", "X", "0.2"]
-    child = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=10)
+    child = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=30)
     child.expect(r"type\s+prod")
     asked = store.now_ms() // 1000
     while store.now_ms() // 1000 == asked:
@@ -317,7 +317,7 @@ def test_a_sandbox_of_proofs_goes_by_the_contexts_prefix(file: Path, cli: Cli) -
 def test_a_context_logs_in_by_its_own_password_file(tmp_path: Path, cli: Cli, file: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("hush\n")
-    (port,) = free_ports(1)
+    port = free_port()
     with temporary(port=port, extra={"requirepass": "hush"}):
         place = f'url = "redis://127.0.0.1:{port}/0"\n'
         file.write_text(

@@ -9,7 +9,8 @@ from qtctl.wire.private_server.embedded import temporary
 from qtctl.wire.schema.keys import Keys
 from tests.support.cli import Cli
 from tests.support.guard import guarded
-from tests.support.nodes import SERVICE, Node, free_ports
+from tests.support.nodes import SERVICE, Node
+from tests.support.ports import free_ports
 
 
 def refused(url: str) -> str:

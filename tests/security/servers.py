@@ -15,6 +15,7 @@ from qtctl.wire.private_server.embedded import temporary
 from qtctl.wire.schema.keys import Keys
 from tests.support.debian import needed
 from tests.support.guard import guarded
+from tests.support.ports import free_port
 from tests.support.processes import until
 
 ACL_FILE = Path(__file__).parents[2] / "etc" / "redis-acl.conf"
@@ -130,14 +131,6 @@ def redis_server(options: Mapping[str, str], port: int) -> Iterator[Path]:
             process.kill()
             process.wait()
             guard.forget(process.pid)
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def _listens(port: int) -> bool:

@@ -14,8 +14,9 @@ from qtctl.errors import NoPermissionError, RedisUnreachable
 from qtctl.wire.client.connect import Access
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import Keys
-from tests.security.servers import ACL_FILE, ROLES, Redis, free_port, redis_server
+from tests.security.servers import ACL_FILE, ROLES, Redis, redis_server
 from tests.support.debian import needed
+from tests.support.ports import free_port
 
 Q = "quantum:"
 TARGET = f"{Q}allocation:target:BTCUSDT"

@@ -556,7 +556,7 @@ def test_both_loops_serve_and_the_operator_proves_them_live(
                 qtctl("serve", role, "--redis-url", redis.url, *ports, *fast,
                       env=NO_FILE | redis.environ(role))
             )  # fmt: skip
-            child.wait_for_line("listening", timeout=15)
+            child.wait_for_line("listening")
         with redis.store("viewer") as store:
             until(lambda: len(list(store.scan_keys(f"{Q}qtctl:service:*"))) == 2)
         report = str(tmp_path / "report")

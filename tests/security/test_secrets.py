@@ -17,8 +17,9 @@ import pytest
 from qtctl.cli.main import run
 from qtctl.errors import ServerRefusedError
 from qtctl.settings.urls import mask_text
-from tests.security.servers import Redis, free_port
+from tests.security.servers import Redis
 from tests.support.cli import NO_FILE
+from tests.support.ports import free_port
 from tests.support.processes import Process, qtctl, until
 
 PLANTED = "Pl4nt3d/Se#cr:et@9"
@@ -123,7 +124,7 @@ class Search:
         ports = (f"{role}.metrics_port=0", "allocation.interval_sec=0.2")
         sets = [part for each in ports for part in ("--set", each)]
         with qtctl("serve", role, "--debug", *sets, env={**NO_FILE, **env}) as child:
-            line = child.wait_for_line("listening", 15)
+            line = child.wait_for_line("listening")
             found = re.search(r"http://[\d.:]+", line)
             assert found is not None, line
             yield child

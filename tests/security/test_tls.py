@@ -15,9 +15,10 @@ from qtctl.wire.client.connect import Access
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import TARGET, Keys
 from tests.security.certificates import CA_EXTENSIONS, Authority
-from tests.security.servers import free_port, redis_server
+from tests.security.servers import redis_server
 from tests.support.cli import NO_FILE, Cli, Said
 from tests.support.debian import needed
+from tests.support.ports import free_port
 from tests.support.processes import qtctl
 
 

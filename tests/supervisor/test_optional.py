@@ -16,6 +16,7 @@ from qtctl.supervisor.notify import Notify
 from qtctl.supervisor.run import Supervisor
 from tests.supervisor.fakes import FakeService, fetch, held, running
 from tests.supervisor.manager import manager
+from tests.support.ports import free_port
 from tests.support.processes import until
 
 OPTIONAL: dict[str, Any] = {"optional": ("recorder",)}
@@ -23,7 +24,7 @@ OPTIONAL: dict[str, Any] = {"optional": ("recorder",)}
 
 @pytest.fixture
 def taken() -> Iterator[socket.socket]:
-    with closing(socket.create_server(("127.0.0.1", 0))) as found:
+    with closing(socket.create_server(("127.0.0.1", free_port()))) as found:
         yield found
 
 

@@ -12,6 +12,7 @@ from qtctl.supervisor import hosted_service
 from qtctl.supervisor.notify import Notify
 from tests.supervisor.fakes import FakeService, fetch, held, running
 from tests.supervisor.manager import manager
+from tests.support.ports import free_port
 from tests.support.processes import until
 
 BAD = "allocation.min_conf = 7 (file /etc/quantum/qtctl.toml): must be between 0 and 1"
@@ -60,7 +61,7 @@ def test_the_reload_is_told_from_its_beginning_to_the_first_pass() -> None:
         run.supervisor.reload()
         until(lambda: new.steps == 1)
         usec = int(hears.wait_for("RELOADING")["MONOTONIC_USEC"])
-        assert abs(usec / 1e6 - hears.times("RELOADING")[0]) < 1
+        assert abs(usec / 1e6 - hears.times("RELOADING")[0]) < 30, "no other clock"
         assert hears.states() == ["READY", "RELOADING"]
         release.set()
         hears.wait_for("READY", 2)
@@ -120,8 +121,7 @@ def test_a_port_that_is_taken_refuses_all_of_the_new_settings(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     old = [FakeService("allocation"), FakeService("governor")]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        elsewhere = free.getsockname()[1]
+    elsewhere = free_port()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         new = [
             FakeService("allocation", metrics_port=elsewhere),
@@ -139,8 +139,7 @@ def test_a_port_that_is_taken_refuses_all_of_the_new_settings(
 
 def test_another_port_is_bound_and_the_old_one_freed() -> None:
     old = FakeService()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        elsewhere = free.getsockname()[1]
+    elsewhere = free_port()
     new = FakeService(metrics_port=elsewhere)
     with running(old, reload=giving([new])) as run:
         run.supervisor.reload()
@@ -208,11 +207,11 @@ def test_a_hung_loop_is_replaced_when_its_deadline_is_over_and_told_at_the_end(
 
 def test_an_end_that_is_asked_for_during_a_reload_starts_no_successor() -> None:
     release = threading.Event()
-    threading.Timer(0.3, release.set).start()
     old = FakeService(on_step=held(release))
     new = FakeService(metrics_port=0)
     with running(old, reload=giving([new])) as run:
         until(lambda: old.steps == 1)
         run.supervisor.reload()
+        threading.Timer(0.3, release.set).start()
         assert run.end() == 0
     assert (old.closed, new.opened) == (1, 0)

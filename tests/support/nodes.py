@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,23 +10,13 @@ from qtctl.wire.client.connect import connect
 from qtctl.wire.private_server.program import find
 from qtctl.wire.schema.keys import Keys
 from tests.support.guard import Guard, guarded
+from tests.support.ports import free_ports
 from tests.support.processes import until
 
 SERVICE = "quantum"
 TAGGED = "{quantum}:"
 DOWN_MS = 500
 """A server that is silent for so long is down: far less than anybody would set, for the tests."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens at."""
-    with contextlib.ExitStack() as stack:
-        found = []
-        for _ in range(count):
-            bound = stack.enter_context(socket.socket())
-            bound.bind(("127.0.0.1", 0))
-            found.append(bound.getsockname()[1])
-        return found
 
 
 class Node:
@@ -146,7 +135,7 @@ def sentinels(replicas: int = 2) -> Iterator[Nodes]:
             "sentinel", f"redis+sentinel://{hosts}/{SERVICE}/0", "quantum:", servers, asked
         )
         try:
-            until(lambda: all(_knows(each, replicas) for each in asked), 20, "sentinels to agree")
+            until(lambda: all(_knows(each, replicas) for each in asked), what="sentinels to agree")
             yield nodes
         finally:
             _end(nodes)
@@ -180,12 +169,12 @@ def cluster(replicas: int = 1) -> Iterator[Nodes]:
         hosts = ",".join(f"127.0.0.1:{each.port}" for each in servers[:3])
         nodes = Nodes("cluster", f"redis+cluster://{hosts}", TAGGED, servers, servers)
         try:
-            until(lambda: all(_whole(each, count) for each in servers), 20, "the cluster")
+            until(lambda: all(_whole(each, count) for each in servers), what="the cluster")
             ours = nodes.primary().run("CLUSTER", "MYID")
             for server in servers[3:]:
                 server.run("CLUSTER", "REPLICATE", ours)
             for server in servers[3:]:
-                until(_synchronised(server), 20, "the replica to follow")
+                until(_synchronised(server), what="the replica to follow")
             yield nodes
         finally:
             _end(nodes)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from qtctl.wire.private_server.embedded import (
     serve_embedded,
     temporary,
 )
+from tests.support.ports import free_port
 from tests.support.processes import Process, alive, process, until
 
 # Keeps a server like `serve --embedded` does, and leaves it behind when killed.
@@ -81,10 +81,8 @@ def setting(server: Embedded, name: str) -> str:
 
 
 def test_a_server_is_there_when_start_returns_and_gone_after_stop(directory: Path) -> None:
-    began = time.monotonic()
     server = Embedded.start(directory)
     try:
-        assert time.monotonic() - began < 2
         assert server.url == f"unix://{directory}/server.sock"
         assert running(directory) == server.url
         assert command(server, "PING") == "+PONG"
@@ -130,8 +128,7 @@ def test_what_was_written_survives_stop_and_kill(directory: Path) -> None:
 
 
 def test_a_tcp_port_is_on_the_loopback(directory: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with Embedded.start(directory, port=port) as server:
         assert server.port == port
         assert setting(server, "bind") == "127.0.0.1"

@@ -18,8 +18,9 @@ from qtctl.wire.client.tracking import CHANNEL
 from qtctl.wire.private_server.embedded import temporary
 from qtctl.wire.queries.services import running
 from qtctl.wire.schema.keys import Keys
-from tests.security.servers import free_port, redis_server
+from tests.security.servers import redis_server
 from tests.services.helpers import allocation, messages, metric
+from tests.support.ports import free_port
 from tests.support.processes import until
 
 HEAD = "quantum:allocation:target:"
