@@ -344,7 +344,7 @@ def proposed(store: Store) -> dict[str, Any]:
     for symbol in store.scan(PROPOSED):
         key = store.keys.at(PROPOSED, symbol)
         latest[symbol] = _without(pairs(store.run("HGETALL", key)), "ts_epoch")
-        assert 590 <= store.run("TTL", key) <= 600, key
+        assert 570 <= store.run("TTL", key) <= 600, key
     told = {row["symbol"]: _without(row, "ts_epoch") for row in rows}
     assert all(_without(row, "ts_epoch") == told[row["symbol"]] for row in rows)
     return {"latest": latest, "told": told}

@@ -38,7 +38,7 @@ TIMES = 20 if LONG else 1
 PLANS, HASHES, EXAMPLES = 3_000 * TIMES, 700 * TIMES, 150 * TIMES
 BATCH = 250
 
-pytestmark = pytest.mark.timeout(1800 if LONG else 60)
+pytestmark = pytest.mark.timeout(1800 if LONG else 120)
 
 
 @pytest.fixture

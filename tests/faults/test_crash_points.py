@@ -35,7 +35,7 @@ DIED, BROKE = 77, 78
 PASSES = 5
 """So many passes are enough for every scene."""
 
-pytestmark = [pytest.mark.usefixtures("swift"), pytest.mark.timeout(1800 if LONG else 60)]
+pytestmark = [pytest.mark.usefixtures("swift"), pytest.mark.timeout(1800 if LONG else 120)]
 
 
 class Mortality:

@@ -22,10 +22,10 @@ STEPS = {BEFORE: 1, AFTER: 1, RESET: 5, HALF_OPEN: 19, MUTE: 19, LATE: 19}
 """At every command, or at every so manieth: a reset is much like a cut, and the last three take a
 time-out each. In the long form every kind is tried at every command."""
 SLOW = (HALF_OPEN, MUTE, LATE)
-TIMEOUT_SEC = 0.1
-LATE_SEC = 0.25
+TIMEOUT_SEC = 0.25
+LATE_SEC = 0.5
 
-pytestmark = [pytest.mark.usefixtures("swift"), pytest.mark.timeout(1800 if LONG else 60)]
+pytestmark = [pytest.mark.usefixtures("swift"), pytest.mark.timeout(1800 if LONG else 120)]
 LISTENING = ("CLIENT", "SUBSCRIBE", "PING")
 """What sets up and asks the connection for invalidations: without it a pass goes on by SCAN."""
 
@@ -70,9 +70,10 @@ def test_the_governor_goes_on_wherever_its_connection_breaks(
             # The answer to a read may come, or not, when all is done and nobody waits for it.
             assert set(failed) == {"redis_unreachable"}, where
         again = found["events"] - expected["events"]
-        if kind == LATE:
-            # The atomic step came twice for one entry, the second time after its acknowledgement:
-            # what repeats a plan is then told again. No verdict changes, and no permit comes of it.
+        if kind in SLOW:
+            # Late by the fault, or by the short time-out on a machine that is busy. The atomic step
+            # came twice for one entry, the second time after its acknowledgement: what repeats a
+            # plan is then told again. No verdict changes, and no permit comes of it.
             assert {reason for _, _, reason in again} <= {"duplicate_plan", "plan_conflict"}, where
             found["events"] -= again
         assert found == expected, where

@@ -36,7 +36,7 @@ from tests.support.cli import NO_FILE, Cli
 LONG = os.environ.get("TESTS_LONG") == "1"
 SEED = int(os.environ.get("TESTS_SEED", hostile.SEED))
 ROUNDS, ROWS = (40, 60) if LONG else (2, 40)
-pytestmark = pytest.mark.timeout(1800 if LONG else 60)
+pytestmark = pytest.mark.timeout(1800 if LONG else 120)
 
 MAGENTA = "[bold magenta]m[/bold magenta]"
 """If a terminal ever gets a magenta, it comes from here: qtctl has no use for it."""

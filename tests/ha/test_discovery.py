@@ -13,8 +13,6 @@ from qtctl.wire.schema.keys import PROPOSED, TARGET
 from tests.support.nodes import Nodes, cluster, sentinels
 from tests.support.processes import until
 
-RECOVERY_SEC = 15.0
-
 
 @contextmanager
 def looping(nodes: Nodes) -> Iterator[AllocationLoop]:
@@ -66,6 +64,6 @@ def test_new_targets_are_reported_before_and_after_a_failover(
         assert loop.step() == 1
         assert loop._symbols.tracking.problem is None
         nodes.primary().kill()
-        until(lambda: reported(nodes, loop), RECOVERY_SEC, "two passes at the new primary")
+        until(lambda: reported(nodes, loop), what="two passes at the new primary")
         assert loop._symbols.tracking.problem is None
         assert not loop._symbols._scanning

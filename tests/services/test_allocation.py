@@ -43,7 +43,7 @@ def test_each_symbol_gets_one_entry_a_pass_and_the_latest_as_a_hash(
     }  # fmt: skip
     assert proposal(store, "BTCUSDT")["multiplier"] == "1.4000"
     assert before <= int(entries[0]["ts_epoch"]) <= store.now_ms() // 1000
-    assert 595 <= store.run("TTL", store.keys.at(PROPOSED, "BTCUSDT")) <= 600
+    assert 570 <= store.run("TTL", store.keys.at(PROPOSED, "BTCUSDT")) <= 600
 
 
 def test_live_targets_stay_to_the_byte(store: Store, loop: AllocationLoop) -> None:

@@ -295,7 +295,7 @@ def test_two_governors_and_a_later_one_after_the_server_was_killed(home: Path, h
     url, store = server.url, Store(server.url, Keys())
     with served(url, "a") as a, served(url, "b") as b:
         for child in (a, b):
-            child.wait_for_line("listening", timeout=20)
+            child.wait_for_line("listening")
         assert sent(url, "before")["verdict"] == "permitted"
         if how == "older":
             looked(store, ("a", "b"))
@@ -314,7 +314,7 @@ def test_two_governors_and_a_later_one_after_the_server_was_killed(home: Path, h
             assert not store.run("EXISTS", "quantum:governor:halt")
             _obeyed(url, store, how, (a, b))
             with served(url, "later") as later:
-                later.wait_for_line("listening", timeout=20)
+                later.wait_for_line("listening")
                 for child in (a, b):
                     child.signal(15)
                     child.wait()

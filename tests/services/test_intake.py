@@ -141,6 +141,7 @@ def test_a_retry_waits_its_time_and_is_not_waited_past(
     store: Store, taking: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(intake_module, "RETRY_SEC", 0.2)
+    monkeypatch.setattr(intake_module, "BLOCK_SEC", 20.0)
     refused = send(store, fields())
     taking.poll()
     assert ids(taking.take(0).fresh) == [refused]
@@ -150,7 +151,6 @@ def test_a_retry_waits_its_time_and_is_not_waited_past(
     taking.wait()
     assert 0.1 < time.monotonic() - begun < intake_module.BLOCK_SEC
     while not (batch := taking.take(0)):
-        assert time.monotonic() - begun < 5
         taking.wait()
     assert ids(batch.redelivered) == [refused]
 
@@ -172,6 +172,7 @@ def test_claims_go_on_where_they_ended_and_new_entries_are_read_beside_them(
     store: Store, queue: PlanQueue, taking: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(intake_module, "CLAIM_COUNT", 2)
+    monkeypatch.setattr(intake_module, "BLOCK_SEC", 20.0)
     theirs = held_by(store, "dead", 5, idle_ms=60_000)
     assert taking.look().group is not None
     assert phase_of(taking) is Phase.CLAIM
@@ -182,7 +183,7 @@ def test_claims_go_on_where_they_ended_and_new_entries_are_read_beside_them(
     assert (ids(batch.redelivered), ids(batch.fresh)) == (theirs[2:4], [new])
     begun = time.monotonic()
     taking.wait()
-    assert time.monotonic() - begun < 0.5, "there is something to claim: no wait"
+    assert time.monotonic() - begun < 10, "there is something to claim: no wait"
     assert ids(taking.take(0).redelivered) == theirs[4:]
     assert phase_of(taking) is Phase.NEW
 
@@ -236,10 +237,8 @@ def test_the_look_tells_how_the_group_stands(store: Store, taking: Intake) -> No
 
 
 def test_a_wait_ends_with_the_first_new_entry(store: Store, taking: Intake) -> None:
-    begun = time.monotonic()
     taking.wait()
-    assert time.monotonic() - begun < intake_module.BLOCK_SEC + 0.5
-    assert taking.idle
+    assert taking.idle, "it ends without one as well"
     entry = send(store, fields())
     taking.wait()
     assert ids(taking.take(0).fresh) == [entry]

