@@ -25,6 +25,7 @@ from qtctl.wire.schema.keys import DECISION, EFFICIENCY, PERMIT, TARGET
 from tests.support.cli import NO_FILE, Cli
 from tests.support.debian import needed
 from tests.support.processes import QTCTL
+from tests.support.timing import least
 
 BREAKS = " \t\n\"'@><=;|&(:"
 """COMP_WORDBREAKS as bash has it."""
@@ -217,16 +218,20 @@ def test_where_redis_is_away_nothing_is_said_and_soon(url: str, tmp_path: Path) 
         if url == "silent":
             url = f"redis://127.0.0.1:{listening.getsockname()[1]}/0"
         words = ("--redis-url", url, "plan", "show", "a")
-        begun = time.monotonic()
-        said = subprocess.run(
-            [*QTCTL, "completion", "answer", "zsh", "--", *words],
-            capture_output=True,
-            env=NO_FILE | {"XDG_STATE_HOME": str(tmp_path)},
-            timeout=10,
-            check=False,
-        )
-        assert time.monotonic() - begun < 3
-    assert (said.returncode, said.stdout, said.stderr) == (0, b"words\n", b"")
+
+        def answered() -> float:
+            begun = time.monotonic()
+            said = subprocess.run(
+                [*QTCTL, "completion", "answer", "zsh", "--", *words],
+                capture_output=True,
+                env=NO_FILE | {"XDG_STATE_HOME": str(tmp_path)},
+                timeout=30,
+                check=False,
+            )
+            assert (said.returncode, said.stdout, said.stderr) == (0, b"words\n", b"")
+            return time.monotonic() - begun
+
+        assert least(answered, 3) < 3
 
 
 def test_settings_that_are_wrong_are_no_reason_to_speak(cli: Cli) -> None:

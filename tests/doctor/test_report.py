@@ -74,7 +74,7 @@ def test_a_command_is_one_line_also_on_80_columns(system: System) -> None:
         dimensions=(60, 80),
         encoding="utf-8",
     )
-    child.expect(pexpect.EOF, timeout=15)
+    child.expect(pexpect.EOF, timeout=30)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", str(child.before)).splitlines()
     child.close()
     commands = [line for line in lines if line.startswith("run ")]
@@ -294,10 +294,10 @@ def test_a_halt_is_taken_back_by_what_is_printed(system: System) -> None:
 
 def test_a_governor_that_is_not_ready_says_why(system: System) -> None:
     system.run("CONFIG", "SET", "maxmemory", "1gb", "maxmemory-policy", "allkeys-lfu")
-    until(lambda: "service.ready" in checks(system.found(), "wrong"), 5)
+    until(lambda: "service.ready" in checks(system.found(), "wrong"))
     assert "not ready: Redis may evict decisions" in system.one("service.ready")["what"]
     system.fix(system.one("redis.eviction")["command"])
-    until(lambda: system.found() == [], 5)
+    until(lambda: system.found() == [])
 
 
 def test_a_service_whose_port_is_dead_is_not_taken_for_ready(system: System) -> None:

@@ -73,7 +73,7 @@ def doctor_will_say(made: Recorder, cli: Cli, what: str) -> None:
         made.step()
         return what in doctor_says(cli)
 
-    until(says, 5.0, f"the doctor to say {what!r}")
+    until(says, what=f"the doctor to say {what!r}")
 
 
 @contextlib.contextmanager

@@ -181,7 +181,7 @@ def test_status_names_it_and_doctor_has_the_command_that_helps(
         banner = scene.status().banner
         return incident.alarm in banner and banner[0] == (incident.cause or incident.alarm)
 
-    until(named, 20, f"an alarm {incident.alarm}")
+    until(named, what=f"an alarm {incident.alarm}")
     said = scene.status()
     assert said.code == 1
     assert said.document["ok"] is False
@@ -203,7 +203,7 @@ def test_a_restart_of_redis_is_said_with_when(scene: Scene) -> None:
     born = scene.store.now_ms() // 1000
     until(lambda: scene.store.now_ms() // 1000 > born + 1)
     restarted(scene)
-    until(lambda: scene.status().banner == ["redis_restarted"], 30, "the alarm alone")
+    until(lambda: scene.status().banner == ["redis_restarted"], what="the alarm alone")
     assert "Redis RESTARTED" in scene.status().page.splitlines()[0]
 
 
@@ -227,7 +227,7 @@ def test_a_flood_has_no_figure_that_can_not_be(scene: Scene) -> None:
     behind(scene)
     found = scene.status().document["plans"]
     assert found["per_minute"] <= 50_001, "not a million"
-    until(lambda: (scene.status().document["group"]["first_waits_s"] or 0) > 3, 20, "it to wait")
+    until(lambda: (scene.status().document["group"]["first_waits_s"] or 0) > 3, what="it to wait")
     scene.governor.signal(signal.SIGCONT)
     looks: list[Seen] = []
 
@@ -235,7 +235,7 @@ def test_a_flood_has_no_figure_that_can_not_be(scene: Scene) -> None:
         looks.append(scene.status())
         return looks[-1].banner[:1] == ["behind"] or "all_stale" in looks[-1].banner
 
-    until(serving, 20, "a governor that serves them")
+    until(serving, what="a governor that serves them")
     seen = looks[-1]
     assert seen.document["plans"]["per_minute"] <= 50_001
     if seen.banner[0] == "behind":  # A quick machine is through with them by now.

@@ -43,12 +43,12 @@ def test_a_byte_order_mark_is_no_part_of_a_password(tmp_path: Path) -> None:
 def test_files_that_are_too_large_are_refused_at_once(tmp_path: Path, says: str) -> None:
     file = tmp_path / "a"
     file.write_text(OVERSIZED[says])
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(ConfigError, match=f"{file}.* {says}"):
         load(config=file, environ={})
     with pytest.raises(ConfigError, match=f"{file}.* {says}"):
         import_env([file])
-    assert time.monotonic() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 def test_a_file_without_end_is_refused() -> None:
@@ -60,12 +60,12 @@ def test_a_file_without_end_is_refused() -> None:
 def test_names_of_thousands_of_parts_are_refused_at_once(tmp_path: Path, line: str) -> None:
     file = tmp_path / "a.toml"
     file.write_text(f"{line}\n" * 200)
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(ConfigError, match=r"line 1 has a name of over 32 parts"):
         load(config=file, environ={})
     with pytest.raises(ConfigError):
         load(config=None, environ={}, sets=[f"allocation.name={{ {DEEP * 20} = 1 }}"])
-    assert time.monotonic() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 def test_a_large_file_of_settings_is_fine(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ class Process:
         """Send it a signal; it alone, not its children."""
         self._popen.send_signal(number)
 
-    def wait(self, timeout: float = 10.0) -> int:
+    def wait(self, timeout: float = 30.0) -> int:
         """Its exit code; fails if it does not end in time."""
         try:
             return self._popen.wait(timeout)

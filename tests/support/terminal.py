@@ -129,7 +129,7 @@ class Session:
     def send(self, keys: str) -> None:
         self.child.send(keys)
 
-    def until(self, condition: Callable[[Screen], T], timeout: float = 15.0) -> T:
+    def until(self, condition: Callable[[Screen], T], timeout: float = 30.0) -> T:
         """What the condition is once it is true-ish of the screen."""
         deadline = time.monotonic() + timeout
         while True:
@@ -176,7 +176,7 @@ def top(
     columns, lines = size
     child = pexpect.spawn(
         QTCTL[0], [*QTCTL[1:], *(["--redis-url", url] if url else []), "top", *args],
-        env=env, dimensions=(lines, columns), encoding="utf-8", timeout=15,
+        env=env, dimensions=(lines, columns), encoding="utf-8", timeout=30,
     )  # fmt: skip
     child.delaybeforesend = None
     try:

