@@ -9,13 +9,13 @@ import gzip
 import hashlib
 import io
 import os
-import re
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from qtctl.cli.output.masking import Mask, mask_logins
 from qtctl.cli.output.render import to_json
 from qtctl.errors import QtctlError, RefusedError, UsageError
 
@@ -23,9 +23,6 @@ FOLDER = "qtctl-bundle"
 MANIFEST = "manifest.json"
 MOST_BYTES = 16 << 20
 """Of one file, uncompressed: lines beyond are left out, and the manifest says so."""
-LEAST_SECRET = 6
-"""Shorter passwords are words that stand in many places."""
-_LOGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s:@/\"\\]*:)[^\s@\"]+@")
 
 
 @dataclass(frozen=True)
@@ -41,10 +38,10 @@ class File:
 
 @dataclass
 class Archive:
-    """What is gathered. secrets: texts that must not be in it."""
+    """What is gathered. mask: leaves out what must not be in it."""
 
     about: dict[str, Any]
-    secrets: Sequence[str] = ()
+    mask: Mask = mask_logins
     files: list[File] = field(default_factory=list)
     missing: list[dict[str, str]] = field(default_factory=list)
 
@@ -72,7 +69,7 @@ class Archive:
 
     def lack(self, name: str, what: str, why: str) -> None:
         """Note what could not be had."""
-        self.missing.append({"name": name, "what": what, "why": _masked(why)})
+        self.missing.append({"name": name, "what": what, "why": mask_logins(why)})
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -101,23 +98,7 @@ class Archive:
             return out.tell()
 
     def _safe(self, text: str) -> bytes:
-        text = _masked(text)
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        return text.encode("utf-8", "backslashreplace")
-
-
-def secrets_of(passwords: Iterable[str]) -> tuple[str, ...]:
-    """How passwords would stand in JSON: as they are, escaped, and as in a URL."""
-    from urllib.parse import quote
-
-    found = {
-        form
-        for password in passwords
-        if len(password) >= LEAST_SECRET
-        for form in (password, to_json(password)[1:-1], quote(password, safe=""))
-    }
-    return tuple(sorted(found, key=len, reverse=True))
+        return self.mask(text).encode("utf-8", "backslashreplace")
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
@@ -128,10 +109,6 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         raise UsageError(f"--out {path} is a folder: name a file in it")
     if os.path.lexists(path) and not force:
         raise RefusedError(f"{path} exists: --force overwrites it")
-
-
-def _masked(text: str) -> str:
-    return _LOGIN.sub(r"\1***@", text)
 
 
 @contextlib.contextmanager

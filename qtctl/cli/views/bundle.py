@@ -5,20 +5,19 @@ at most SCAN_KEYS keys for doctor, and no new part after BUDGET_SEC.
 """
 
 import platform
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote
 
 from qtctl import __version__, clock
 from qtctl.cli.framework.arguments import When
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.listing import Listing
 from qtctl.cli.output import format
-from qtctl.cli.output.archive import Archive, secrets_of
+from qtctl.cli.output.archive import Archive
+from qtctl.cli.output.masking import masking
 from qtctl.cli.views import findings, groups, health, logs, settings_shown, streams, timeline
 from qtctl.deploy.host import Host
 from qtctl.errors import ConfigError, NotFoundError, QtctlError, RedisUnreachable
@@ -64,7 +63,7 @@ class Bundle:
 
     def gather(self) -> Archive:
         """Everything, as far as it can be had."""
-        archive = Archive(self._about(), secrets_of(_passwords(self._ctx)))
+        archive = Archive(self._about(), masking(self._ctx))
         with self._open:
             for part in self._parts():
                 try:
@@ -208,14 +207,3 @@ def _newest(store: Store, stream: str, most: int) -> list[StreamEntry]:
         if len(found) >= most:
             break
     return found
-
-
-def _passwords(ctx: Context) -> Iterator[str]:
-    """What must not stand in an archive: the password for Redis, wherever it comes from."""
-    with suppress(ConfigError):
-        password, url = ctx.loaded.password, ctx.settings.redis.url
-        for login in re.findall(r"://[^:/@]*:([^@]*)@", url):
-            yield from (login, unquote(login))
-        yield from (value for name, value in parse_qsl(url.partition("?")[2]) if "pass" in name)
-        if password is not None:
-            yield password.read()
