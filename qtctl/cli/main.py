@@ -50,6 +50,7 @@ _LINES = {
     "report": "What both loops did over a window, from the history.",
     "replay": "What was decided, again, under other settings.",
     "readiness": "Is the history good enough to enforce on? Gate by gate.",
+    "evidence": "All of it in one folder that verifies anywhere.",
     "rollback": "Restore what was there before a deployment.",
     "version": "The version, and what it runs on.",
     "help": "The page of a command, as --help shows it.",

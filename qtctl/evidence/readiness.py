@@ -61,16 +61,20 @@ class Readiness(msgspec.Struct, frozen=True):
     symbols: list[SymbolReadiness]
 
 
-def window_of(history: History, policy: Policy) -> Window:
-    """The window of a policy: so many hours up to the newest record. Errors: NotFoundError."""
-    end = windows.end_ms(history)
+def window_of(history: History, policy: Policy, until_ms: int | None = None) -> Window:
+    """The window of a policy: so many hours up to a time, by default to the newest record. Errors:
+    NotFoundError."""
+    last = windows.end_ms(history)
+    end = last if until_ms is None else min(until_ms, last)
     # To within a pass: a pass stands for the time until the next one, which is not there yet.
-    return windows.choose(history, end - round(policy.gates["window"] * HOUR_MS), None)
+    return windows.choose(history, end - round(policy.gates["window"] * HOUR_MS), until_ms)
 
 
-def assess(history: History, policy: Policy, symbols: Collection[str] = ()) -> Readiness:
-    """The verdict on a history; symbols: only these. Errors: NotFoundError."""
-    window = window_of(history, policy)
+def assess(
+    history: History, policy: Policy, symbols: Collection[str] = (), until_ms: int | None = None
+) -> Readiness:
+    """The verdict on a history, as it was at a time; symbols: only these. Errors: NotFoundError."""
+    window = window_of(history, policy, until_ms)
     checker = _decisions_checked(history, window)
     follow = Follow(round(policy.deadband * ONE), max(1, round(policy.step_limit * ONE)))
     shadow = Shadow(history, window, symbols, follow, checker.proposals).read()

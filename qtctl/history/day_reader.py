@@ -176,6 +176,15 @@ class DayReader:
         )
         return None if found is None else bytes(found)
 
+    def documents(self) -> list[tuple[str, str, bytes]]:
+        """Kind, digest and JSON of each."""
+        return [
+            (kind, digest, bytes(body))
+            for kind, digest, body in self._rows(
+                "documents", "SELECT kind, digest, body FROM documents ORDER BY kind, digest"
+            )
+        ]
+
     def span(self) -> list[int]:
         """The times of the first and last row of each stream, epoch ms."""
         found = [

@@ -127,6 +127,17 @@ class History:
                 return found
         return None
 
+    def documents(self, since_ms: Ms = None, until_ms: Ms = None) -> dict[tuple[str, str], bytes]:
+        """The JSON of rules, limits and settings that the days of a window mention, by kind and
+        digest."""
+        last = None if until_ms is None else day_of(until_ms)
+        return {
+            (kind, digest): body
+            for day in self.readers(since_ms)
+            if last is None or day.day <= last
+            for kind, digest, body in day.documents()
+        }
+
     def rules(self, digest: str) -> AllocationRules | None:
         """The rules of passes with that digest; None where they are unknown."""
         return self._parsed("rules", digest, rules_of)

@@ -26,16 +26,21 @@ origin}."""
 def write(directory: Path, report: Report, about: About) -> list[Path]:
     """Writes the three files; their paths. Errors: OSError where the directory can't be written."""
     directory.mkdir(parents=True, exist_ok=True)
+    found = contents(report, about)
+    for name, content in found.items():
+        (directory / name).write_text(content, encoding="utf-8")
+    return [directory / name for name in found]
+
+
+def contents(report: Report, about: About) -> dict[str, str]:
+    """The three files by their names."""
     at = datetime.fromtimestamp(clock.now(), UTC).isoformat(" ", "seconds").replace("+00:00", "Z")
     document = report.as_json() | {"at": at, "about": dict(about)}
-    contents = {
+    return {
         "proof.json": msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n",
         "junit.xml": junit(report, at),
         "report.html": page(report, about, at),
     }
-    for name, content in contents.items():
-        (directory / name).write_text(content, encoding="utf-8")
-    return [directory / name for name in contents]
 
 
 def junit(report: Report, at: str) -> str:

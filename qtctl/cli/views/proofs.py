@@ -51,6 +51,25 @@ def run(
     no_input: bool,
 ) -> bool:
     """Run the scenarios of these steps, print and report what they found; True if all passed."""
+    found, about = conduct(ctx, steps, live=live, host_redis=host_redis, yes=yes, no_input=no_input)
+    _print(ctx, found)
+    if directory is not None:
+        for path in reports.write(Path(directory), found, about):
+            ctx.say(f"wrote {path}")
+    return not found.failed
+
+
+def conduct(
+    ctx: Context,
+    steps: Sequence[str],
+    *,
+    live: bool = False,
+    host_redis: bool = False,
+    yes: bool = False,
+    no_input: bool = False,
+) -> tuple[Report, dict[str, Any]]:
+    """Run the scenarios of these steps: what they found, and what a report says of where that
+    was."""
     with _environment(ctx, steps, live=live, host_redis=host_redis) as environment:
         settings = _settings(ctx, environment, steps)
         proof = Run(environment, steps, settings, lambda result: _progress(ctx, result))
@@ -63,12 +82,7 @@ def run(
             agreed(ctx, "Go on?", yes=yes, no_input=no_input)
         with _interrupted_by_sigterm():
             found = proof()
-        about = {} if directory is None else _about(environment, settings)
-    _print(ctx, found)
-    if directory is not None:
-        for path in reports.write(Path(directory), found, about):
-            ctx.say(f"wrote {path}")
-    return not found.failed
+        return found, _about(environment, settings)
 
 
 @contextmanager

@@ -1,0 +1,134 @@
+"""`qtctl evidence`: all that is known of a window in one folder, and whether such a folder is
+unchanged."""
+
+from typing import Annotated
+
+import typer
+
+from qtctl.cli.framework.command import command, group
+from qtctl.cli.framework.context import Context
+from qtctl.cli.output.render import emit_one
+
+app = group(
+    "evidence",
+    help="A folder with all that is known of a window, which verifies anywhere.",
+    examples="""
+    qtctl evidence export --out /srv/evidence
+    qtctl evidence verify /srv/evidence --digest 3f5a…
+    """,
+)
+
+
+@command(app)
+def export(
+    ctx: Context,
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="A new or empty folder.")],
+    since: Annotated[
+        str,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            help="Ages count back from the newest record.",
+            show_default=True,
+        ),
+    ] = "48h",
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Before; default: all.")
+    ] = None,
+    symbols: Annotated[
+        list[str] | None,
+        typer.Option("--symbols", metavar="A,B", help="Report and readiness of these only."),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option("--policy", metavar="FILE", help="TOML with other limits of the gates."),
+    ] = None,
+    proofs: Annotated[
+        str | None,
+        typer.Option(
+            "--proofs",
+            metavar="DIR",
+            help="Those of 'qtctl proof all --report DIR', instead of a run now.",
+        ),
+    ] = None,
+    no_proofs: Annotated[
+        bool, typer.Option("--no-proofs", help="Leave the proofs out; the folder says so.")
+    ] = False,
+    folder: Annotated[
+        str | None,
+        typer.Option("--dir", metavar="DIR", help="Another history. Default: [history] dir."),
+    ] = None,
+) -> None:
+    """Report, readiness, parity, settings, halts, gaps, proofs and the days' hashes in one folder.
+
+    Begin with its index.html. Its digest is printed at the end: write it down elsewhere, and
+    'qtctl evidence verify' tells on any machine whether a byte has changed. The proofs run now, on
+    a private server; no other Redis is needed. It exits 0 once the folder is written, whatever the
+    verdict, and never writes into a folder that has something in it.
+
+    Examples:
+        qtctl evidence export --out /srv/evidence
+        qtctl evidence export --since 7d --symbols BTCUSDT --out ./btc
+        qtctl evidence export --dir /srv/copy --no-proofs --out ./evidence
+    """
+    from pathlib import Path
+
+    from qtctl.cli.views import evidence_export as exporting
+    from qtctl.cli.views import evidence_verified as view
+    from qtctl.cli.views import evidence_window as windows
+    from qtctl.errors import UsageError
+
+    if proofs is not None and no_proofs:
+        raise UsageError("--proofs and --no-proofs exclude each other: give one of them")
+    wanted = exporting.Wanted(
+        folder, since, until, windows.symbols(symbols),
+        None if policy is None else Path(policy), None if proofs is None else Path(proofs),
+        no_proofs,
+    )  # fmt: skip
+    target = Path(out)
+    found = exporting.export(ctx, target, wanted)
+    emit_one(
+        ctx, view.as_record(target, found), view.written(ctx, target, found.about, found.digest)
+    )
+    for each in found.left_out:
+        ctx.say(f"Left out: {each.what}: {each.why}.")
+    ctx.say("Write the digest down where the folder is not: it tells whether anything was changed.")
+
+
+@command(app)
+def verify(
+    ctx: Context,
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="What export wrote.")],
+    digest: Annotated[
+        str | None,
+        typer.Option("--digest", metavar="HEX", help="The one that was written down."),
+    ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option("--history", metavar="DIR", help="Its days must be those of the evidence."),
+    ] = None,
+) -> None:
+    """Check every file of such a folder; exits 1 at one changed byte, and names the file.
+
+    Needs the folder alone: neither Redis, nor a history, nor settings. A folder that was made anew
+    as a whole is only known by its --digest.
+
+    Examples:
+        qtctl evidence verify /srv/evidence
+        qtctl evidence verify /srv/evidence --digest 3f5a… --history /srv/copy
+    """
+    from pathlib import Path
+
+    from qtctl.cli.views import evidence_verified as view
+    from qtctl.evidence import verifying
+
+    found = verifying.check(
+        Path(folder),
+        None if digest is None else verifying.digest_of(digest),
+        None if history is None else Path(history),
+    )
+    emit_one(ctx, found, *view.page(ctx, found))
+    for each in found.cannot_know:
+        ctx.say(f"Not known: {each}.")
+    if not found.verified:
+        raise typer.Exit(1)
