@@ -36,6 +36,7 @@ READ = {
     "deploy": "this host; tests/deploy",
     "rollback": "this host; tests/deploy",
     "completion": "other shells than this one; tests/cli/test_completion.py",
+    "evidence": "a server of its own for the proofs; tests/cli/test_evidence.py",
     "simulate": "does not end, or hours of history; tests/simulate",
     "logs": "the journal, which a host of tests may lack; tests/cli/test_logs.py",
 }

@@ -32,6 +32,9 @@ def check(
         str | None,
         typer.Option("--policy", metavar="FILE", help="TOML with other limits of the gates."),
     ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Before; default: all.")
+    ] = None,
     limit: Annotated[
         str, typer.Option("--limit", metavar="N", help="Symbols on the page; JSON has all.")
     ] = "10",
@@ -70,8 +73,9 @@ def check(
     limits = policies.load(None if policy is None else Path(policy))
     files.refuse_bad(ctx, html)
     history = view.opened(ctx, folder)
-    found = judging.assess(history, limits, wanted)
-    window = judging.window_of(history, limits)
+    until_ms = windows.until_ms(ctx, history, until)
+    found = judging.assess(history, limits, wanted, until_ms)
+    window = judging.window_of(history, limits, until_ms)
     files.deliver(
         ctx, html, lambda: readiness_page(found, limits),
         lambda: emit_one(ctx, found, *pages.page(ctx, found, window, limits, most)),

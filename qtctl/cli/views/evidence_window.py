@@ -15,14 +15,21 @@ from qtctl.history.rows import Gap
 def asked(ctx: Context, history: History, since: str | None, until: str | None) -> Window:
     """The window between --since and --until. Ages count back from the newest record, so that a
     copy gives the same on any day. Errors: UsageError, NotFoundError."""
-    low = None if since is None else arguments.when(since, "--since", utc=ctx.utc)
-    high = None if until is None else arguments.when(until, "--until", utc=ctx.utc)
-    now = windows.end_ms(history) / 1000
-    low_ms = None if low is None else int(low.on(now) * 1000)
-    high_ms = None if high is None else int(high.on(now) * 1000)
+    low_ms, high_ms = _ms(ctx, history, since, "--since"), until_ms(ctx, history, until)
     if low_ms is not None and high_ms is not None and low_ms >= high_ms:
         raise UsageError("--since is later than --until: nothing can lie between")
     return windows.choose(history, low_ms, high_ms)
+
+
+def until_ms(ctx: Context, history: History, until: str | None) -> int | None:
+    """Epoch ms of --until, likewise. Errors: UsageError, NotFoundError."""
+    return _ms(ctx, history, until, "--until")
+
+
+def _ms(ctx: Context, history: History, given: str | None, name: str) -> int | None:
+    if given is None:
+        return None
+    return int(arguments.when(given, name, utc=ctx.utc).on(windows.end_ms(history) / 1000) * 1000)
 
 
 def symbols(given: Iterable[str] | None) -> tuple[str, ...]:
