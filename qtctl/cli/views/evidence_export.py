@@ -16,9 +16,10 @@ from qtctl import __version__, clock, source
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.masking import masking
 from qtctl.cli.output.render import to_json
-from qtctl.cli.views import evidence_index, evidence_window, proofs
-from qtctl.cli.views.evidence_index import Contents
+from qtctl.cli.views import evidence_window, proofs
 from qtctl.cli.views.history import opened
+from qtctl.cli.views.html import evidence_page, readiness_page, replay_page, report_page
+from qtctl.cli.views.html.evidence import Contents
 from qtctl.cli.views.replay_record import Found, as_record
 from qtctl.errors import NotFoundError, QtctlError
 from qtctl.evidence import filing, policy, readiness, replay, report, settings_record
@@ -84,7 +85,7 @@ def export(ctx: Context, target: Path, wanted: Wanted) -> Filed:
     made = Made(int(clock.now() * 1000), user_at_host(ctx.environ), __version__, source.commit())
     digest = filing.write(
         target, made, about, left_out, parts,
-        lambda manifest, digest: mask(evidence_index.page(manifest, digest, found)),
+        lambda manifest, digest: mask(evidence_page(manifest, digest, found)),
     )  # fmt: skip
     return Filed(about, left_out, len(parts) + 2, digest)
 
@@ -150,13 +151,13 @@ def _documents(
     def as_json(value: Any) -> str:
         return f"{to_json(value, indent=True)}\n"
 
-    yield "report.json", "what both loops did, as qtctl report", as_json(found.report)
-    yield (
-        "readiness.json",
-        "the verdict, gate by gate, as qtctl readiness",
-        as_json(found.readiness),
-    )
-    yield "replay.json", "parity, as qtctl replay", as_json(as_record(found.replay))
+    window, replayed = found.window, found.replay
+    yield "readiness.html", "the verdict, gate by gate", readiness_page(found.readiness, rules)
+    yield "report.html", "what both loops did", report_page(found.report)
+    yield "replay.html", "parity: everything decided again", replay_page(window, replayed.result)
+    yield "readiness.json", "as qtctl readiness prints it", as_json(found.readiness)
+    yield "report.json", "as qtctl report prints it", as_json(found.report)
+    yield "replay.json", "as qtctl replay prints it", as_json(as_record(replayed))
     yield (
         "settings.json",
         "settings of the services, rules, limits, and changes",

@@ -27,13 +27,11 @@ def page(ctx: Context, found: Verification) -> Iterator[Fields | Rows]:
 
 
 def _head(ctx: Context, found: Verification) -> Iterator[Column]:
-    right = sum(each.status == "ok" for each in found.findings)
-    wrong = len(found.findings) - right
-    counted = (
-        format.count(right, "file") if not wrong else f"{wrong:,} of {right + wrong:,} are not"
-    )
-    verdict = "verified" if found.verified else "NOT VERIFIED"
-    yield _line("evidence", f"{verdict}: {counted} as written", STYLES[verdict])
+    wrong = [each for each in found.findings if each.status != "ok"]
+    verdict = "NOT VERIFIED" if wrong else "verified"
+    checks = format.count(len(found.findings), "check")
+    counted = f"{len(wrong):,} of {checks} failed" if wrong else f"{checks}, nothing differs"
+    yield _line("evidence", f"{verdict}: {counted}", STYLES[verdict])
     if found.about is not None:
         yield from described(ctx, found.about)
     if found.made is not None:

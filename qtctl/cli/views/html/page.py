@@ -30,12 +30,19 @@ def text(value: object) -> str:
     return escape(visible(str(value)), quote=True)
 
 
-def document(kind: str, title: str, lead: str, parts: Iterable[str]) -> str:
-    """A whole page. kind: the command that made it; lead: below the title."""
+FOOTER = (
+    "Made by qtctl {version} from the recorded history alone: no Redis was asked, and no clock of "
+    "a computer. The same history gives the same page."
+)
+
+
+def document(kind: str, title: str, lead: str, parts: Iterable[str], footer: str = FOOTER) -> str:
+    """A whole page. kind: the command that made it; lead: below the title; footer: what it was
+    made by."""
     return _FRAME.format(
         title=text(f"{title}: {lead}"), style=svg.STYLE + STYLE, kind=text(kind),
         heading=text(title), lead=text(lead), body="\n".join(filter(None, parts)),
-        version=text(__version__),
+        footer=text(footer.format(version=__version__)),
     )  # fmt: skip
 
 
@@ -162,8 +169,7 @@ _FRAME = """<!doctype html>
 <main>
 {body}
 </main>
-<footer>Made by qtctl {version} from the recorded history alone: no Redis was asked, and no clock of
-a computer. The same history gives the same page.</footer>
+<footer>{footer}</footer>
 </body>
 </html>
 """

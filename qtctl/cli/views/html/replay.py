@@ -7,6 +7,7 @@ from qtctl import svg
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, number, text
 from qtctl.cli.views import replay as terminal
+from qtctl.cli.views import replay_record
 from qtctl.cli.views.html import about, page
 from qtctl.cli.views.html.page import Mark
 from qtctl.cli.views.html.words import amount, are, change, count, moment, share
@@ -26,7 +27,7 @@ WHAT = (
     "cooldown. The difference between the two is the knock-on effect.",
 )
 CANT_TELL = (
-    terminal.NOT_MODELLED,
+    replay_record.NOT_MODELLED,
     "What would have been traded: a replay ends with the permit.",
     "The kill switch, the quarantine, ages, plans and scores stay as they were recorded.",
 )
@@ -34,13 +35,10 @@ CANT_TELL = (
 
 def replay_page(window: Window, found: Replay) -> str:
     """The whole page."""
-    record = terminal.as_record(terminal.Found(window, found))
-    holds = found.parity.holds
+    record = replay_record.as_record(replay_record.Found(window, found))
     parts = [
         about.warnings(synthetic=window.synthetic),
-        page.verdict(
-            "PARITY HOLDS" if holds else "PARITY DOES NOT HOLD", "good" if holds else "bad"
-        ),
+        _verdict(found),
         page.section(
             "words", "In plain words",
             page.heading("What this is"), *map(page.paragraph, WHAT),
@@ -57,8 +55,19 @@ def replay_page(window: Window, found: Replay) -> str:
     return page.document(KIND, TITLE, about.span(window.since_ms, window.until_ms), parts)
 
 
+def _verdict(found: Replay) -> str:
+    if found.parity.share is None:
+        return page.verdict("PARITY CAN'T BE TOLD", "warn")
+    if found.parity.holds:
+        return page.verdict("PARITY HOLDS", "good")
+    return page.verdict("PARITY DOES NOT HOLD", "bad")
+
+
 def _says(window: Window, found: Replay) -> Iterator[str]:
     parity = found.parity
+    if parity.share is None:
+        yield "Nothing in the window could be judged again: so nothing is known of parity."
+        return
     judged = f"{count(parity.decisions, 'decision')} and {count(parity.proposals, 'proposal')}"
     if parity.differences:
         yield (

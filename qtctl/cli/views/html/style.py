@@ -64,6 +64,7 @@ td.good, td.bad, td.warn { font-weight: 600; white-space: nowrap; }
   monospace; font-size: .88em; overflow-wrap: anywhere; }
 .facts { width: 100%; max-width: 56rem; } .facts th { color: var(--soft); font-weight: 400;
   width: 12rem; padding-right: 1rem; } .facts td { overflow-wrap: anywhere; }
+pre { overflow-x: auto; background: var(--faint); padding: .7rem .9rem; font-size: .84rem; }
 details { margin: 1rem 0; } summary { cursor: pointer; font-weight: 600; }
 footer { color: var(--soft); font-size: .86rem; margin-top: 3rem; border-top: 1px solid var(--rule);
   padding-top: .8rem; }
