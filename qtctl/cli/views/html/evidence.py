@@ -49,7 +49,8 @@ def evidence_page(manifest: Manifest, digest: str, found: Contents) -> str:
         about.warnings(synthetic=found.window.synthetic),
         page.verdict(verdict, STYLES[verdict]),
         page.contents(
-            ("about", "In short"), ("digest", "The digest"), ("files", "What is in it"), ("gates", "Gates"),
+            ("about", "In short"), ("digest", "The digest"), ("files", "What is in it"),
+            ("gates", "Gates"),
             ("changes", "Versions and settings"), ("halts", "Halts and gaps"), ("days", "Days"),
             ("check", "How to check it"),
         ),
