@@ -34,7 +34,9 @@ protected context: `--confirm-context NAME` does ([contexts](configuration.md#co
 
 LISTS = """\
 ## Lists
-Every list takes the same options, in every format:
+A list is what `list` prints, `tail`, `timeline`, `logs` and `config contexts`. Every list takes the
+same options, in every format (a report of what was found or done, as `doctor` or `config diff`, has
+`-o csv` and none of them):
 
 - `-n N` ends it; `plan list` prints 20 unless asked (all with `--since`), and says on stderr
   where there are more; `-n all` is all, `-n 0` nothing. `plan list` reads no more than it prints:

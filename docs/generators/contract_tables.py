@@ -17,7 +17,8 @@ EVENT_FIELDS: tuple[tuple[str, str], ...] = (
         "event",
         "permitted, blocked, withdrawn, backlog_skipped, trimmed, unknown_decision, "
         "group_set_back, clock_step, clock_jump, halted, resumed, halt_kept (a governor wrote a "
-        "halt again that Redis had lost), redis_emptied (how is the reason), server_changed "
+        "halt again that Redis had lost), redis_emptied (how is the reason), loss_acknowledged "
+        "(an operator resumed after that), server_changed "
         "(another run of Redis answers; the reason is restarted, promoted or another_server), "
         "permits_stopped and permits_resumed (the reason says why, in words), …",
     ),

@@ -165,7 +165,7 @@ class Inspection:
     @cached_property
     def recorders(self) -> list[ServiceRecord]:
         """The recorders that have a record."""
-        return running(self.store, RECORDER)
+        return self._with_records(RECORDER)
 
     @cached_property
     def groups(self) -> list[Group]:
@@ -175,14 +175,14 @@ class Inspection:
     @cached_property
     def running(self) -> dict[str, list[ServiceRecord]]:
         """The services that have a record, by kind."""
+        return {service: self._with_records(service) for service in SERVICES}
+
+    def _with_records(self, service: str) -> list[ServiceRecord]:
         # The walk has met them already, unless it was cut off.
         if not self.sweep.complete:
-            return {service: running(self.store, service) for service in SERVICES}
+            return running(self.store, service)
         met = [name.partition(":") for name in self.sweep.of_spec(SERVICE)]
-        return {
-            service: named(self.store, service, [name for kind, _, name in met if kind == service])
-            for service in SERVICES
-        }
+        return named(self.store, service, [name for kind, _, name in met if kind == service])
 
     def rules(self, service: str, shape: type[T]) -> tuple[T, str]:
         """The settings in force by the fields of `shape`, and their source in words."""

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from qtctl import clock
 from qtctl.doctor.findings import Finding, Findings, ok, span, unknown, warning, wrong
 from qtctl.doctor.inspection import Inspection
-from qtctl.wire.control import forgotten
+from qtctl.settings.rules import rules_from
+from qtctl.wire.control import forgotten, kill_switch
 from qtctl.wire.control.forgotten import How
+from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.service import MAX_CLOCK_OFF_SEC
 
 NEEDED = (6, 2)
@@ -155,12 +157,27 @@ def emptied(inspection: Inspection) -> Findings:
             "[safety] start_halted = true halts opens then"
         )
         yield warning(f"{ago} {found.what}", why, inspection.qtctl("tail", "events"))
+    elif found.acknowledged_by:
+        yield ok(f"{ago} {found.what}")
     else:
+        # One command at a time: what qtctl has halted already is resumed once that is safe.
+        advice = "Halt opens until positions are compared with the exchange"
+        fix: tuple[str, ...] = ("halt",)
+        if _halted(inspection):
+            advice = "Opens are halted: compare positions with the exchange first"
+            fix = ("resume", "--reason", "positions compared")
         why = (
-            f"{FORGETS}. Halt opens until positions are compared with the exchange, then resume; "
-            "see docs/runbooks/QtctlRedisEmptied.md"
+            f"{FORGETS}. {advice}; resume then acknowledges it. "
+            "See docs/runbooks/QtctlRedisEmptied.md"
         )
-        yield wrong(f"{ago} {found.what}", why, inspection.qtctl("halt"))
+        yield wrong(f"{ago} {found.what}", why, inspection.qtctl(*fix))
+
+
+def _halted(inspection: Inspection) -> bool:
+    """True where a halt that qtctl can lift stops every open."""
+    names = rules_from(inspection.settings.governor, KillNames)
+    rows = kill_switch.read(inspection.store, names)
+    return any(row.mode.level and row.is_ours and not row.symbol for row in rows)
 
 
 def _without_aof(inspection: Inspection, info: Mapping[str, str]) -> Finding:

@@ -29,6 +29,9 @@ def alive(inspection: Inspection) -> Findings:
                 most = each.late_after_sec
                 why = f"it should be {most:.0f} s at most: the loop hangs, or its host does"
                 what = f"{_name(each)} is late: no pass for {age:,.0f} s"
+                if probe.process_is_gone(each.host, each.pid):
+                    what += f", and its process {each.pid} is gone"
+                    why = "it was killed or has crashed: its record outlives it"
                 yield wrong(what, why, _restart(inspection, each))
             else:
                 yield ok(f"{_name(each)}: last pass {age:,.0f} s ago")

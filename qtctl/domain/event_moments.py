@@ -91,12 +91,15 @@ def _by_name(fields: Fields) -> str:
     return fields.get("event", "") + (f": {reason}" if reason else "")
 
 
-_REASON_IN_WORDS = frozenset({"halted", "resumed", "halt_kept", "permits_stopped"})
+_REASON_IN_WORDS = frozenset(
+    {"halted", "resumed", "halt_kept", "permits_stopped", "loss_acknowledged"}
+)
 _EVENTS: dict[str, tuple[Kind, str, Callable[[Fields], str]]] = {
     "halted": ("halt", "QtctlTradingHalted", _halted),
     "resumed": ("resume", "", _resumed),
     "halt_kept": ("halt", "QtctlHaltKept", _kept),
     "redis_emptied": ("redis", "QtctlRedisEmptied", _emptied),
+    "loss_acknowledged": ("redis", "", lambda _: "that Redis lost its data is acknowledged"),
     "server_changed": ("redis", "", _server),
     "permits_stopped": ("permits", "QtctlGovernorNotReady", lambda _: "no permits are issued"),
     "permits_resumed": ("permits", "", lambda _: "permits are issued again"),

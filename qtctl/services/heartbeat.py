@@ -16,10 +16,12 @@ from qtctl.settings import digest, public
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import runs
-from qtctl.wire.schema.keys import SERVICE_TTL_SEC
+from qtctl.wire.schema.keys import SERVICE_TTL_SEC, SERVICES_TTL_SEC
 
 log = logging.getLogger("qtctl.presence")
 NOTHING: Mapping[str, str] = {}
+INDEX_SEC = 10.0
+"""How often a service enters itself into the index: it has to be there, not to be fresh."""
 
 
 class Heartbeat:
@@ -44,6 +46,7 @@ class Heartbeat:
         }
         self._started_at: int | None = None
         self._last: float | None = None
+        self._index_due = 0.0
         self._problems = ProblemLog(log, "service record")
         self.was_gone = False
         """True where the record of the last beat was gone at this one: it expired, or somebody
@@ -74,6 +77,9 @@ class Heartbeat:
         self._problems.update(problem)
         self.was_gone = self._last is not None and not problem and made == len(fields)
         self._last = at
+        if self.was_gone or at >= self._index_due:
+            self._index_due = at + INDEX_SEC
+            self._index(int(now))
         if not self._announced:
             self._announced = True
             self._note(runs.STARTED, int(now))
@@ -88,6 +94,18 @@ class Heartbeat:
         except WireError as problem:
             return problem
         return reply_error(written, self._key) if is_error(written) else int(written)
+
+    def _index(self, now: int) -> None:
+        """Apart from the record, which is written also where the rights to this are missing: who
+        looks for it then has to walk over the keys."""
+        key = self._store.keys.services
+        self._store.batch(
+            [
+                ("ZADD", key, now, f"{self._who['service']}:{self._who['name']}"),
+                ("ZREMRANGEBYSCORE", key, "-inf", now - SERVICES_TTL_SEC),
+                ("EXPIRE", key, SERVICES_TTL_SEC),
+            ]
+        )
 
     def leave(self) -> None:
         """Removes the record, so that a service that pauses or ends does not look alive; does

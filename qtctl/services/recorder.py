@@ -303,7 +303,7 @@ class Recorder:
         batch.servers = self._server.note(server, anew=anew)
         if self._found_at is None or at - self._found_at >= FIND_SEC:
             self._found_at = at
-            self._names |= {*services.names(self._store, (*SERVICES, self.name))}
+            self._names |= services.names(self._store, (*SERVICES, self.name))
         records = services.of_names(self._store, sorted(self._names))
         batch.services, batch.documents = self._services.note(records, now_ms, anew=anew)
 

@@ -198,6 +198,7 @@ def test_a_dry_run_needs_no_name(cli: Cli, busy: Store) -> None:
 
 
 def test_no_input_and_yes_give_no_name(cli: Cli, busy: Store) -> None:
+    assert "HALTED" in cli("--context", "dev", "halt").out
     command = ("--context", "prod", "resume", "--reason", "x")
     assert cli(*command, "--yes").code == 4
     assert cli(*command, "--no-input").code == 4

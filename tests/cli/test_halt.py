@@ -214,13 +214,13 @@ def test_a_governor_that_does_not_tell_its_kill_keys_is_named_loudly(
 @pytest.mark.usefixtures("governor")
 def test_a_symbol_that_nothing_knows_is_refused_with_the_nearest(cli: Cli, store: Store) -> None:
     said = cli("halt", "ethusdt")
-    assert said.code == 2
+    assert said.code == 4
     assert "nothing here knows ethusdt" in said.err
     assert "nearest" not in said.err
     cli.ok("inject", "target", "ETHUSDT", "5")
     for misspelt in ("ethusdt", "ETHUSD", "ETHUSDT.P"):
         said = cli("halt", misspelt)
-        assert said.code == 2
+        assert said.code == 4
         assert "the nearest that is known is ETHUSDT" in said.err
         assert store.run("EXISTS", store.keys.halted_symbols) == 0
     cli.ok("halt", "ETHUSDT")
@@ -295,7 +295,7 @@ def test_json_of_both(cli: Cli, store: Store, redis_url: str) -> None:
     }  # fmt: skip
     assert cli.ok("resume", "--reason", "x", "--yes", "-o", "json").json == {
         "resumed": [{"name": "governor:halt", "value": "reduce_only", "restored": None}],
-        "symbol": None, "redis": redis_url, "still_halted": [],
+        "symbol": None, "redis": redis_url, "acknowledged": None, "still_halted": [],
     }  # fmt: skip
 
 

@@ -1,6 +1,8 @@
 """A governor that finished no pass for 14 s: every command calls it late, by the one rule."""
 
 import json
+import socket
+import subprocess
 
 import pytest
 
@@ -39,6 +41,18 @@ def test_status_and_top(cli: Cli) -> None:
     assert row["detail"].startswith("no pass for 1")
     assert "LATE" in cli("status").out
     assert "late" in cli("top", "-n", "1").out.lower()
+
+
+def test_that_its_process_is_gone_is_not_forgotten_when_it_is_late(
+    cli: Cli, store: Store, late: str
+) -> None:
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    store.run("HSET", late, "host", socket.gethostname(), "pid", gone.pid)
+    said = f"its process {gone.pid} is gone"
+    assert said in cli("status", "-o", "json").json["banner"][1]["text"] + cli("status").out
+    assert said in cli("doctor").out
+    assert said in cli("halt").out
 
 
 def test_doctor(cli: Cli) -> None:

@@ -88,8 +88,8 @@ def test_a_kill_switch_that_is_set_comes_before_all_else(cli: Cli, store: Store)
     assert found["sentence"] == (
         "The kill switch stops everything: quantum:kill is 'maintenance', not set by qtctl halt."
     )
-    assert found["command"] == "qtctl resume --dry-run --reason '…'"
-    assert "quantum:kill" in cli(*shlex.split(found["command"])[1:]).err
+    assert found["command"] == "qtctl doctor"
+    assert "WRONG    kill.switch: quantum:kill is 'maintenance'" in cli("doctor").out
     assert found["kill_switch"]["mode"] == "halted"
 
 

@@ -104,7 +104,8 @@ def test_the_recorder_records_under_its_user(redis: Redis, tmp_path: Path) -> No
     loop.step()
     send(redis, plan_id="opens", qty=1, price=10)
     assert gov.once()
-    with nothing_refused(redis), all_of_it_used(redis, "recorder"):
+    # The walk is for services of a version before, which are not in the index.
+    with nothing_refused(redis), all_of_it_used(redis, "recorder", but=["scan"]):
         store = Store(redis.url, Keys(), access=redis.access("recorder"))
         made = Recorder(store, History(name="r1"), lambda: tmp_path / "history")
         made.open()

@@ -1,12 +1,15 @@
 """The parts of `status` that need no server, or no services: rates, switches, databases, and a
 keyspace that is too large to be walked over."""
 
+import re
+
 import pytest
 
+from qtctl.services.heartbeat import Heartbeat
 from qtctl.settings import Settings
 from qtctl.settings.urls import database_of, with_database
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import directory, plan_stream, recent
+from qtctl.wire.queries import plan_stream, recent, services
 from qtctl.wire.queries.plan_stream import PlanStream
 from qtctl.wire.queries.recent import Event
 from qtctl.wire.queries.status import Watch
@@ -27,6 +30,13 @@ def test_a_rate_is_never_more_than_what_was_counted(
     count: int, back_to: float | None, per_minute: float, at_least: bool
 ) -> None:
     assert recent.rate(count, 1000.0, back_to, 300.0) == (per_minute, at_least)
+
+
+@pytest.mark.parametrize(
+    ("begun", "per_minute"), [(999.0, 10.0), (940.0, 10.0), (880.0, 5.0), (600.0, 2.0)]
+)
+def test_a_rate_is_over_the_time_since_the_first_of_all(begun: float, per_minute: float) -> None:
+    assert recent.rate(10, 1000.0, None, 300.0, begun) == (per_minute, False)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +116,7 @@ def test_in_a_large_keyspace_a_governor_is_found_by_its_consumer(
     store.run("XADD", store.keys.plans, "*", "plan_id", "p1")
     store.run("XGROUP", "CREATE", store.keys.plans, "governor", "0")
     store.run("XREADGROUP", "GROUP", "governor", "far-1", "STREAMS", store.keys.plans, ">")
-    monkeypatch.setattr(directory, "WALK_SEC", 0.0)
+    monkeypatch.setattr(services, "WALK_SEC", 0.0)
     watch = Watch(store, Settings(), 3600)
     found = watch.read()
     likely = {("allocation", "far-1"), ("governor", "far-1")}
@@ -120,6 +130,66 @@ def test_in_a_large_keyspace_a_governor_is_found_by_its_consumer(
         if ("allocation", "far-2") in names:
             break
     assert ("allocation", "far-2") in names
+
+
+@pytest.fixture
+def large(store: Store) -> Store:
+    """A keyspace that a walk of no time does not come to the end of."""
+    store.run("EVAL", "for i = 1, 30000 do redis.call('SET', 'other:' .. i, 'x') end", 0)
+    return store
+
+
+def runs(store: Store, kind: str, name: str) -> None:
+    now = store.now_ms() // 1000
+    beat = Heartbeat(store, kind, name, Settings().governor, 1.0)
+    beat.beat(now, "127.0.0.1:1", 0.0)
+
+
+def scans(store: Store) -> int:
+    found = re.search(rb"cmdstat_scan:calls=(\d+)", store.run("INFO", "commandstats"))
+    return int(found[1]) if found else 0
+
+
+def test_services_are_found_by_their_index_without_a_scan(large: Store) -> None:
+    for kind, name in (("governor", "far-2"), ("governor", "far-1"), ("allocation", "far-3")):
+        runs(large, kind, name)
+    large.run("CONFIG", "RESETSTAT")
+    found = services.every(large, ("allocation", "governor"))
+    names = [(it.service, it.name) for it in found]
+    assert names == [("allocation", "far-3"), ("governor", "far-1"), ("governor", "far-2")]
+    assert services.names(large, ("governor",)) == {("governor", "far-1"), ("governor", "far-2")}
+    assert scans(large) == 0
+    seen = Watch(large, Settings(), 3600).read()
+    assert {(it.service, it.name) for it in seen.services} == set(names)
+    assert not seen.unsure
+    # One that is gone is not taken for running, and it is certain that it does not.
+    large.run("DEL", large.keys.service("allocation", "far-3"))
+    seen = Watch(large, Settings(), 3600).read()
+    assert {it.service for it in seen.services} == {"governor"}
+    assert not seen.unsure
+
+
+def test_a_service_of_a_version_before_is_found_without_the_index(
+    large: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "WALK_SEC", 30.0)
+    runs(large, "governor", "old")
+    runs(large, "allocation", "old-2")
+    large.run("DEL", large.keys.services)
+    large.run("XADD", large.keys.plans, "*", "plan_id", "p1")
+    large.run("XGROUP", "CREATE", large.keys.plans, "governor", "0")
+    large.run("XGROUP", "CREATECONSUMER", large.keys.plans, "governor", "old")
+    large.run("CONFIG", "RESETSTAT")
+    assert [it.name for it in services.running(large, "governor")] == ["old"]
+    assert scans(large) == 0
+    # For one that is no consumer there is the walk, as far as its time goes.
+    assert [it.name for it in services.running(large, "allocation")] == ["old-2"]
+
+
+def test_without_the_right_to_the_index_the_record_is_written_all_the_same(store: Store) -> None:
+    store.run("SET", store.keys.services, "no sorted set")
+    runs(store, "governor", "g1")
+    assert [it.name for it in services.running(store, "governor")] == ["g1"]
 
 
 def test_a_large_keyspace_has_the_usual_names_of_switches_looked_up(store: Store) -> None:

@@ -9,7 +9,9 @@ import typer
 
 from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output.columns import text
+from qtctl.cli.framework.listing import Lists
+from qtctl.cli.output.columns import Column, text
+from qtctl.cli.output.listed import as_listed
 from qtctl.cli.output.render import Fields, Rows, emit, emit_one
 from qtctl.errors import UsageError
 
@@ -62,7 +64,7 @@ DIFFERENCES = (
     text("here from", "origin", fold=True, drop=1),
 )
 CONTEXTS = (
-    text("", lambda row: "*" if row["current"] else ""),
+    Column("", "current", lambda current, utc: "*" if current else ""),
     text("name", "name"),
     text("redis", lambda row: _display_url(row["url"]), fold=True),
     text("prefix", "prefix"),
@@ -175,7 +177,11 @@ def check(ctx: Context) -> None:
     ctx.say("The configuration is good.")
 
 
-@command(app, outputs=ROWS)
+def _listed(given: Mapping[str, Any]) -> Any:
+    return as_listed(CONTEXTS)
+
+
+@command(app, lists=Lists(_listed))
 def contexts(ctx: Context) -> None:
     """The Redis servers that the file names: what `--context` and $QTCTL_CONTEXT take.
 

@@ -40,6 +40,7 @@ def list_scores(
         qtctl eff list BTCUSDT -o json
         qtctl eff list --reason stale_eff --sort -age_s
     """
+    from qtctl.cli.views import nearest
     from qtctl.cli.views import scores as view
     from qtctl.cli.views.in_force import InForce
     from qtctl.domain.allocation import AllocationRules
@@ -60,6 +61,7 @@ def list_scores(
             empty = "No scores match."
         elif wanted:
             empty = "No scores for these symbols."
+            empty += "" if first else nearest.meant(store, wanted)
         emit(ctx, chain(first, rows), view.LISTED, empty=empty)
         if ctx.output == "table" and first:
             in_force = InForce(ctx, store)

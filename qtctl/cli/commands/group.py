@@ -1,12 +1,14 @@
 """`qtctl group`: consumer groups, what they hold, who is dead; hand over and tidy up."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.listing import Lists
 from qtctl.cli.framework.safety import DryRun, Force
 
 app = group(
@@ -27,7 +29,13 @@ Stream = Annotated[
 Name = Annotated[str | None, typer.Argument(metavar="GROUP", help="Default: governor.")]
 
 
-@command(app, "list", outputs=ROWS)
+def _listed(given: Mapping[str, Any]) -> Any:
+    from qtctl.cli.views import groups
+
+    return groups.LISTED
+
+
+@command(app, "list", lists=Lists(_listed))
 def list_groups(ctx: Context, stream: Stream = None) -> None:
     """Every consumer group: lag (unknown where Redis does not know it), pending, its consumers.
 
@@ -37,6 +45,7 @@ def list_groups(ctx: Context, stream: Stream = None) -> None:
     Examples:
         qtctl group list
         qtctl group list --stream plans -o json
+        qtctl group list --sort -lag --watch
     """
     from qtctl.cli.views import groups as view
 

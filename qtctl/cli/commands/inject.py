@@ -23,6 +23,11 @@ app = group(
 
 SOURCE = "qtctl-inject"
 MAX_TTL_SEC = 30 * 86_400
+_ANOTHER_KEY = "this is a key of its own, and {upper} keeps the one that it has"
+_ANOTHER_PLAN = (
+    "the score, the halt and the rates of {upper} apply to it where it has none of its own, and it "
+    "is listed as it was sent"
+)
 
 
 @command(app)
@@ -31,8 +36,8 @@ def eff(
     symbol: Annotated[str, typer.Argument()],
     score: Annotated[str, typer.Argument(help="Capital efficiency, 0 to 1.")],
     confidence: Annotated[str, typer.Option("--confidence", help="0 to 1.")] = "0.9",
-    age: Annotated[str, typer.Option("--age", help="How old it is: 90, 5m, 1h.")] = "0",
-    ttl: Annotated[str, typer.Option("--ttl", help="How long the key lives.")] = "600",
+    age: Annotated[str, typer.Option("--age", help="How old it is: 90s, 5m, 1h.")] = "0s",
+    ttl: Annotated[str, typer.Option("--ttl", help="How long the key lives.")] = "10m",
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -47,6 +52,7 @@ def eff(
         qtctl inject eff BTCUSDT 0.9 --age 700
     """
     from qtctl.cli.views import injection as view
+    from qtctl.cli.views import nearest
     from qtctl.wire.schema.keys import EFFICIENCY
 
     symbol = arguments.symbol(symbol)
@@ -59,6 +65,7 @@ def eff(
     age_sec = arguments.duration(age, "--age", 0, MAX_TTL_SEC)
     with ctx.store() as store:
         ctx.confirm(dry_run=dry_run)
+        nearest.spelt(ctx, symbol, _ANOTHER_KEY)
         fields["ts"] = str(int(store.now_ms() / 1000 - age_sec))
         view.cover(ctx, store, EFFICIENCY, symbol, fields, ttl, force, dry_run)
 
@@ -69,7 +76,7 @@ def target(
     symbol: Annotated[str, typer.Argument()],
     usd: Annotated[str, typer.Argument(help="Allocation target in USD, 0 or more.")],
     confidence: Annotated[str, typer.Option("--confidence", help="0 to 1.")] = "0.8",
-    ttl: Annotated[str, typer.Option("--ttl", help="How long the key lives.")] = "600",
+    ttl: Annotated[str, typer.Option("--ttl", help="How long the key lives.")] = "10m",
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -83,6 +90,7 @@ def target(
         qtctl inject target BTCUSDT 2500 --ttl 5m
     """
     from qtctl.cli.views import injection as view
+    from qtctl.cli.views import nearest
     from qtctl.wire.schema.keys import TARGET
 
     symbol = arguments.symbol(symbol)
@@ -93,6 +101,7 @@ def target(
     }
     with ctx.store() as store:
         ctx.confirm(dry_run=dry_run)
+        nearest.spelt(ctx, symbol, _ANOTHER_KEY)
         fields["timestamp"] = str(store.now_ms() // 1000)
         view.cover(ctx, store, TARGET, symbol, fields, ttl, force, dry_run)
 
@@ -132,6 +141,7 @@ def plan(
         qtctl permit show "$(qtctl inject plan BTCUSDT --wait 2)"
     """
     from qtctl.cli.views import injection as view
+    from qtctl.cli.views import nearest
 
     entry = {
         "plan_id": arguments.plan_id(plan_id, "--plan-id") if plan_id is not None else "",
@@ -155,6 +165,7 @@ def plan(
         refuse_other_groups(store, "an injected plan could become an order", force)
         what = f"{entry['action']} {entry['symbol']} qty {entry['qty']}"
         ctx.announce(f"sending the plan {what}", dry_run=dry_run)
+        nearest.spelt(ctx, entry["symbol"], _ANOTHER_PLAN)
         for sentence in view.unknown_words(ctx, store, entry):
             ctx.warn(sentence)
         if dry_run:

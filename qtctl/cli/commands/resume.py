@@ -29,8 +29,9 @@ def resume(
 
     Refuses while another system's kill key is set: whoever set it has to remove it. A value that
     somebody wrote by hand under halt's own key is removed with --force. Without SYMBOL it undoes
-    the halt of all symbols; a symbol with a halt of its own stays halted. --clock ends the
-    quarantine of opens after the clock of Redis jumped ahead, and nothing else.
+    the halt of all symbols; a symbol with a halt of its own stays halted. After Redis came back
+    empty it also acknowledges that, halted or not: `status` and `top` go on to what comes after.
+    --clock ends the quarantine of opens after the clock of Redis jumped ahead, and nothing else.
 
     Examples:
         qtctl resume --reason "exchange is back"
@@ -38,8 +39,8 @@ def resume(
         qtctl resume --reason "exchange is back" --dry-run
         qtctl resume --clock --reason "clock repaired, positions compared"
     """
-    from qtctl.cli.views import halting, halts
-    from qtctl.wire.control import kill_switch
+    from qtctl.cli.views import halts, resuming
+    from qtctl.wire.control import forgotten, kill_switch
 
     ctx.lenient = True
     order = halts.request(ctx, symbol, reason)
@@ -49,29 +50,27 @@ def resume(
         if order.symbol or force:
             raise UsageError("--clock goes neither with SYMBOL nor with --force")
         with ctx.store(notice=False) as store:
-            ctx.announce(
-                "resuming the opens that a jump of the server's clock has stopped",
-                dry_run=dry_run,
-                no_input=no_input,
-            )
-            halting.end_quarantine(
+            resuming.end_quarantine(
                 ctx, store, order, dry_run,
                 lambda question: agreed(ctx, question, yes=yes, no_input=no_input),
             )  # fmt: skip
         return
     with ctx.store(notice=False) as store:
-        order = halting.read_by_governors(store, order)
-        what = order.symbol or "what is halted"
-        ctx.announce(f"resuming {what}", dry_run=dry_run, no_input=no_input)
-        taken, problem = halting.resume(ctx, store, order, force, dry_run=True)
+        order = resuming.read_by_governors(store, order)
+        lost = None if order.symbol else forgotten.incident(store)
+        taken, problem = resuming.resume(ctx, store, order, lost, force, dry_run=True)
         if not dry_run:
             rows = kill_switch.read(store, order.names)
-            agreed(ctx, halting.question(ctx, rows, order), yes=yes, no_input=no_input)
-            taken, problem = halting.resume(ctx, store, order, force, dry_run=False)
+            question = resuming.question(ctx, rows, order, lost)
+            agreed(ctx, question, yes=yes, no_input=no_input)
+        what = order.symbol or "what is halted"
+        ctx.announce(f"resuming {what}", dry_run=dry_run, no_input=no_input)
+        if not dry_run:
+            taken, problem = resuming.resume(ctx, store, order, lost, force, dry_run=False)
         rows = kill_switch.read(store, order.names)
-        halting.warn_of_late(ctx, store)
+        resuming.warn_of_late(ctx, store)
     if problem:
         ctx.warn(f"it is resumed, but its record or event could not be written: {problem}")
-    goes_on = halting.report_resume(ctx, rows, order, taken, dry_run)
+    goes_on = resuming.report_resume(ctx, rows, order, taken, lost, dry_run)
     if not goes_on:
         raise typer.Exit(1)

@@ -52,7 +52,7 @@ def status(
     further = Fields(page.also(banner), joined=True)
     parts = [part for part in (*first, further) if part.columns]
     emit_one(ctx, found, *parts, Rows(found.services, page.SERVICES), Fields(page.PAGE), blocks)
-    if lost is not None and lost.is_loss:
+    if lost is not None and lost.is_incident:
         ctx.warn(f"{found.redis.emptied}: see docs/runbooks/QtctlRedisEmptied.md")
     if not found.ok:
         raise typer.Exit(1)

@@ -52,6 +52,7 @@ def tail(
         qtctl tail decisions --reason duplicate_plan
         qtctl tail rejected -o json
     """
+    from qtctl.cli.views import nearest
     from qtctl.cli.views import streams as view
 
     wanted = arguments.spellings(symbols)
@@ -74,4 +75,5 @@ def tail(
             empty += " for these symbols"
         elif listing.filtered:
             empty += " that match"
-        emit(ctx, found, view.LISTED[stream], empty=f"{empty}.")
+        near = nearest.meant(store, sorted(wanted)) if not found else ""
+        emit(ctx, found, view.LISTED[stream], empty=f"{empty}.{near}")

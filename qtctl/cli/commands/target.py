@@ -40,6 +40,7 @@ def list_targets(
         qtctl target -o json
         qtctl target list -n 10 --sort -base_target
     """
+    from qtctl.cli.views import nearest
     from qtctl.cli.views import targets as view
     from qtctl.cli.views.in_force import InForce
     from qtctl.domain.allocation import AllocationRules
@@ -58,6 +59,7 @@ def list_targets(
             empty = "No targets match."
         elif wanted:
             empty = "No targets for these symbols."
+            empty += "" if found else nearest.meant(store, wanted)
         emit(ctx, found, view.LISTED, empty=empty)
         if not wanted and (note := view.misnamed(store)):
             ctx.say(note)

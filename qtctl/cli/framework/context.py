@@ -110,6 +110,17 @@ class Context:
         self.confirm(dry_run=dry_run or urgent, no_input=no_input)
         self.say(f"[{self._place()}] {action}")
 
+    @property
+    def is_protected(self) -> bool:
+        """True where the name of the context in force has to be given before a change."""
+        context = self.loaded.context
+        return context is not None and context.protected
+
+    @property
+    def confirmed(self) -> bool:
+        """True once the name of a protected context was given, which answers every question."""
+        return self._confirmed
+
     def confirm(self, *, dry_run: bool = False, no_input: bool = False) -> None:
         """The question of `announce`, for a command that must not read the clock before it has the
         answer; asked once. Errors: RefusedError."""
@@ -121,7 +132,7 @@ class Context:
                 f"--confirm-context {given}, but {there} is in force ({self._place()}): nothing "
                 "was done"
             )
-        if context is None or not context.protected or dry_run or self._confirmed:
+        if not self.is_protected or dry_run or self._confirmed:
             return
         if given is None and (no_input or not sys.stdin.isatty()):
             raise RefusedError(

@@ -54,7 +54,15 @@ def refuse_other_groups(store: "Store", what: str, force: bool) -> None:
 
 
 def agreed(ctx: "Context", question: str, *, yes: bool, no_input: bool) -> None:
-    """Ask, and return only for a yes. Errors: RefusedError for a no, and without a terminal."""
+    """Ask, and return only for a yes; in a protected context its name is the answer. Errors:
+    RefusedError for a no, and without a terminal."""
+    if ctx.confirmed:
+        return
+    if ctx.is_protected:
+        if ctx.confirm_context is None:
+            ctx.say(question)
+        ctx.confirm(no_input=no_input)
+        return
     if yes:
         return
     if no_input or not sys.stdin.isatty():

@@ -38,6 +38,7 @@ class View:
         self._pages: list[Page] = [made(ctx) for made in PAGES]
         self._stack: list[Page] = [self._pages[0]]
         self._prompt: Prompt | None = None
+        self._refused: Page | None = None
         context = ctx.loaded.context
         self._where = ctx.where() if context is None else f"{context.name}: {ctx.where()}"
         self.paused = False
@@ -112,6 +113,8 @@ class View:
             )
 
     def _ask_halt(self) -> None:
+        if self.page is self._refused:
+            self._stack.pop()
         symbol = self.page.symbol
         if not symbol:
             self._tell("halt", ["No symbol is selected: 2 lists them. 'qtctl halt' stops all."])
@@ -126,7 +129,9 @@ class View:
     def _confirmed(self, symbol: str, typed: str) -> None:
         if typed.strip() != symbol:
             said = f"{typed.strip()!r} was typed" if typed.strip() else "nothing was typed"
-            self._tell("not halted", [f"Nothing is halted: {said}, not {symbol!r}."])
+            again = "h asks again, Esc goes back."
+            self._tell("not halted", [f"Nothing is halted: {said}, not {symbol!r}. {again}"])
+            self._refused = self.page
             return
         job = self._halt(symbol)
         self._stack.append(

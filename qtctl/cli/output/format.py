@@ -65,11 +65,12 @@ def span(value: Any) -> str:
     if seconds is None:
         return text(value)
     size = abs(seconds)
-    if 0 < size < 0.95:
-        return f"{round(seconds, 1) + 0.0:.1f} s"  # no -0.0 s
+    if 0.05 <= size < 0.95:
+        return f"{round(seconds, 1):.1f} s"
     for limit, unit, name, places in _SPANS:
         if size < limit:
-            return f"{seconds / unit + 0.0:,.{places}f} {name}"
+            # Less than a tenth is 0 s, as the ages in whole seconds beside it: neither 0.0 nor -0.
+            return f"{round(seconds / unit, places) + 0.0:,.{places}f} {name}"
     return f"{seconds / 86400:,.1f} d"
 
 

@@ -65,7 +65,7 @@ def _come_again(found: Overall) -> bool:
 
 
 def _emptied(found: Overall) -> Found:
-    if found.redis.lost:
+    if found.redis.lost and not found.redis.acknowledged:
         yield str(found.redis.emptied), DOCTOR
 
 

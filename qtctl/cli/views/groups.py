@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from qtctl.cli.framework.arguments import choice
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output.columns import age, number, text
+from qtctl.cli.output.columns import Column, age, number, text
+from qtctl.cli.output.listed import Listed
 from qtctl.cli.output.render import Rows, emit, emit_one
 from qtctl.cli.views.health import readiness
 from qtctl.cli.views.streams import stream_keys
@@ -29,17 +30,19 @@ _NOT_BY_ITSELF = (
 GROUPS = (
     text("stream", "stream", drop=1),
     text("group", "group"),
-    text("lag", lambda row: "unknown" if row["lag"] is None else f"{row['lag']:,}", right=True),
+    Column("lag", "lag", lambda lag, utc: "unknown" if lag is None else f"{lag:,}", right=True),
     number("pending", "pending"),
-    text(
+    Column(
         "stuck",
-        lambda row: f"{row['stuck']:,}{'+' if row['stuck'] == STUCK_MOST else ''}",
+        "stuck",
+        lambda stuck, utc: f"{stuck:,}{'+' if stuck == STUCK_MOST else ''}",
         right=True,
-        style=lambda stuck: "" if stuck == "0" else "red",
+        style=lambda stuck: "red" if stuck else "",
     ),
     age("oldest stuck", "stuck_s", drop=2),
     number("consumers", lambda row: len(row["consumers"])),
 )
+LISTED = Listed(GROUPS, fields=("behind", "stuck_s", "cut"))
 CONSUMERS = (
     text("group", "group", drop=1),
     text("consumer", "consumer"),
@@ -125,17 +128,19 @@ def target(
 
 
 def show(ctx: Context, found: list[dict[str, Any]], unread: bool) -> None:
-    """Print the groups, and their consumers below."""
-    if ctx.output != "table":
-        emit(ctx, found, GROUPS)
+    """Print the groups, and below them the consumers of those that are shown with all columns."""
+    none = (
+        "" if unread else "No groups: no service has run here, and nobody else reads the streams."
+    )
+    shown = list(LISTED.select(found, ctx.listing).rows)
+    if ctx.output != "table" or ctx.listing.columns or ctx.listing.wide or not shown:
+        emit(ctx, found, LISTED, empty=none if not found else "No groups match.")
         return
-    if not found and not unread:
-        ctx.say("No groups: no service has run here, and nobody else reads the streams.")
     consumers = [
-        {"group": each["group"], **consumer} for each in found for consumer in each["consumers"]
+        {"group": each["group"], **consumer} for each in shown for consumer in each["consumers"]
     ]
-    emit_one(ctx, {}, Rows(found, GROUPS), Rows(consumers, CONSUMERS))
-    for each in found:
+    emit_one(ctx, {}, Rows(shown, GROUPS), Rows(consumers, CONSUMERS))
+    for each in shown:
         if each["cut"]:
             ctx.say(f"{each['group']}: deliveries are of its oldest pending entries only.")
 

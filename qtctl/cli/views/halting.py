@@ -1,31 +1,26 @@
-"""Halting and resuming: what is done, what is warned of, and the line or JSON about it."""
+"""Halting: what is done, what is warned of, and the line or JSON about it."""
 
-import difflib
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.render import to_json
-from qtctl.cli.views import halts
+from qtctl.cli.views import halts, nearest
 from qtctl.cli.views.health import lateness, readiness
 from qtctl.domain.names import ascii_upper
 from qtctl.errors import (
-    NotFoundError,
     QtctlError,
     RedisUnreachable,
     RefusedError,
-    UsageError,
     WireError,
 )
 from qtctl.settings import display_url
 from qtctl.text import escape
 from qtctl.wire.client.store import Store
-from qtctl.wire.control import clock_jump, kill_switch
 from qtctl.wire.control import halt as control
-from qtctl.wire.control.halt import HaltRequest, Report, Resumed
+from qtctl.wire.control.halt import HaltRequest, Report
 from qtctl.wire.control.kill_switch import KillKey, strictest
 from qtctl.wire.queries import activity, services
 
@@ -47,7 +42,7 @@ def halt(
     dry_run: bool = False,
 ) -> Report:
     """Halt as `qtctl halt` does, with all its checks and warnings, on a connection of its own.
-    Errors: UsageError for a symbol that nothing knows, unless forced; RedisUnreachable saying how
+    Errors: RefusedError for a symbol that nothing knows, unless forced; RedisUnreachable saying how
     else to stop; WireError."""
     try:
         with ctx.store(notice=False) as store:
@@ -223,138 +218,16 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-# Resuming ---------------------------------------------------------------------------------------
-
-
-def read_by_governors(store: Store, order: HaltRequest) -> HaltRequest:
-    """The same order for the names that the running governors read."""
-    names = control.names_read(services.running(store, "governor"), order.names)
-    return msgspec.structs.replace(order, names=names)
-
-
 def known(store: Store, order: HaltRequest, force: bool) -> None:
     """Refuses a symbol that nothing knows: a halt of a name that is misspelt stops nothing.
 
-    Errors: UsageError with the nearest that is known.
+    Errors: RefusedError with the nearest that is known.
     """
     if not order.symbol or force or activity.is_known(store, order.symbol):
         return
-    names = {name.upper(): name for name in reversed(activity.symbols(store))}
-    close = difflib.get_close_matches(order.symbol.upper(), names, n=1, cutoff=0.6)
-    near = f"; the nearest that is known is {names[close[0]]}" if close else ""
-    raise UsageError(
+    found = nearest.nearest(store, order.symbol)
+    near = f"; the nearest that is known is {found}" if found else ""
+    raise RefusedError(
         f"nothing here knows {order.symbol}: it has no target, no score, no recent plan, permit or "
         f"decision{near}. Nothing is halted; --force halts it anyway"
     )
-
-
-def warn_of_late(ctx: Context, store: Store) -> None:
-    """What resumes depends on governors that work."""
-    now = store.now_ms() / 1000
-    for it in services.running(store, "governor"):
-        if it.is_late(now):
-            ctx.warn(f"governor {it.name} is LATE: {lateness(it, now)}")
-            continue
-        state, why = readiness(it)
-        if state == "silent":
-            ctx.warn(f"governor {it.name} gives NO ANSWER: {why}")
-
-
-def resume(
-    ctx: Context, store: Store, order: HaltRequest, force: bool, *, dry_run: bool
-) -> tuple[list[Resumed], str]:
-    """Undo what a halt has set: what was undone, and what could not be written beside it.
-
-    Errors: RefusedError naming the key that is in the way, NotFoundError where nothing is."""
-    done = control.resume(store, order, forced=force, dry_run=dry_run)
-    if isinstance(done, control.Refused):
-        own = done.key == store.keys.prefix + control.own_name(order.names)
-        how = (
-            "--force takes it back"
-            if own
-            else "whoever set it must take it back; then run this again"
-        )
-        raise RefusedError(
-            f"{done.key}='{done.value}' is set, and not by qtctl halt: nothing resumes while "
-            f"it is; {how}"
-        )
-    taken, problem = done
-    if not taken:
-        what = f"{order.symbol} has no halt of its own" if order.symbol else "nothing is halted"
-        rows = kill_switch.read(store, order.names)
-        if any(row.by_clock for row in rows) and not order.symbol:
-            what += "; opens are quarantined by a jump of the clock ('qtctl resume --clock')"
-        alone = ", ".join(row.symbol for row in rows if row.symbol)
-        only = f", but for {alone} ('qtctl resume SYMBOL')" if alone and not order.symbol else ""
-        raise NotFoundError(f"{what} on {ctx.where()}{only}")
-    return taken, problem
-
-
-def question(ctx: Context, rows: list[KillKey], order: HaltRequest) -> str:
-    """What would go on, and who has stopped it."""
-    stops = [row for row in rows if row.mode.level and row.symbol == order.symbol]
-    stopped = "; ".join(halts.describe(row, ctx.utc) for row in stops)
-    of = f" {order.symbol}" if order.symbol else ""
-    return f"{ctx.where()} {stopped}. Resume{of}?"
-
-
-def end_quarantine(
-    ctx: Context, store: Store, order: HaltRequest, dry_run: bool, agree: Callable[[str], None]
-) -> None:
-    """Let opens pass again after a jump of the server's clock. Errors: NotFoundError without one,
-    RefusedError where the operator does not agree."""
-    jump = clock_jump.found(store)
-    if jump is None:
-        raise NotFoundError(f"no jump of the server's clock stops opens on {ctx.where()}")
-    told = halts.describe_jump(store.keys.clock_jump, jump, ctx.utc)
-    if not dry_run:
-        agree(f"{ctx.where()} {told}. Let opens pass again?")
-        clock_jump.lift(store, order.who, order.why, order.events_maxlen)
-    warn_of_late(ctx, store)
-    where = display_url(ctx.settings.redis.url)
-    if ctx.output != "table":
-        name = store.keys.clock_jump.removeprefix(store.keys.prefix)
-        gone = [] if dry_run else [{"name": name, "value": told, "restored": None}]
-        document = {"resumed": gone, "symbol": None, "redis": where, "still_halted": []}
-        sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
-        return
-    word = "WOULD RESUME" if dry_run else "RESUMED"
-    sys.stdout.write(escape(f"{word} opens on {where} · {told}") + "\n")
-
-
-def report_resume(
-    ctx: Context, rows: list[KillKey], order: HaltRequest, taken: list[Resumed], dry_run: bool
-) -> bool:
-    """Print what was resumed and what is still stopped; True if nothing is."""
-    where = display_url(ctx.settings.redis.url)
-    still = None if dry_run else strictest(rows, order.symbol or None)
-    others = [row.symbol for row in rows if row.symbol and row.symbol != order.symbol]
-    if ctx.output != "table":
-        document = {
-            "resumed": [
-                {"name": each.name, "value": each.value, "restored": each.restored or None}
-                for each in ([] if dry_run else taken)
-            ],
-            "symbol": order.symbol or None,
-            "redis": where,
-            "still_halted": [
-                {"key": row.key, "value": row.value, "symbol": row.symbol or None}
-                for row in rows
-                if row.mode.level
-            ],
-        }
-        sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
-        return still is None
-    word = "WOULD RESUME" if dry_run else "RESUMED"
-    parts = [f"{word} {order.symbol or 'all that halt stopped'} on {where}"]
-    parts += [
-        f"{each.name} was '{each.value}'"
-        + (f", '{each.restored}' is put back" if each.restored else "")
-        for each in taken
-    ]
-    if still is not None:
-        parts.append(f"STILL HALTED by {halts.describe(still, ctx.utc)}")
-    if others:
-        parts.append(f"symbols still halted: {', '.join(others)}")
-    sys.stdout.write(escape(" · ".join(parts)) + "\n")
-    return still is None

@@ -39,6 +39,8 @@ LEAST_PACE_PER_SEC = 500
 LONG_SEC, SHORT_SEC = probe.TIMEOUT_SEC, 0.5
 """How long a service's port has for its answer: where its last pass was a moment ago, else."""
 PASSED_LATELY_SEC = 4.0
+LOST_SEC = 30.0
+"""A record that Redis lost is back with the next pass."""
 ALIVE_BY_PROPOSALS_SEC = 60.0
 """A last proposal as young as this shows that an allocation loop works."""
 
@@ -92,6 +94,8 @@ def _without_record(ctx: Context, found: Status, service: str) -> Service:
     proposed = None if found.feeds is None else found.feeds.proposed_at
     if found.stream.other_type and service == "governor":
         detail = "none can work without a plan stream"
+    elif (lost := found.emptied) is not None and lost.is_loss and found.now - lost.at < LOST_SEC:
+        detail = f"Redis lost it {format.span(found.now - lost.at)} ago, the next pass writes it"
     elif found.unsure and service == "allocation" and proposed is not None:
         age = round(max(0.0, found.now - proposed), 3)
         if age <= ALIVE_BY_PROPOSALS_SEC:
@@ -137,8 +141,10 @@ def _service(it: ServiceRecord, now: float) -> Service:
 
 
 def lateness(it: ServiceRecord, now: float) -> str:
-    """For how long a service that is late has finished no pass."""
-    return f"no pass for {format.span(it.age_sec(now))}"
+    """For how long a service that is late has finished no pass, and that its process is gone, where
+    this host can tell."""
+    gone = f", its process {it.pid} is gone" if probe.process_is_gone(it.host, it.pid) else ""
+    return f"no pass for {format.span(it.age_sec(now))}{gone}"
 
 
 def readiness(it: ServiceRecord, within_sec: float = probe.TIMEOUT_SEC) -> tuple[str, str]:
@@ -179,6 +185,7 @@ def _redis(ctx: Context, found: Status) -> Redis:
         may_evict=server.may_evict,
         emptied=emptied,
         lost=found.emptied is not None and found.emptied.is_loss,
+        acknowledged=found.emptied is not None and bool(found.emptied.acknowledged_by),
         restarted=found.restarted,
         wrong_database=_wrong_database(found.elsewhere),
     )

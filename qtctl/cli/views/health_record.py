@@ -38,9 +38,9 @@ class Service:
 class Redis:
     """primary: host:port of the server that answers, where the URL names several; else None.
     emptied: that it lost what it knew within the last hour, in words; lost: that it did, and not
-    only a governor started on an empty one. restarted: it started while the control plane was at
-    work. wrong_database: where nothing is in this one, and which it may be, in words. The others
-    are None where this user may not ask (INFO)."""
+    only a governor started on an empty one; acknowledged: an operator resumed since. restarted: it
+    started while the control plane was at work. wrong_database: where nothing is in this one, and
+    which it may be, in words. The others are None where this user may not ask (INFO)."""
 
     url: str
     primary: str | None
@@ -51,6 +51,7 @@ class Redis:
     may_evict: bool | None
     emptied: str | None = None
     lost: bool = False
+    acknowledged: bool = False
     restarted: bool = False
     wrong_database: str = ""
 

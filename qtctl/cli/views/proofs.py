@@ -76,7 +76,7 @@ def conduct(
         if live:
             names = proof.fixtures.names()
             ctx.announce(
-                f"proving the running services with symbols of our own: {names}", no_input=no_input
+                f"proving the running services with symbols of our own: {names}", dry_run=True
             )
             ctx.say("Closing plans of quantity 0 for them, marked qtctl-proof; all removed after.")
             agreed(ctx, "Go on?", yes=yes, no_input=no_input)

@@ -3,17 +3,19 @@
 import shlex
 
 from qtctl.cli.views.why_sentences import Narrator
-from qtctl.domain.diagnosis import Cause
+from qtctl.domain.diagnosis import Cause, Kill
 from qtctl.domain.gates import GATES
 from qtctl.domain.names import plan_id_problem
 from qtctl.domain.reasons import Reason
-from qtctl.wire.schema.keys import CLOCK_JUMP
+from qtctl.wire.schema.keys import CLOCK_JUMP, HALT_KEPT
 
 
 def next_command(cause: str, it: Narrator) -> str:
     """The command that fixes it, or shows more."""
     facts = it.facts
     if facts.wrong_types and cause == Cause.PLAN_WAITING:
+        return "qtctl doctor"
+    if cause in (Cause.HALTED, Cause.REDUCE_ONLY) and not _is_ours(facts.kill):
         return "qtctl doctor"
     command = COMMANDS.get(cause)
     if command is not None:
@@ -72,14 +74,18 @@ def _typed(seconds: float) -> str:
     )
 
 
+def _is_ours(kill: Kill) -> bool:
+    """True where `resume` lifts it; what another system has set is not ours to take back: doctor
+    names its owner."""
+    return kill.since is not None or kill.key.endswith(HALT_KEPT.template)
+
+
 def _resume(it: Narrator) -> str:
-    """What another system has set is not ours to take back: what is in the way is only shown."""
     kill = it.facts.kill
     if kill.key.endswith(CLOCK_JUMP.template):
         return "--clock --reason '…'"
-    dry_run = "" if kill.since is not None else "--dry-run "
     symbol = f" {shell_word(kill.symbol)}" if kill.symbol else ""
-    return f"{dry_run}--reason '…'{symbol}"
+    return f"--reason '…'{symbol}"
 
 
 def _what_if(cause: str, it: Narrator) -> str:

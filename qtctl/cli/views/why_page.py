@@ -1,6 +1,5 @@
 """What `qtctl why` shows: its record, as JSON has it, and the page made of that."""
 
-import difflib
 from typing import Any
 
 from qtctl.cli.framework.context import Context
@@ -8,6 +7,7 @@ from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, age, number, text
 from qtctl.cli.output.render import Fields, Rows, emit_one
 from qtctl.cli.output.styles import verdict_style
+from qtctl.cli.views import nearest
 from qtctl.cli.views.why_commands import next_command
 from qtctl.cli.views.why_facts import Answer
 from qtctl.cli.views.why_sentences import Narrator, sentence
@@ -46,8 +46,7 @@ def show(ctx: Context, record: dict[str, Any], facts: Diagnosis) -> None:
 
 def unknown(store: Store, symbol: str, since_sec: float) -> str:
     """Nothing is known of it: the nearest that is."""
-    known = {name.upper(): name for name in store.scan(TARGET)}
-    near = difflib.get_close_matches(symbol.upper(), known, n=1, cutoff=0.7)
+    near = nearest.nearest(store, symbol)
     lost = forgotten.emptied(store)
     if lost is not None and lost.is_loss:
         ago = format.span(max(0.0, store.now_ms() / 1000 - lost.at))
@@ -55,7 +54,7 @@ def unknown(store: Store, symbol: str, since_sec: float) -> str:
             f"nothing is known of {symbol}, and {ago} ago {lost.what}: 'qtctl doctor' says what to "
             "do"
         )
-    did = f": did you mean {known[near[0]]}?" if near else "; see 'qtctl target list'"
+    did = f": did you mean {near}?" if near else "; see 'qtctl target list'"
     now = store.now_ms() / 1000
     shadows = (
         [upstream.shadow(store, spec, now) for spec in (TARGET, EFFICIENCY)] if not near else []

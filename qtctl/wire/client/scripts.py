@@ -5,7 +5,7 @@ import re
 from functools import cache
 from importlib import resources
 
-FLAGS = dict.fromkeys(("halt", "resume", "withdraw_open"), "#!lua flags=allow-oom\n")
+FLAGS = dict.fromkeys(("acknowledge", "halt", "resume", "withdraw_open"), "#!lua flags=allow-oom\n")
 """Scripts that must run while memory is full too. Before Redis 7 a script can't have flags, and
 does not compile with them: PLAIN behind its name is the script without."""
 PLAIN = ".plain"

@@ -171,6 +171,7 @@ SHAPES: Mapping[str, Shape | Mapping[str, Shape]] = {
 _ONE_EACH = frozenset({"HMGET", "ZMSCORE"})
 """A reply for each word behind the key."""
 SCRIPTS: Mapping[str, Shape] = {
+    "acknowledge": is_number,
     "commit_permit": lambda reply: are_words(reply, 2, (int,)),
     "drop_consumers": are_texts,
     "drop_empty": is_number,

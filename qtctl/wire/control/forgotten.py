@@ -26,11 +26,13 @@ class How(StrEnum):
 
 
 class Emptied(msgspec.Struct, frozen=True):
-    """That Redis was found so, within the last hour. at: epoch seconds, the server's clock."""
+    """That Redis was found so, within the last hour. at: epoch seconds, the server's clock;
+    acknowledged_by: who resumed since, empty for nobody."""
 
     at: int = 0
     how: str = ""
     by: str = ""
+    acknowledged_by: str = ""
 
     @property
     def is_loss(self) -> bool:
@@ -38,12 +40,18 @@ class Emptied(msgspec.Struct, frozen=True):
         return self.how != How.START
 
     @property
+    def is_incident(self) -> bool:
+        """True for a loss that no operator has acknowledged."""
+        return self.is_loss and not self.acknowledged_by
+
+    @property
     def what(self) -> str:
         """In words that stand behind a time."""
+        known = f", acknowledged by {self.acknowledged_by}" if self.acknowledged_by else ""
         if self.how == How.START:
-            return f"{self.by} started and found no trace of the control plane"
+            return f"{self.by} started and found no trace of the control plane{known}"
         older = "came back with OLDER data" if self.how == How.OLDER else "came back EMPTY"
-        return f"Redis {older}, found by {self.by or 'nobody knows whom'}"
+        return f"Redis {older}, found by {self.by or 'nobody knows whom'}{known}"
 
 
 def look(
@@ -93,8 +101,32 @@ def emptied(store: Store) -> Emptied | None:
     """How Redis was found within the last hour; None where nothing was lost, or it may not be read.
     Errors: RedisUnreachable."""
     (reply,) = store.batch([("GET", store.keys.emptied)])
+    return None if reply is None or is_error(reply) else _of_reply(reply)
+
+
+def incident(store: Store) -> Emptied | None:
+    """A loss within the last hour that no operator has acknowledged. Errors: RedisUnreachable."""
+    found = emptied(store)
+    return found if found is not None and found.is_incident else None
+
+
+def acknowledge(store: Store, who: str, why: str, events_maxlen: int) -> Emptied | None:
+    """Notes that an operator knows of it, with an event: what was acknowledged, None where nothing
+    was left to be. One that is found meanwhile stays an incident. Errors: RedisUnreachable,
+    WireError where Redis refused it."""
+    key = store.keys.emptied
+    (reply,) = store.batch([("GET", key)])
     if reply is None or is_error(reply):
         return None
+    known = _of_reply(reply)
+    if known.acknowledged_by:
+        return None
+    after = msgspec.json.encode(msgspec.structs.replace(known, acknowledged_by=who))
+    more = (reply, after, who, why, events_maxlen)
+    return known if store.script("acknowledge", (key, store.keys.events), more) else None
+
+
+def _of_reply(reply: object) -> Emptied:
     try:
         return msgspec.json.decode(text(reply), type=Emptied)
     except (msgspec.DecodeError, RecursionError):

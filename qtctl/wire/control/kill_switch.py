@@ -18,7 +18,7 @@ from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import clock_jump
 from qtctl.wire.control.clock_jump import ClockJump
-from qtctl.wire.schema.keys import HALTED_SYMBOLS, Keys
+from qtctl.wire.schema.keys import HALT_KEPT, HALTED_SYMBOLS, Keys
 from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.records import pairs, text
 
@@ -71,6 +71,11 @@ class KillKey(msgspec.Struct, frozen=True):
     def by_clock(self) -> bool:
         """True where it is no halt, but the quarantine after a jump of the server's clock."""
         return self.jump is not None
+
+    @property
+    def is_ours(self) -> bool:
+        """True where `qtctl resume` lifts it: a halt has set it, or a governor has kept it."""
+        return self.record is not None or self.key.endswith(HALT_KEPT.template)
 
     @property
     def who(self) -> str:

@@ -3,12 +3,14 @@
 from qtctl.errors import WireError
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import streams
+from qtctl.wire.queries import keyspace, streams
 from qtctl.wire.schema.keys import EFFICIENCY, LAST_CLOSE, LEDGER, PROPOSED, TARGET
 
 _OF_SYMBOLS = (TARGET, EFFICIENCY, PROPOSED, LEDGER, LAST_CLOSE)
+_SCANNED = (TARGET, EFFICIENCY, LEDGER)
+MOST_KEYS = 100_000
 LOOKED_AT = 2_000
-"""Of the plans and of the events so many are looked at, the newest."""
+"""Of the plans, the proposals and the events so many are looked at, the newest."""
 
 
 def is_known(store: Store, symbol: str) -> bool:
@@ -29,8 +31,10 @@ def is_known(store: Store, symbol: str) -> bool:
 
 
 def symbols(store: Store) -> list[str]:
-    """All symbols that are known, in order. Errors: RedisUnreachable, WireError."""
-    found = {name for spec in (TARGET, EFFICIENCY, LEDGER) for name in store.scan(spec)}
+    """The symbols that are known, in order: all of them, but for a keyspace of over MOST_KEYS, of
+    which so much is looked at. Errors: RedisUnreachable, WireError."""
+    sweep = keyspace.sweep(store, _SCANNED, MOST_KEYS)
+    found = {name for spec in _SCANNED for name in sweep.of_spec(spec)}
     return sorted(found | _lately(store))
 
 
@@ -38,7 +42,7 @@ def _lately(store: Store) -> set[str]:
     """The symbols of the newest plans and of what the governors did last."""
     return {
         entry.fields.get("symbol", "")
-        for stream in (store.keys.plans, store.keys.events)
+        for stream in (store.keys.plans, store.keys.proposed_stream, store.keys.events)
         for entry in streams.last(store, stream, LOOKED_AT, lambda _: True)
         # A halt of a name that nothing knows makes it no better known.
         if entry.fields.get("event") not in ("halted", "resumed")

@@ -1,8 +1,9 @@
 """The services that have a record, found while an operator waits, however many keys there are.
 
 A keyspace of up to SMALL keys is walked over as a whole, and all that is in it is known. In a
-larger one records are looked for under the names that the consumers of the governors' group and the
-settings have, and by a walk of WALK_SEC where a service has none of those.
+larger one records are looked for by the index of services, under the names that the consumers of
+the governors' group and the settings have, and by a walk of services.WALK_SEC where a service has
+none of those.
 """
 
 import socket
@@ -21,10 +22,6 @@ from qtctl.wire.schema.service import ServiceRecord
 KINDS = (*SERVICES, RECORDER)
 SMALL = 10_000
 """Keys that are walked over as a whole."""
-WALK_SEC = 0.1
-"""The time for a walk in a larger keyspace; a later look goes on where it ended."""
-CONSUMERS = 50
-"""Consumers of the governors' group whose records are looked for, the latest first."""
 REST_TIMES = 20
 """Names are looked for again after so many times what the last look took."""
 
@@ -69,13 +66,16 @@ class Directory:
         if sweep.complete:
             self._names = []
         else:
-            found += [(service, name) for service in KINDS for name in self._likely(group)]
+            indexed = services.indexed(self._store, KINDS)
+            found += [*indexed, *((kind, name) for kind in KINDS for name in self._likely(group))]
+            # One that ran within the last week under this version is in the index, or is gone.
+            self.complete = set(SERVICES) <= {kind for kind, _ in indexed}
         self._add(found)
 
     def _likely(self, group: Group | None) -> set[str]:
         """A governor is a consumer by its name; the others often run beside it."""
         consumers = sorted((group and group.consumers) or (), key=lambda it: it.idle_sec)
-        names = {it.name for it in consumers[:CONSUMERS]} | {socket.gethostname()}
+        names = {it.name for it in consumers[: services.CONSUMERS]} | {socket.gethostname()}
         settings = self._settings
         given = {settings.governor.name, settings.allocation.name, settings.history.name}
         return names | (given - {""})
@@ -84,7 +84,7 @@ class Directory:
         """A part of the keyspace more."""
         if self._walk is None:
             self._walk = services.Walk(self._store, KINDS)
-        self._walk.go_on(WALK_SEC)
+        self._walk.go_on(services.WALK_SEC)
         self.complete = self._walk.complete
         self._add(list(self._walk.found))
 

@@ -136,10 +136,14 @@ def _at(event: Event) -> float:
     return event.at
 
 
-def rate(count: int, now: float, back_to: float | None, span: float) -> Rate:
-    """The average over a window of `span` seconds, or over as much of it as a cap left."""
+def rate(
+    count: int, now: float, back_to: float | None, span: float, begun: float | None = None
+) -> Rate:
+    """The average over a window of `span` seconds, or over as much of it as a cap left. begun: when
+    the first of all came, where that is known: before it there was nothing to count."""
     if back_to is None:
-        return Rate(count * 60 / span)
+        since = span if begun is None else now - begun
+        return Rate(count * 60 / min(span, max(since, LEAST_SPAN_SEC)))
     covered = now - back_to
     least = min(span, LEAST_SPAN_SEC)
     return Rate(count * 60 / min(span, max(covered, least)), covered < least)
@@ -175,7 +179,7 @@ def verdicts(
         cut=cut,
         permitted=kinds[Verdict.PERMITTED.value],
         blocked=kinds[Verdict.BLOCKED.value],
-        rate=rate(len(fresh), now, back_to, rate_sec),
+        rate=rate(len(fresh), now, back_to, rate_sec, found[0].at if found else None),
         blocks=dict(blocks.most_common()),
         fresh=len(fresh),
         fresh_stale=sum(it.reason == Reason.STALE_PLAN for it in fresh),

@@ -1,29 +1,81 @@
-"""The services that have a record, and so run or did until a moment ago."""
+"""The services that have a record, and so run or did until a moment ago.
 
+They are found without a look at the keyspace, however large it is: by the index that they write
+themselves into. A service of a version before is not in it. A governor is then found by its name,
+which its consumer has, and others by a walk over the keys that ends after WALK_SEC; it is made
+where a kind has no record otherwise.
+"""
+
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from qtctl import clock
+from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.keys import SERVICE
+from qtctl.wire.schema.keys import GROUP, SERVICE
 from qtctl.wire.schema.records import pairs, text
 from qtctl.wire.schema.service import ServiceRecord, record_of
 
 WALK_COUNT = 2_000
 """Keys that a page of a walk looks at: half a millisecond of the server's time."""
+WALK_SEC = 0.1
+"""How long an operator waits for a walk: 100,000 keys or more are looked at meanwhile."""
+MOST_INDEXED = 1_000
+"""Names that are taken from the index, the ones seen last."""
+CONSUMERS = 50
+"""Consumers of the governors' group whose records are looked for, the latest first."""
 
 
 def running(store: Store, service: str) -> list[ServiceRecord]:
     """All services of this kind that are alive, by name."""
-    return named(store, service, [name for _, name in names(store, (service,))])
+    return every(store, (service,))
 
 
-def names(store: Store, services: Sequence[str]) -> list[tuple[str, str]]:
-    """(service, name) of every record of these kinds, in their order, then by name. One SCAN."""
-    head = store.keys.service("", "")[:-1]
-    found = set(_of_keys(store.scan_keys(store.keys.pattern(SERVICE)), head, services))
-    return sorted(found, key=lambda each: (services.index(each[0]), each[1]))
+def every(store: Store, services: Sequence[str]) -> list[ServiceRecord]:
+    """All services of these kinds that are alive, in their order, then by name."""
+    known = {*indexed(store, services), *by_consumers(store, services)}
+    found = of_names(store, sorted(known))
+    missing = [each for each in services if not any(it.service == each for it in found)]
+    if missing:
+        walk = Walk(store, missing)
+        walk.go_on(WALK_SEC)
+        found += of_names(store, sorted(walk.found - known))
+    return sorted(found, key=lambda each: (services.index(each.service), each.name))
+
+
+def names(store: Store, services: Sequence[str]) -> set[tuple[str, str]]:
+    """(service, name) of all that have a record, and of some that had one, for who looks again and
+    again: by the index, and by a walk where a kind is not in it."""
+    known = indexed(store, services)
+    missing = [each for each in services if each not in {kind for kind, _ in known}]
+    if missing:
+        walk = Walk(store, missing)
+        walk.go_on(WALK_SEC)
+        known |= walk.found
+    return known
+
+
+def indexed(store: Store, services: Sequence[str]) -> set[tuple[str, str]]:
+    """(service, name) of those of these kinds that ran within the last week, by their index; none
+    where it may not be read. Errors: RedisUnreachable."""
+    (reply,) = store.batch([("ZRANGE", store.keys.services, 0, MOST_INDEXED - 1, "REV")])
+    if is_error(reply):
+        return set()
+    parts = [text(member).partition(":") for member in reply]
+    return {(service, name) for service, _, name in parts if service in services}
+
+
+def by_consumers(store: Store, services: Sequence[str]) -> set[tuple[str, str]]:
+    """The same under the names that the consumers of the governors' group have: a governor is one
+    by its name, and the others often run beside it. Errors: RedisUnreachable."""
+    (reply,) = store.batch([("XINFO", "CONSUMERS", store.keys.plans, GROUP)])
+    consumers = (
+        [] if is_error(reply) else sorted(xinfo.consumers(reply), key=lambda it: it.idle_sec)
+    )
+    likely = {it.name for it in consumers[:CONSUMERS]} | {socket.gethostname()}
+    return {(service, name) for service in services for name in likely}
 
 
 class Walk:
@@ -52,11 +104,6 @@ def _of_keys(keys: Iterable[str], head: str, services: Sequence[str]) -> Iterato
         service, colon, name = key.removeprefix(head).partition(":")
         if colon and key.startswith(head) and service in services:
             yield service, name
-
-
-def every(store: Store, services: Sequence[str]) -> list[ServiceRecord]:
-    """All services of these kinds that are alive, in their order, then by name. One SCAN."""
-    return of_names(store, names(store, services))
 
 
 def named(store: Store, service: str, names: Sequence[str]) -> list[ServiceRecord]:

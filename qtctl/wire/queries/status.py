@@ -181,9 +181,10 @@ class Watch:
 
     def _plans_per_minute(self, now: float, stream: PlanStream) -> Rate:
         times, back_to = self._read(self._plans, "plans", now)
-        if back_to is not None and stream.first and time_of(stream.first) >= now - RATE_SEC:
-            # All of it came within that time.
-            return Rate(stream.length * 60 / RATE_SEC)
+        begun = time_of(stream.first) if stream.first else None
+        if begun is not None and begun >= now - RATE_SEC:
+            # All of it came since then.
+            return recent.rate(stream.length, now, None, RATE_SEC, begun)
         return recent.rate(len(times), now, back_to, RATE_SEC)
 
     def _wrong_ids(self, now: float, *, usable: bool) -> dict[str, str]:

@@ -15,6 +15,7 @@ BLOCK_TTL_SEC = 3_600
 LEDGER_KEEP_SEC = 3_600
 LIMITS_TTL_SEC = 7 * 86_400
 SERVICE_TTL_SEC = 30
+SERVICES_TTL_SEC = 7 * 86_400
 MARK_TTL_SEC = 7 * 86_400
 RUNS_TTL_SEC = 7 * 86_400
 EMPTIED_TTL_SEC = 3_600
@@ -190,9 +191,10 @@ MARK = KeySpec(
     "7 days, refreshed every second",
 )
 EMPTIED = KeySpec(
-    "governor:emptied", "string (JSON)", "governor",
+    "governor:emptied", "string (JSON)", "governor, resume",
     "how Redis was found within the last hour: at, how (`start`: without a trace of the governors, "
-    "`empty`, `older`: it lost what a running governor knew), by",
+    "`empty`, `older`: it lost what a running governor knew), by; acknowledged_by: the operator "
+    "who resumed since, after whom it is no incident any more",
     "1 h",
 )
 SERVICE = KeySpec(
@@ -202,6 +204,12 @@ SERVICE = KeySpec(
     "discovery (how it finds new targets: `tracking`, or `scan: ` and why), a recorder's problem "
     "(why it can't write, empty where it can)",
     "30 s, or three passes if that is longer",
+)
+SERVICES = KeySpec(
+    "qtctl:services", "sorted set", "each running service",
+    "index of their records, so that finding them needs no SCAN: `{service}:{name}` by when it was "
+    "last there, epoch seconds; those of a week ago are removed",
+    "7 days, refreshed",
 )
 RUNS = KeySpec(
     "qtctl:runs", "stream", "each running service",
@@ -241,6 +249,7 @@ class Keys:
         self.clock_jump = prefix + CLOCK_JUMP.template
         self.halt_kept = prefix + HALT_KEPT.template
         self.emptied = prefix + EMPTIED.template
+        self.services = prefix + SERVICES.template
         self.runs = prefix + RUNS.template
 
     def at(self, spec: KeySpec, name: str) -> str:

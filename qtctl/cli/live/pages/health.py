@@ -92,7 +92,11 @@ def _left(moment: Moment, width: int, screen: int) -> list[Text]:
 
 def _state(found: Overall) -> list[tuple[str, str, bool]]:
     """Title, value, and whether something is wrong there."""
-    odd = found.redis.may_evict or found.redis.role not in ("master", None) or found.redis.lost
+    odd = (
+        found.redis.may_evict
+        or found.redis.role not in ("master", None)
+        or (found.redis.lost and not found.redis.acknowledged)
+    )
     bad_group = found.group is None or found.group.stuck > 0
     clocks = page.clocks(found)
     off = [("clocks", clocks, True)] if clocks.startswith("OFF") else []

@@ -1,0 +1,37 @@
+"""The symbol that somebody may have meant: what is known here and is spelt nearly so."""
+
+import difflib
+from collections.abc import Sequence
+
+from qtctl.cli.framework.context import Context
+from qtctl.domain.names import ascii_upper
+from qtctl.errors import WireError
+from qtctl.wire.client.store import Store
+from qtctl.wire.queries import activity
+
+ALIKE = 0.6
+"""From here on two names are taken for a misspelling of each other."""
+
+
+def nearest(store: Store, symbol: str) -> str:
+    """The nearest that is known, "" for none. Errors: RedisUnreachable."""
+    try:
+        known = {name.upper(): name for name in reversed(activity.symbols(store))}
+    except WireError:
+        return ""
+    close = difflib.get_close_matches(symbol.upper(), known, n=1, cutoff=ALIKE)
+    return known[close[0]] if close and known[close[0]] != symbol else ""
+
+
+def meant(store: Store, symbols: Sequence[str]) -> str:
+    """` Did you mean BTCUSDT?`, of the first of these for which something is near; else ""."""
+    found = next(filter(None, (nearest(store, symbol) for symbol in symbols[:3])), "")
+    return f" Did you mean {found}?" if found else ""
+
+
+def spelt(ctx: Context, symbol: str, effect: str) -> None:
+    """Warn of a symbol that is not in upper case, as symbols of exchanges are; effect: what follows
+    from it, with {upper} in it."""
+    upper = ascii_upper(symbol)
+    if upper != symbol:
+        ctx.warn(f"{symbol} is not {upper}: {effect.format(upper=upper)}")
