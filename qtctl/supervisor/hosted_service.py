@@ -28,6 +28,8 @@ class HostedService:
 
         bind → start → (prepare → replace or discard → look … look)* → stop → join → free
 
+    A successor that still waits for the loop's end may be replaced by another.
+
     optional: the others in the process work without it, so it ends none of them: it is hosted
     without its port where that is taken, and its loop is started again some time after it gave up.
     """
@@ -41,6 +43,7 @@ class HostedService:
         self._server = HealthServer(service, self.progress)
         self._stop = threading.Event()
         self.thread: threading.Thread | None = None
+        self._prepared: _Successor | None = None
         self._next: _Successor | None = None
         self._replaced_at = 0.0
         self._bind_again_at: float | None = None
@@ -89,25 +92,43 @@ class HostedService:
     def prepare(self, service: Service) -> None:
         """Get ready for a successor: listen where its settings name another address or port. Raises
         QtctlError if that can't be bound."""
-        successor = _Successor(service)
+        successor, waiting = _Successor(service), self._next
         if successor.address in (self._address, _address(self._service)):
             service.metrics_port = self._service.metrics_port
+        elif waiting is not None and waiting.listens_at(successor.address):
+            service.metrics_port = waiting.service.metrics_port
+            successor.server = waiting.server
         else:
             server = HealthServer(service, successor.progress)
             server.start()
             successor.server = server
-        self._next = successor
+        self._prepared = successor
 
     def discard(self) -> None:
         """Drop the prepared successor."""
-        if self._next is not None and self._next.server is not None:
-            self._next.server.stop()
-        self._next = None
+        self._drop(self._prepared, self._next)
+        self._prepared = None
 
     def replace(self) -> None:
         """Let the successor take over once the loop has finished its pass (see `look`)."""
-        self._replaced_at = clock.monotonic()
-        self._stop.set()
+        successor, waiting = self._prepared, self._next
+        assert successor is not None, "prepared before"
+        self._drop(waiting, successor)
+        server = successor.server
+        if server is not None and waiting is not None and server is waiting.server:
+            server.switch(successor.service, successor.progress)
+        self._prepared, self._next = None, successor
+        if not self._stop.is_set():
+            self._replaced_at = clock.monotonic()
+            self._stop.set()
+
+    @staticmethod
+    def _drop(successor: "_Successor | None", other: "_Successor | None") -> None:
+        """Closes the port of a successor that never takes over, unless the other one has it."""
+        if successor is None or successor.server is None:
+            return
+        if other is None or other.server is not successor.server:
+            successor.server.stop()
 
     def look(self, now: float) -> None:
         """Start the successor once the old loop has ended, or hangs; what an optional service lacks
@@ -159,6 +180,8 @@ class HostedService:
     def free(self) -> None:
         """Free the ports."""
         self.discard()
+        self._drop(self._next, None)
+        self._next = None
         self._server.stop()
 
 
@@ -170,6 +193,10 @@ class _Successor:
         self.address = _address(service)  # before listening replaces port 0 by the real one
         self.progress = Progress(service.pass_timeout_sec, clock.monotonic())
         self.server: HealthServer | None = None
+
+    def listens_at(self, address: tuple[str, int]) -> bool:
+        """True where it has a port of its own, by that address."""
+        return self.server is not None and address in (self.address, _address(self.service))
 
 
 def _address(service: Service) -> tuple[str, int]:

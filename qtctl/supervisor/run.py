@@ -68,8 +68,9 @@ class Supervisor:
 
     def run(self) -> int:
         """Host the services; the exit code: 0 after SIGTERM or `stop()`, 130 after SIGINT, 1 if a
-        loop gave up or did not end within the grace. A second SIGTERM or SIGINT ends the process
-        at once, with 143 or 130. Signals are handled in the main thread only.
+        loop that is not optional gave up or did not end within the grace. A second SIGTERM or
+        SIGINT ends the process at once, with 143 or 130. Signals are handled in the main thread
+        only.
 
         Raises QtctlError, before any loop starts, if a port can't be bound, but for that of an
         optional service.
@@ -117,8 +118,9 @@ class Supervisor:
                     fields = {"service": service.name}
                     log.error("stopping, since a loop gave up", extra={"fields": fields})
                     return EXIT_GAVE_UP
-            # One at a time: a reload waits until the one before it has taken effect.
-            if self._reload_due and not any(service.changing for service in hosted):
+            # One at a time: a reload waits until the one before it has taken effect, but for what
+            # is optional, which may hang for long.
+            if self._reload_due and not any(each.changing and not each.optional for each in hosted):
                 self._reload_due = False
                 self._reload(hosted, reporter)
             reporter.look(clock.monotonic())
@@ -155,19 +157,20 @@ class Supervisor:
             raise
 
     def _end(self, hosted: Sequence[HostedService], reporter: Reporter) -> bool:
-        """Let the loops finish their pass; False if one did not in time."""
+        """Let the loops finish their pass; False if one that is not optional did not in time."""
         log.info("stopping")
         reporter.stopping()
         for service in hosted:
             service.stop()
         deadline = clock.monotonic() + self._grace_sec
-        late = [service.name for service in hosted if not service.join(deadline)]
+        late = [service for service in hosted if not service.join(deadline)]
         if late:
-            fields = {"services": ",".join(late), "grace_sec": self._grace_sec}
+            names = ",".join(service.name for service in late)
+            fields = {"services": names, "grace_sec": self._grace_sec}
             log.error("abandoned a loop that did not end in time", extra={"fields": fields})
         else:
             log.info("stopped")
-        return not late
+        return all(service.optional for service in late)
 
 
 def once(services: Sequence[Service]) -> bool:

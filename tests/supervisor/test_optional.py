@@ -108,6 +108,39 @@ def test_its_loop_that_gives_up_ends_nobody_and_is_started_again(
     assert len(logged(caplog, "a loop gave up")) == 1
 
 
+def test_while_it_hangs_reloads_take_hold_and_the_end_is_an_ordinary_one(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosted_service, "END_SEC", 0.0)
+    release = threading.Event()
+    hung = FakeService("recorder", on_step=held(release))
+    made: list[tuple[FakeService, FakeService]] = []
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        elsewhere: int = free.getsockname()[1]
+    ports = [elsewhere, elsewhere, 0]
+
+    def again() -> list[Service]:
+        port = ports[len(made)]
+        made.append((FakeService("recorder", metrics_port=port), FakeService("governor")))
+        return [*made[-1]]
+
+    first = hung, FakeService("governor")
+    with running(*first, reload=again, grace_sec=0.1, **OPTIONAL) as run:
+        until(lambda: hung.steps == 1)
+        for count in range(1, len(ports) + 1):
+            run.supervisor.reload()
+            until(lambda count=count: len(made) == count and made[-1][1].finished)  # type: ignore[misc]
+            if count < len(ports):
+                assert fetch(elsewhere, "/livez")[0] == 200, "where the last settings want it"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", elsewhere), 1).close()
+    assert run.code == 0
+    assert logged(caplog, "abandoned a loop")
+    assert [each.opened for each, _ in made] == [0, 0, 0]
+    release.set()
+    until(lambda: hung.closed == 1)
+
+
 @pytest.mark.parametrize("trouble", ["hangs", "raises"])
 def test_a_manager_hears_that_all_is_well_whatever_it_does(trouble: str) -> None:
     release = threading.Event()
