@@ -9,9 +9,8 @@ import logging
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -20,23 +19,21 @@ from qtctl.errors import ConfigError, RefusedError
 from qtctl.history.damage import CannotWrite, Damaged
 from qtctl.history.folder import size_of
 from qtctl.history.ids import day_of
-from qtctl.history.rows import Batch, Document, Entry, Gap, HaltRow, PassEntry
+from qtctl.history.rows import Batch
 from qtctl.history.store import Store as HistoryStore
 from qtctl.services.clocks import HostClock
 from qtctl.services.heartbeat import Heartbeat
+from qtctl.services.named_documents import NamedDocuments
 from qtctl.services.observations import ServerSeen, ServicesSeen
-from qtctl.services.pass_continuity import PassContinuity
 from qtctl.services.problem_log import ProblemLog
 from qtctl.services.recorder_metrics import RecorderMetrics
+from qtctl.services.stream_rows import StreamRows
 from qtctl.settings import RECORDER, SERVICES
 from qtctl.settings.model import History
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import history_streams, services
-from qtctl.wire.queries.history_streams import Kind, News, Place, RawEntry
-from qtctl.wire.schema import pass_entry
+from qtctl.wire.queries.history_streams import Kind, News, Place
 from qtctl.wire.schema.ids import ms_of
-from qtctl.wire.schema.keys import ALLOCATION_RULES, HALTED_SYMBOLS, LIMITS
-from qtctl.wire.schema.records import pairs
 
 log = logging.getLogger("qtctl.recorder")
 LOOK_SEC = 1.0
@@ -45,8 +42,6 @@ FIND_SEC = 600.0
 """How often it looks for services by SCAN; those that publish are known by their entries."""
 FINISH_SEC, SETTLE_MS = 60.0, 30_000
 """How often days that are over are looked for, and how long after its end a day is sealed."""
-DEFAULT_INTERVAL_SEC = 10.0
-"""Of a loop whose rules are not known."""
 ROWS_PER_PASS = 20_000
 """Symbols of passes that are held in memory at once."""
 _FAULTS = (sqlite3.Error, OSError, CannotWrite, Damaged, ConfigError, RefusedError)
@@ -82,12 +77,11 @@ class Recorder:
 
     def _forget(self) -> None:
         """What is known only as long as one history and one connection last."""
-        self._continuity = PassContinuity(self._streams["passes"])
+        self._documents = NamedDocuments(self._store)
+        self._rows = StreamRows(self._store.keys, self._documents.interval_sec)
         self._server, self._services = ServerSeen(), ServicesSeen()
-        self._known: set[tuple[str, str]] = set()
-        self._intervals: dict[str, float] = {}
         self._looked_at = self._found_at = None  # type: float | None
-        self._names: set[tuple[str, str]] = set()
+        self._found: set[tuple[str, str]] = set()
         self._day = ""
         self._finished_at: float | None = None
 
@@ -159,7 +153,7 @@ class Recorder:
             return False
         self._forget()
         self._places = {kind: _place(cursors, key) for kind, key in self._streams.items()}
-        self._continuity.recall(cursors)
+        self._rows.continuity.recall(cursors)
         return True
 
     def _close_history(self) -> None:
@@ -185,16 +179,20 @@ class Recorder:
         now_ms = self._store.now_ms()
         anew = (day := day_of(now_ms)) != self._day
         if anew:
-            self._known.clear()
-        batch = self._batch(news, now_ms)
+            self._documents.new_day()
+        batch = self._rows.batch(news, self._places, now_ms)
+        self._note_problems(news)
         self._look(batch, now_ms, anew=anew)
-        batch.documents = [*batch.documents, *self._documents(batch)]
+        batch.documents = [*batch.documents, *self._documents.missing(batch)]
         batch.cursors = self._cursors(news)
         written = self._history.write(batch)
         self._day = day
-        self._known.update((each.kind, each.digest) for each in batch.documents)
+        self._documents.written(batch.documents)
         self._places = {kind: each.place for kind, each in news.items()}
         self._more = any(each.more for each in news.values())
+        if batch.passes:
+            largest = max(entry.value.symbols for entry in batch.passes)
+            self._counts["passes"] = min(100, max(1, ROWS_PER_PASS // max(1, largest)))
         self._count(written.rows, batch, news, now_ms)
         self._finish_days(now_ms)
         return sum(len(each.entries) for each in news.values())
@@ -214,7 +212,7 @@ class Recorder:
         self.metrics.bytes.set(size_of(self._find_folder()))
 
     def _cursors(self, news: dict[Kind, News]) -> dict[str, str]:
-        found = self._continuity.cursors()
+        found = self._rows.continuity.cursors()
         for kind, each in news.items():
             key = self._streams[kind]
             found[key] = each.place.id
@@ -222,72 +220,11 @@ class Recorder:
                 found[f"{key} position"] = f"0-{each.place.position}"
         return found
 
-    def _batch(self, news: dict[Kind, News], now_ms: int) -> Batch:
-        """What the streams gave, with the gaps before it."""
-        gaps: list[Gap] = []
-        problems: dict[str, str] = {}
-        for kind, each in news.items():
-            key, since = self._streams[kind], ms_of(self._places[kind].id)
-            if each.problem:
-                problems[key] = each.problem
-                self.failed("stream")
-            if each.break_:
-                detail = (
-                    f"{key} was emptied or made anew"
-                    if each.break_ == "emptied"
-                    else (f"{key} went back: a restore, or a server that had lost its last writes")
-                )
-                gaps.append(Gap(each.break_, since, now_ms, key, None, detail, now_ms))
-            if each.lost:
-                until = each.oldest_ms if each.oldest_ms is not None else now_ms
-                detail = f"{each.lost} entries of {key} were trimmed before they were read"
-                gaps.append(Gap("trimmed", since, until, key, each.lost, detail, now_ms))
-        self._bad_streams.update(problems)
-        events = [_entry(raw) for raw in news["events"].entries]
-        decisions = [_entry(raw) for raw in news["decisions"].entries]
-        self._names |= {
-            ("governor", name) for each in decisions if (name := each.fields.get("instance"))
-        }
-        passes = self._passes(news["passes"].entries, gaps, now_ms)
-        return Batch(
-            passes=passes,
-            decisions=decisions,
-            events=events,
-            rejected=[_entry(raw) for raw in news["rejected"].entries],
-            halts=[row for entry in events for row in _halts(entry)],
-            gaps=[*gaps, *(gap for entry in events for gap in self._group_gaps(entry, now_ms))],
-        )
-
-    def _passes(self, entries: Sequence[RawEntry], gaps: list[Gap], now_ms: int) -> list[PassEntry]:
-        found: list[PassEntry] = []
-        for raw in entries:
-            fields = dict(zip(raw.raw[::2], raw.raw[1::2], strict=True))
-            try:
-                entry = PassEntry(raw.id, pass_entry.read(fields))
-            except ValueError as problem:
-                at, key = ms_of(raw.id), self._streams["passes"]
-                gaps.append(Gap("unreadable", at, at, key, 1, f"{raw.id}: {problem}", now_ms))
-                continue
-            found.append(entry)
-            self._names.add(("allocation", entry.value.instance))
-            interval = self._intervals.get(entry.value.rules, DEFAULT_INTERVAL_SEC)
-            gaps += self._continuity.note(entry, int(interval * 1000), now_ms)
-        if found:
-            largest = max(entry.value.symbols for entry in found)
-            most = max(1, ROWS_PER_PASS // max(1, largest))
-            self._counts["passes"] = min(most, 100)
-        return found
-
-    def _group_gaps(self, entry: Entry, now_ms: int) -> list[Gap]:
-        """A group that was set back sees plans again; one that skips has not judged them."""
-        what, at = entry.fields.get("event", ""), ms_of(entry.id)
-        if what not in _GROUP_EVENTS:
-            return []
-        count = entry.fields.get("count", "")
-        lost = int(count) if count.isdecimal() else None
-        return [
-            Gap("group_reset", at, at, self._store.keys.plans, lost, _GROUP_EVENTS[what], now_ms)
-        ]
+    def _note_problems(self, news: dict[Kind, News]) -> None:
+        bad = {self._streams[kind]: each.problem for kind, each in news.items() if each.problem}
+        for _ in bad:
+            self.failed("stream")
+        self._bad_streams.update(bad)
 
     # What is observed ----------------------------------------------------------------------------
 
@@ -303,8 +240,9 @@ class Recorder:
         batch.servers = self._server.note(server, anew=anew)
         if self._found_at is None or at - self._found_at >= FIND_SEC:
             self._found_at = at
-            self._names |= services.names(self._store, (*SERVICES, self.name))
-        records = services.of_names(self._store, sorted(self._names))
+            self._found |= services.names(self._store, (*SERVICES, self.name))
+        names = sorted(self._found | self._rows.publishers)
+        records = services.of_names(self._store, names)
         batch.services, batch.documents = self._services.note(records, now_ms, anew=anew)
 
     def _beat(self) -> None:
@@ -316,29 +254,6 @@ class Recorder:
         now, address = self._store.now_ms() / 1000, f"{self.metrics_addr}:{self.metrics_port}"
         more = {"problem": self._problem or ""}
         self._heartbeat.beat(now, address, self._host_clock.ahead_sec, more)
-
-    def _documents(self, batch: Batch) -> list[Document]:
-        """The rules and limits that these passes and decisions name, where not kept today."""
-        at = self._store.keys.at
-        wanted = {
-            ("rules", each.value.rules): at(ALLOCATION_RULES, each.value.rules)
-            for each in batch.passes
-        } | {
-            ("limits", digest): at(LIMITS, digest)
-            for each in batch.decisions
-            if (digest := each.fields.get("limits"))
-        }
-        missing = {place: key for place, key in wanted.items() if place not in self._known}
-        bodies = self._store.batch([("GET", key) for key in missing.values()])
-        found = [
-            Document(kind, digest, body)  # type: ignore[arg-type]
-            for (kind, digest), body in zip(missing, bodies, strict=True)
-            if isinstance(body, bytes)
-        ]
-        for each in found:
-            if each.kind == "rules":
-                self._intervals[each.digest] = _interval_sec(each.body)
-        return found
 
     def _count(
         self, rows: dict[str, int], batch: Batch, news: dict[Kind, News], now_ms: int
@@ -372,43 +287,7 @@ class Recorder:
             self.metrics.spare.labels(kind).set(max(0, now_ms - news.oldest_ms) / 1000)
 
 
-_GROUP_EVENTS = {
-    "group_set_back": "the governors' group lay ahead of the stream and was set back",
-    "backlog_skipped": "plans queued for over an hour were skipped, without a verdict",
-    "trimmed": "plans were trimmed before a governor had read them",
-}
-_HALTS = {"halted": "halted", "halt_kept": "halted", "resumed": "resumed"}
-
-
-def _halts(entry: Entry) -> list[HaltRow]:
-    fields = entry.fields
-    what = _HALTS.get(fields.get("event", ""))
-    if what is None:
-        return []
-    key, value = fields.get("key", ""), fields.get("value", "")
-    symbol = key.partition(f"{HALTED_SYMBOLS.template}:")[2]
-    scope = symbol or ("all" if value in ("all", "1") else "opens")
-    return [
-        HaltRow(
-            ms_of(entry.id), what, scope, key, value, fields.get("actor", ""),
-            fields.get("reason", ""),
-        )
-    ]  # fmt: skip
-
-
-def _entry(raw: RawEntry) -> Entry:
-    return Entry(raw.id, pairs(raw.raw))
-
-
 def _place(cursors: dict[str, str], key: str) -> Place:
     position = cursors.get(f"{key} position", "")
     at = position.removeprefix("0-")
     return Place(cursors.get(key, history_streams.START), int(at) if at.isdecimal() else None)
-
-
-def _interval_sec(rules: bytes) -> float:
-    try:
-        found: Any = msgspec.json.decode(rules, type=dict[str, Any]).get("interval_sec")
-    except msgspec.DecodeError:
-        found = None
-    return float(found) if isinstance(found, int | float) else DEFAULT_INTERVAL_SEC

@@ -430,7 +430,7 @@ def test_a_look_costs_no_round_trip_per_service(
     monkeypatch.setattr(Store, "batch", counted)
     costs = []
     for names in (1, 8):
-        running._names = {("governor", f"g{number}") for number in range(names)}
+        running._found = {("governor", f"g{number}") for number in range(names)}
         sent.clear()
         record(running)
         costs.append(len(sent))
