@@ -6,6 +6,7 @@ Source: docs/rules.md#the-multiplier.
 
 import msgspec
 
+from qtctl.domain.numbers import four
 from qtctl.domain.readings import Efficiency
 
 NEUTRAL_SCORE = 0.5
@@ -23,13 +24,15 @@ class AllocationRules(msgspec.Struct, frozen=True):
 
 
 class Proposal(msgspec.Struct, frozen=True, gc=False):
-    """What the allocation loop proposes for a symbol."""
+    """What the allocation loop proposes for a symbol. multiplier_text: the multiplier as it is
+    written, to the stream, the hash and the history."""
 
     ts_epoch: int
     symbol: str
     base_usd: float
     proposed_usd: float
     multiplier: float
+    multiplier_text: str
     efficiency: Efficiency
 
 
@@ -46,4 +49,4 @@ def propose(
 ) -> Proposal:
     """The proposal for one symbol: base × the unrounded multiplier."""
     factor = multiplier(efficiency, rules)
-    return Proposal(int(now), symbol, base_usd, base_usd * factor, factor, efficiency)
+    return Proposal(int(now), symbol, base_usd, base_usd * factor, factor, four(factor), efficiency)

@@ -4,7 +4,7 @@ Every text is what Redis held, neither rounded nor parsed, so that a pass can be
 Source: docs/rules.md#reading-a-score.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import msgspec
 
@@ -89,19 +89,10 @@ def columns_problem(columns: Columns) -> str | None:
     return None
 
 
-Row = tuple[str, str, str, str, str, str, str, str, str]
-"""One symbol, in the order of COLUMNS."""
-
-
-def columns(rows: Iterable[Row]) -> Columns:
-    """The columns of these rows; a text of over 64 characters is kept shorter, and still counts as
-    the same number, or as none."""
-    found = [_short([*column]) for column in zip(*rows, strict=True)]
-    return Columns(*(found or ([] for _ in COLUMNS)))
-
-
-def _short(column: list[str]) -> list[str]:
-    if max(map(len, column)) <= MAX_CHARS:
+def kept(column: Sequence[str]) -> Sequence[str]:
+    """A column as it is kept: a text of over 64 characters is shorter, and still counts as the same
+    number, or as none."""
+    if max(map(len, column), default=0) <= MAX_CHARS:
         return column
     return [text if len(text) <= MAX_CHARS else kept_number(text) for text in column]
 

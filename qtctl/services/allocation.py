@@ -3,12 +3,11 @@
 import logging
 import socket
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
-from qtctl import __version__, clock
+from qtctl import clock
 from qtctl.domain.allocation import AllocationRules
-from qtctl.domain.passes import Pass, columns
 from qtctl.errors import NoPermissionError
 from qtctl.services.clocks import HostClock
 from qtctl.services.heartbeat import Heartbeat
@@ -20,8 +19,8 @@ from qtctl.settings.rules import rules_from
 from qtctl.wire.allocation import passes
 from qtctl.wire.allocation.pass_stream import PassStream
 from qtctl.wire.allocation.symbols import Symbols
-from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
+from qtctl.wire.schema.pass_entry import Packing
 from qtctl.wire.schema.service import BY_SCAN, TRACKING
 
 log = logging.getLogger("qtctl.allocation")
@@ -83,16 +82,15 @@ class AllocationLoop:
         symbols, bad_keys = self._symbols.look()
         self._report_discovery()
         keep = self.metrics.shows(len(symbols))
-        found = PassDecisions(
-            self._rules, self._store.keys, bad_keys, keep=keep, rows_wanted=self._stream is not None
-        )
+        packing = None if self._stream is None else Packing()
+        found = PassDecisions(self._rules, self._store.keys, bad_keys, keep=keep, packing=packing)
         self._passes += 1
         wall = clock.now()
         ended = passes.run(
             self._store,
             symbols,
             found.decide,
-            self._publisher(found),
+            self._publisher(packing),
             maxlen=max(self._settings.stream_maxlen, 3 * len(symbols)),
             ttl_sec=self._settings.propose_key_ttl_sec,
         )
@@ -121,19 +119,11 @@ class AllocationLoop:
         log.debug("pass", extra={"fields": {"symbols": count}})
         return count
 
-    def _publisher(self, found: PassDecisions) -> passes.Publish | None:
+    def _publisher(self, packing: Packing | None) -> passes.Publish | None:
         """What writes this pass to the stream of passes."""
-        if self._stream is None:
+        if self._stream is None or packing is None:
             return None
-        stream, number = self._stream, self._passes
-
-        def commands(ts_ms: int) -> Sequence[Command]:
-            kept = columns(found.rows)
-            return stream.commands(
-                Pass(number, ts_ms, self.instance, __version__, stream.rules, len(kept), kept)
-            )
-
-        return commands
+        return partial(self._stream.commands, self._passes, self.instance, packing)
 
     def _report_discovery(self) -> None:
         """How new targets are found; logged when that changes, or changes may have been missed."""

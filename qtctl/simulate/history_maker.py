@@ -153,7 +153,7 @@ class HistoryMaker:
         assert not isinstance(base, Unusable), "a synthetic target is a number"
         made = propose(market.names[place], base, efficiency, now, rules)
         self._reasons[place] = efficiency.reason.value
-        self._multipliers[place] = numbers.four(made.multiplier)
+        self._multipliers[place] = made.multiplier_text
         at = score_time(raw, now)
         fresh = at is not None and not efficiency.stale
         self._expires[place] = (at + rules.stale_sec) * 1000 if fresh and at else float("inf")

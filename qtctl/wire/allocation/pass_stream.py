@@ -7,9 +7,8 @@ import hashlib
 
 import msgspec
 
-from qtctl import clock
+from qtctl import __version__, clock
 from qtctl.domain.allocation import AllocationRules
-from qtctl.domain.passes import Pass
 from qtctl.wire.client.shapes import Command
 from qtctl.wire.schema.keys import (
     ALLOCATION_RULES,
@@ -18,7 +17,7 @@ from qtctl.wire.schema.keys import (
     STREAM_KEEP_SEC,
     Keys,
 )
-from qtctl.wire.schema.pass_entry import entry
+from qtctl.wire.schema.pass_entry import Packing, entry
 
 OVERHEAD_BYTES = 400
 """Of an entry beside its block, about."""
@@ -38,14 +37,15 @@ class PassStream:
         self.rules = hashlib.sha256(self._rules_json).hexdigest()[:16]
         self._refreshed_at: float | None = None
 
-    def commands(self, done: Pass) -> list[Command]:
-        """What publishes this pass: its entry, and now and then the rules."""
-        flat = entry(done)
+    def commands(self, number: int, instance: str, packing: Packing, ts_ms: int) -> list[Command]:
+        """What publishes this pass: its entry, and now and then the rules. number, instance, ts_ms:
+        as in Pass."""
+        flat = entry(number, ts_ms, instance, __version__, self.rules, packing)
         by_bytes = STREAM_KEEP_BYTES // (len(flat[-1]) + OVERHEAD_BYTES)
         if by_bytes * self._interval_sec < STREAM_KEEP_SEC:
             trim = ("MAXLEN", "~", str(max(1, by_bytes)))
         else:
-            trim = ("MINID", "~", str(max(0, done.ts_ms - STREAM_KEEP_SEC * 1000)))
+            trim = ("MINID", "~", str(max(0, ts_ms - STREAM_KEEP_SEC * 1000)))
         out: list[Command] = [("XADD", self._keys.passes, *trim, "*", *flat)]
         at = clock.monotonic()
         if self._refreshed_at is None or at - self._refreshed_at >= REFRESH_SEC:

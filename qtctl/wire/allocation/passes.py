@@ -4,6 +4,7 @@ the next and writes the previous one."""
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 from redis.exceptions import ResponseError
@@ -24,9 +25,20 @@ CHUNK = 100
 AHEAD = 4
 """Chunks whose replies may be in flight while one is decided on."""
 
-Decide = Callable[[float, Sequence[Symbol], Sequence[Reading], Sequence[Reading]], list[Proposal]]
-"""Proposals from the server's clock at the start of the pass, and from symbols, their targets and
-their efficiency scores, each in the same order."""
+
+class Chunk(msgspec.Struct, frozen=True, gc=False):
+    """Some symbols and what was read of them, each in the same order: readings, and replies as they
+    came."""
+
+    symbols: Sequence[Symbol]
+    targets: Sequence[Reading]
+    efficiencies: Sequence[Reading]
+    target_replies: Sequence[Any]
+    efficiency_replies: Sequence[Any]
+
+
+Decide = Callable[[float, Chunk], list[Proposal]]
+"""Proposals from the server's clock at the start of the pass, and from what was read."""
 Publish = Callable[[int], Sequence[Command]]
 """What is written for the history once all is decided; by the same clock, epoch ms."""
 
@@ -110,7 +122,7 @@ class _Pass:
         found += scores.readings(replies[count:], EFF_FIELDS)
         unsure = [place for place, reading in enumerate(found) if reading == {}]
         if not unsure:
-            self._propose(symbols, found)
+            self._propose(symbols, found, replies)
             return
         at = self._store.keys.at
         specs = (TARGET, EFFICIENCY)
@@ -119,14 +131,17 @@ class _Pass:
 
         def settled() -> None:
             scores.settle(found, unsure, self._pipe.receive())
-            self._propose(symbols, found)
+            self._propose(symbols, found, replies)
 
         self._due.append(settled)
 
-    def _propose(self, symbols: Sequence[Symbol], found: Sequence[Reading]) -> None:
-        """found: the targets of these symbols, then their efficiency scores."""
+    def _propose(
+        self, symbols: Sequence[Symbol], found: Sequence[Reading], replies: Sequence[Any]
+    ) -> None:
+        """found, replies: of the targets of these symbols, then of their efficiency scores."""
         count = len(symbols)
-        self._write(self._decide(self.now, symbols, found[:count], found[count:]))
+        chunk = Chunk(symbols, found[:count], found[count:], replies[:count], replies[count:])
+        self._write(self._decide(self.now, chunk))
         self._undecided -= count
         if not self._undecided:
             self._keep()

@@ -68,6 +68,18 @@ def readings(replies: Sequence[Any], fields: Sequence[str]) -> list[Reading]:
     return out
 
 
+def columns(replies: Sequence[Any], fields: Sequence[str]) -> list[Sequence[str]]:
+    """The texts in the same replies, by field; "" where there is none. Without an object for each
+    reply, since this is done for every symbol of every pass."""
+    try:
+        found = [*zip(*replies, strict=True)]
+    except TypeError:  # One of them is an error.
+        nothing = [None] * len(fields)
+        whole = [nothing if is_error(reply) else reply for reply in replies]
+        found = [*zip(*whole, strict=True)]
+    return [[value or "" for value in column] if None in column else column for column in found]
+
+
 def settle(found: list[Reading], unsure: Sequence[int], there: Sequence[Any]) -> None:
     """Sets the reading to None at those of the unsure places whose key does not exist."""
     for place, exists in zip(unsure, there, strict=True):

@@ -102,7 +102,7 @@ PROPOSAL: Record[Proposal] = Record(
     Field("symbol", "the symbol", lambda p: p.symbol),
     Field("base_target", "the live target, USD", lambda p: numbers.usd(p.base_usd)),
     Field("proposed_target", "base × multiplier, USD", lambda p: numbers.usd(p.proposed_usd)),
-    Field("multiplier", "0.5 to 1.5 by default", lambda p: numbers.four(p.multiplier)),
+    Field("multiplier", "0.5 to 1.5 by default", lambda p: p.multiplier_text),
     Field("eff_score", "0 to 1, empty if unknown", lambda p: _score(p.efficiency)),
     Field("eff_confidence", "0 to 1, empty if unknown", lambda p: _confidence(p.efficiency)),
     Field("eff_stale", "0 or 1", lambda p: flag(p.efficiency.stale)),
