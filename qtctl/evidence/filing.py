@@ -40,14 +40,19 @@ Page = Callable[[Manifest, str], str]
 def refuse(target: Path) -> None:
     """Errors: UsageError where the target is anything but a new or empty folder."""
     try:
-        if target.is_dir() and not any(target.iterdir()):
-            return
-        there = os.path.lexists(target)
-    except OSError as problem:
-        raise UsageError(f"--out {target} can't be read: {problem.strerror}") from problem
-    if there:
-        what = "is not empty" if target.is_dir() else "is no folder"
-        raise UsageError(f"--out {target} {what}: name a new or empty folder; nothing is replaced")
+        if target.is_dir():
+            if not any(target.iterdir()):
+                return
+            problem = f"{target} is not empty"
+        else:
+            there = (each for each in (target, *target.absolute().parents) if os.path.lexists(each))
+            nearest = next(there)
+            if nearest != target and nearest.is_dir():
+                return
+            problem = f"{nearest} is no folder"
+    except OSError as wrong:
+        raise UsageError(f"--out {target} can't be read: {wrong.strerror}") from wrong
+    raise UsageError(f"--out: {problem}: name a new or empty folder; nothing is replaced")
 
 
 def write(

@@ -47,6 +47,8 @@ RULES: dict[str, Rule] = {
 """By name, in the order of the page."""
 FOLLOW = {"deadband": (0.02, 1.0), "step_limit": (0.25, 10.0)}
 """Of a multiplier, per pass: the default and the most."""
+LEAST = {"window": 0.01, "step_limit": 0.0001}
+"""Of those that can't be 0: nothing would be judged, or nothing followed."""
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -98,9 +100,17 @@ def _numbers(
     what = "gate" if table == "gates" else "setting"
     for name, value in given.items():
         if name not in known:
-            raise ConfigError(f"{path}: unknown {what} {name!r}: known are {', '.join(known)}")
-        most = known[name][1]
+            listed = f"known are {', '.join(known)}"
+            raise ConfigError(f"{path}: unknown {what} {name[:40]!r}: {listed}")
+        least, most = LEAST.get(name, 0), known[name][1]
         good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not good or not math.isfinite(value) or not 0 <= value <= most:
-            raise ConfigError(f"{path}: {table}.{name} = {value!r}: allowed are 0 to {most:g}")
+        if not good or not math.isfinite(value) or not least <= value <= most:
+            raise ConfigError(
+                f"{path}: {table}.{name} = {_shown(value)}: allowed are {least:g} to {most:g}"
+            )
     return {name: float(given.get(name, default)) for name, (default, _) in known.items()}
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

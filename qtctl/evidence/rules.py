@@ -8,6 +8,7 @@ import msgspec
 from qtctl.domain.allocation import AllocationRules
 from qtctl.domain.downsize import DownsizeRules
 from qtctl.domain.gates import Limits
+from qtctl.errors import UsageError
 from qtctl.history.reader import History
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -32,13 +33,20 @@ class GovernorRules(msgspec.Struct, frozen=True):
 
 
 def changed(rules: T, section: str, changes: Changes) -> T:
-    """The same rules, but for the changes that concern them."""
+    """The same rules, but for the changes that concern them. Errors: UsageError where the changed
+    rules could not be in force."""
     wanted = {
         name: changes[f"{section}.{name}"]
         for name in rules.__struct_fields__
         if f"{section}.{name}" in changes
     }
-    return msgspec.structs.replace(rules, **wanted) if wanted else rules
+    found = msgspec.structs.replace(rules, **wanted) if wanted else rules
+    if isinstance(found, AllocationRules) and found.min_mult > found.max_mult:
+        raise UsageError(
+            f"allocation.min_mult {found.min_mult:g} would be over allocation.max_mult "
+            f"{found.max_mult:g}: change both, or less of one"
+        )
+    return found
 
 
 class RulesBook:

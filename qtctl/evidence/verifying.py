@@ -32,7 +32,7 @@ from qtctl.history import verify as days
 from qtctl.history.chain import Link
 
 _CHUNK_BYTES, _MOST_BYTES = 1 << 20, 4 << 20
-_HEX = re.compile(r"[0-9a-f]{64}")
+_HEX, _DIGEST = re.compile(r"[0-9a-f]{64}"), re.compile(rb"[0-9a-f]{64}")
 Status = Literal["ok", "differs", "missing", "extra"]
 MADE_ANEW = (
     "whether all of it was made anew, its manifest included: the digest that was written down when "
@@ -85,20 +85,21 @@ def check(folder: Path, digest: str | None = None, history: Path | None = None) 
     found = dict(_walked(folder))
     manifest, own, problem = _manifest(folder, found)
     findings: list[Finding] = []
-    if problem:
-        findings.append(Finding(MANIFEST, "differs" if MANIFEST in found else "missing", problem))
-    elif digest is not None and own != digest:
-        findings.append(
-            Finding(MANIFEST, "differs", f"its SHA-256 is {own}, not the digest that was given")
-        )
-    else:
-        findings.append(Finding(MANIFEST, "ok", f"SHA-256 {own}"))
     links: list[Link] = []
     if manifest is not None:
-        findings += _files(folder, found, manifest, own)
-        if any(each.file == CHAIN and each.status == "ok" for each in findings):
-            links, problem = _links(folder, manifest.about.chain)
-            findings += [Finding(CHAIN, "differs", problem)] if problem else []
+        findings += _files(folder, found, manifest)
+        right = {each.file for each in findings if each.status == "ok"}
+        if digest is not None and own != digest:
+            problem = f"its SHA-256 is {own}, not the digest that was given"
+        elif INDEX in right:
+            problem = _shown(folder, own)
+        if CHAIN in right:
+            links, broken = _links(folder, manifest.about.chain)
+            findings += [Finding(CHAIN, "differs", broken)] if broken else []
+    status: Status = "differs" if problem else "ok"
+    if MANIFEST not in found:
+        status = "missing"
+    findings.insert(0, Finding(MANIFEST, status, problem or f"SHA-256 {own}"))
     if history is not None:
         findings += _compared(links, history)
     unknown = [MADE_ANEW] if digest is None else []
@@ -112,7 +113,7 @@ def check(folder: Path, digest: str | None = None, history: Path | None = None) 
         None if manifest is None else manifest.made,
         None if manifest is None else manifest.about,
         findings,
-        [*unknown, OPEN_DAYS],
+        [] if manifest is None else [*unknown, OPEN_DAYS],
     )
 
 
@@ -185,9 +186,7 @@ def _manifest(folder: Path, found: Mapping[str, str]) -> tuple[Manifest | None, 
     return manifest, own, ""
 
 
-def _files(
-    folder: Path, found: Mapping[str, str], manifest: Manifest, digest: str
-) -> Iterator[Finding]:
+def _files(folder: Path, found: Mapping[str, str], manifest: Manifest) -> Iterator[Finding]:
     """Each file of the manifest, then what is there beside them."""
     listed = {each.name: each for each in manifest.files}
     # By the names that the walk found: a name with .. leads nowhere.
@@ -201,7 +200,7 @@ def _files(
         elif found[name]:
             yield Finding(name, "differs", found[name])
         else:
-            yield _file(folder / name, each, digest)
+            yield _file(folder / name, each)
     for name in beside:
         was = renamed.get(name)
         detail = found[name] or (
@@ -220,16 +219,11 @@ def _was(path: Path, gone: Mapping[str, Entry]) -> str | None:
         return None
 
 
-def _file(path: Path, entry: Entry, digest: str) -> Finding:
+def _file(path: Path, entry: Entry) -> Finding:
     try:
-        if entry.name == INDEX:
-            own, size, problem = _index(path, digest)
-        else:
-            (own, size), problem = _hashed(path), ""
+        own, size = _index(path, entry) if entry.name == INDEX else _hashed(path)
     except OSError as wrong:
         return Finding(entry.name, "differs", f"can't be read: {wrong.strerror}")
-    if problem:
-        return Finding(entry.name, "differs", problem)
     if own != entry.sha256:
         return Finding(
             entry.name, "differs",
@@ -239,14 +233,27 @@ def _file(path: Path, entry: Entry, digest: str) -> Finding:
     return Finding(entry.name, "ok", f"SHA-256 {own}")
 
 
-def _index(path: Path, digest: str) -> tuple[str, int, str]:
-    """The SHA-256 of the page as it was before it got the digest, its size, and what is wrong."""
+def _index(path: Path, entry: Entry) -> tuple[str, int]:
+    """As `_hashed`, of the page as it was before it got a digest."""
+    raw = _whole(path)
+    for shown in {*_DIGEST.findall(raw)}:
+        if raw.count(shown) == 1:
+            found = hashlib.sha256(raw.replace(shown, BLANK.encode())).hexdigest()
+            if found == entry.sha256:
+                return found, len(raw)
+    return hashlib.sha256(raw).hexdigest(), len(raw)
+
+
+def _shown(folder: Path, digest: str) -> str:
+    """What is wrong with the digest on the page, which is as it was written otherwise."""
+    if digest.encode() in _whole(folder / INDEX):
+        return ""
+    return f"its SHA-256 is {digest}, and {INDEX} shows another: one of the two was changed"
+
+
+def _whole(path: Path) -> bytes:
     with os.fdopen(_open(path), "rb") as file:
-        raw = file.read()
-    if raw.count(digest.encode()) != 1:
-        return "", len(raw), "does not show the digest of the manifest that lies beside it"
-    blank = raw.replace(digest.encode(), BLANK.encode())
-    return hashlib.sha256(blank).hexdigest(), len(raw), ""
+        return file.read()
 
 
 # The days -----------------------------------------------------------------------------------------

@@ -57,7 +57,8 @@ def _check_magic(path: Path) -> None:
 
 
 def check(db: sqlite3.Connection, path: Path) -> None:
-    """Errors: RefusedError where it is a file of another program, or of a newer qtctl."""
+    """Errors: RefusedError where it is a file of another program, or of a qtctl that is newer, or
+    too old."""
     try:
         program = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -71,6 +72,11 @@ def check(db: sqlite3.Connection, path: Path) -> None:
         raise RefusedError(
             f"{path} has format {version}, and this qtctl knows {schema.FORMAT}: read it with the "
             "newer qtctl that wrote it"
+        )
+    if version < schema.OLDEST:
+        raise RefusedError(
+            f"{path} has format {version}, and this qtctl reads {schema.OLDEST} and later: read it "
+            "with the older qtctl that wrote it"
         )
 
 

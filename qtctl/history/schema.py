@@ -4,6 +4,8 @@ APPLICATION_ID = 0x71746864
 """In the header of each file, so that a foreign SQLite file is known."""
 FORMAT = 1
 """In the header as well (user_version): what a newer qtctl wrote is not read."""
+OLDEST = 1
+"""The oldest that is read."""
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -116,7 +116,12 @@ class HistoryMaker:
                     made[0] += len(passes)
                     made[1] += sum(each.value.symbols for each in passes)
                     made[2] += len(decisions)
-                    store.write(Batch(passes=passes, decisions=decisions, events=events))
+                    store.write(
+                        Batch(
+                            passes=passes, decisions=decisions, events=events,
+                            documents=self._documents(),
+                        )
+                    )  # fmt: skip
                     store.seal(now - SETTLE_MS, now)
                     passes, decisions, events = [], [], []
                     due += BATCH_MS
@@ -221,15 +226,19 @@ class HistoryMaker:
                 HaltRow(drill, "halted", "opens", key, "reduce_only", ACTOR, "drill"),
                 HaltRow(drill + 20_000, "resumed", "opens", key, "", ACTOR, "drill over"),
             ],
-            documents=[
-                Document("rules", _digest(self._rules_json), self._rules_json),
-                Document("limits", _digest(self._limits_json), self._limits_json),
-                *(
-                    Document("settings", digest(own), msgspec.json.encode(public(own)))
-                    for own in (settings.allocation, settings.governor)
-                ),
-            ],
+            documents=self._documents(),
         )
+
+    def _documents(self) -> list[Document]:
+        """With every batch: a day has all that it mentions."""
+        return [
+            Document("rules", _digest(self._rules_json), self._rules_json),
+            Document("limits", _digest(self._limits_json), self._limits_json),
+            *(
+                Document("settings", digest(own), msgspec.json.encode(public(own)))
+                for own in (self._settings.allocation, self._settings.governor)
+            ),
+        ]
 
     def _ending(self, now_ms: int) -> Batch:
         """The gap, as the recorder would have found it."""

@@ -80,6 +80,8 @@ def export(
 
     if proofs is not None and no_proofs:
         raise UsageError("--proofs and --no-proofs exclude each other: give one of them")
+    if not out:
+        raise UsageError("--out is empty: name a new or empty folder")
     wanted = exporting.Wanted(
         folder, since, until, windows.symbols(symbols),
         None if policy is None else Path(policy), None if proofs is None else Path(proofs),

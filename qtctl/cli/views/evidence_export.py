@@ -66,8 +66,10 @@ def export(ctx: Context, target: Path, wanted: Wanted) -> Filed:
     filing.refuse(target)
     rules = policy.load(wanted.policy)
     history = opened(ctx, wanted.folder)
-    until = wanted.until or str(windows.end_ms(history))
-    window = evidence_window.asked(ctx, history, wanted.since, until)
+    asked = evidence_window.asked(ctx, history, wanted.since, wanted.until)
+    # One end for all that is read, whatever is recorded meanwhile.
+    since_ms = asked.since_ms if asked.asked_ms is None else asked.asked_ms
+    window = windows.choose(history, since_ms, asked.until_ms)
     proven = _proofs(ctx, wanted)
     found = _judged(ctx, history, window, rules, wanted.symbols)
     links = chain.read(history.folder)

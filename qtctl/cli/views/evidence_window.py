@@ -17,7 +17,10 @@ def asked(ctx: Context, history: History, since: str | None, until: str | None) 
     copy gives the same on any day. Errors: UsageError, NotFoundError."""
     low_ms, high_ms = _ms(ctx, history, since, "--since"), until_ms(ctx, history, until)
     if low_ms is not None and high_ms is not None and low_ms >= high_ms:
-        raise UsageError("--since is later than --until: nothing can lie between")
+        first, last = (format.moment(at / 1000, ctx.utc) for at in (low_ms, high_ms))
+        raise UsageError(
+            f"--since is later than --until: nothing can lie between {first} and {last}"
+        )
     return windows.choose(history, low_ms, high_ms)
 
 
