@@ -12,6 +12,7 @@ from qtctl.domain.gates import Limits
 from qtctl.domain.names import PROOF_SYMBOLS
 from qtctl.domain.reasons import Reason
 from qtctl.evidence.gate_price import Price, Prices
+from qtctl.evidence.in_use import InUse
 from qtctl.evidence.quantiles import quantile
 from qtctl.evidence.window import Change, Window
 from qtctl.history.decisions import Decision
@@ -98,8 +99,7 @@ class Governing:
         self._refused: list[Refused] = []
         self._limits: dict[str, Limits | None] = {}
         self._counts: Counter[str] = Counter()
-        self._last: dict[str, str] = {}
-        self.changes: list[Change] = []
+        self._in_use = InUse("governor", "version", "limits")
         self.times: list[tuple[int, str]] = []
         """When each plan was judged, and the reason: `ok` for a permit."""
         self.symbols: set[str] = set()
@@ -142,7 +142,7 @@ class Governing:
             self._unqueued += 1
         else:
             self._queued.append(each.queue_age_ms)
-        self._note_change(each)
+        self._in_use.note(each.at_ms, profile.instance, profile.version, profile.limits)
         if each.kind == "close":
             self._close(each)
         elif permitted:
@@ -152,12 +152,10 @@ class Governing:
         if profile.kill_level == "0":
             self._prices.passed_kill_switch(each.symbol, each.decided_ms)
 
-    def _note_change(self, each: Decision) -> None:
-        for what in ("version", "limits"):
-            now = getattr(each.profile, what)
-            if self._last.setdefault(what, now) != now:
-                self._last[what] = now
-                self.changes.append(Change(each.at_ms, f"governor: other {what}"))
+    @property
+    def changes(self) -> list[Change]:
+        """Of version and limits."""
+        return self._in_use.changes
 
     def _close(self, each: Decision) -> None:
         self._closes += 1

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from qtctl.domain.names import ascii_upper
 from qtctl.evidence import gate_values
 from qtctl.evidence import window as windows
 from qtctl.evidence.cases import Cases
@@ -81,9 +82,13 @@ def assess(
     governing = Governing(history, window, symbols)
     governing.read()
     refuse_unknown(symbols, shadow.tracks, governing.symbols)
+    seen = {ascii_upper(name) for name in shadow.tracks}
+    # Plans alone are no evidence: what was never proposed is not ready.
+    unseen = {ascii_upper(symbol) for symbol in symbols} - seen
+    tracks = shadow.tracks | {name: Track() for name in sorted(unseen)}
     judged = [
         _symbol(name, track, shadow, policy, checker.differing[name])
-        for name, track in shadow.tracks.items()
+        for name, track in tracks.items()
     ]
     changes = [*shadow.changes, *governing.changes, *gate_values.service_changes(history)]
     parity = checker.result()
@@ -202,7 +207,7 @@ def _whole(
             sum(track.written_back for track in tracks) if tracks else None, "no passes"
         ),
         "parity": gate_values.came_out_again(parity),
-        "chain": gate_values.chain_breaks(history),
+        "chain": gate_values.chain_breaks(history, shadow.window),
         "drill": gate_values.last_drill(history, shadow.window),
     }
     return [_with_symbols(_gate(name, policy, values[name]), symbols) for name in RULES]

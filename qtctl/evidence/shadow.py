@@ -9,6 +9,7 @@ import msgspec
 from qtctl.domain.names import PROOF_SYMBOLS, ascii_upper
 from qtctl.domain.passes import Columns
 from qtctl.domain.reasons import Reason
+from qtctl.evidence.in_use import InUse
 from qtctl.evidence.track import ONE, Clamps, Follow, Track
 from qtctl.evidence.window import HOLE_PASSES, Change, PassTimes, Window, interval_ms
 from qtctl.history.day_reader import PassRead
@@ -18,6 +19,8 @@ PARTS = 48
 """So many equal parts has the window, for trends."""
 DEFAULT_INTERVAL_MS = 10_000
 """Where the rules of a pass are unknown; a note says so."""
+_MOST_USD = 1e12
+"""Above it sums are made anew: a huge target that comes and goes would leave its error in them."""
 
 
 class Part(msgspec.Struct):
@@ -67,7 +70,7 @@ class Shadow:
         self.without_gross = self.late = self.unknown_rules = self.last_interval = 0
         self.longest_pause_ms = 0
         self.last_ms: int | None = None
-        self.changes: list[Change] = []
+        self._in_use = InUse("allocation", "version", "rules")
         self.clock = 0
         width = max(1, -(-(window.until_ms - window.since_ms) // PARTS))
         self._width = width
@@ -78,7 +81,7 @@ class Shadow:
         self._ok = 0
         self._pending: set[Track] = set()
         self._rules: dict[str, tuple[int, Clamps | None]] = {}
-        self._last: tuple[str, str] | None = None
+        self._last_rules = ""
 
     def read(self) -> "Shadow":
         """All of the window."""
@@ -97,17 +100,25 @@ class Shadow:
             self.late += 1
             return
         anew = self._advance(value.ts_ms, interval)
-        self._note_change(value.version, value.rules, value.ts_ms)
-        if read.shifted:
+        self._in_use.note(value.ts_ms, value.instance, value.version, value.rules)
+        # New symbols stand behind the others, and shift none.
+        if read.shifted or len(value.columns) != len(self._rows):
             self._align(value.columns.symbol)
-        rows = self._changed(read)
+        # Under other rules a multiplier that stayed may be at a clamp.
+        rows = self._changed(read) if value.rules == self._last_rules else self._kept
+        self._last_rules = value.rules
+        biggest = max(self._live, self._proposed)
         self._update(value.columns, rows, value.ts_ms, clamps, anew=anew)
-        if read.shifted:
-            present = [track for track in self._rows if track is not None]
-            self._live = sum(track.live for track in present)
-            self._proposed = sum(track.proposed for track in present)
-            self._ok = sum(track.ok for track in present)
+        biggest = max(biggest, self._live, self._proposed)
+        if read.shifted or not biggest < _MOST_USD:
+            self._sum_up()
         self._note_gross(value.ts_ms)
+
+    def _sum_up(self) -> None:
+        present = [track for track in self._rows if track is not None]
+        self._live = sum(track.live for track in present)
+        self._proposed = sum(track.proposed for track in present)
+        self._ok = sum(track.ok for track in present)
 
     def end(self) -> None:
         """No more passes: the last one stands until the window ends."""
@@ -153,12 +164,10 @@ class Shadow:
             found = self._rules[digest] = (interval or DEFAULT_INTERVAL_MS, clamps)
         return found
 
-    def _note_change(self, version: str, rules: str, ts_ms: int) -> None:
-        now = (version, rules)
-        if self._last is not None and now != self._last:
-            what = "version" if version != self._last[0] else "rules"
-            self.changes.append(Change(ts_ms, f"allocation: other {what}"))
-        self._last = now
+    @property
+    def changes(self) -> list[Change]:
+        """Of version and rules."""
+        return self._in_use.changes
 
     def _align(self, symbols: list[str]) -> None:
         """Which track each row belongs to from here on."""

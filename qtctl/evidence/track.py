@@ -89,7 +89,8 @@ class Track:
             self._close(clock)
         else:
             anew, self.present = True, True
-        self._since, self._clamps = clock, clamps
+        self._since = clock
+        before, self._clamps = self._clamps, clamps
         base = number(target)
         e4 = _ten_thousandths(mult) if reason else None
         if base is None or e4 is None:
@@ -98,7 +99,7 @@ class Track:
             return False
         proposed = base * e4 / ONE
         if not anew:
-            self._moved(ts_ms, base, e4, proposed)
+            self._moved(ts_ms, base, e4, proposed, before)
         self._reason, self._base, self._e4, self._score = reason, base, e4, score
         self.live, self.proposed = base, proposed
         self._note_change(ts_ms, proposed - base, e4)
@@ -107,29 +108,35 @@ class Track:
             return False
         return self.follow(follow)
 
-    def _moved(self, ts_ms: int, base: float, e4: int, proposed: float) -> None:
+    def _moved(
+        self, ts_ms: int, base: float, e4: int, proposed: float, clamps: Clamps | None
+    ) -> None:
+        """clamps: those of the pass before."""
         before, was = self._base, self._e4
         if before is None or was is None:
             return
         if base != before:
             self.live_turnover += abs(base - before)
-            if abs(was - ONE) > _WRITTEN_BACK and self._equals_last(before, was, base):
+            if abs(was - ONE) > _WRITTEN_BACK and self._equals_last(before, was, base, clamps):
                 self.written_back += 1
         self.turnover += abs(proposed - self.proposed)
-        if e4 != was and was > 0:
-            step = abs(e4 / was - 1)
+        if e4 != was:
+            # From 0 there is no ratio: then it is the multiplier itself.
+            step = abs(e4 / was - 1) if was else e4 / ONE
             if self.highest_step is None or step > self.highest_step[0]:
                 self.highest_step = (step, ts_ms)
 
-    def _equals_last(self, before: float, was: int, base: float) -> bool:
-        """True where the target is, to the cent, what was proposed last."""
+    def _equals_last(self, before: float, was: int, base: float, clamps: Clamps | None) -> bool:
+        """True where the target is, to the cent, what was proposed last, and that was another sum
+        than the target before: in cents a proposal of 0.00 for 0.004 changes nothing."""
         if abs(base - before * was / ONE) > 0.01 + before / ONE:
             return False
         exact = was / ONE
         score = number(self._score)
-        if self._reason == EffReason.OK and score is not None and self._clamps is not None:
-            exact = multiplier(Efficiency(EffReason.OK, score), self._clamps.rules)
-        return abs(base - round(before * exact, 2)) < 1e-9 * max(1.0, base)
+        if self._reason == EffReason.OK and score is not None and clamps is not None:
+            exact = multiplier(Efficiency(EffReason.OK, score), clamps.rules)
+        last = round(before * exact, 2)
+        return last != round(before, 2) and abs(base - last) < 1e-9 * max(1.0, base)
 
     def _note_change(self, ts_ms: int, usd: float, e4: int) -> None:
         if self.highest_usd is None or abs(usd) > abs(self.highest_usd[0]):

@@ -198,7 +198,7 @@ def test_nothing_is_known_without_passes(tmp_path: Path) -> None:
     assert gates(found)["ok"].passed is None
     assert gates(found)["gross"].passed is None
     assert gates(found)["passes"].passed is None
-    assert found.verdict == "NOT READY"
+    assert found.verdict == "CAN'T TELL"
     with pytest.raises(NotFoundError):
         assess(History(tmp_path), DEFAULT, ["XRPUSDT"])
 
