@@ -86,9 +86,10 @@ def check(
 
 @command(app, outputs=ROWS)
 def selftest(ctx: Context) -> None:
-    """Plant each fault in a clean synthetic history: each must fail exactly its own gate.
+    """Plant each fault in a copy of a clean synthetic history: each must fail its own gate alone.
 
-    Takes seconds, needs neither Redis nor a history; exits 1 if a gate is blind or sees too much.
+    At least one for each gate, and some that leave a gate unknown. Takes seconds, needs neither
+    Redis nor a history; exits 1 if a gate is blind or sees too much.
 
     Examples:
         qtctl readiness selftest

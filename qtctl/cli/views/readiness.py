@@ -103,8 +103,10 @@ SYMBOLS = (
 )
 SELFTEST = (
     text("fault", "fault"),
-    text("must fail", lambda row: row.expected or "nothing", named="expected"),
+    text("gate", lambda row: row.expected or "none", named="expected"),
+    text("verdict", "verdict"),
     text("failed", "failed"),
+    text("unknown", "unknown"),
     text("result", lambda row: "pass" if row.right else "FAIL", named="right", style=_style),
 )
 DIFFERENCES = (
