@@ -40,7 +40,12 @@ def multiplier(efficiency: Efficiency, rules: AllocationRules) -> float:
     """The unrounded multiplier: within [min_mult, max_mult] where the score is ok, else 1.0."""
     if not efficiency.ok or efficiency.score is None:
         return 1.0
-    raw = rules.base + rules.scale * (efficiency.score - NEUTRAL_SCORE)
+    return multiplier_of(efficiency.score, rules)
+
+
+def multiplier_of(score: float, rules: AllocationRules) -> float:
+    """The unrounded multiplier of a score that is ok."""
+    raw = rules.base + rules.scale * (score - NEUTRAL_SCORE)
     return max(rules.min_mult, min(rules.max_mult, raw))
 
 

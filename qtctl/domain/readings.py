@@ -80,14 +80,15 @@ def assess(
     at = score_time(raw, now)
     if score is None or confidence is None or at is None:
         return Efficiency(EffReason.UNUSABLE, problem=_eff_problem(raw, score, confidence))
-    age = now - at
-    if age > max_age_sec or age < -MAX_AHEAD_SEC:
-        reason = EffReason.STALE
-    elif confidence < min_conf:
-        reason = EffReason.LOW_CONF
-    else:
-        reason = EffReason.OK
-    return Efficiency(reason, score, confidence, reason is EffReason.STALE, age)
+    reason = counts_as(confidence, now - at, max_age_sec, min_conf)
+    return Efficiency(reason, score, confidence, reason is EffReason.STALE, now - at)
+
+
+def counts_as(confidence: float, age_sec: float, max_age_sec: float, min_conf: float) -> EffReason:
+    """What a score counts as that has all that it needs."""
+    if age_sec > max_age_sec or age_sec < -MAX_AHEAD_SEC:
+        return EffReason.STALE
+    return EffReason.LOW_CONF if confidence < min_conf else EffReason.OK
 
 
 def score_time(raw: Mapping[str, str], now: float) -> float | None:
@@ -95,6 +96,11 @@ def score_time(raw: Mapping[str, str], now: float) -> float | None:
     is not over 60 s ahead, else the newest that can be read; None where neither can. HSET keeps the
     field of a producer that is gone: an old `ts` must not make a fresh score stale."""
     one, other = (numbers.epoch(text) if (text := raw.get(name)) else None for name in TIME_FIELDS)
+    return that_counts(one, other, now)
+
+
+def that_counts(one: float | None, other: float | None, now: float) -> float | None:
+    """Of the two times of a score the one that counts, see score_time."""
     if one is None or other is None:
         return other if one is None else one
     trusted = [at for at in (one, other) if at - now <= MAX_AHEAD_SEC]

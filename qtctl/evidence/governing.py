@@ -100,6 +100,7 @@ class Governing:
         self._limits: dict[str, Limits | None] = {}
         self._counts: Counter[str] = Counter()
         self._in_use = InUse("governor", "version", "limits")
+        self._last_limits = ""
         self.times: list[tuple[int, str]] = []
         """When each plan was judged, and the reason: `ok` for a permit."""
         self.symbols: set[str] = set()
@@ -108,7 +109,7 @@ class Governing:
     @property
     def limits(self) -> str:
         """The digest of the limits in force at the end; "" without decisions."""
-        return self._last.get("limits", "")
+        return self._last_limits
 
     def read(self) -> Governor:
         """All of the window."""
@@ -143,6 +144,7 @@ class Governing:
         else:
             self._queued.append(each.queue_age_ms)
         self._in_use.note(each.at_ms, profile.instance, profile.version, profile.limits)
+        self._last_limits = profile.limits
         if each.kind == "close":
             self._close(each)
         elif permitted:

@@ -6,7 +6,7 @@ counted by why, and is neither a match nor a difference.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -16,7 +16,7 @@ from qtctl.domain.sequence import DAY_MS
 from qtctl.domain.what_if import lacking
 from qtctl.evidence.cases import HINT, Case, Cases, accounted
 from qtctl.evidence.hints import fields_of, hint_of
-from qtctl.evidence.proposals import Rows
+from qtctl.evidence.proposals import Readings, Rows
 from qtctl.evidence.rules import RulesBook
 from qtctl.evidence.scenario import UNKNOWN_LIMITS
 from qtctl.history.day_reader import PassRead
@@ -79,7 +79,7 @@ class Checker:
         self._breaks = [(gap.from_ms, gap.to_ms) for gap in history.gaps()] + [
             (row.at_ms, row.at_ms) for row in history.servers() if row.what != "seen"
         ]
-        self._rows = Rows()
+        self._rows, self._readings = Rows(), Readings()
         self._unproven: Counter[str] = Counter()
         self._decisions = self._proposals = self._uncounted = self._differences = 0
         self._listed: list[Difference] = []
@@ -112,12 +112,14 @@ class Checker:
         value, columns = read.value, read.value.columns
         self._latest_rules = value.rules
         rules = self._book.allocation(value.rules)
+        self._readings.take(read)
+        rows = self._rows
         if rules is None:
             self._unproven[UNKNOWN_RULES] += len(columns)
+            rows.forget()
             return
         self._proposals += len(columns)
-        rows = self._rows
-        for row in rows.take(read, rules):
+        for row in rows.take(read, rules, self._readings.rows):
             recorded, again = (columns.reason[row], columns.multiplier[row]), rows.outcomes[row]
             if recorded != again:
                 field = 0 if recorded[0] != again[0] else 1
@@ -179,8 +181,13 @@ class Checker:
         yield from zip(HINT, case.hint, again, strict=True)
 
 
-def check(history: History, since_ms: int, until_ms: int) -> Parity:
-    """Parity of all that a window holds."""
+def check(
+    history: History,
+    since_ms: int,
+    until_ms: int,
+    also: Iterable[Callable[[PassRead], None]] = (),
+) -> Parity:
+    """Parity of all that a window holds. also: gets each pass as well."""
     book = RulesBook(history)
     checker, cases = Checker(history, book), Cases(history, book, since_ms, until_ms)
     for _ in cases.seed():
@@ -189,4 +196,6 @@ def check(history: History, since_ms: int, until_ms: int) -> Parity:
         checker.decision(case)
     for read in history.passes(since_ms, until_ms):
         checker.proposals(read)
+        for take in also:
+            take(read)
     return checker.result()

@@ -10,9 +10,8 @@ import msgspec
 
 from qtctl.domain import numbers
 from qtctl.domain.allocation import AllocationRules
-from qtctl.domain.readings import Unusable, target_usd
 from qtctl.domain.reasons import EffReason
-from qtctl.evidence.proposals import Rows
+from qtctl.evidence.proposals import Readings, Rows
 from qtctl.evidence.quantiles import weighted
 from qtctl.evidence.rules import Changes, RulesBook, changed
 from qtctl.history.day_reader import PassRead
@@ -53,16 +52,19 @@ class Proposed(msgspec.Struct, frozen=True):
     reasons: Mapping[tuple[str, str], int]
 
 
+_Key = tuple[str, str, bool, str, str, bool]
+"""Reason and multiplier, and whether that is at a clamp, as recorded and as replayed."""
+_NO_KEY: _Key = ("", "", False, "", "", False)
+
+
 class _Row(msgspec.Struct, gc=False):
-    """A row as it is now: since which pass, its base in USD, and reason and multiplier on both
-    sides, with whether that is at a clamp."""
+    """A row as it is now: since which pass, its base in USD, both sides, and in USD what is live,
+    recorded and replayed."""
 
     since: int = 0
     base: float = 0.0
-    key: "_Key" = ("", "", False, "", "", False)
-
-
-_Key = tuple[str, str, bool, str, str, bool]
+    key: _Key = _NO_KEY
+    amounts: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 class ProposedTally:
@@ -70,7 +72,9 @@ class ProposedTally:
 
     def __init__(self, book: RulesBook, changes: Changes) -> None:
         self._book, self._changes = book, changes
-        self._replay = Rows()
+        self._replay, self._readings = Rows(), Readings()
+        self._factors: dict[str, float] = {"": 0.0}
+        self._ends: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._symbols: Sequence[str] = ()
         self._rows: list[_Row] = []
         self._weights: Counter[_Key] = Counter()
@@ -83,21 +87,25 @@ class ProposedTally:
     def add(self, read: PassRead) -> None:
         """One pass."""
         value = read.value
+        self._readings.take(read)
         own = self._book.allocation(value.rules)
         if own is None:
             self._unknown += len(value.columns)
+            self._replay.forget()
+            self._digest = ""
             return
         rules = changed(own, "allocation", self._changes)
-        wanted = self._replay.take(read, rules)
+        wanted = self._replay.take(read, rules, self._readings.rows)
         if read.shifted or value.rules != self._digest or len(value.columns) < len(self._rows):
             self._begin_anew(read)
             wanted = range(len(value.columns))
+            self._ends = _ends(own), _ends(rules)
         self._digest = value.rules
         self._symbols = value.columns.symbol
         while len(self._rows) < len(self._symbols):
             self._rows.append(_Row(self._passes))
         for row in wanted:
-            self._row(read, row, own, rules)
+            self._row(read, row)
         self._passes += 1
         for place, amount in enumerate(self._now):
             self._sums[place] += amount
@@ -107,7 +115,7 @@ class ProposedTally:
         weights = Counter(self._weights)
         for row in self._rows:
             weights[row.key] += self._passes - row.since
-        weights = Counter({key: n for key, n in weights.items() if n and key != _Row().key})
+        weights = Counter({key: n for key, n in weights.items() if n and key != _NO_KEY})
         reasons: Counter[tuple[str, str]] = Counter()
         for key, n in weights.items():
             reasons[key[0] or NONE, key[3] or NONE] += n
@@ -124,25 +132,36 @@ class ProposedTally:
             reasons=reasons,
         )
 
-    def _row(self, read: PassRead, row: int, own: AllocationRules, rules: AllocationRules) -> None:
+    def _row(self, read: PassRead, row: int) -> None:
         columns, state = read.value.columns, self._rows[row]
-        recorded, replayed = (
-            (columns.reason[row], columns.multiplier[row]),
-            self._replay.outcomes[row],
-        )
-        base = target_usd({"target_usd": columns.target_usd[row]})
-        base = 0.0 if isinstance(base, Unusable) or not recorded[0] else base
-        key = (*recorded, _clamped(recorded, own), *replayed, _clamped(replayed, rules))
-        if key == state.key and base == state.base:
+        reason, mult = columns.reason[row], columns.multiplier[row]
+        again, other = self._replay.outcomes[row]
+        own_ends, ends = self._ends
+        base = self._readings.rows[row].base if reason else None
+        key = (
+            reason, mult, reason == EffReason.OK and mult in own_ends,
+            again, other, again == EffReason.OK and other in ends,
+        )  # fmt: skip
+        if key == state.key and (base or 0.0) == state.base:
             return
-        before, after = _amounts(state.base, state.key), _amounts(base, key)
+        before, after = state.amounts, self._amounts(base or 0.0, mult, other)
         for place in range(3):
             self._now[place] += after[place] - before[place]
-        if self._passes and state.key != _Row().key:
+        if self._passes and state.key != _NO_KEY:
             self._turnover[0] += abs(after[1] - before[1])
             self._turnover[1] += abs(after[2] - before[2])
         self._weights[state.key] += self._passes - state.since
-        state.since, state.base, state.key = self._passes, base, key
+        state.since, state.base, state.key, state.amounts = self._passes, base or 0.0, key, after
+
+    def _amounts(self, base: float, recorded: str, replayed: str) -> tuple[float, float, float]:
+        """live, recorded and replayed USD."""
+        return base, base * self._factor(recorded), base * self._factor(replayed)
+
+    def _factor(self, text: str) -> float:
+        found = self._factors.get(text)
+        if found is None:
+            found = self._factors[text] = numbers.number(text) or 0.0
+        return found
 
     def _begin_anew(self, read: PassRead) -> None:
         """Symbols stand in other rows: what is kept by row goes with its symbol."""
@@ -152,19 +171,13 @@ class ProposedTally:
         for symbol, row in known.items():
             if symbol not in stayed:
                 self._weights[row.key] += self._passes - row.since
-                for place, amount in enumerate(_amounts(row.base, row.key)):
+                for place, amount in enumerate(row.amounts):
                     self._now[place] -= amount
         self._rows = [known.get(symbol) or _Row(self._passes) for symbol in symbols]
 
 
-def _clamped(outcome: tuple[str, str], rules: AllocationRules) -> bool:
-    at = (numbers.four(rules.min_mult), numbers.four(rules.max_mult))
-    return outcome[0] == EffReason.OK and outcome[1] in at
-
-
-def _amounts(base: float, key: _Key) -> tuple[float, float, float]:
-    """live, recorded and replayed USD."""
-    return base, base * (numbers.number(key[1]) or 0.0), base * (numbers.number(key[4]) or 0.0)
+def _ends(rules: AllocationRules) -> tuple[str, ...]:
+    return numbers.four(rules.min_mult), numbers.four(rules.max_mult)
 
 
 def _side(weights: Mapping[_Key, int], at: int, gross: float, turnover: float) -> Side:

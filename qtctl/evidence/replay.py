@@ -13,6 +13,7 @@ from qtctl.evidence.proposed import Proposed, ProposedTally
 from qtctl.evidence.rules import Changes, RulesBook
 from qtctl.evidence.scenario import Scenario
 from qtctl.evidence.sweep import Sweep, with_value
+from qtctl.evidence.swept import Sweeping, Swept
 from qtctl.evidence.window import Window
 from qtctl.history import chain
 from qtctl.history.reader import History
@@ -79,20 +80,21 @@ def run(
 ) -> Replay:  # fmt: skip
     """The window under these changes. Where parity does not hold, nothing else is computed."""
     progress("parity")
-    found = parity.check(history, window.since_ms, window.until_ms)
     book = RulesBook(history)
+    # In the same reading of the passes, which costs more than either.
+    tally = ProposedTally(book, changes) if _of("allocation", changes) else None
+    also = [] if tally is None else [tally.add]
+    found = parity.check(history, window.since_ms, window.until_ms, also)
     today = {path: _today(book, found, path) for path in changes}
     head = chain.sealed_head(history.folder)
     if not found.holds or not (changes or sweeps):
         return Replay(found, changes, today, None, None, (), None, (), head)
-    alone = in_sequence = proposed = None
+    alone = in_sequence = None
     largest: Sequence[Change] = ()
     if _of("governor", changes):
         progress("decisions")
         alone, in_sequence, largest = _decisions(history, window, book, changes)
-    if _of("allocation", changes):
-        progress("proposals")
-        proposed = _proposals(history, window, book, [changes])[0]
+    proposed = None if tally is None else tally.result()
     curves = []
     for sweep in sweeps:
         progress(sweep.path)
@@ -150,16 +152,6 @@ def _decisions(
     return *pair.tallies, tuple(largest.changes())
 
 
-def _proposals(
-    history: History, window: Window, book: RulesBook, wanted: Sequence[Changes]
-) -> list[Proposed]:
-    tallies = [ProposedTally(book, changes) for changes in wanted]
-    for read in history.passes(window.since_ms, window.until_ms):
-        for tally in tallies:
-            tally.add(read)
-    return [tally.result() for tally in tallies]
-
-
 def _curve(
     history: History, window: Window, book: RulesBook, found: Parity, changes: Changes, sweep: Sweep
 ) -> Curve:
@@ -167,9 +159,12 @@ def _curve(
     values = sweep.values if today is None else with_value(sweep, today).values
     wanted = [{**changes, sweep.path: value} for value in values]
     if sweep.path.startswith("allocation."):
-        made = _proposals(history, window, book, wanted)
+        sweeping = Sweeping(book, wanted)
+        for read in history.passes(window.since_ms, window.until_ms):
+            sweeping.add(read)
         points = [
-            _proposal_point(v, v == today, each) for v, each in zip(values, made, strict=True)
+            _proposal_point(v, v == today, each, sweeping.passes)
+            for v, each in zip(values, sweeping.result(), strict=True)
         ]
         return Curve(sweep.path, today, proposals=points)
     pairs = [_Pair(each) for each in wanted]
@@ -190,8 +185,8 @@ def _decision_point(value: Any, today: bool, pair: _Pair) -> DecisionPoint:
     )  # fmt: skip
 
 
-def _proposal_point(value: Any, today: bool, found: Proposed) -> ProposalPoint:
-    ok = sum(n for (_, reason), n in found.reasons.items() if reason == "ok")
-    share = ok / found.proposals if found.proposals else None
-    side = found.replayed
-    return ProposalPoint(value, today, side.mean, side.clamped, share, side.gross_usd)
+def _proposal_point(value: Any, today: bool, found: Swept, passes: int) -> ProposalPoint:
+    return ProposalPoint(
+        value, today, found.mean, found.share(found.clamped), found.share(found.ok),
+        round(found.usd / max(passes, 1), 2),
+    )  # fmt: skip

@@ -239,7 +239,7 @@ class Shadow:
     @property
     def rules(self) -> str:
         """The digest of the rules in force at the end; "" without passes."""
-        return self._last[1] if self._last else ""
+        return self._last_rules
 
     def part(self, at_ms: int) -> Part:
         """The part of the window with that time."""
