@@ -86,6 +86,9 @@ class Waits:
             what = self._breach(verdict)
             if what:
                 found[what].append(f"{verdict.plan_id} ({verdict.reason}, {verdict.wait:.1f} s)")
+        for era in self._eras:
+            for id_ in quarantined_closes(era.era.decisions):
+                found["close quarantined"].append(id_)
         for what, verdict in self._held():
             found[what].append(f"{verdict.plan_id} (sent {self._ago(verdict.sent)})")
         return dict(found)
@@ -208,12 +211,8 @@ class Waits:
                 continue
             record = era.era.decisions.get(id_, {})
             event, reason = told.verdicts[0]
-            if (
-                not _opens(first)
-                and reason == "failover_quarantine"
-                and any(map(_opens, entries[1:]))
-            ):
-                continue  # A later entry that opens has overtaken it: no close is quarantined.
+            if reason == "failover_quarantine" and _is_of_a_later_open(entries):
+                continue
             yield Verdict(
                 plan_id=id_,
                 symbol=first.fields.get("symbol", ""),
@@ -225,6 +224,24 @@ class Waits:
                 redelivered=record.get("entry_id") != first.id
                 or record.get("deliveries", "1") != "1",
             )
+
+
+def _is_of_a_later_open(entries: "Sequence[Entry]") -> bool:
+    """True where a verdict that only opens can have may be that of a later entry of the plan_id:
+    the first is a close, and an open behind it was judged before it (it was new while the first was
+    redelivered, or went to another governor). An event names no entry; where none of the others
+    opens, it can only be the close's own, and that is a breach."""
+    return not _opens(entries[0]) and any(map(_opens, entries[1:]))
+
+
+def quarantined_closes(decisions: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Plans whose decision, which names its own kind, says that a close was quarantined: the gate
+    is for opens alone (commit_permit.lua), whatever was sent before or after."""
+    return [
+        id_
+        for id_, record in decisions.items()
+        if record.get("kind") == "close" and record.get("reason") == "failover_quarantine"
+    ]
 
 
 def _opens(entry: "Entry") -> bool:

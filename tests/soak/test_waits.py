@@ -1,0 +1,51 @@
+"""The checker's own rules: when a refusal that the soak saw counts as explained."""
+
+from typing import Any, cast
+
+import pytest
+
+from tests.soak.diary import Diary
+from tests.soak.history import Entry, Era, EraFindings
+from tests.soak.producer import NUMBER, Producer
+from tests.soak.waits import Waits
+
+OPEN, CLOSE = "OPEN_PROPOSED", "FULL_CLOSE_PROPOSED"
+
+
+class Sent:
+    """What the checker asks of a producer: when each number was acknowledged."""
+
+    def __init__(self) -> None:
+        self.sent = {1: 1.0, 2: 1.1}
+
+
+def breaches(actions: list[str], kind: str) -> set[str]:
+    """Of one plan_id that was sent so often, whose one verdict is that it was quarantined. kind: of
+    the decision that is kept."""
+    plans = [
+        Entry(f"{number}-0", {"plan_id": "p", "decision": "EXECUTE", "action": action,
+                              NUMBER: str(number)})
+        for number, action in enumerate(actions, 1)
+    ]  # fmt: skip
+    fields = {"plan_id": "p", "event": "blocked", "reason": "failover_quarantine"}
+    record = {"kind": kind, "reason": "failover_quarantine", "entry_id": plans[-1].id}
+    era = Era(plans, [Entry("9-0", fields)], [], {"p": record}, set(), [], set())
+    found = EraFindings(0, era, {(0, "9-0"): 1.2}, [])
+    return set(Waits([found], cast(Producer, Sent()), Diary(), 1.2).breaches())
+
+
+@pytest.mark.parametrize(
+    ("actions", "kind", "expected"),
+    [
+        ([CLOSE], "close", {"close refused without a reason", "close quarantined"}),
+        # No open was sent, so the verdict is the close's, whatever the record says.
+        ([CLOSE, CLOSE], "open", {"close refused without a reason"}),
+        # The open overtook the close, which is not decided yet.
+        ([CLOSE, OPEN], "open", set()),
+        # The record names its own kind: nothing explains that.
+        ([CLOSE, OPEN], "close", {"close quarantined"}),
+        ([OPEN], "open", {"open refused without a reason"}),
+    ],
+)
+def test_a_close_is_never_quarantined(actions: list[str], kind: str, expected: Any) -> None:
+    assert breaches(actions, kind) == expected
