@@ -218,6 +218,24 @@ def test_only_its_name_typed_goes_on(file: Path, store: Store, answer: str, code
     assert bool(store.run("EXISTS", store.keys.at(EFFICIENCY, "X"))) == (code == 0)
 
 
+def test_the_name_is_the_one_question(file: Path, store: Store) -> None:
+    """It is asked behind what is about to happen, and answers that."""
+    args = ["--redis-url", store.url, "halt", "--reason", "odd feed"]
+    assert run(args, NO_FILE) == 1  # No governor enforces it.
+    command = [*QTCTL, "--config", str(file), "--context", "prod", "resume", "--reason", "x"]
+    child = pexpect.spawn(
+        command[0], command[1:], encoding="utf-8", timeout=10, dimensions=(24, 300)
+    )
+    child.expect(r"by operator:.*: odd feed\. Resume\?")
+    child.expect(r"is protected: type prod to go on")
+    child.sendline("prod")
+    child.expect("RESUMED")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert store.run("GET", "quantum:governor:halt") is None
+
+
 def test_the_score_is_as_new_as_the_answer(file: Path, store: Store) -> None:
     command = [*QTCTL, "--config", str(file), "--context", "prod", "inject", "eff", "X", "0.2"]
     child = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=30)

@@ -548,3 +548,19 @@ def test_a_symbol_beyond_ascii_is_a_symbol(cli: Cli, store: Store) -> None:
     cli.ok("inject", "eff", "币安人生USDT", "0.5")
     key = store.keys.at(EFFICIENCY, "币安人生USDT")
     assert text(store.run("HGET", key, "efficiency_score")) == "0.5"
+
+
+def test_a_symbol_that_is_not_in_upper_case_is_a_warning(cli: Cli) -> None:
+    for words in (("plan", "btcusdt"), ("eff", "btcusdt", "0.5"), ("target", "btcusdt", "5")):
+        assert "warning: btcusdt is not BTCUSDT: " in cli.ok("inject", *words).err
+    assert "warning" not in cli.ok("inject", "plan", "BTCUSDT").err
+
+
+@pytest.mark.parametrize(
+    "words", [("target", "list"), ("eff", "list"), ("tail", "plans"), ("tail", "events"), ("why",)]
+)
+def test_a_symbol_that_is_misspelt_has_the_nearest_named(cli: Cli, words: tuple[str, ...]) -> None:
+    cli.ok("inject", "target", "BTCUSDT", "5")
+    cli.ok("inject", "eff", "BTCUSDT", "0.5")
+    assert "id you mean BTCUSDT?" in cli(*words, "BTCUSD").err
+    assert "id you mean" not in cli(*words, "QQQQ").err

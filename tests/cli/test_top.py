@@ -309,8 +309,8 @@ def test_h_halts_once_the_symbol_is_typed(store: Store, redis_url: str) -> None:
         session.press("\x1b", "[2 symbols]", "q quit")
         for wrong in ("", "y", "ethusdt", "BTCUSDT"):
             session.press("h", "HALT opens of ETHUSDT on")
-            session.press(f"{wrong}\r", "Nothing is halted")
-            session.press("\x1b", "[2 symbols]")
+            session.press(f"{wrong}\r", "Nothing is halted", "h asks again")
+        session.press("\x1b", "[2 symbols]")
         assert not store.run(*halted)
         session.press("h", "HALT opens of ETHUSDT on")
         session.press("ETHUSDT\r", "HALTED opens of ETHUSDT", "withdrawn", "1 governor alive")

@@ -86,7 +86,7 @@ def test_a_kill_switch_that_is_set_comes_before_all_else(cli: Cli, store: Store)
     found = why(cli)
     assert found["cause"] == "halted"
     assert found["sentence"] == (
-        "The kill switch stops everything: quantum:kill is 'maintenance', not set by qtctl halt."
+        "The kill switch stops everything: quantum:kill='maintenance', not set by qtctl halt."
     )
     assert found["command"] == "qtctl doctor"
     assert "WRONG    kill.switch: quantum:kill is 'maintenance'" in cli("doctor").out
@@ -109,7 +109,7 @@ def test_a_halt_of_the_symbol_alone_is_told_with_who_and_why(cli: Cli, store: St
     assert (found["cause"], found["permits"]["withdrawn"]) == ("reduce_only", 1)
     assert found["sentence"].startswith("The kill switch lets only closes of BTCUSDT pass: ")
     assert re.search(r"set [\d:]+Z by operator:.* \(odd fills\)\.$", found["sentence"])
-    assert found["command"] == "qtctl resume --reason '…' BTCUSDT"
+    assert found["command"] == "qtctl resume BTCUSDT --reason '…'"
     assert why(cli, "ETHUSDT")["cause"] == "no_plan"
     cli.ok(*shlex.split(found["command"])[1:], "--yes")
     assert why(cli)["cause"] == "permit_withdrawn"
@@ -121,7 +121,7 @@ def test_reduce_only_explains_an_open_and_not_a_close(cli: Cli, store: Store) ->
     cli.ok("inject", "plan", "ETHUSDT", "--reduce-only")
     serve(cli)
     assert why(cli)["cause"] == "reduce_only"
-    assert "lets only closes pass: quantum:kill is 'reduce_only'" in why(cli)["sentence"]
+    assert "lets only closes pass: quantum:kill='reduce_only'" in why(cli)["sentence"]
     closed = why(cli, "ETHUSDT")
     assert closed["cause"] == "permit_open"
     assert "reduce_only" in also(closed)

@@ -63,8 +63,10 @@ def resume(
             rows = kill_switch.read(store, order.names)
             question = resuming.question(ctx, rows, order, lost)
             agreed(ctx, question, yes=yes, no_input=no_input)
-        what = order.symbol or "what is halted"
-        ctx.announce(f"resuming {what}", dry_run=dry_run, no_input=no_input)
+        what = f"resuming {order.symbol or 'what is halted'}"
+        if not taken:
+            what = "acknowledging that Redis lost its data"
+        ctx.announce(what, dry_run=dry_run, no_input=no_input)
         if not dry_run:
             taken, problem = resuming.resume(ctx, store, order, lost, force, dry_run=False)
         rows = kill_switch.read(store, order.names)

@@ -3,15 +3,18 @@
 import os
 import re
 import sys
+from typing import TextIO
 
 _WORD = re.compile(r"(\s*)(\(?'[^']*'\S*|\S+)")
 _INDENT = "  "
 
 
-def fitted(text: str) -> str:
-    """A line for stderr: as it is, or where that is a terminal, in lines that fit it."""
+def fitted(text: str, on: TextIO | None = None) -> str:
+    """A line for stderr, or another stream: as it is, or where that is a terminal, in lines that
+    fit it."""
+    stream = sys.stderr if on is None else on
     try:
-        width = os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else 0
+        width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
     except (OSError, ValueError):
         return text
     return "\n".join(lines(text, width)) if width else text

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from qtctl.cli.framework.context import Context
 from qtctl.cli.live.aside import Job, Kept
 from qtctl.cli.views import halting, halts
+from qtctl.cli.views.why_commands import resume
 
 REASON = "from qtctl top"
 WARNED = "qtctl: warning: "
@@ -29,7 +30,7 @@ def report_lines(job: Job, symbol: str) -> list[tuple[str, str]]:
     if not job.done:
         return [*lines, (f"halting {symbol} …", "bold")]
     job.shown = True
-    end = f"Lift it with: qtctl resume {symbol} --reason '…'"
+    end = f"Lift it with: qtctl {resume(symbol)}"
     return lines if job.failed else [*lines, ("", ""), (end, "")]
 
 

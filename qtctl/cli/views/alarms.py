@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from qtctl.cli.output import format
 from qtctl.cli.views.health_record import Alarm, Feed, KillSwitchKey, Overall, Service
-from qtctl.cli.views.why_commands import shell_word
+from qtctl.cli.views.why_commands import resume, shell_word
 from qtctl.wire.schema.keys import CLOCK_JUMP
 
 Found = Iterator[tuple[str, str]]
@@ -108,9 +108,7 @@ def _end_of_halt(keys: list[KillSwitchKey]) -> str:
     if any(it.since is None for it in keys):
         return DOCTOR
     first = keys[0]
-    clock = "--clock " if first.key.endswith(CLOCK_JUMP.template) else ""
-    symbol = f"{shell_word(first.symbol)} " if first.symbol else ""
-    return f"resume {symbol}{clock}--reason '…'"
+    return resume(first.symbol, clock=first.key.endswith(CLOCK_JUMP.template))
 
 
 def _unread(found: Overall) -> Found:

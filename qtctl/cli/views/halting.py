@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.prose import fitted
 from qtctl.cli.output.render import to_json
 from qtctl.cli.views import halts, nearest
 from qtctl.cli.views.health import lateness, readiness
@@ -130,7 +131,8 @@ def report_halt(
 ) -> None:
     """What was done and where: one line, or one JSON object."""
     if ctx.output == "table":
-        sys.stdout.write(escape(halt_line(ctx, order, everything, dry_run, report)) + "\n")
+        line = escape(halt_line(ctx, order, everything, dry_run, report))
+        sys.stdout.write(fitted(line, sys.stdout) + "\n")
         return
     where = display_url(ctx.settings.redis.url)
     row = strictest(report.rows, order.symbol or None)

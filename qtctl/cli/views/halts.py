@@ -36,13 +36,13 @@ def notice(rows: Sequence[KillKey], utc: bool) -> str:
 def describe(row: KillKey, utc: bool) -> str:
     """One key that is set: its value, and who, why, since when and what was there before."""
     by = f" {by_whom(row.record, utc)}" if row.record else " (not set by qtctl halt)"
-    return f"{row.key}={_quoted(row.value)}{by}"
+    return f"{row.key}={quoted(row.value)}{by}"
 
 
 def by_whom(record: HaltRecord, utc: bool) -> str:
     """`since 2026-01-28 00:00:00Z by operator:alice@desk: the reason`."""
     why = f": {record.why}" if record.why else ""
-    before = f" (before: {_quoted(record.before)})" if record.before else ""
+    before = f" (before: {quoted(record.before)})" if record.before else ""
     return f"since {format.moment(record.since, utc)} by {record.who}{why}{before}"
 
 
@@ -71,5 +71,6 @@ def _what(rows: Sequence[KillKey]) -> str:
     return "opens and closes" if any(row.mode.level > 1 for row in rows) else "opens"
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """A value of a kill key, as every command shows it: key='value'."""
     return f"'{value}'"

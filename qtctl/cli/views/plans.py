@@ -21,7 +21,7 @@ from qtctl.cli.output.columns import (
 from qtctl.cli.output.listed import Listed
 from qtctl.cli.output.render import Fields, Rows, emit, emit_one
 from qtctl.cli.output.styles import verdict_style
-from qtctl.cli.views import what_if
+from qtctl.cli.views import halts, what_if
 from qtctl.cli.views.in_force import InForce
 from qtctl.domain import gates
 from qtctl.domain.diagnosis import PlanSeen
@@ -271,10 +271,14 @@ def _gates(judged: Judgement) -> list[dict[str, Any]]:
 def _gate_row(gate: Mapping[str, Any], kind: str) -> dict[str, str]:
     about = next(each for each in gates.GATES if each.name == gate["gate"])
     unit = about.unit
+    value = _shown(gate["value"], unit)
+    if about.facts[:1] == ("kill_key",) and value:
+        key, _, held = value.partition("=")
+        value = f"{key}={halts.quoted(held)}"
     return {
         "gate": gate["gate"],
         "result": "not recorded" if not about.recorded else _result(gate, kind),
-        "value": _shown(gate["value"], unit),
+        "value": value,
         "limit": _shown(gate["limit"], unit),
     }
 

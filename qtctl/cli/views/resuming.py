@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.prose import fitted
 from qtctl.cli.output import format
 from qtctl.cli.output.render import to_json
 from qtctl.cli.views import halts
@@ -123,7 +124,7 @@ def end_quarantine(
         sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
         return
     word = "WOULD RESUME" if dry_run else "RESUMED"
-    sys.stdout.write(escape(f"{word} opens on {where} · {told}") + "\n")
+    sys.stdout.write(fitted(escape(f"{word} opens on {where} · {told}"), sys.stdout) + "\n")
 
 
 def report_resume(
@@ -171,5 +172,5 @@ def report_resume(
         parts.append(f"STILL HALTED by {halts.describe(still, ctx.utc)}")
     if others:
         parts.append(f"symbols still halted: {', '.join(others)}")
-    sys.stdout.write(escape(" · ".join(parts)) + "\n")
+    sys.stdout.write(fitted(escape(" · ".join(parts)), sys.stdout) + "\n")
     return still is None

@@ -23,7 +23,7 @@ LISTED = Listed(
         text("reason", "reason", style=reason_style),
         number("score", "eff_score", places=4, drop=1),
         age("target age", "target_age_s", drop=2),
-        age("proposed", "proposed_age_s", drop=3),
+        age("proposal age", "proposed_age_s", drop=3),
         ttl("target expires in", "ttl_s", drop=4),
     ),
     fields=("multiplier", "eff_confidence", "eff_stale", "ts_epoch"),

@@ -22,7 +22,7 @@ def next_command(cause: str, it: Narrator) -> str:
         return command.format(
             symbol=shell_word(facts.symbol),
             since=_typed(facts.since_sec),
-            resume=_resume(it),
+            resume=_resume(facts.kill),
         )
     if facts.last is None or plan_id_problem(facts.last.plan_id) is not None:
         return f"qtctl tail plans -n 20 {shell_word(facts.symbol)}"
@@ -80,12 +80,20 @@ def _is_ours(kill: Kill) -> bool:
     return kill.since is not None or kill.key.endswith(HALT_KEPT.template)
 
 
-def _resume(it: Narrator) -> str:
-    kill = it.facts.kill
-    if kill.key.endswith(CLOCK_JUMP.template):
-        return "--clock --reason '…'"
-    symbol = f" {shell_word(kill.symbol)}" if kill.symbol else ""
-    return f"--reason '…'{symbol}"
+def _resume(kill: Kill) -> str:
+    whole = resume(kill.symbol, clock=kill.key.endswith(CLOCK_JUMP.template))
+    return whole.removeprefix("resume ")
+
+
+def resume(symbol: str = "", *, clock: bool = False) -> str:
+    """The command that lifts a halt, or the quarantine after a jump of the clock, without `qtctl`;
+    the same words wherever it is offered."""
+    reason = "--reason '…'"
+    if clock:
+        return f"resume --clock {reason}"
+    if symbol.startswith("-"):
+        return f"resume {reason} {shell_word(symbol)}"
+    return f"resume {shell_word(symbol)} {reason}" if symbol else f"resume {reason}"
 
 
 def _what_if(cause: str, it: Narrator) -> str:

@@ -7,7 +7,7 @@ from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, age, number, text
 from qtctl.cli.output.render import Fields, Rows, emit_one
 from qtctl.cli.output.styles import verdict_style
-from qtctl.cli.views import nearest
+from qtctl.cli.views import halts, nearest
 from qtctl.cli.views.why_commands import next_command
 from qtctl.cli.views.why_facts import Answer
 from qtctl.cli.views.why_sentences import Narrator, sentence
@@ -238,7 +238,9 @@ def _score(score: dict[str, Any]) -> str:
 def _kill(kill: dict[str, Any]) -> str:
     if kill["mode"] == "normal":
         return "normal"
-    return f"{kill['mode']}: {kill['key']} is {kill['value']!r}"
+    what = "opens" if kill["mode"] == "reduce_only" else "opens and closes"
+    of = f" of {kill['symbol']}" if kill["symbol"] else ""
+    return f"HALTED {what}{of}: {kill['key']}={halts.quoted(kill['value'])}"
 
 
 def _governors(facts: Diagnosis) -> str:

@@ -82,7 +82,7 @@ def _kill(it: Narrator) -> str:
     since = f" {it.at(kill.since)}" if kill.since is not None else ""
     who = f" by {kill.who}" if kill.who else ""
     by_halt = f", set{since}{who}" if since or who else ", not set by qtctl halt"
-    return f"{kill.key} is {kill.value!r}{by_halt}{f' ({kill.why})' if kill.why else ''}"
+    return f"{kill.key}='{kill.value}'{by_halt}{f' ({kill.why})' if kill.why else ''}"
 
 
 def _halted(it: Narrator) -> str:

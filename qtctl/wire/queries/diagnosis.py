@@ -14,7 +14,7 @@ from qtctl.domain.diagnosis import Kill, Permit, PermitState, PlanSeen
 from qtctl.domain.facts import facts_of
 from qtctl.domain.gates import GATES, Check, Limits, Wait, judge
 from qtctl.domain.names import same_symbol
-from qtctl.domain.plans import EXECUTE, PlanRules, Unreadable
+from qtctl.domain.plans import EXECUTE, PlanRules
 from qtctl.domain.reasons import Verdict
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
@@ -128,7 +128,6 @@ def _judged(
     found = []
     outcomes = verdicts.of_entries(store, entries, rules) if entries else []
     for entry, outcome in zip(entries, outcomes, strict=True):
-        plan = verdicts.read(entry, rules)
         found.append(
             PlanSeen(
                 at=time_of(entry.id),
@@ -137,9 +136,9 @@ def _judged(
                 decision=entry.fields.get("decision", ""),
                 verdict=str(outcome.verdict),
                 reason=str(outcome.reason),
-                problem=plan.problem if isinstance(plan, Unreadable) else "",
+                problem=outcome.problem,
                 waits="queue" if order(entry.id) > order(settled) else "",
-                kind="" if isinstance(plan, Unreadable) else plan.kind.value,
+                kind=str(outcome.kind),
             )
         )
     return _with_pending(store, found)

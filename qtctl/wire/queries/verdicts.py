@@ -20,11 +20,12 @@ from qtctl.wire.schema.records import text
 
 class EntryVerdict(msgspec.Struct, frozen=True):
     """A verdict and its reason, both empty where nothing is known yet; kind is empty for what can't
-    be read."""
+    be read, and problem says why it can't."""
 
     verdict: str = ""
     reason: str = ""
     kind: str = ""
+    problem: str = ""
 
 
 def of_entries(
@@ -32,17 +33,23 @@ def of_entries(
 ) -> list[EntryVerdict]:
     """The verdicts on these entries, from the decisions."""
     found = [read(entry, rules) for entry in entries]
-    ids = list(dict.fromkeys(plan.plan_id for plan in found if isinstance(plan, Plan)))
-    known = by_id(store, ids)
     group = group_state(store)
     settled = "0-0" if group is None else group.last_id  # The last that the governors have read.
-    return [
-        msgspec.structs.replace(
-            _verdict(entry.id, plan, known, settled),
-            kind=plan.kind if isinstance(plan, Plan) else "",
-        )
+    last = order(settled)
+    ids = [
+        plan.plan_id
         for entry, plan in zip(entries, found, strict=True)
+        if isinstance(plan, Plan) and order(entry.id) <= last
     ]
+    known = by_id(store, list(dict.fromkeys(ids)))
+    out = []
+    for entry, plan in zip(entries, found, strict=True):
+        verdict = _verdict(entry.id, plan, known, settled)
+        if isinstance(plan, Plan):
+            out.append(msgspec.structs.replace(verdict, kind=plan.kind))
+        else:
+            out.append(msgspec.structs.replace(verdict, problem=plan.problem))
+    return out
 
 
 def of_entry(

@@ -79,7 +79,14 @@ def shortened(name: str, most: int = 120) -> str:
 
 def pairs(raw: Sequence[Any]) -> dict[str, str]:
     """A flat reply (HGETALL, the body of a stream entry) as a mapping."""
-    return {text(raw[i]): text(raw[i + 1]) for i in range(0, len(raw), 2)}
+    try:
+        # One decoding for all of them: a list of 50,000 decisions has four million words.
+        whole = b"\0".join(raw).decode("utf-8", "backslashreplace").split("\0")
+    except TypeError:
+        whole = []
+    if len(whole) != len(raw):  # One of them is no bytes, or has a NUL in it.
+        whole = [text(each) for each in raw]
+    return dict(zip(whole[::2], whole[1::2], strict=True))
 
 
 # Efficiency, as three records show it ----------------------------------------------------------

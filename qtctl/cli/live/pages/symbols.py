@@ -22,7 +22,7 @@ COLUMNS = (
     age("target age", "target_age_s", drop=3),
     number("multiplier", "multiplier", places=4, drop=4),
     text("confidence", "eff_confidence", right=True, drop=5),
-    age("proposed", "proposed_age_s", drop=6),
+    age("proposal age", "proposed_age_s", drop=6),
     ttl("expires in", "ttl_s", drop=7),
 )
 
