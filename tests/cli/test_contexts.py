@@ -59,7 +59,7 @@ ELSEWHERE = {
 """Those that refuse a context."""
 NOT_RUN = {"demo", "top"}
 """The first has a server of its own, the second does not end."""
-OF_FILES = ("history ", "simulate history")
+OF_FILES = ("history ", "evidence ", "simulate history")
 """What is recorded on this host, whichever Redis it came from."""
 UNTIMELY = {"proof", "bench", "group prune", "simulate live"}
 """Stopped like the others; that they change something shows in their own tests, which have time."""

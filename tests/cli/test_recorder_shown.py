@@ -78,7 +78,8 @@ def test_one_that_was_asked_for_and_does_not_run_is_said(cli: Cli) -> None:
 
 
 def test_timeline_has_its_start(cli: Cli, folder: Path) -> None:
-    assert "recorder:r1 started" in cli.ok("timeline").out
+    # The note of its start comes after its record.
+    until(lambda: "recorder:r1 started" in cli.ok("timeline").out)
 
 
 def test_its_lines_are_its_own_where_all_run_in_one_process() -> None:
