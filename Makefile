@@ -11,7 +11,7 @@ FIND_PYTHON := .ci/find-python
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo proof test lower-bounds matrix check coverage soak \
-    soak-history bench format docs picture picture-top wheel release clean
+    soak-history bench format docs examples picture picture-top wheel release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ docs: $(STAMP) ## write the generated parts of docs/; tests check that they are 
 
 picture: $(STAMP) ## the picture in the README, from a real run
 	$(BIN)/python -m docs.generators.demo_picture
+
+examples: $(STAMP) ## the pages in docs/examples, from two histories that are simulated anew
+	$(BIN)/python -m docs.generators.example_pages
 
 wheel: $(STAMP) ## the wheel of this tree into dist/, to install on a host
 	$(BIN)/python -m hatchling build -d dist -t wheel

@@ -5,6 +5,7 @@ from pathlib import Path
 from docs.generators.commands_page import commands_page
 from docs.generators.contract_tables import filled
 from docs.generators.data_pictures import PICTURES
+from docs.generators.example_pages import write_pages
 from docs.generators.history_tables import with_history
 from docs.generators.monitoring_tables import with_tables
 from docs.generators.package_picture import with_picture
@@ -30,6 +31,7 @@ def main() -> None:
     page = DOCS / "history.md"
     page.write_text(with_history(page.read_text(encoding="utf-8")), encoding="utf-8")
     (DOCS / "cli.md").write_text(commands_page(), encoding="utf-8")
+    write_pages()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ those who can't see it. What is unknown is hatched, and never drawn as zero.
 """
 
 from qtctl.svg.bars import Bar, Part, columns, rows
-from qtctl.svg.frame import Axis, Mark, Span, amount_axis, time_axis
+from qtctl.svg.frame import Axis, Mark, Span, amount_axis, time_axis, widened
 from qtctl.svg.lines import Dot, Line, chart
 from qtctl.svg.style import STYLE
 
@@ -24,4 +24,5 @@ __all__ = [
     "columns",
     "rows",
     "time_axis",
+    "widened",
 ]

@@ -12,7 +12,7 @@ Point = tuple[float, float]
 Span = tuple[float, float]
 """From one value of an axis to another."""
 WIDTH, HEIGHT = 560, 260
-LEFT, RIGHT, TOP, BOTTOM = 70, 18, 16, 46
+LEFT, RIGHT, TOP, BOTTOM = 84, 18, 16, 46
 _HATCH = 7
 _HOUR = 3600.0
 _TIME_STEPS = [60, 300, 600, 900, 1800, _HOUR, 2 * _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR,
@@ -47,6 +47,13 @@ def amount_axis(title: str, low: float, high: float, unit: str = "", ticks: int 
     values = [each * step for each in range(first, last + 1)]
     labels = [(value, f"{_amount(value, step, places)}{unit}") for value in values]
     return Axis(title, values[0], values[-1], labels)
+
+
+def widened(low: float, high: float) -> Span:
+    """At least 2 % of the value apart, so that next to nothing does not look like much."""
+    least = 0.02 * max(abs(low), abs(high))
+    more = max(0.0, least - (high - low)) / 2
+    return low - more, high + more
 
 
 def _decimals(step: float) -> int:

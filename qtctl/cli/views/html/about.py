@@ -54,6 +54,17 @@ def begins_late(since_ms: int, asked_ms: int | None) -> bool:
     return asked_ms is not None and since_ms - asked_ms > 60_000
 
 
+def strip(
+    gaps: Sequence[Gap], chain: str | None, rules: str, limits: str, *of: str
+) -> Iterator[str]:
+    """What the figures are of, for the top of a page. of: the denominators."""
+    yield from of
+    yield f"gaps: {gaps_in_words(gaps)}"
+    yield f"head of the chain {chain or 'none'}"
+    yield f"rules {rules or 'unknown'}"
+    yield f"limits {limits or 'unknown'}"
+
+
 def facts(about: About, more: Iterable[tuple[str, str]] = ()) -> str:
     """What the figures rest on."""
     return page.facts("What this page rests on", [*_facts(about), *more])

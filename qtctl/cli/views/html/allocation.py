@@ -126,7 +126,7 @@ def flips_sentence(symbols: Sequence[SymbolFigures]) -> str:
         return "No proposal changed sides between larger and smaller than the target."
     worst = flipping[0]
     return (
-        f"{count(len(flipping), 'symbol')} of {len(symbols):,} changed sides between larger and "
+        f"{len(flipping):,} of {count(len(symbols), 'symbol')} changed sides between larger and "
         f"smaller than the target; {worst.symbol} the most often, "
         f"{amount(worst.flips_per_hour, 2)} times an hour."
     )
@@ -192,10 +192,10 @@ def _exposure(found: Report) -> str:
              for at, part in zip(middles, found.parts, strict=True)],
             colour, dashed,
         )
-        for name, colour, dashed in (("live", "c2", True), ("proposed", "c1", False))
+        for name, colour, dashed in (("proposed", "c1", False), ("live", "c2", True))
     ]  # fmt: skip
     values = [y for line in lines for _, y in line.points if y is not None]
-    y_axis = svg.amount_axis("gross exposure, USD", min(values), max(values))
+    y_axis = svg.amount_axis("gross exposure, USD", *svg.widened(min(values), max(values)))
     blanks = [
         (part.from_ms, end) for part, end in zip(found.parts, ends, strict=True) if not part.passes
     ]

@@ -10,7 +10,7 @@ from qtctl.cli.views.html import page
 from qtctl.cli.views.html.allocation import merged, part_ends, unknown_spans
 from qtctl.cli.views.html.page import Mark
 from qtctl.cli.views.html.words import amount, count, moment, seconds, share
-from qtctl.domain.gates import BY_REASON
+from qtctl.domain.gates import GATES
 from qtctl.domain.reasons import Reason
 from qtctl.evidence.gate_price import Price
 from qtctl.evidence.governing import Governor
@@ -27,7 +27,7 @@ def gate_of(reason: str) -> str:
     """The name of the gate that gives a reason; `no gate` for a permit."""
     if reason == Reason.OK:
         return "no gate"
-    return BY_REASON[Reason(reason)].name if reason in BY_REASON else reason
+    return next((gate.name for gate in GATES if gate.reason == reason), reason)
 
 
 def parts(found: Report) -> Iterator[str]:
@@ -119,9 +119,9 @@ def _price(prices: Sequence[Price]) -> str:
         )
     dearest = max(known, key=lambda each: (each.p95_sec or 0.0, each.reason))
     sentence = (
-        f"An open that {gate_of(dearest.reason)} held would have waited "
-        f"{'at most ' * dearest.at_most}{seconds(dearest.p50_sec)} or less in half of the cases, "
-        f"and over {seconds(dearest.p95_sec)} in at most one of twenty: of all gates the longest."
+        f"An open held by {gate_of(dearest.reason)} would have had to wait "
+        f"{seconds(dearest.p50_sec)} or less in half of the cases, and over "
+        f"{seconds(dearest.p95_sec)} in one of twenty at most; by that, no gate costs more."
     )
     most = max(each.p95_sec or 0.0 for each in known)
     unit, size = ("min", 60.0) if most > 300 else ("s", 1.0)

@@ -36,13 +36,17 @@ FOOTER = (
 )
 
 
-def document(kind: str, title: str, lead: str, parts: Iterable[str], footer: str = FOOTER) -> str:
+def document(
+    kind: str, title: str, lead: str, parts: Iterable[str], footer: str = FOOTER,
+    strip: Iterable[str] = (),
+) -> str:  # fmt: skip
     """A whole page. kind: the command that made it; lead: below the title; footer: what it was
-    made by."""
+    made by; strip: what the figures are of, in a few words each."""
+    few = "".join(f"<li>{text(each)}</li>" for each in strip)
     return _FRAME.format(
         title=text(f"{title}: {lead}"), style=svg.STYLE + STYLE, kind=text(kind),
-        heading=text(title), lead=text(lead), body="\n".join(filter(None, parts)),
-        footer=text(footer.format(version=__version__)),
+        heading=text(title), lead=text(lead), strip=f"<ul class='strip'>{few}</ul>" if few else "",
+        body="\n".join(filter(None, parts)), footer=text(footer.format(version=__version__)),
     )  # fmt: skip
 
 
@@ -122,7 +126,11 @@ def _cells(row: Any, columns: Sequence[Column]) -> Iterable[str]:
 
 
 def _kind(column: Column, more: str = "") -> str:
-    names = " ".join(filter(None, ("num" * column.right, "id" * (column.wrap == "id"), more)))
+    names = " ".join(
+        filter(
+            None, ("num" * column.right, "id" * (column.wrap == "id"), "prose" * column.fold, more)
+        )
+    )
     return f" class='{names}'" if names else ""
 
 
@@ -165,6 +173,7 @@ _FRAME = """<!doctype html>
 <p class="kind">{kind}</p>
 <h1>{heading}</h1>
 <p class="lead">{lead}</p>
+{strip}
 </header>
 <main>
 {body}

@@ -7,7 +7,7 @@ from qtctl import svg
 from qtctl.cli.output.columns import Column, plan_id, text, word
 from qtctl.cli.views.html import about, page
 from qtctl.cli.views.html.allocation import WORST
-from qtctl.cli.views.html.words import are, count, listed, moment, share
+from qtctl.cli.views.html.words import are, count, moment, share
 from qtctl.evidence.policy import RULES, Policy
 from qtctl.evidence.readiness import Gate, Readiness, SymbolReadiness
 from qtctl.svg import Bar, Part
@@ -66,20 +66,22 @@ def readiness_page(found: Readiness, policy: Policy) -> str:
             ),
         ),
     ]  # fmt: skip
-    return page.document(KIND, TITLE, about.span(window.since_ms, window.until_ms), parts)
+    lead = about.span(window.since_ms, window.until_ms)
+    strip = about.strip(
+        window.gaps, window.chain, window.rules, window.limits,
+        count(len(found.symbols), "symbol"), count(found.parity.proposals, "proposal"),
+        count(found.parity.decisions, "decision"), f"policy {found.policy}",
+    )  # fmt: skip
+    return page.document(KIND, TITLE, lead, parts, strip=strip)
 
 
 def _says(found: Readiness) -> Iterator[str]:
-    failing = [gate.gate for gate in found.gates if gate.passed is False]
-    unknown = [gate.gate for gate in found.gates if gate.passed is None]
+    failing = [gate for gate in found.gates if gate.passed is False]
+    unknown = [gate for gate in found.gates if gate.passed is None]
     passing = len(found.gates) - len(failing) - len(unknown)
     yield f"The verdict is {found.verdict}: {passing} of {len(found.gates)} gates pass."
-    if failing:
-        yield f"{count(len(failing), 'gate')} {'fails' if len(failing) == 1 else 'fail'}: " + (
-            f"{listed(failing)}."
-        )
-    if unknown:
-        yield f"{count(len(unknown), 'gate')} {are(len(unknown))} unknown: {listed(unknown)}."
+    yield from map(_shortfall, failing)
+    yield from map(_shortfall, unknown)
     ready = sum(one.verdict == "READY" for one in found.symbols)
     yield f"{ready:,} of {count(len(found.symbols), 'symbol')} {are(ready)} ready."
     parity = found.parity
@@ -87,6 +89,16 @@ def _says(found: Readiness) -> Iterator[str]:
         f"{count(parity.proposals, 'proposal')} and {count(parity.decisions, 'decision')} were "
         f"judged again by the settings that were in force: {parity.differences:,} came out "
         f"otherwise, and {sum(parity.unproven.values()):,} more could not be judged again."
+    )
+
+
+def _shortfall(gate: Gate) -> str:
+    """Why a gate does not pass."""
+    what = "fails" if gate.passed is False else "is unknown"
+    remark = _remark(gate).strip()
+    return (
+        f"{gate.gate} {what}: {figure_of(gate.value, gate.unit)}, where {_limit(gate)} is asked "
+        f"for ({RULES[gate.gate].means}){f'; {remark}' if remark else ''}."
     )
 
 
@@ -124,13 +136,13 @@ def _right(title: str, key: str) -> Column:
 
 GATES = (
     text("gate", "gate"),
-    text("what is measured", lambda gate: RULES[gate.gate].means, named="means"),
     Column(
         "result", "passed", lambda value, utc: _RESULTS[value],
         style=lambda value: _COLOURS[value],
     ),
     _right("figure", "figure"),
     _right("threshold", "threshold"),
+    text("what is measured", lambda gate: RULES[gate.gate].means, named="means"),
     text("remark", _remark, named="why", fold=True),
 )  # fmt: skip
 
@@ -170,7 +182,8 @@ def _failing(found: Readiness, waiting: list[SymbolReadiness]) -> str:
     whole = len(found.symbols)
     sentence = (
         f"{len(waiting):,} of {count(whole, 'symbol')} {are(len(waiting))} not ready; the gate "
-        f"that holds back the most is {worst}: {fails:,} fail it, and of {unknown:,} it is unknown."
+        f"that holds back the most is {worst}: {fails:,} fail it"
+        f"{f', and for {unknown:,} it is unknown' * bool(unknown)}."
     )
     most = max(map(sum, shown.values()))
     bars = [
@@ -183,7 +196,9 @@ def _failing(found: Readiness, waiting: list[SymbolReadiness]) -> str:
     ]  # fmt: skip
     x = svg.amount_axis("symbols", 0, 1.25 * most, ticks=4)
     legend = [page.Mark("fail", "c2"), page.Mark("unknown", "c0")]
-    return page.figure(sentence, svg.rows("Symbols by gate", sentence, x, bars), legend)
+    return page.charts(
+        page.figure(sentence, svg.rows("Symbols by gate", sentence, x, bars), legend)
+    )
 
 
 def _shortfalls(one: SymbolReadiness) -> str:

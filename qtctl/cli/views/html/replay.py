@@ -1,20 +1,22 @@
 """The page of `qtctl replay`."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from qtctl import svg
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, number, text
+from qtctl.cli.output.columns import Column, text
 from qtctl.cli.views import replay as terminal
 from qtctl.cli.views import replay_record
-from qtctl.cli.views.html import about, page
+from qtctl.cli.views.html import about, curves, page
+from qtctl.cli.views.html.governor import gate_of
 from qtctl.cli.views.html.page import Mark
-from qtctl.cli.views.html.words import amount, are, change, count, moment, share
-from qtctl.evidence.replay import Curve, DecisionPoint, ProposalPoint, Replay
+from qtctl.cli.views.html.words import amount, are, change, count, moment
+from qtctl.domain.reasons import Reason
+from qtctl.evidence.replay import Replay
 from qtctl.evidence.window import Window
-from qtctl.settings.catalog import plain
-from qtctl.svg import Line
+from qtctl.svg import Bar, Part
 
 KIND = "qtctl replay"
 TITLE = "The same records, decided again"
@@ -39,6 +41,7 @@ def replay_page(window: Window, found: Replay) -> str:
     parts = [
         about.warnings(synthetic=window.synthetic),
         _verdict(found),
+        page.contents(*_contents(found)),
         page.section(
             "words", "In plain words",
             page.heading("What this is"), *map(page.paragraph, WHAT),
@@ -48,11 +51,29 @@ def replay_page(window: Window, found: Replay) -> str:
         page.section("basis", "What the figures rest on", _basis(window, found),
                      about.gaps(window.gaps)),
         *_parity(found),
-        *(_curves(found.curves)),
+        *curves.parts(found),
         *_governor(record, found),
         *_allocation(record, found),
     ]  # fmt: skip
-    return page.document(KIND, TITLE, about.span(window.since_ms, window.until_ms), parts)
+    lead, parity = about.span(window.since_ms, window.until_ms), found.parity
+    strip = about.strip(
+        window.gaps, found.chain, parity.rules, parity.limits,
+        count(parity.decisions, "decision"), count(parity.proposals, "proposal"),
+    )  # fmt: skip
+    return page.document(KIND, TITLE, lead, parts, strip=strip)
+
+
+def _contents(found: Replay) -> Iterator[tuple[str, str]]:
+    yield "words", "In plain words"
+    yield "basis", "Basis"
+    if not found.parity.holds:
+        yield "parity", "Differences"
+    if found.curves:
+        yield "curves", "Curves"
+    if found.alone is not None:
+        yield "governor", "Governor"
+    if found.proposed is not None:
+        yield "allocation", "Allocation loop"
 
 
 def _verdict(found: Replay) -> str:
@@ -96,7 +117,7 @@ def _says(window: Window, found: Replay) -> Iterator[str]:
             f"another reason or multiplier; on average {amount(other, 0, 'USD')} would have been "
             f"proposed in all, where it was {amount(one, 0, 'USD')}{relative}."
         )
-    yield from (_curve_sentence(curve) for curve in found.curves)
+    yield from (curves.sentence_of(curve) for curve in found.curves)
 
 
 def _besides(unknown: int) -> str:
@@ -126,11 +147,11 @@ def _basis(window: Window, found: Replay) -> str:
         ("Gaps in the window", about.gaps_in_words(window.gaps)),
         ("Judged again", f"{count(parity.decisions, 'decision')}, "
                          f"{count(parity.proposals, 'proposal')}"),
-        ("Could not be", f"{sum(parity.unproven.values()):,}"),
+        ("Could not be judged again", f"{sum(parity.unproven.values()):,}"),
         ("Head of the chain", found.chain or "none: no day is sealed yet"),
         ("Rules in force at the end", parity.rules or "unknown: no passes"),
         ("Limits in force at the end", parity.limits or "unknown: no decisions"),
-        *((f"Setting {path}", f"{_today(found.today.get(path))} → {plain(value)}")
+        *((f"Setting {path}", f"{_today(found.today.get(path))} → {curves.plain(value)}")
           for path, value in found.changes.items()),
     ]  # fmt: skip
     if about.begins_late(window.since_ms, window.asked_ms) and window.asked_ms is not None:
@@ -139,7 +160,7 @@ def _basis(window: Window, found: Replay) -> str:
 
 
 def _today(value: Any) -> str:
-    return "unknown" if value is None else plain(value)
+    return "unknown" if value is None else curves.plain(value)
 
 
 def _parity(found: Replay) -> Iterator[str]:
@@ -155,96 +176,6 @@ def _parity(found: Replay) -> Iterator[str]:
     )  # fmt: skip
 
 
-# Curves -------------------------------------------------------------------------------------------
-
-
-def _curves(curves: Sequence[Curve]) -> Iterator[str]:
-    if not curves:
-        return
-    yield page.section(
-        "curves", "A setting over a range",
-        page.charts(*map(_curve, curves)),
-        *(page.table(f"Values of {curve.setting}", curve.decisions or curve.proposals,
-                     DECISION_POINTS if curve.decisions else PROPOSAL_POINTS)
-          for curve in curves),
-    )  # fmt: skip
-
-
-def _curve_sentence(curve: Curve) -> str:
-    points: Sequence[DecisionPoint | ProposalPoint] = curve.decisions or curve.proposals
-    if not points:
-        return f"{curve.setting} has no points."
-    unit = "opens in sequence" if curve.decisions else "USD proposed on average"
-    verb = "permits" if curve.decisions else "gives"
-    today = next((each for each in points if each.today), None)
-    ends = " to ".join(
-        f"{_height(each):,.0f} (at {plain(each.value)})"
-        for each in (min(points, key=_height), max(points, key=_height))
-    )
-    start = (
-        f"What {curve.setting} is today is unknown"
-        if today is None
-        else f"{curve.setting} = {plain(today.value)}, as today, {verb} "
-        f"{_height(today):,.0f} {unit}"
-    )
-    return f"{start}; over the values it goes from {ends}."
-
-
-def _height(point: DecisionPoint | ProposalPoint) -> float:
-    return point.permits if isinstance(point, DecisionPoint) else point.gross_usd
-
-
-def _curve(curve: Curve) -> str:
-    points: Sequence[DecisionPoint | ProposalPoint] = curve.decisions or curve.proposals
-    sentence = _curve_sentence(curve)
-    if not points:
-        return ""
-    lines = [Line([(float(each.value), _height(each)) for each in points], "c1", dots=True)]
-    legend = [Mark("in sequence" if curve.decisions else "proposed", "c1", "line")]
-    if curve.decisions:
-        alone = [(float(each.value), float(each.alone_permits)) for each in curve.decisions]
-        lines.insert(0, Line(alone, "c2", dashed=True))
-        legend.append(Mark("alone", "c2", "line dashed"))
-    heights = [y for line in lines for _, y in line.points if y is not None]
-    y = svg.amount_axis(
-        "opens permitted" if curve.decisions else "gross proposed, USD",
-        min(heights), max(heights),
-    )  # fmt: skip
-    x = svg.amount_axis(curve.setting, float(points[0].value), float(points[-1].value))
-    today = next((each for each in points if each.today), None)
-    mark = None if today is None else svg.Mark(float(today.value), f"today {plain(today.value)}")
-    zero = "" if y.low <= 0 else "The vertical axis does not begin at 0."
-    return page.figure(
-        sentence, svg.chart(f"Curve of {curve.setting}", sentence, x, y, lines, mark=mark), legend,
-        zero,
-    )  # fmt: skip
-
-
-def _point(title: str, key: str, places: int = 0) -> Column:
-    return number(title, key, places=places)
-
-
-VALUE = (
-    Column("value", "value", lambda value, utc: plain(value), right=True),
-    text("", lambda point: "← today" if point.today else " ", named="today"),
-)
-DECISION_POINTS = (
-    *VALUE,
-    _point("opens alone", "alone_permits"),
-    _point("opens in sequence", "permits"),
-    _point("notional, USD", "notional_usd", 2),
-    _point("downsized", "downsizes"),
-    _point("unknown alone", "unknown"),
-)
-PROPOSAL_POINTS = (
-    *VALUE,
-    _point("mean multiplier", "mean", 4),
-    Column("at the clamps", "clamped", lambda value, utc: share(value, 2), right=True),
-    Column("ok", "ok", lambda value, utc: share(value, 2), right=True),
-    _point("gross, USD", "gross_usd", 2),
-)
-
-
 # The governor and the allocation loop -------------------------------------------------------------
 
 
@@ -254,8 +185,9 @@ def _governor(record: dict[str, Any], found: Replay) -> Iterator[str]:
         return
     yield page.section(
         "governor", "The governor under the other settings",
+        page.charts(_verdicts(own["verdicts"])),
         page.table(
-            "Opens, closes and hints", own["figures"], terminal.FIGURES,
+            "Opens, closes and hints", own["figures"], FIGURES,
             f"Of {count(own['decisions'], 'decision')}. Knock-on: in sequence less alone.",
         ),
         page.table(
@@ -285,6 +217,44 @@ def _allocation(record: dict[str, Any], found: Replay) -> Iterator[str]:
     )  # fmt: skip
 
 
+def _verdicts(cells: Sequence[dict[str, Any]]) -> str:
+    """Each verdict as recorded, and in sequence below it."""
+    was: Counter[str] = Counter()
+    now: Counter[str] = Counter()
+    for cell in cells:
+        was[cell["recorded"]] += cell["in_sequence"]
+        now[cell["replayed"]] += cell["in_sequence"]
+    reasons = sorted({*was, *now}, key=lambda each: (-max(was[each], now[each]), each))
+    moved = max(reasons, key=lambda each: abs(now[each] - was[each]))
+    change_ = now[moved] - was[moved]
+    sentence = (
+        f"The verdict that changes most, in sequence, is {_named(moved)}: {was[moved]:,} "
+        f"recorded, {now[moved]:,} replayed ({change_:+,})."
+        if change_
+        else "In sequence, every gate holds as many plans as was recorded."
+    )
+    bars = [
+        Bar([Part(found[each], colour, f"{_named(each)}: {found[each]:,} {name}")],
+            name=_named(each) if found is was else "", figure=f"{found[each]:,}")
+        for each in reasons
+        for found, colour, name in ((was, "c0", "recorded"), (now, "c1", "in sequence"))
+    ]  # fmt: skip
+    most = max(*was.values(), *now.values())
+    return page.figure(
+        sentence,
+        svg.rows("Verdicts, recorded and in sequence", sentence,
+                 svg.amount_axis("decisions", 0, 1.15 * most, ticks=4), bars),
+        [Mark("recorded", "c0"), Mark("in sequence", "c1")],
+    )  # fmt: skip
+
+
+def _named(reason: str) -> str:
+    return "permit" if reason == Reason.OK else gate_of(reason)
+
+
+FIGURES = (
+    terminal.FIGURES[0], text("unit", lambda row: row["unit"] or "count"), *terminal.FIGURES[2:],
+)  # fmt: skip
 CHANGES = (
     text("time (UTC)", lambda row: moment(row.at_ms), named="at_ms"),
     *terminal.CHANGES[1:-1],

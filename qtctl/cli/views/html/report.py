@@ -56,7 +56,17 @@ def report_page(found: Report) -> str:
         page.section("governor", "The governor", *governor.parts(found)),
         page.section("symbols", "All symbols", allocation.all_symbols(found)),
     ]  # fmt: skip
-    return page.document(KIND, TITLE, about.span(window.since_ms, window.until_ms), parts)
+    lead = about.span(window.since_ms, window.until_ms)
+    strip = about.strip(window.gaps, window.chain, window.rules, window.limits, *_of(found))
+    return page.document(KIND, TITLE, lead, parts, strip=strip)
+
+
+def _of(found: Report) -> Iterator[str]:
+    own = found.allocation
+    if own is not None:
+        yield count(own.symbols, "symbol")
+        yield f"{own.coverage.made:,} of {count(own.coverage.due, 'pass', 'passes')} due"
+    yield count(found.governor.plans, "plan")
 
 
 def _says(found: Report) -> Iterator[str]:
@@ -112,8 +122,8 @@ def _governor_says(found: Report) -> Iterator[str]:
         )
     else:
         yield (
-            f"None of {count(own.closes, 'close')} was refused, other than by a full stop, as a "
-            "duplicate or as a conflict."
+            f"None of the {count(own.closes, 'close')} was refused, other than by a full stop, as "
+            "a duplicate or as a conflict."
         )
     waited = own.latency
     if waited.known:

@@ -21,6 +21,10 @@ ul { padding-left: 1.2rem; } li { margin: .3rem 0; }
 .kind { color: var(--soft); font-size: .85rem; letter-spacing: .06em; text-transform: uppercase;
   margin: 0; }
 .lead { font-size: 1.08rem; color: var(--soft); margin: 0 0 1rem; }
+.strip { list-style: none; padding: 0; margin: 0 0 1.1rem; max-width: none; font-size: .86rem;
+  color: var(--soft); overflow-wrap: anywhere; }
+.strip li { display: inline; margin: 0; }
+.strip li + li::before { content: " \\00b7  "; }
 .verdict { display: inline-block; font-weight: 700; font-size: 1.25rem; padding: .35rem .9rem;
   border-radius: .4rem; border: 2px solid currentColor; margin: .2rem 0 .6rem; }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); }
@@ -31,10 +35,9 @@ ul { padding-left: 1.2rem; } li { margin: .3rem 0; }
 nav { font-size: .92rem; margin: 1.2rem 0 0; }
 nav a { margin-right: 1.1rem; white-space: nowrap; }
 a { color: inherit; text-decoration-color: var(--soft); text-underline-offset: .15em; }
-.charts { display: grid; grid-template-columns: minmax(0, 1fr); gap: 2rem 2.4rem; margin: 1rem 0; }
-@media screen and (min-width: 62rem) { .charts {
-  grid-template-columns: repeat(2, minmax(0, 1fr)); } }
-figure { margin: 0; min-width: 0; }
+.charts { margin: 1rem 0; }
+@media screen and (min-width: 62rem) { .charts { columns: 2; column-gap: 2.4rem; } }
+figure { margin: 0 0 2rem; break-inside: avoid; }
 figcaption { font-weight: 600; margin-bottom: .5rem; max-width: 40rem; }
 figcaption + svg.chart, .legend + svg.chart { margin-top: .2rem; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: .1rem 1rem; padding: 0;
@@ -54,14 +57,16 @@ caption { text-align: left; font-weight: 600; padding-bottom: .45rem; font-size:
 caption small { display: block; font-weight: 400; color: var(--soft); font-size: .86rem; }
 th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--rule);
   vertical-align: top; }
+tbody th, tbody td { white-space: nowrap; }
+.prose, .id, .facts th, .facts td { white-space: normal; }
+tbody .prose { min-width: 14rem; }
 thead th { color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--rule);
   vertical-align: bottom; }
 tbody th { font-weight: 600; }
 th.num, td.num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap;
   padding-left: .8rem; }
-td.good, td.bad, td.warn { font-weight: 600; white-space: nowrap; }
-.id { overflow-wrap: anywhere; } code, .digest { font-family: ui-monospace, "DejaVu Sans Mono",
-  monospace; font-size: .88em; overflow-wrap: anywhere; }
+td.good, td.bad, td.warn { font-weight: 600; }
+.id { overflow-wrap: anywhere; min-width: 7rem; }
 .facts { width: 100%; max-width: 56rem; } .facts th { color: var(--soft); font-weight: 400;
   width: 12rem; padding-right: 1rem; } .facts td { overflow-wrap: anywhere; }
 pre { overflow-x: auto; background: var(--faint); padding: .7rem .9rem; font-size: .84rem; }
@@ -76,17 +81,19 @@ footer { color: var(--soft); font-size: .86rem; margin-top: 3rem; border-top: 1p
 @page { size: A4; margin: 16mm 15mm 18mm; }
 @media print {
   :root { color-scheme: light; }
+  html { font-size: 10pt; }
   body { font-size: 10pt; line-height: 1.42; max-width: none; padding: 0; }
   h1 { font-size: 19pt; } h2 { font-size: 13.5pt; margin: 16pt 0 6pt; padding-top: 6pt; }
   h3 { font-size: 10.5pt; }
   h1, h2, h3, caption { break-after: avoid; }
   p, ul, .note, .facts { max-width: none; }
   nav { display: none; } a { text-decoration: none; }
-  .charts { display: block; } figure { break-inside: avoid; margin: 0 0 14pt; }
+  .charts { columns: 1; } figure { margin: 0 0 14pt; }
   svg.chart { max-width: 13.5cm; }
   .wide { overflow: visible; } table { font-size: 8.6pt; width: 100%; }
   thead { display: table-header-group; } tr { break-inside: avoid; }
-  th, td { padding: 2pt 7pt 2pt 0; } .id { overflow-wrap: anywhere; }
+  th, td, th.num, td.num { padding: 2pt 6pt 2pt 0; } tbody th, tbody td { white-space: normal; }
+  tbody .prose, .id { min-width: 0; } table { min-width: 0; }
   .short { break-inside: avoid; }
   /* What is closed on the screen is open on paper. */
   details::details-content { content-visibility: visible; display: block; height: auto; }
