@@ -29,6 +29,8 @@ def page(ctx: Context, report: Report, window: Window, limit: int) -> Iterator[F
         yield Fields(_allocation(ctx, found), "Allocation, in shadow")
     if on_terminal(ctx):
         yield Fields(_trends(report.parts), "Trends, oldest first")
+        if found is not None and found.distribution:
+            yield Fields([_distribution(found)], joined=True)
     yield Rows(report.symbols[:limit], SYMBOLS, _symbols_title(report, limit))
     yield Fields(_governor(report.governor), "Governor")
     yield Rows(report.governor.verdicts, VERDICTS, "Plans by gate")
@@ -91,15 +93,22 @@ def _allocation(ctx: Context, found: Allocation) -> list[Column]:
 def _trends(parts: Sequence[Part]) -> list[Column]:
     """A cell for each part of the window; a blank where there was no pass."""
     live = [part.live / part.passes if part.passes else None for part in parts]
-    proposed = [part.proposed / part.passes if part.passes else None for part in parts]
+    change = [abs(part.proposed / part.live - 1) if part.live > 0 else None for part in parts]
     rows: tuple[tuple[str, Sequence[float | None], str], ...] = (
         ("ok", [part.ok / part.rows if part.rows else None for part in parts], "share"),
         ("live", live, "USD"),
-        ("proposed", proposed, "USD"),
+        ("gross change", change, "share"),
         ("permits", [part.permitted for part in parts], "plans"),
         ("blocks", [part.blocked for part in parts], "plans"),
     )
     return [_line(name, f"{bars(values)}  {_most(values, unit)}") for name, values, unit in rows]
+
+
+def _distribution(found: Allocation) -> Column:
+    """How long each multiplier stood, from the least to the most."""
+    steps = found.distribution
+    ends = f"{steps[0].low:g} to {steps[-1].high:g}"
+    return _line("multiplier", f"{bars([each.share for each in steps])}  {ends}, by time")
 
 
 def _most(values: Sequence[float | None], unit: str) -> str:

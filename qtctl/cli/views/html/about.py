@@ -59,7 +59,7 @@ def strip(
 ) -> Iterator[str]:
     """What the figures are of, for the top of a page. of: the denominators."""
     yield from of
-    yield f"gaps: {gaps_in_words(gaps)}"
+    yield gaps_in_words(gaps) if gaps else "no gaps"
     yield f"head of the chain {chain or 'none'}"
     yield f"rules {rules or 'unknown'}"
     yield f"limits {limits or 'unknown'}"
@@ -67,7 +67,7 @@ def strip(
 
 def facts(about: About, more: Iterable[tuple[str, str]] = ()) -> str:
     """What the figures rest on."""
-    return page.facts("What this page rests on", [*_facts(about), *more])
+    return page.facts("Window, records, rules", [*_facts(about), *more])
 
 
 def _facts(about: About) -> Iterator[tuple[str, str]]:

@@ -156,7 +156,7 @@ def _basis(window: Window, found: Replay) -> str:
     ]  # fmt: skip
     if about.begins_late(window.since_ms, window.asked_ms) and window.asked_ms is not None:
         rows.insert(1, ("Asked from", f"{moment(window.asked_ms)}; what was before is unknown"))
-    return page.facts("What this page rests on", rows)
+    return page.facts("Window, records, settings", rows)
 
 
 def _today(value: Any) -> str:

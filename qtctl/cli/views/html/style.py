@@ -93,7 +93,8 @@ footer { color: var(--soft); font-size: .86rem; margin-top: 3rem; border-top: 1p
   .wide { overflow: visible; } table { font-size: 8.6pt; width: 100%; }
   thead { display: table-header-group; } tr { break-inside: avoid; }
   th, td, th.num, td.num { padding: 2pt 6pt 2pt 0; } tbody th, tbody td { white-space: normal; }
-  tbody .prose, .id { min-width: 0; } table { min-width: 0; }
+  tbody .prose { min-width: 0; } tbody .id { min-width: 6.8rem; } table { min-width: 0; }
+  td.good, td.bad, td.warn { white-space: nowrap; }
   .short { break-inside: avoid; }
   /* What is closed on the screen is open on paper. */
   details::details-content { content-visibility: visible; display: block; height: auto; }
