@@ -45,9 +45,9 @@ def pages_of(history: History, changes: dict[str, float] = CHANGES) -> Pages:
 
 @pytest.fixture(scope="session")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An hour and a half of 25 symbols with 20 min missing."""
+    """An hour and a half of 25 symbols that oscillate, with 20 min missing."""
     folder = tmp_path_factory.mktemp("market") / "h"
-    simulated(folder, "gap", hours=1.5, symbols=25)
+    simulated(folder, "gap", "oscillating", hours=1.5, symbols=25)
     return folder
 
 

@@ -38,7 +38,7 @@ def test_pages_are_readable_at_each_width_and_on_paper(pages: Pages, tmp_path: P
                 assert found["ground"] == ground
                 assert found["outside"] == []
                 assert found["charts"]
-                assert all(w > 300 and h > 100 for w, h in found["charts"])
+                assert all(w > 300 and h > 50 for w, h in found["charts"])
             # A4 less its margins, with a reader who prefers dark: paper stays light.
             shown.open(page, 680, "print", "dark")
             found = shown.value(SHOWN)

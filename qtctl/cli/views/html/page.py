@@ -142,6 +142,8 @@ def figure(sentence: str, chart: str, legend: Iterable[Mark] = (), note: str = "
     )
     shown = f"<ul class='legend'>{marks}</ul>" if marks else ""
     small = paragraph(note, style="small") if note else ""
+    # Its text is escaped as markup; what is invisible in a name is not.
+    chart = visible(chart)
     return (
         f"<figure>\n<figcaption>{text(sentence)}</figcaption>\n{shown}\n{chart}\n{small}</figure>"
     )

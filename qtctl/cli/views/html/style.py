@@ -65,6 +65,7 @@ thead th { color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--
 tbody th { font-weight: 600; }
 th.num, td.num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap;
   padding-left: .8rem; }
+thead th.num { white-space: normal; }
 td.good, td.bad, td.warn { font-weight: 600; }
 .id { overflow-wrap: anywhere; min-width: 7rem; }
 .facts { width: 100%; max-width: 56rem; } .facts th { color: var(--soft); font-weight: 400;
