@@ -143,13 +143,15 @@ def test_many_symbols_stay_readable(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_said_and_not_drawn(tmp_path: Path) -> None:
     only_plans = written(tmp_path / "plans", Batch(decisions=[plan(1)]))
-    made = Structure(report_page(reports.make(only_plans, windows.choose(only_plans, None, None))))
-    assert made.complaints == []
+    pages = pages_of(only_plans).html
+    assert [Structure(page).complaints for page in pages.values()] == [[], [], []]
+    made = Structure(pages["report"])
     assert "No pass of the allocation loop is recorded in the window." in made.text
     rows = [("BTCUSDT", "100", "stale_eff", "1.0000", "0.5")]
     no_plans = written(tmp_path / "passes", Batch(passes=[a_pass(n, *rows) for n in range(3)]))
-    made = Structure(report_page(reports.make(no_plans, windows.choose(no_plans, None, None))))
-    assert made.complaints == []
+    pages = pages_of(no_plans).html
+    assert [Structure(page).complaints for page in pages.values()] == [[], [], []]
+    made = Structure(pages["report"])
     assert "No plan is recorded in the window." in made.text
     assert "No score counted in the window" in made.text
     assert "Verdicts by gate over time" not in [title for title, _ in made.charts]

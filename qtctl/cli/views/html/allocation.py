@@ -85,9 +85,9 @@ def multiplier_sentence(own: Allocation) -> str:
     """How the multiplier lay."""
     found = own.multiplier
     return (
-        f"While the score counted, the multiplier was {amount(found.p50, 3)} or less for half of "
-        f"the time, and from {amount(found.p10, 3)} to {amount(found.p90, 3)} for four fifths of "
-        f"it; at a clamp {_at_clamps(found.at_clamps)}."
+        f"While the score counted, the multiplier was {amount(found.p50, 3)} or less for at least "
+        f"half of the time, and from {amount(found.p10, 3)} to {amount(found.p90, 3)} for at least "
+        f"four fifths of it; at a clamp {_at_clamps(found.at_clamps)}."
     )
 
 

@@ -120,7 +120,7 @@ def _price(prices: Sequence[Price]) -> str:
     dearest = max(known, key=lambda each: (each.p95_sec or 0.0, each.reason))
     sentence = (
         f"An open held by {gate_of(dearest.reason)} would have had to wait "
-        f"{seconds(dearest.p50_sec)} or less in half of the cases, and over "
+        f"{seconds(dearest.p50_sec)} or less in at least half of the cases, and over "
         f"{seconds(dearest.p95_sec)} in one of twenty at most; by that, no gate costs more."
     )
     most = max(each.p95_sec or 0.0 for each in known)

@@ -219,6 +219,8 @@ def _allocation(record: dict[str, Any], found: Replay) -> Iterator[str]:
 
 def _verdicts(cells: Sequence[dict[str, Any]]) -> str:
     """Each verdict as recorded, and in sequence below it."""
+    if not cells:
+        return ""
     was: Counter[str] = Counter()
     now: Counter[str] = Counter()
     for cell in cells:

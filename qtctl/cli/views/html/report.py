@@ -96,8 +96,9 @@ def _shadow_says(found: Report, own: Allocation) -> Iterator[str]:
     if gross.largest is not None:
         yield (
             f"In force, the proposals would have changed gross exposure by {share(gross.p50)} or "
-            f"less in half of the passes, and by {share(gross.p99)} or less in 99 of 100; the "
-            f"largest change was {change(gross.largest.value)}, at {moment(gross.largest.at_ms)}."
+            f"less in at least half of the passes, and by {share(gross.p99)} or less in at least "
+            f"99 of 100; the largest change was {change(gross.largest.value)}, at "
+            f"{moment(gross.largest.at_ms)}."
         )
     yield allocation.flips_sentence(found.symbols)
 
@@ -128,8 +129,8 @@ def _governor_says(found: Report) -> Iterator[str]:
     waited = own.latency
     if waited.known:
         yield (
-            f"Half of the plans waited {seconds(waited.p50_sec)} or less until they were judged, "
-            f"and 99 of 100 {seconds(waited.p99_sec)} or less."
+            f"At least half of the plans waited {seconds(waited.p50_sec)} or less until they were "
+            f"judged, and at least 99 of 100 {seconds(waited.p99_sec)} or less."
         )
 
 
@@ -140,7 +141,7 @@ def _cant_tell(found: Report) -> Iterator[str]:
         yield (
             f"What happened in {count(len(missing), 'gap')} of the history: "
             f"{'it' if len(missing) == 1 else 'they'} {are(len(missing))} hatched in the charts, "
-            "and counted in no figure."
+            "and nothing is assumed for them."
         )
     if about.begins_late(window.since_ms, window.asked_ms):
         yield "What was before the history begins, which is later than was asked for."

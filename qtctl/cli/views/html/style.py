@@ -68,6 +68,7 @@ th.num, td.num { text-align: right; font-variant-numeric: tabular-nums; white-sp
 thead th.num { white-space: normal; }
 td.good, td.bad, td.warn { font-weight: 600; }
 .id { overflow-wrap: anywhere; min-width: 7rem; }
+.digest, pre { font-family: ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 .facts { width: 100%; max-width: 56rem; } .facts th { color: var(--soft); font-weight: 400;
   width: 12rem; padding-right: 1rem; } .facts td { overflow-wrap: anywhere; }
 pre { overflow-x: auto; background: var(--faint); padding: .7rem .9rem; font-size: .84rem; }
