@@ -61,8 +61,8 @@ def _decimals(step: float) -> int:
 
 
 def _amount(value: float, step: float, places: int) -> str:
-    for size, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if step >= size / 10 and abs(value) >= size:
+    for size, name, least in ((1e9, "G", 1e7), (1e6, "M", 1e4), (1e3, "k", 100)):
+        if step >= least and abs(value) >= size:
             return f"{value / size:.{_decimals(step / size)}f} {name}"
     return f"{value + 0.0:,.{places}f}"
 

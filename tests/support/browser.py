@@ -105,10 +105,10 @@ def browser(profile: Path) -> Iterator[Browser]:
     """A browser for as long as the block; profile: a folder of its own. Skips without chromium."""
     program = needed("chromium")
     (read_commands, commands), (answers, write_answers) = os.pipe(), os.pipe()
-    # The protocol wants the descriptors 3 and 4.
-    shell = f'exec "$0" "$@" 3<&{read_commands} 4>&{write_answers}'
+    # The protocol wants the descriptors 3 and 4; a plain sh knows none of two digits.
+    shell = f'exec "$0" "$@" 200<&{read_commands} 201>&{write_answers} 3<&200 4>&201 200<&- 201>&-'
     running = subprocess.Popen(
-        ["/bin/sh", "-c", shell, program, *_ARGS, f"--user-data-dir={profile}"],
+        [needed("bash"), "-c", shell, program, *_ARGS, f"--user-data-dir={profile}"],
         pass_fds=(read_commands, write_answers), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
