@@ -119,5 +119,5 @@ def browser(profile: Path) -> Iterator[Browser]:
     finally:
         os.close(commands)
         running.terminate()
-        running.wait(20)
+        running.wait(60)
         os.close(answers)

@@ -25,7 +25,7 @@ SHOWN = """({
 })"""
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_pages_are_readable_at_each_width_and_on_paper(pages: Pages, tmp_path: Path) -> None:
     with browser(tmp_path / "profile") as shown:
         for name, html in pages.html.items():
