@@ -65,8 +65,8 @@ def examined(folder: Path) -> Iterator[tuple[int, Link | None, str]]:
         if not line and number == len(lines):
             return
         link, problem = _checked(line, before)
-        if not problem and number == len(lines):
-            problem = "was not written to its end"
+        if number == len(lines):
+            problem = "was not written to its end: a recorder that starts here writes it again"
         yield number, link, problem
         if problem or link is None:
             return

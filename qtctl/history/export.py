@@ -66,7 +66,8 @@ def export(
                     name = str(path.relative_to(target))
                     yield Exported(name, rows, path.stat().st_size)
     except (OSError, sqlite3.OperationalError) as problem:
-        raise CannotWrite(f"can't export to {target}: {problem}") from problem
+        reason = problem.strerror if isinstance(problem, OSError) else problem
+        raise CannotWrite(f"can't export to {target}: {reason}") from problem
     if not found:
         raise NotFoundError("nothing was recorded in that time: see 'qtctl history'")
 

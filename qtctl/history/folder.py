@@ -11,6 +11,7 @@ from qtctl.errors import ConfigError, NotFoundError, RefusedError
 LOCK = "recorder.lock"
 CHAIN = "chain.jsonl"
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})\.sqlite")
+FOR_WHOM = "the history is for its owner and the group of its folder"
 _MODE, _FILE_MODE = 0o750, 0o640
 """For the owner and the group, whatever the umask of the process."""
 
@@ -31,7 +32,9 @@ def days_in(folder: Path) -> list[str]:
             "says where it is"
         ) from None
     except OSError as problem:
-        raise ConfigError(f"can't read the history in {folder}: {problem.strerror}") from problem
+        raise ConfigError(
+            f"can't read the history in {folder}: {problem.strerror}; {FOR_WHOM}"
+        ) from problem
     return sorted(found[1] for name in names if (found := _DAY.fullmatch(name)))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from qtctl.errors import ConfigError, RefusedError
 from qtctl.history import schema
 from qtctl.history.damage import Damaged
+from qtctl.history.folder import FOR_WHOM
 
 _BUSY_SEC = 10.0
 _MAGIC = b"SQLite format 3\0"
@@ -47,11 +48,12 @@ def _check_magic(path: Path) -> None:
             found = file.read(len(_MAGIC))
     except FileNotFoundError:
         raise Damaged(f"{path.name} is gone") from None
+    except IsADirectoryError:
+        raise RefusedError(
+            f"{path} is a folder, not the file of a day: move it out of the history's folder"
+        ) from None
     except OSError as problem:
-        raise ConfigError(
-            f"can't read {path}: {problem.strerror}; the history is for its owner and the group "
-            "of its folder"
-        ) from problem
+        raise ConfigError(f"can't read {path}: {problem.strerror}; {FOR_WHOM}") from problem
     if found != _MAGIC:
         raise Damaged(f"{path.name} is not a SQLite file, or its beginning is damaged")
 

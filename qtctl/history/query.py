@@ -62,7 +62,9 @@ def used(sql: str) -> dict[str, set[str]]:
         except (sqlite3.Error, sqlite3.Warning) as problem:
             if refused:
                 raise _refusal() from None
-            raise UsageError(f"the SQL can't be read: {problem}") from None
+            raise UsageError(
+                f"the SQL can't be read: {problem}; 'qtctl history query --help' has examples"
+            ) from None
         return found
 
 

@@ -64,4 +64,5 @@ CREATE TABLE documents (
 
 PLAN_TAIL = "substr(plan_id, -8)"
 """What a finished day's index of plans holds: the end of a plan_id, where ids differ."""
-AT_SEALING = f"CREATE INDEX IF NOT EXISTS decisions_plan ON decisions ({PLAN_TAIL})"
+PLAN_INDEX = "decisions_plan"
+AT_SEALING = f"CREATE INDEX IF NOT EXISTS {PLAN_INDEX} ON decisions ({PLAN_TAIL})"

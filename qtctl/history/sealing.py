@@ -12,6 +12,7 @@ from qtctl.history.chain import Link
 from qtctl.history.day_reader import STREAMS
 from qtctl.history.folder import day_path, days_in
 from qtctl.history.ids import DAY_MS, SEQ_BITS, day_of
+from qtctl.history.schema import PLAN_INDEX
 
 _MODE = 0o440
 
@@ -42,6 +43,16 @@ def seal(folder: Path, day: str, at_ms: int) -> Link | None:
         )  # fmt: skip
 
     return chain.append(folder, line)
+
+
+def was_sealed(db: sqlite3.Connection, path: Path) -> bool:
+    """True for a file that bears the marks of a sealed day, whatever the chain says: its index of
+    plans, and that nobody may write it. A finished day has the first before it is sealed, and an
+    open one in an archive the second."""
+    if path.stat().st_mode & 0o222:
+        return False
+    found = db.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (PLAN_INDEX,))
+    return found.fetchone() is not None
 
 
 def sealed_days(links: Sequence[Link]) -> dict[str, Link]:

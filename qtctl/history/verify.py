@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from qtctl.history import chain, opening
+from qtctl.history import chain, opening, sealing
 from qtctl.history import folder as folders
 from qtctl.history.chain import Link
 from qtctl.history.damage import Damaged
@@ -64,14 +64,21 @@ def _sealed(folder: Path, link: Link) -> Finding:
 def _open(folder: Path, day: str, pruned: Link | None) -> Finding:
     if pruned is not None:
         return Finding(day, "differs", "it was pruned, and its file is there again")
+    path = folders.day_path(folder, day)
     try:
         with (
-            opening.located(folders.day_path(folder, day)) as uri,
+            opening.located(path) as uri,
             closing(sqlite3.connect(uri, uri=True)) as db,
         ):
             (result,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            sealed = sealing.was_sealed(db, path)
     except (Damaged, sqlite3.DatabaseError) as problem:
         return Finding(day, "differs", str(problem))
     if result != "ok":
         return Finding(day, "differs", f"a page is damaged: {result}")
+    if sealed:
+        return Finding(
+            day, "differs", f"it was sealed, and {folders.CHAIN} has no line for it: take that "
+            "from a copy",
+        )  # fmt: skip
     return Finding(day, "open", "not sealed yet; SQLite finds nothing wrong with it")

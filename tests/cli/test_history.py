@@ -73,7 +73,8 @@ def test_a_day_is_shown_with_its_gaps(history: History) -> None:
     [
         (("show", "2026-01-01"), 1, "nothing was recorded on 2026-01-01"),
         (("show", "yesterday"), 2, "is not a day as 2026-01-31"),
-        (("query", "SELEC 1"), 2, "the SQL can't be read: near"),
+        (("query", "SELEC 1"), 2, "syntax error; 'qtctl history query --help' has examples"),
+        (("export", "--out", "/proc/x"), 1, "can't export to /proc/x: No such file"),
         (("query", "DELETE FROM gaps"), 4, "only reads"),
         (("query", "--timeout", "0.2", RUNAWAY), 1, "stopped after 0.2 s"),
         (("query", "--since", "1h", "--until", "2h", "SELECT 1"), 2, "--since is later"),
@@ -123,6 +124,34 @@ def test_since_before_the_first_record_is_a_sentence(history: History) -> None:
     said = history("query", "--since", "2026-01-01T00:00", "SELECT count(*) FROM decisions")
     assert said.code == 0
     assert "The history begins at 2026-01-29 12:00:00Z" in said.err
+
+
+def test_since_after_the_last_record_is_a_sentence(history: History) -> None:
+    said = history("query", "--since", "2040-01-01T00:00", "SELECT count(*) FROM decisions")
+    assert (said.code, said.err.count("\n")) == (0, 1)
+    assert said.err.startswith("The history ends at 2026-01-30")
+
+
+def test_a_chain_that_is_not_whole_is_noticed(history: History) -> None:
+    chain = history.folder / "chain.jsonl"
+    whole = chain.read_bytes()
+    chain.write_bytes(whole + b'{"what":"sea')
+    for command in ("list", "verify"):
+        said = history(command)
+        assert "was not written to its end: a recorder that starts here writes it again" in said.err
+    assert said.code == 1
+    chain.write_bytes(b"")
+    said = history("verify")
+    assert said.code == 1
+    assert "it was sealed, and chain.jsonl has no line for it" in said.err
+
+
+def test_a_folder_in_place_of_a_day(history: History) -> None:
+    (history.folder / "2026-01-31.sqlite").mkdir()
+    for words in (("list",), ("verify",), ("query", "SELECT count(*) FROM decisions")):
+        said = history(*words)
+        assert (said.code, said.err.count("\n")) == (4, 1)
+        assert "is a folder, not the file of a day: move it out" in said.err
 
 
 def test_verify_exits_1_and_names_the_day(history: History) -> None:

@@ -11,6 +11,8 @@ from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, moment, number, text
 from qtctl.cli.output.listed import Listed
 from qtctl.errors import NotFoundError, UsageError
+from qtctl.history import chain
+from qtctl.history.folder import CHAIN
 from qtctl.history.ids import day_start_ms
 from qtctl.history.overview import Day
 from qtctl.history.reader import History
@@ -119,15 +121,17 @@ def window(ctx: Context, since: str | None, until: str | None) -> tuple[int | No
 
 
 def explain_start(ctx: Context, history: History, since_ms: int | None) -> None:
-    """One line on stderr where a window begins before the first record."""
-    if since_ms is None:
+    """One line on stderr where a window begins before the first record, or after the last."""
+    span = None if since_ms is None else history.span()
+    if since_ms is None or span is None:
         return
-    span = history.span()
-    if span is not None and span[0] > since_ms + 60_000:
-        ctx.say(
-            f"The history begins at {format.moment(span[0] / 1000, ctx.utc)}: nothing was recorded "
-            f"before (asked for: {format.moment(since_ms / 1000, ctx.utc)})."
-        )
+    asked = f"(asked for: {format.moment(since_ms / 1000, ctx.utc)})"
+    if span[0] > since_ms + 60_000:
+        first = format.moment(span[0] / 1000, ctx.utc)
+        ctx.say(f"The history begins at {first}: nothing was recorded before {asked}.")
+    elif span[1] < since_ms:
+        last = format.moment(span[1] / 1000, ctx.utc)
+        ctx.say(f"The history ends at {last}: nothing was recorded since {asked}.")
 
 
 def day(text: str) -> str:
@@ -166,6 +170,9 @@ def describe(ctx: Context, history: History, days: Sequence[Day], head: str) -> 
         )
     if head.strip("0"):
         yield f"Head of the chain: {head}"
+    for place, _, problem in chain.examined(history.folder):
+        if problem:
+            yield f"Line {place} of {CHAIN} {problem}. See 'qtctl history verify'."
 
 
 def unique(names: Sequence[str]) -> list[str]:
