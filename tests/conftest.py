@@ -1,6 +1,7 @@
 """A real server for the whole run, emptied for each test. A missing server fails the suite."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 
@@ -11,9 +12,18 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import Embedded, temporary
 from qtctl.wire.schema.keys import Keys
 
-# A machine that is busy makes no test wrong.
-settings.register_profile("qtctl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A machine that is busy makes no test wrong, and neither does luck: the suite has the same examples
+# each time, the long form others.
+LONG = os.environ.get("TESTS_LONG") == "1"
+settings.register_profile(
+    "qtctl", deadline=None, suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not LONG, database=None,
+)  # fmt: skip
 settings.load_profile("qtctl")
+# What one worker or child has compiled, all others find, wherever that is switched off: each process
+# that a test starts would compile the whole of qtctl, and each worker all tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Settings of whoever runs the tests are not what is tested; children inherit the environment.
 _SETTINGS = ("QTCTL_", "GOV_", "P31_", "REDIS_", "METRICS_")
 for _name in [name for name in os.environ if name.startswith(_SETTINGS)]:
