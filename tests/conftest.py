@@ -20,8 +20,8 @@ settings.register_profile(
     derandomize=not LONG, database=None,
 )  # fmt: skip
 settings.load_profile("qtctl")
-# What one worker or child has compiled, all others find, wherever that is switched off: each process
-# that a test starts would compile the whole of qtctl, and each worker all tests.
+# Where it is switched off, each process that a test starts would compile the whole of qtctl, and
+# each worker all tests.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Settings of whoever runs the tests are not what is tested; children inherit the environment.

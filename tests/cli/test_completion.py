@@ -297,7 +297,7 @@ class Shell:
                            "QTCTL_REDIS_URL": url},
             cwd=folder,
             encoding="utf-8",
-            timeout=15,
+            timeout=30,
             dimensions=(60, 200),
         )  # fmt: skip
         self._child.sendline(f"{load}; echo load''ed")

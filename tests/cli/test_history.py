@@ -13,6 +13,7 @@ from qtctl.history.rows import Batch, Gap
 from qtctl.history.store import Store
 from tests.history.samples import DAY_MS, NOON, a_pass, decision_at
 from tests.support.cli import NO_FILE, Said
+from tests.support.processes import until
 
 RUNAWAY = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
 
@@ -188,9 +189,8 @@ def test_ctrl_c_ends_a_query(history: History) -> None:
     ) as process:  # fmt: skip
         # It has begun once it uses the processor for longer than it takes to start.
         stat = Path(f"/proc/{process.pid}/stat")
-        while int(stat.read_text().rsplit(")", 1)[1].split()[11]) < 150:
-            assert process.poll() is None
+        until(lambda: int(stat.read_text().rsplit(")", 1)[1].split()[11]) > 120)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert b"Traceback" not in err

@@ -277,7 +277,7 @@ def spawn(url: str, *args: str, size: tuple[int, int] = (24, 80), **environ: str
     env |= {"TERM": "xterm-256color", "QTCTL_REDIS_URL": url, **NO_FILE, **environ}
     return pexpect.spawn(
         sys.executable, ["-m", "qtctl", *args], dimensions=size, env=env, encoding="utf-8",
-        timeout=20,
+        timeout=30,
     )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def send(journal: Journal, fmt: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stderr:
         stderr.connect(f"{journal.folder}/stdout")
         stderr.sendall(b"quantum-governor\n\n6\n1\n0\n0\n0\n")
-        subprocess.run(argv, check=True, stderr=stderr.fileno(), timeout=20)
+        subprocess.run(argv, check=True, stderr=stderr.fileno(), timeout=30)
 
 
 def test_the_journal_is_read_whatever_the_format(

@@ -153,7 +153,7 @@ def test_sigterm_ends_a_command_that_waits(
             until(lambda: len(store.run("CLIENT", "LIST").splitlines()) > 1)
             if waiting == "tail":
                 store.run("XADD", store.keys.plans, "*", "plan_id", "p1", "symbol", "BTCUSDT")
-            time.sleep(1.5)
+            time.sleep(1.5 if reader == "stuck" else 0.3)
             pid = _only_child(child.pid) if as_first else child.pid
             os.kill(pid, signal.SIGTERM)
             code = child.wait(30)

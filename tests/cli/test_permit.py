@@ -210,7 +210,7 @@ def test_of_four_processes_that_take_at_once_one_gets_the_permit(
         subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=NO_FILE)
         for _ in range(4)
     ]
-    ended = [(taker.communicate(timeout=20), taker.returncode) for taker in takers]
+    ended = [(taker.communicate(timeout=30), taker.returncode) for taker in takers]
     assert sorted(code for _, code in ended) == [0, 1, 1, 1]
     assert [json.loads(out)["plan_id"] for (out, _), code in ended if code == 0] == ["p1"]
 

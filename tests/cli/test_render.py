@@ -363,7 +363,7 @@ def on_terminal(width: int, call: str, **environ: str) -> list[str]:
         dimensions=(50, width),
         env={**env, "TERM": "xterm-256color", **environ},
         encoding="utf-8",
-        timeout=15,
+        timeout=30,
     )
     shown = child.read()
     child.close()

@@ -54,7 +54,7 @@ def terminal(
     child = pexpect.spawn(
         "/bin/sh",
         ["-c", f"trap : INT HUP; stty -g; echo READY; {command}; echo CODE $?; stty -g; echo END"],
-        env=env, dimensions=size, encoding="utf-8", timeout=15,
+        env=env, dimensions=size, encoding="utf-8", timeout=30,
     )  # fmt: skip
     try:
         child.expect("READY\r\n")

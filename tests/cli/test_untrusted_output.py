@@ -209,7 +209,7 @@ def test_no_field_of_redis_steers_a_terminal(evil: str, line: str) -> None:
 def on_terminal(args: Sequence[str]) -> str:
     env = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **NO_FILE}
     child = pexpect.spawn(
-        sys.executable, ["-m", "qtctl", *args], env=env, encoding="utf-8", timeout=15,
+        sys.executable, ["-m", "qtctl", *args], env=env, encoding="utf-8", timeout=30,
         dimensions=(50, 160),
     )  # fmt: skip
     seen: str = child.read()

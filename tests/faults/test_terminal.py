@@ -312,7 +312,7 @@ def test_nothing_from_redis_steers_a_real_terminal(
     environ = {**outside, **NO_FILE, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "PAGER": "cat"}
     child = pexpect.spawn(
         sys.executable, ["-m", "qtctl", "--redis-url", url, *args], env=environ,
-        dimensions=(50, 160), timeout=20,
+        dimensions=(50, 160), timeout=30,
     )  # fmt: skip
     seen = b""
     if "-f" in args:

@@ -1,4 +1,4 @@
-"""A server that may be killed and started again, both loops as processes, and upstream."""
+"""A server that may be killed and started again, the governor as a process, and upstream."""
 
 import json
 import os
@@ -13,16 +13,18 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from qtctl.services.allocation import AllocationLoop
+from qtctl.settings import Allocation
 from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import Embedded
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET, Keys
+from tests.supervisor.fakes import running
 from tests.support.cli import NO_FILE, Cli
 from tests.support.processes import Process, qtctl, until
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 FAST = (
-    "--set", "allocation.interval_sec=0.2", "--set", "allocation.metrics_port=0",
-    "--set", "governor.metrics_port=0", "--set", "governor.name=g1", "--set", "allocation.name=a1",
+    "--set", "governor.metrics_port=0", "--set", "governor.name=g1",
     "--set", "governor.max_exec_per_5min=0", "--set", "governor.max_exec_per_hour=0",
     "--set", "governor.symbol_cooldown_sec=0", "--set", "governor.reopen_cooldown_sec=0",
     "--set", "governor.max_queue_age_sec=3",
@@ -132,11 +134,13 @@ def scene(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Scene]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qtctl-")))
         server = Embedded.start(folder / "redis")
         stack.callback(server.stop)
-        each = [
-            stack.enter_context(qtctl("--redis-url", server.url, "serve", name, *FAST, env=environ))
-            for name in ("governor", "allocation")
-        ]
-        made = Scene(server, each[0], Cli(server.url, capsys), tmp_path)
+        governor = stack.enter_context(
+            qtctl("--redis-url", server.url, "serve", "governor", *FAST, env=environ)
+        )
+        # Nobody kills this one: a thread will do.
+        settings = Allocation(interval_sec=0.2, metrics_port=0, name="a1")
+        stack.enter_context(running(AllocationLoop(Store(server.url, Keys()), settings)))
+        made = Scene(server, governor, Cli(server.url, capsys), tmp_path)
         stack.callback(made.store.close)
         made.upstream()
         # An open of the server's first second would be quarantined.

@@ -111,7 +111,7 @@ class Prometheus(NamedTuple):
     def get(self, path: str, **query: str) -> Any:
         """The `data` of an answer; fails where it is an error."""
         address = f"{self.base}/api/v1/{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(address, timeout=5) as answer:
+        with urllib.request.urlopen(address, timeout=30) as answer:
             return json.load(answer)["data"]
 
     def values(self, expr: str) -> list[float]:

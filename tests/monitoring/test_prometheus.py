@@ -112,6 +112,6 @@ def test_promtool_has_nothing_to_say_about_the_metrics(services: Services, servi
         [needed("promtool"), "check", "metrics"],
         input=services.metrics(service),
         capture_output=True,
-        timeout=10,
+        timeout=30,
     )
     assert (said.returncode, said.stdout, said.stderr) == (0, b"", b"")

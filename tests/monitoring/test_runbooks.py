@@ -143,7 +143,7 @@ def run(cli: Cli, services: Services, text: str) -> None:
     """One command as a person would type it; fails unless it did what it is there for."""
     words = [STANDS_FOR.get(word, word) for word in shlex.split(services.addressed(text))]
     if words[0] == "curl":
-        said = subprocess.run([needed("curl"), *words[1:]], capture_output=True, timeout=10)
+        said = subprocess.run([needed("curl"), *words[1:]], capture_output=True, timeout=30)
         assert (said.returncode, said.stdout[:2]) == (0, b"ok"), (text, said)
         return
     history = {"QTCTL_HISTORY_DIR": services.history}

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from qtctl.cli.main import run
-from qtctl.proof import environment
 
 
 class Proven(NamedTuple):
@@ -67,9 +66,8 @@ def prove(capsys: pytest.CaptureFixture[str]) -> Prove:
 
 
 @pytest.fixture
-def sabotage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, str]]:
+def sabotage(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     """An environment in which `qtctl serve` (and only it) is another than it should be."""
-    monkeypatch.setattr(environment, "SANDBOX_SEC", 3.0)
 
     def make(code: str) -> dict[str, str]:
         body = "".join(f"    {line}\n" for line in code.strip().splitlines())

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from qtctl.wire.allocation import symbols
 from qtctl.wire.client.connect import Access
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.plan_queue import group_state
-from qtctl.wire.private_server.embedded import Embedded
+from qtctl.wire.private_server.embedded import Embedded, temporary
+from qtctl.wire.schema import service as service_record
 from qtctl.wire.schema.keys import Keys
 from qtctl.wire.schema.records import pairs, text
 from tests.proof.conftest import Prove
@@ -101,13 +102,22 @@ def picture(store: Store) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="module")
+def at_work() -> Iterator[Store]:
+    """Both services at work on a server of their own: a proof leaves nothing there."""
+    with temporary() as server, closing(Store(server.url, Keys())) as store:
+        real_symbols(store)
+        with services(server.url):
+            until(lambda: store.run("EXISTS", "quantum:allocation:target:proposed:ETHUSDT"))
+            yield store
+
+
 @pytest.fixture
-def live(redis_url: str, store: Store) -> Iterator[Store]:
-    """Both services at work on real-looking symbols."""
-    real_symbols(store)
-    with services(redis_url):
-        until(lambda: store.run("EXISTS", "quantum:allocation:target:proposed:ETHUSDT"))
-        yield store
+def live(at_work: Store) -> Store:
+    """Both services at work on real-looking symbols that are fresh."""
+    at_work.run("DEL", "quantum:kill", "quantum:allocation:target:XYZUSDT")
+    real_symbols(at_work)
+    return at_work
 
 
 def test_both_steps_pass_and_leave_no_trace(prove: Prove, live: Store) -> None:
@@ -276,6 +286,7 @@ def test_the_proof_waits_for_the_passes_that_the_loop_needs(
     prove: Prove, redis_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long they take: by SCAN in a large keyspace, on a machine that is slow."""
+    monkeypatch.setattr(service_record, "GRACE_SEC", 5.0)
     monkeypatch.setattr(symbols, "SMALL_KEYSPACE", 100)
     monkeypatch.setattr(symbols, "COUNT", 50)
     store.batch([("SET", f"foreign:{number}", "x") for number in range(3_000)])
@@ -288,7 +299,7 @@ def test_the_proof_waits_for_the_passes_that_the_loop_needs(
     loop.step()
 
     def slow() -> None:
-        while not stop.wait(2.5):
+        while not stop.wait(1.5):
             loop.step()
         loop.close()
 

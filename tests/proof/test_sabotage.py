@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from qtctl.proof import environment
 from tests.proof.conftest import Prove
 
 SETTINGS = [
@@ -110,8 +111,9 @@ def test_a_service_that_exits_at_once_fails_everything_with_its_last_words(
 
 
 def test_a_loop_that_writes_nothing_times_out_and_says_so(
-    prove: Prove, sabotage: Callable[[str], dict[str, str]]
+    prove: Prove, sabotage: Callable[[str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(environment, "SANDBOX_SEC", 3.0)
     code = """
 from qtctl.wire.allocation import passes
 passes._Pass._write = lambda *args: None

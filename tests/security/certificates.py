@@ -57,7 +57,7 @@ class Authority:
     @staticmethod
     def _run(*arguments: str | Path) -> None:
         command = [needed("openssl"), *map(str, arguments)]
-        subprocess.run(command, check=True, capture_output=True, timeout=20)
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
 
 
 def _new_key(path: Path) -> list[str]:

@@ -194,7 +194,7 @@ def test_the_shipped_file_as_it_is_starts_no_server(tmp_path: Path) -> None:
     binary = needed("redis-server")
     run = subprocess.run(
         [binary, str(ACL_FILE), "--port", "0", "--save", ""],
-        cwd=tmp_path, capture_output=True, text=True, timeout=10,
+        cwd=tmp_path, capture_output=True, text=True, timeout=30,
     )  # fmt: skip
     assert run.returncode != 0
     assert "password hash must be exactly 64 characters" in run.stdout + run.stderr
@@ -209,7 +209,7 @@ def test_the_recipe_in_the_shipped_file_makes_a_server_with_these_users(
     if by == "include":
         recipe = recipe.replace("rm users.tmp", "mv users.tmp users.acl")
     needed("openssl")
-    subprocess.run(["/bin/sh", "-eu", "-c", recipe], cwd=tmp_path, check=True, timeout=10)
+    subprocess.run(["/bin/sh", "-eu", "-c", recipe], cwd=tmp_path, check=True, timeout=30)
     assert not (tmp_path / "users.acl").stat().st_mode & 0o077
     port = free_port()
     with redis_server({"port": str(port), by: str(tmp_path / "users.acl")}, port):

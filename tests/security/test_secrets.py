@@ -130,7 +130,7 @@ class Search:
             yield child
             for page in ("metrics", "livez", "readyz"):
                 with contextlib.suppress(urllib.error.HTTPError):
-                    answer = urllib.request.urlopen(f"{found[0]}/{page}", timeout=5)
+                    answer = urllib.request.urlopen(f"{found[0]}/{page}", timeout=30)
                     self.heard.append((f"{role} /{page}", answer.read().decode()))
             command = Path(f"/proc/{child.pid}/cmdline")
             if command.exists():

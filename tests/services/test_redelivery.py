@@ -26,8 +26,9 @@ Wrapped = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passes are counted here: none is cut short on a machine that is busy."""
+    """Passes are counted here: none is cut short on a machine that is busy, and none waits long."""
     monkeypatch.setattr(redelivery, "SHARE_SEC", 60.0)
+    monkeypatch.setattr(intake, "BLOCK_SEC", 0.05)
 
 
 class PoisonError(Exception):

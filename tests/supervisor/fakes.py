@@ -103,7 +103,7 @@ class Running:
 
     def end(self) -> int | None:
         self.supervisor.stop()
-        self._thread.join(10)
+        self._thread.join(30)
         assert not self._thread.is_alive()
         return self.code
 
@@ -136,7 +136,7 @@ def fetch(port: int, path: str, accept: str = "") -> tuple[int, str, str]:
         f"http://127.0.0.1:{port}{path}", headers={"Accept": accept} if accept else {}
     )
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, answer.read().decode(), answer.headers["Content-Type"]
     except urllib.error.HTTPError as exc:
         with exc:

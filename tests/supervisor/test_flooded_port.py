@@ -79,7 +79,7 @@ def test_one_who_asks_is_answered_among_slow_clients() -> None:
     with running(FakeService()) as run, contextlib.ExitStack() as stack:
         port = run.ports["allocation"]
         for _ in range(2 * MOST_CONNECTIONS):
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), 5)).send(b"GET /")
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)).send(b"GET /")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=30) as answer:
             assert answer.status == 200
 
@@ -111,11 +111,11 @@ def test_hosts_that_can_only_mean_this_one(host: str, ours: bool) -> None:
 def test_a_name_that_is_not_ours_reads_nothing(path: str) -> None:
     with running(FakeService()) as run:
         port = run.ports["allocation"]
-        with socket.create_connection(("127.0.0.1", port), 5) as client:
+        with socket.create_connection(("127.0.0.1", port), 30) as client:
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: rebound.example:{port}\r\n\r\n".encode())
             answer = client.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.0 403 ")
         assert b"fake_" not in answer
-        with socket.create_connection(("127.0.0.1", port), 5) as client:
+        with socket.create_connection(("127.0.0.1", port), 30) as client:
             client.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
             assert client.makefile("rb").read().startswith(b"HTTP/1.0 200 ")

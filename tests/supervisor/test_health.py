@@ -119,7 +119,7 @@ def test_each_service_has_metrics_of_its_own() -> None:
 def test_a_client_that_drips_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "REQUEST_TIMEOUT_SEC", 0.3)
     with running(FakeService()) as run:
-        with socket.create_connection(("127.0.0.1", run.ports["allocation"]), 5) as slow:
+        with socket.create_connection(("127.0.0.1", run.ports["allocation"]), 30) as slow:
             began = time.monotonic()
             ended = False
             while not ended:
@@ -138,7 +138,7 @@ def test_a_client_that_drips_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_open_connection_does_not_hold_up_the_end() -> None:
     with (
         running(FakeService()) as run,
-        socket.create_connection(("127.0.0.1", run.ports["allocation"]), 5) as idle,
+        socket.create_connection(("127.0.0.1", run.ports["allocation"]), 30) as idle,
     ):
         idle.sendall(b"GET /livez HTTP/1.0\r\n")
         began = time.monotonic()

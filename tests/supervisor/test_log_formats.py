@@ -139,7 +139,7 @@ def received(raw: bytes) -> dict[str, str]:
 def a_journal(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "socket"))
-        listening.settimeout(5)
+        listening.settimeout(30)
         yield listening
 
 
@@ -209,7 +209,7 @@ def test_a_journal_that_is_started_anew_gets_what_comes_then(tmp_path: Path) -> 
     Path(path).unlink()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as second:
         second.bind(path)
-        second.settimeout(5)
+        second.settimeout(30)
         log.info("two")
         handler.flush()
         assert received(second.recv(4096))["MESSAGE"] == "two"

@@ -193,5 +193,5 @@ def test_ready_is_told_later_where_nobody_listened_at_first(tmp_path: Path) -> N
         until(lambda: run.get("allocation", "/readyz")[0] == 200)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as late:
             late.bind(address)
-            late.settimeout(5)
+            late.settimeout(30)
             assert late.recv(65_536).startswith(b"READY=1\nWATCHDOG=1\n")

@@ -57,7 +57,7 @@ def command(server: Embedded | Path, *words: str) -> str:
     path = server if isinstance(server, Path) else server.directory
     request = f"*{len(words)}\r\n" + "".join(f"${len(w.encode())}\r\n{w}\r\n" for w in words)
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(5)
+        connection.settimeout(30)
         connection.connect(str(path / "server.sock"))
         connection.sendall(request.encode())
         with connection.makefile("rb") as reply:
@@ -74,7 +74,7 @@ def command_line(pid: int) -> bytes:
 
 def setting(server: Embedded, name: str) -> str:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(5)
+        connection.settimeout(30)
         connection.connect(str(server.directory / "server.sock"))
         connection.sendall(f"CONFIG GET {name}\r\n".encode())
         return connection.recv(4096).decode().split("\r\n")[-2]
@@ -132,7 +132,7 @@ def test_a_tcp_port_is_on_the_loopback(directory: Path) -> None:
     with Embedded.start(directory, port=port) as server:
         assert server.port == port
         assert setting(server, "bind") == "127.0.0.1"
-        with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        with socket.create_connection(("127.0.0.1", port), 30) as connection:
             connection.sendall(b"PING\r\n")
             assert connection.recv(100) == b"+PONG\r\n"
 
