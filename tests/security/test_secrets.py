@@ -18,7 +18,7 @@ from qtctl.cli.main import run
 from qtctl.errors import ServerRefusedError
 from qtctl.settings.urls import mask_text
 from tests.security.servers import Redis
-from tests.support.cli import NO_FILE
+from tests.support.cli import NO_FILE, unlog
 from tests.support.ports import free_port
 from tests.support.processes import Process, qtctl, until
 
@@ -90,17 +90,21 @@ WAYS = {
 class Search:
     """Collects what came out, and looks for the password in all of it."""
 
-    def __init__(self, env: Env) -> None:
-        self._env = {**NO_FILE, **env}
+    def __init__(self, env: Env, capsys: pytest.CaptureFixture[str]) -> None:
+        self._env, self._capsys = {**NO_FILE, **env}, capsys
         self.heard: list[tuple[str, str]] = []
 
     def run(self, line: str, code: int | None = 0, env: Env | None = None) -> str:
-        """A command as a process; `code` None for whatever it ends with."""
-        with qtctl(*line.split(), env={**self._env, **(env or {})}) as child:
-            ended = child.wait(40)
-            self.hear(line, child)
-            assert code is None or ended == code, str(child)
-            return child.stdout
+        """What a command prints; `code` None for whatever it ends with."""
+        self._capsys.readouterr()
+        try:
+            ended = run(line.split(), {**self._env, **(env or {})})
+        finally:
+            unlog()
+        out, err = self._capsys.readouterr()
+        self.heard += [(f"stdout of {line}", out), (f"stderr of {line}", err)]
+        assert code is None or ended == code, (line, ended, out, err)
+        return out
 
     def hear(self, what: str, child: Process) -> None:
         self.heard += [(f"stdout of {what}", child.stdout), (f"stderr of {what}", child.stderr)]
@@ -153,14 +157,14 @@ def keyspace(redis: Redis) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_password_opens_the_server_and_is_told_by_nothing(
-    guarded: Redis, tmp_path: Path, way: str
+    guarded: Redis, tmp_path: Path, way: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders: dict[str, Path] = {}
     for role in ("operator", "allocation", "governor"):
         folders[role] = tmp_path / role
         folders[role].mkdir()
     env = {role: WAYS[way](guarded, role, folder) for role, folder in folders.items()}
-    search = Search(env["operator"])
+    search = Search(env["operator"], capsys)
     report = tmp_path / "report"
     with (
         search.serving("allocation", env["allocation"]),
@@ -189,10 +193,12 @@ def test_a_password_opens_the_server_and_is_told_by_nothing(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_error_tells_a_password(guarded: Redis, tmp_path: Path, way: str) -> None:
+def test_no_error_tells_a_password(
+    guarded: Redis, tmp_path: Path, way: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Refused as wrong, with nobody there, and in a traceback."""
     env = WAYS[way](guarded, "operator", tmp_path)
-    search = Search(env)
+    search = Search(env, capsys)
     with guarded.store() as admin:
         for role in ("governor", "allocation", "operator"):
             admin.run("ACL", "SETUSER", role, f"<{PLANTED}")
@@ -215,29 +221,36 @@ BAD: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_no_complaint_about_a_url_tells_its_password(what: str) -> None:
+def test_no_complaint_about_a_url_tells_its_password(
+    what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     line, env = BAD[what]
-    search = Search({name: value.format(quote(PLANTED, safe="")) for name, value in env.items()})
+    quoted = {name: value.format(quote(PLANTED, safe="")) for name, value in env.items()}
+    search = Search(quoted, capsys)
     search.run(line, 5)
     search.finds_nothing()
 
 
-def test_what_is_imported_from_an_environment_file_has_no_password(tmp_path: Path) -> None:
+def test_what_is_imported_from_an_environment_file_has_no_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second = tmp_path / "1.env", tmp_path / "2.env"
     first.write_text(f"QTCTL_REDIS_URL=redis://u:{quote(PLANTED, safe='')}@h/0\n")
     second.write_text(
         f"QTCTL_REDIS_URL=redis://v:{quote(PLANTED, safe='')}@h/1\n"
         f"QTCTL_REDIS_PASSWORD={PLANTED}\nREDIS_PASSWORD={PLANTED}\n"
     )
-    search = Search({})
+    search = Search({}, capsys)
     assert 'url = "redis://v@h/1"' in search.run(f"config import-env {first} {second}")
     assert "its password is skipped" in search.heard[-1][1]
     search.finds_nothing()
 
 
-def test_a_password_that_is_told_would_be_found(guarded: Redis) -> None:
+def test_a_password_that_is_told_would_be_found(
+    guarded: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Proof of the search itself."""
-    search = Search({})
+    search = Search({}, capsys)
     search.heard.append(("a careless line", f"connecting to {url_with(guarded, 'u')}"))
     with pytest.raises(AssertionError, match="a careless line tells the password"):
         search.finds_nothing()
