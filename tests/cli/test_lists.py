@@ -397,6 +397,15 @@ def test_local_times_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
         time.tzset()
 
 
+@pytest.mark.parametrize("now", [NOW - 6600, NOW])
+def test_a_time_of_day_ends_a_window_after_its_beginning(now: float) -> None:
+    """At 10:10 the window from 10:00 until 10:30 is not over yet; at 12:00 it is."""
+    listing = Listing(
+        since=arguments.when("10:00", "--since"), until=arguments.when("10:30", "--until")
+    ).on(now)
+    assert (listing.after, listing.before) == (NOW - 7200, NOW - 5400)
+
+
 def test_a_window_that_ends_before_it_begins_is_refused() -> None:
     listing = Listing(since=arguments.when("5m", "--since"), until=arguments.when("10m", "--until"))
     with pytest.raises(UsageError, match="--since is later than --until"):

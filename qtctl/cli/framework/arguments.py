@@ -67,6 +67,14 @@ class When:
             found -= timedelta(days=1)
         return found.timestamp()
 
+    def end(self, now: float, begin: float | None) -> float:
+        """The same for the end of a window that begins then; a time of day is the first one after
+        the beginning where the last one is before it: at 10:10, from 10:00 until 10:30."""
+        found = self.on(now)
+        if self.of_day is not None and begin is not None and found < begin <= now:
+            return self.on(now + timedelta(days=1).total_seconds())
+        return found
+
 
 _EPOCH_FROM = 1e8
 """Numbers from here on are epoch seconds (1973 and later), those below an age."""

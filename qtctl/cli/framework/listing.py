@@ -90,7 +90,7 @@ class Listing:
         """The same with its times as they are at this now. Errors: UsageError for a window that
         ends before it begins."""
         after = None if self.since is None else self.since.on(now)
-        before = None if self.until is None else self.until.on(now)
+        before = None if self.until is None else self.until.end(now, after)
         if after is not None and before is not None and after > before:
             raise UsageError("--since is later than --until: nothing can lie between")
         return replace(self, after=after, before=before)

@@ -15,7 +15,10 @@ from qtctl.history.rows import Gap
 def asked(ctx: Context, history: History, since: str | None, until: str | None) -> Window:
     """The window between --since and --until. Ages count back from the newest record, so that a
     copy gives the same on any day. Errors: UsageError, NotFoundError."""
-    low_ms, high_ms = _ms(ctx, history, since, "--since"), until_ms(ctx, history, until)
+    low_ms = None
+    if since is not None:
+        low_ms = int(arguments.when(since, "--since", utc=ctx.utc).on(_now(history)) * 1000)
+    high_ms = until_ms(ctx, history, until, low_ms)
     if low_ms is not None and high_ms is not None and low_ms >= high_ms:
         first, last = (format.moment(at / 1000, ctx.utc) for at in (low_ms, high_ms))
         raise UsageError(
@@ -24,15 +27,18 @@ def asked(ctx: Context, history: History, since: str | None, until: str | None) 
     return windows.choose(history, low_ms, high_ms)
 
 
-def until_ms(ctx: Context, history: History, until: str | None) -> int | None:
+def until_ms(
+    ctx: Context, history: History, until: str | None, since_ms: int | None = None
+) -> int | None:
     """Epoch ms of --until, likewise. Errors: UsageError, NotFoundError."""
-    return _ms(ctx, history, until, "--until")
-
-
-def _ms(ctx: Context, history: History, given: str | None, name: str) -> int | None:
-    if given is None:
+    if until is None:
         return None
-    return int(arguments.when(given, name, utc=ctx.utc).on(windows.end_ms(history) / 1000) * 1000)
+    begin = None if since_ms is None else since_ms / 1000
+    return int(arguments.when(until, "--until", utc=ctx.utc).end(_now(history), begin) * 1000)
+
+
+def _now(history: History) -> float:
+    return windows.end_ms(history) / 1000
 
 
 def symbols(given: Iterable[str] | None) -> tuple[str, ...]:

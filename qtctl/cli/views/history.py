@@ -114,7 +114,7 @@ def window(ctx: Context, since: str | None, until: str | None) -> tuple[int | No
     """Epoch ms of --since and --until, by this host's clock: there may be no Redis here."""
     now = clock.now()
     low = None if since is None else arguments.when(since, "--since", utc=ctx.utc).on(now)
-    high = None if until is None else arguments.when(until, "--until", utc=ctx.utc).on(now)
+    high = None if until is None else arguments.when(until, "--until", utc=ctx.utc).end(now, low)
     if low is not None and high is not None and low >= high:
         raise UsageError("--since is later than --until: nothing can lie between")
     return None if low is None else int(low * 1000), None if high is None else int(high * 1000)
