@@ -179,7 +179,7 @@ def test_a_history_that_cannot_be_read_is_named_and_the_rest_is_shown(
     op: Operator, store: Store, now_ms: int, what: str
 ) -> None:
     decide(store, "p1")
-    day = time.strftime("%Y-%m-%d", time.gmtime(now_ms / 1000 - 2 * 86_400))
+    day = time.strftime("%Y-%m-%d", time.gmtime(now_ms / 1000 - 4 * 86_400))
     if what not in ("missing", "a file"):
         past(op, old(now_ms - 26 * HOUR_MS, "h26"))
         path = op.folder / f"{day}.sqlite"

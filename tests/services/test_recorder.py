@@ -398,13 +398,14 @@ def test_the_lag_grows_also_while_nothing_can_be_written(
 
 
 def test_a_day_that_is_over_is_sealed(store: Store, running: Recorder, folder: Path) -> None:
-    yesterday = store.now_ms() - 86_400_000
-    store.run("XADD", store.keys.events, f"{yesterday}-0", "event", "permitted")
+    # Yesterday is sealed a while after midnight only.
+    earlier = store.now_ms() - 2 * 86_400_000
+    store.run("XADD", store.keys.events, f"{earlier}-0", "event", "permitted")
     record(running)
     running._finished_at = None
     record(running)
     assert "sealed" in (folder / "chain.jsonl").read_text()
-    assert time.strftime("%Y-%m-%d", time.gmtime(yesterday / 1000)) in History(folder).days()
+    assert time.strftime("%Y-%m-%d", time.gmtime(earlier / 1000)) in History(folder).days()
 
 
 def test_a_target_without_a_loop_is_nobodys_gap(
