@@ -65,7 +65,7 @@ def firing(prom: Prometheus) -> list[Any]:
 
 
 def test_every_expression_of_rules_and_dashboards_returns_data(prom: Prometheus) -> None:
-    rules = wait(prom.rules, 5)
+    rules = wait(prom.rules, DATA_SEC)
     wanted = [rule["query"] for rule in rules if rule["type"] == "recording"]
     wanted += [rule["name"] for rule in rules if rule["type"] == "recording"]
     wanted += [part for rule in rules if rule["type"] == "alerting"

@@ -68,7 +68,7 @@ def services() -> Iterator[Services]:
         demo_traffic.scores_and_targets(store)
         for send in demo_traffic.PLANS:
             send(store)
-            assert wait(lambda: _settled(store), 5)
+            assert wait(lambda: _settled(store), 30)
         yield found
         store.close()
 
