@@ -19,7 +19,7 @@ from tests.monitoring.support import (
 )
 from tests.support.debian import needed
 
-DATA_SEC = 12.0
+DATA_SEC = 40.0
 """Two scrapes and two evaluations are enough where nothing else runs."""
 BOARDS = sorted((ROOT / "etc" / "grafana").glob("*.json"))
 GRAFANA = {"$symbol": ".*", "$__range": "5m", "$__rate_interval": "1m", "$__interval": "10s"}
