@@ -163,7 +163,7 @@ def _consumers(what: Scenario, stage: Stage, guard: Guard) -> Iterator[list[Path
         codes = []
         for process in processes:
             try:
-                codes.append(process.wait(10))
+                codes.append(process.wait(60))
             except subprocess.TimeoutExpired:
                 process.kill()
                 codes.append(process.wait())
@@ -189,7 +189,7 @@ def _scores(stage: Stage) -> dict[str, float]:
 def _await_governor(stage: Stage) -> None:
     """Plans are sent once somebody reads them."""
     store = stage.store()
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while group_state(store) is None:
         if time.monotonic() > deadline:
             logs = "\n".join(path.read_text() for path in stage.audit_logs())
