@@ -100,7 +100,10 @@ def group(found: Overall) -> str:
         return f"NONE: {found.plans.stream_name} is no stream"
     if seen is None:
         return "NOT THERE: no governor has run on this Redis"
-    lag = "unknown" if seen.lag is None else f"{seen.lag:,}"
+    lag = "" if seen.lag is None else f"{seen.lag:,}"
+    if seen.lag is None:
+        counted = "over 1,000" if seen.behind is None else f"{seen.behind:,}"
+        lag = f"unknown ({counted} counted behind it)"
     stuck = f", {seen.stuck:,} STUCK: see 'qtctl group list'" if seen.stuck else ""
     consumers = "" if seen.consumers is None else f", {format.count(seen.consumers, 'consumer')}"
     return f"lag {lag}, {seen.pending:,} pending{stuck}{consumers}"
