@@ -229,6 +229,18 @@ def test_a_symbol_that_nothing_knows_is_refused_with_the_nearest(cli: Cli, store
     cli.ok("halt", "ethusdt")  # It is halted: the same again.
 
 
+def test_a_spelling_that_nobody_sends_is_not_known_by_the_trades_of_another(
+    cli: Cli, store: Store
+) -> None:
+    """Ledgers are kept in upper case, whatever the spelling of the plans."""
+    judge(store, fields(plan_id="p1", symbol="BTCUSDT"))
+    assert store.run("EXISTS", store.keys.at(LEDGER, "BTCUSDT")) == 1
+    said = cli("halt", "btcusdt")
+    assert said.code == 4
+    assert "the nearest that is known is BTCUSDT" in said.err
+    assert store.run("EXISTS", store.keys.halted_symbols) == 0
+
+
 @pytest.mark.usefixtures("governor")
 def test_a_halt_withdraws_the_permits_of_every_spelling_that_it_stops(
     cli: Cli, store: Store

@@ -215,7 +215,7 @@ def test_what_the_banner_of_a_foreign_switch_adds(scene: Scene) -> None:
     assert text.startswith("1 CLOSE REFUSED in 10 min (kill_switch_active), the last ")
     why = scene.why("ETHUSDT")
     assert why["cause"] == "halted"
-    assert "quantum:kill is '1', not set by qtctl halt" in why["sentence"]
+    assert "quantum:kill='1', not set by qtctl halt" in why["sentence"]
     scene.run("DEL", "quantum:kill")
     # The switch is off again: the close that it refused is what is left to do.
     said = scene.status()

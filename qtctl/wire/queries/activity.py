@@ -1,5 +1,6 @@
 """Which symbols anything here knows: by their keys, or by what the streams lately said of them."""
 
+from qtctl.domain.names import ascii_upper
 from qtctl.errors import WireError
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
@@ -17,7 +18,10 @@ def is_known(store: Store, symbol: str) -> bool:
     """True where a key or a recent plan or decision is of exactly this symbol. What can't be read
     counts as known: nobody is refused because of it. Errors: RedisUnreachable."""
     keys = store.keys
-    asks = [("TYPE", keys.at(spec, symbol)) for spec in _OF_SYMBOLS]
+    # Those that are kept in upper case would make every spelling known: one that nobody trades, and
+    # whose halt stops nothing, too.
+    exact = [each for each in _OF_SYMBOLS if not each.upper or ascii_upper(symbol) == symbol]
+    asks = [("TYPE", keys.at(spec, symbol)) for spec in exact]
     replies = store.batch([*asks, ("HMGET", keys.halted_symbols, symbol)])
     *types, halted = replies
     if any(is_error(reply) or reply not in (b"none", "none") for reply in types):
