@@ -32,9 +32,9 @@ def entry(done: Pass, at_once: int = 7) -> list[str | bytes]:
     return pass_entry.entry(*head, packing)
 
 
-def fields(done: Pass, **changes: bytes) -> dict[bytes, bytes]:
+def fields(done: Pass, at_once: int = 7, **changes: bytes) -> dict[bytes, bytes]:
     """An entry as Redis gives it."""
-    flat = [part.encode() if isinstance(part, str) else part for part in entry(done)]
+    flat = [part.encode() if isinstance(part, str) else part for part in entry(done, at_once)]
     found = dict(zip(flat[::2], flat[1::2], strict=True))
     return found | {name.encode(): value for name, value in changes.items()}
 
@@ -60,17 +60,29 @@ def packed(named: dict[str, list[str]]) -> bytes:
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=80)
+KEPT = st.text(st.characters(codec="utf-8"), max_size=64)
+ROWS = st.lists(st.tuples(*[KEPT] * 9), max_size=20, unique_by=lambda row: row[0])
 
 
-ROWS = st.lists(st.tuples(*[TEXT] * 9), max_size=20, unique_by=lambda row: row[0])
-
-
-@given(ROWS, st.integers(1, 10**9))
-def test_a_pass_comes_back_as_it_was(rows: list[Any], number: int) -> None:
+@given(ROWS, st.integers(1, 10**9), st.integers(1, 20))
+def test_a_pass_comes_back_as_it_was(rows: list[Any], number: int, at_once: int) -> None:
     done = Pass(number, 1_769_558_400_123, "i", "v", "r", len(rows), columns(rows))
-    back = pass_entry.read(fields(done))
+    back = pass_entry.read(fields(done, at_once))
     assert msgspec.to_builtins(back) == msgspec.to_builtins(done)
     assert len(back.columns) == len(rows)
+
+
+def test_a_text_of_over_64_characters_is_kept_shorter() -> None:
+    long = columns([("A", "1" + "0" * 69, "x" * 65, *ROW[3:])])
+    back = pass_entry.read(fields(Pass(1, 1, "i", "v", "r", 1, long))).columns
+    assert (back.target_usd, back.target_at) == (["1e+69"], kept(["x" * 65]))
+
+
+@pytest.mark.parametrize("at_once", [100, 70_000])
+def test_a_pass_of_many_symbols_with_all_their_digits_comes_back(at_once: int) -> None:
+    rows = [(f"S{place}", repr(place**0.5), *ROW[2:]) for place in range(70_000)]
+    done = Pass(1, 1, "i", "v", "r", len(rows), columns(rows))
+    assert pass_entry.read(fields(done, at_once)).columns == done.columns
 
 
 def test_a_pass_without_a_symbol_comes_back() -> None:
