@@ -247,3 +247,13 @@ def test_what_can_be_no_limit_is_exit_2_with_what_is_allowed(
 
 def test_all_without_what_if_makes_no_sense(cli: Cli) -> None:
     assert cli("plan", "list", "--all").code == 2
+
+
+def test_as_many_are_judged_as_are_asked_for(cli: Cli) -> None:
+    decide(cli, *((f"p{number}", "BTCUSDT") for number in range(4)))
+    said = cli.ok("plan", "list", "-n", "2", *NO_COOLDOWN)
+    assert "2 of 2 verdicts would change" in said.err
+    assert "Only the latest 2 were judged; there are more: -n all judges them." in said.err
+    said = cli.ok("plan", "list", "-n", "all", *NO_COOLDOWN)
+    assert "of 4 verdicts would change" in said.err
+    assert "Only the latest" not in said.err

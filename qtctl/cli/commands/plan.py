@@ -88,8 +88,15 @@ def list_plans(
         rows = view.found(store, listing, wanted)
         found = past.listed(rows, listing, wanted, view.LISTED.matches(listing))
         if changes and (judged := list(found)):
+            # One more is read than is asked for, to know whether there are more.
+            most = len(judged) if listing.limit is None or listing.order else listing.limit
+            judged, more = judged[:most], judged[most:]
             known = past.limits(row.get("limits", "") for row in judged)
             view.show_again(ctx, what_if.compared(known, judged, changes), all_)
+            if more:
+                ctx.say(
+                    f"Only the latest {most:,} were judged; there are more: -n all judges them."
+                )
         else:
             emit(ctx, found, view.LISTED, empty=view.NONE + nearest.unknown(store, wanted))
         past.report()

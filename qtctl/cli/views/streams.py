@@ -7,7 +7,7 @@ from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.listing import Listing
-from qtctl.cli.output.columns import age, money, number, plan_id, recent, text, word
+from qtctl.cli.output.columns import age, money, number, plan_id, recent, size_hint, text, word
 from qtctl.cli.output.listed import Filter, Listed
 from qtctl.cli.output.styles import reason_style, verdict_style
 from qtctl.cli.views.in_force import InForce
@@ -103,7 +103,7 @@ LISTED: dict[str, Listed] = {
             word("action", "action", width=11),
             text("verdict", "verdict", style=verdict_style, width=9),
             word("reason", "reason", width=10),
-            text("hint", "eff_action", drop=2, width=8),
+            size_hint("eff_action", drop=2, width=9),
             text("score", "score", drop=3, right=True, width=6),
         ),
         fields=("id", *(name for name, _ in DECISION_FIELDS), *(each.name for each in HISTORY)),
