@@ -1,5 +1,6 @@
 """A short synthetic history with a sealed day and an open one, and a folder of evidence of it."""
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,11 @@ from tests.support.cli import NO_FILE
 
 MIDNIGHT_MS = 1_769_558_400_000
 HALF_MS = 1_200_000
+FILES = {
+    "chain.jsonl", "gaps.json", "halts.json", "index.html", "manifest.json", "policy.toml",
+    "readiness.html", "readiness.json", "replay.html", "replay.json", "report.html", "report.json",
+    "servers.json", "services.json", "settings.json", "versions.json",
+}  # fmt: skip
 
 
 def market(folder: Path, *faults: str, seed: int = 1) -> Path:
@@ -35,3 +41,13 @@ def copied(folder: Path, to: Path, change: Callable[[Path], object]) -> Path:
     shutil.copytree(folder, to)
     change(to)
     return to
+
+
+def names(folder: Path) -> set[str]:
+    """The files in it."""
+    return {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()}
+
+
+def digest(folder: Path) -> str:
+    """As it is written down."""
+    return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
