@@ -48,10 +48,15 @@ def paths(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def shape(value: Any) -> str:
+    """A line for each path. Where one history has a null and another a number is no matter: null
+    shows only where there is nothing else."""
     found: dict[str, set[str]] = {}
     for path, kind in paths(value):
         found.setdefault(path, set()).add(kind)
-    return "".join(f"{path} {' or '.join(sorted(kinds))}\n" for path, kinds in found.items())
+    return "".join(
+        f"{path} {' or '.join(sorted(kinds - {'null'}) or ['null'])}\n"
+        for path, kinds in found.items()
+    )
 
 
 @pytest.fixture(scope="module")
