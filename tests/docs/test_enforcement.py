@@ -1,4 +1,4 @@
-"""docs/enforcement.md: what P2.9 is to do, as it is printed there, follows as readiness counts it."""
+"""docs/enforcement.md: what P2.9 is to do, as printed there, follows as readiness counts it."""
 
 import random
 import re
