@@ -1,13 +1,16 @@
-"""A replay in sequence is what the real governor decides: the same plans, twice, on a real server
-under two settings. All ages are under 2 s and no limit is near them."""
+"""A replay in sequence is what the real governor decides: the same plans under several settings
+on a real server, and each replayed under each other's. Every limit on an age is 60 s or more, and
+no plan is that old: nothing lies within 2 s of a limit."""
 
+import os
 import random
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qtctl.evidence import parity, replay
+from qtctl.evidence import parity
 from qtctl.evidence.cases import Cases
 from qtctl.evidence.rules import RulesBook
 from qtctl.evidence.scenario import Scenario
@@ -17,18 +20,35 @@ from qtctl.history.rows import Batch, Document, Entry
 from qtctl.history.store import Store as HistoryStore
 from qtctl.settings.model import Governor
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.keys import LIMITS
+from qtctl.wire.schema.keys import KILL, LIMITS
 from qtctl.wire.schema.records import pairs, text
 from tests.services.helpers import governor, score, send, serve_all
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "XRPUSDT", "xrpusdt")
 CLOSES = ("FULL_CLOSE_PROPOSED", "PARTIAL_75", "CLOSE")
+QUIET: dict[str, Any] = {"symbol_cooldown_sec": 0.0, "reopen_cooldown_sec": 0.0,
+                         "max_exec_per_5min": 0, "max_exec_per_hour": 0}  # fmt: skip
 SETTINGS: tuple[dict[str, Any], ...] = (
-    {"max_exec_per_5min": 3, "max_exec_per_hour": 0, "reopen_cooldown_sec": 0.0},
-    {"max_exec_per_5min": 8, "max_exec_per_hour": 6, "max_notional_per_trade_usd": 120.0},
+    {"max_exec_per_5min": 3},
+    {"max_exec_per_hour": 6, "max_notional_per_trade_usd": 120.0, "min_factor": 0.7},
     {"symbol_cooldown_sec": 60.0, "reopen_cooldown_sec": 60.0, "downsize_threshold": 0.8},
-    {"max_opens_per_5min_total": 9, "reopen_cooldown_sec": 3600.0, "kill_score_critical": 0.4},
+    {"reopen_cooldown_sec": 3600.0, "kill_score_critical": 0.4},
+    {
+        "max_opens_per_5min_total": 9,
+        "max_notional_per_trade_usd": 0.0,
+        "kill_score_critical": 0.0,
+        "min_conf": 0.95,
+    },
 )
+"""Each turns other gates on; QUIET is what a governor of the tests has else."""
+KILLS = {45: "reduce_only", 55: "", 90: "1", 97: "off"}
+"""What stands under the kill key from the plan of that number on."""
+EVERY_GATE = {
+    "ok", "duplicate_plan", "plan_conflict", "kill_switch_active", "kill_score_critical",
+    "notional_per_trade_exceeded", "symbol_cooldown", "reopen_cooldown", "burst_limit_exceeded",
+    "hourly_limit_exceeded", "total_limit_exceeded",
+}  # fmt: skip
+SEEDS = range(6) if os.environ.get("TESTS_LONG") == "1" else range(1)
 
 
 def traffic(seed: int) -> list[dict[str, str]]:
@@ -67,6 +87,9 @@ def decided(
     service.open()
     places = {}
     for place, plan in enumerate(sent):
+        if place in KILLS:
+            serve_all(service)
+            store.run("SET", store.keys.prefix + KILL.template, KILLS[place])
         places[send(store, plan)] = place
         if place % 7 == 0:
             serve_all(service)
@@ -83,37 +106,40 @@ def decided(
     return History(folder), places
 
 
-@pytest.mark.parametrize(("first", "then"), [(0, 1), (1, 2), (2, 3), (3, 0)])
-def test_in_sequence_is_what_the_governor_decides(
-    store: Store, tmp_path: Path, first: int, then: int
-) -> None:
-    sent = traffic(seed=first)
-    one, places = decided(store, tmp_path / "one", sent, SETTINGS[first])
-    other, others = decided(store, tmp_path / "other", sent, SETTINGS[then])
-    window = choose(one, None, None)
-    found = parity.check(one, window.since_ms, window.until_ms)
-    assert found.holds
-    assert (found.unproven, found.uncounted) == ({}, 0)
-    quiet = {"symbol_cooldown_sec": 0.0, "reopen_cooldown_sec": 0.0, "max_exec_per_5min": 0,
-             "max_exec_per_hour": 0}  # fmt: skip
-    names = {*quiet, *SETTINGS[first], *SETTINGS[then]}
-    wanted = Governor(**(quiet | SETTINGS[then]))
-    changes = {f"governor.{name}": getattr(wanted, name) for name in names}
-    scenario = Scenario(changes, in_sequence=True)
-    replayed = {}
-    for case in Cases(one, RulesBook(one), window.since_ms, window.until_ms).window():
+@pytest.mark.parametrize("seed", SEEDS)
+def test_in_sequence_is_what_the_governor_decides(store: Store, tmp_path: Path, seed: int) -> None:
+    sent = traffic(seed)
+    runs = [
+        decided(store, tmp_path / str(number), sent, own) for number, own in enumerate(SETTINGS)
+    ]
+    for history, _ in runs:
+        window = choose(history, None, None)
+        found = parity.check(history, window.since_ms, window.until_ms)
+        assert found.holds
+        assert (found.unproven, found.uncounted) == ({}, 0)
+    reasons = set()
+    for first, then in permutations(range(len(SETTINGS)), 2):
+        expected = {
+            runs[then][1][each.entry_id]: (each.verdict, each.reason, each.factor)
+            for each in runs[then][0].decisions()
+            if each.profile.decision == "EXECUTE"
+        }
+        assert replayed(*runs[first], SETTINGS[first], SETTINGS[then]) == expected
+        reasons |= {reason for _, reason, _ in expected.values()}
+    assert reasons == EVERY_GATE
+
+
+def replayed(
+    history: History, places: dict[str, int], own: dict[str, Any], other: dict[str, Any]
+) -> dict[int, tuple[str, str, float]]:
+    """What a replay under the other settings makes of each plan, by its place."""
+    wanted = Governor(**(QUIET | other))
+    changes = {f"governor.{name}": getattr(wanted, name) for name in {*QUIET, *own, *other}}
+    scenario, found = Scenario(changes, in_sequence=True), {}
+    window = choose(history, None, None)
+    for case in Cases(history, RulesBook(history), window.since_ms, window.until_ms).window():
         made = scenario.take(case)
         if case.executes:
-            replayed[places[case.decision.entry_id]] = (
-                made.verdict, made.reason, scenario.factor(case),
-            )  # fmt: skip
-    expected = {
-        others[each.entry_id]: (each.verdict, each.reason, each.factor)
-        for each in other.decisions()
-        if each.profile.decision == "EXECUTE"
-    }
-    assert replayed == expected
-    assert len({reason for _, reason, _ in expected.values()}) >= 4
-    turned = replay.run(one, window, changes).in_sequence
-    assert turned is not None
-    assert turned.let_through.count + turned.held.count > 5
+            factor = scenario.factor(case)
+            found[places[case.decision.entry_id]] = (made.verdict, made.reason, factor)
+    return found

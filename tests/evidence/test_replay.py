@@ -1,5 +1,6 @@
 """Replays: as recorded to the byte, and under other settings by the rules of the atomic step."""
 
+import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,15 +29,17 @@ from qtctl.simulate.market import FAULTS
 from tests.history.samples import NOON, decision_at
 
 END_MS = 1_769_558_400_000
+LONG = 10 if os.environ.get("TESTS_LONG") == "1" else 1
 
 
 def simulated(
     folder: Path, *faults: str, seed: int = 1, hours: float = 1.0, per_minute: float = 20.0,
+    symbols: int = 5,
     governor: Mapping[str, Any] = {}, allocation: Mapping[str, Any] = {},
 ) -> tuple[History, Window]:  # fmt: skip
     """A synthetic history and the whole of it as a window."""
     wanted = Wanted(
-        seed=seed, symbols=5, start_ms=END_MS - int(hours * 3_600_000), end_ms=END_MS,
+        seed=seed, symbols=symbols, start_ms=END_MS - int(hours * 3_600_000), end_ms=END_MS,
         per_minute=per_minute, faults=frozenset(faults),
     )  # fmt: skip
     made = Settings(governor=Governor(**governor), allocation=Allocation(**allocation))
@@ -68,32 +71,38 @@ FORMULA = st.fixed_dictionaries(
         "base": st.sampled_from([0.9, 1.0]),
         "stale_sec": st.sampled_from([1.0, 30.0, 61.0, 600.0]),
         "min_conf": st.sampled_from([0.0, 0.65, 0.8]),
+        "min_mult": st.sampled_from([0.0, 0.5, 0.97]),
         "max_mult": st.sampled_from([1.0, 1.5]),
+        "interval_sec": st.sampled_from([5.0, 10.0, 30.0]),
     },
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12 * LONG, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 10**6),
+    symbols=st.integers(1, 14),
+    hours=st.sampled_from([0.4, 0.7, 1.1]),
+    per_minute=st.sampled_from([8.0, 20.0, 60.0]),
     faults=st.sets(st.sampled_from(FAULTS), max_size=2),
     governor=LIMITS,
     allocation=FORMULA,
     other=LIMITS,
 )
 def test_with_the_recorded_settings_all_comes_out_again(
-    seed: int, faults: set[str], governor: dict[str, Any], allocation: dict[str, Any],
-    other: dict[str, Any],
+    seed: int, symbols: int, hours: float, per_minute: float, faults: set[str],
+    governor: dict[str, Any], allocation: dict[str, Any], other: dict[str, Any],
 ) -> None:  # fmt: skip
     with TemporaryDirectory() as folder:
         history, window = simulated(
-            Path(folder) / "h", *sorted(faults), seed=seed, hours=0.7,
-            governor=governor, allocation=allocation,
+            Path(folder) / "h", *sorted(faults), seed=seed, hours=hours, symbols=symbols,
+            per_minute=per_minute, governor=governor, allocation=allocation,
         )  # fmt: skip
         found = parity.check(history, window.since_ms, window.until_ms)
         assert (found.differences, found.listed) == (0, ())
-        assert found.decisions > 100
-        assert found.proposals > 100
+        plans = sum(1 for _ in history.decisions())
+        assert found.decisions + sum(found.unproven.values()) == plans > 30
+        assert found.proposals == symbols * sum(1 for _ in history.passes()) > 20
         if "gap" not in faults:
             assert (found.unproven, found.uncounted) == ({}, 0)
         # Also where the sequence is rebuilt from a part, with a seed before it.
@@ -112,7 +121,7 @@ def test_with_the_recorded_settings_all_comes_out_again(
             assert again.factor(case) == case.factor
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8 * LONG, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), before=LIMITS, after=LIMITS)
 def test_in_sequence_is_what_a_governor_with_these_settings_decides(
     seed: int, before: dict[str, Any], after: dict[str, Any]
