@@ -86,10 +86,10 @@ class Measured(msgspec.Struct, frozen=True):
 
 def measure(rounds: int) -> Iterator[Figure]:
     """The figures of the history."""
-    usual = _apart(_passes, PASSES, CHANGE_PASSES, False, rounds)
-    every = _apart(_passes, PASSES, 1, False, rounds)
-    exact = _apart(_passes, PASSES, CHANGE_PASSES, True, 0)
-    taken = _apart(_decisions, DECISIONS, rounds)
+    usual = apart(_passes, PASSES, CHANGE_PASSES, False, rounds)
+    every = apart(_passes, PASSES, 1, False, rounds)
+    exact = apart(_passes, PASSES, CHANGE_PASSES, True, 0)
+    taken = apart(_decisions, DECISIONS, rounds)
     hours = f"48 h of {SYMBOLS} symbols"
     more = f"6 h, scaled; {exact.bytes * IN_48_H / 1e6:.1f} MB with scores of 17 digits"
     yield _size(f"{hours}, each changing every 60 s", usual.bytes * IN_48_H, 40, more)
@@ -116,7 +116,7 @@ def _rate(what: str, beside: Beside, target: float) -> Figure:
                     )  # fmt: skip
 
 
-def _apart(task: Callable[..., Measured], *given: Any) -> Measured:
+def apart(task: Callable[..., T], *given: Any) -> T:
     """The result of a process of its own, whose memory nothing else has grown."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(task, *given).result()
@@ -193,7 +193,7 @@ def _measured(
                     turn.our_rows = read(History(folder))
                 with turn.plain.more():
                     turn.plain_rows = plain.read()
-        memory_mb = _most_memory_mb()
+        memory_mb = most_memory_mb()
         rows_written = sum(turn.our_rows for turn in writes)
         return Measured(rows_written, size_of(folder), _beside(writes), _beside(reads), memory_mb)
 
@@ -239,7 +239,7 @@ class Plain:
         return sum(1 for _ in self._db.execute("SELECT * FROM plain"))
 
 
-def _most_memory_mb() -> float:
+def most_memory_mb() -> float:
     """The most that this program held; not what getrusage says, which counts the one that forked
     it as well."""
     for line in Path("/proc/self/status").read_text().splitlines():

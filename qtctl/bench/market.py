@@ -65,11 +65,11 @@ class Market:
             column[symbol] = value
 
 
-def decisions(count: int, seed: int = 7) -> Iterator[Entry]:
-    """Decisions as the governor publishes them, 500 a second."""
+def decisions(count: int, seed: int = 7, gap_ms: int = 2) -> Iterator[Entry]:
+    """Decisions as the governor publishes them, 500 a second unless they are further apart."""
     draw = random.Random(seed)
     for number in range(count):
-        ms = START_MS + number * 2
+        ms = START_MS + number * gap_ms
         yield Entry(unpacked(ms << 21), _decision(draw, ms, number))
 
 

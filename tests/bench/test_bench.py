@@ -13,6 +13,7 @@ from qtctl.bench import (
     governors,
     latency,
     publishing,
+    reports,
     running,
     startup,
     trace,
@@ -206,6 +207,15 @@ def test_replays_are_measured_beside_the_gates(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(evidence, "DECISIONS", 400)
     monkeypatch.setattr(evidence, "PASSES", 4)
     monkeypatch.setattr(evidence, "SYMBOLS", 20)
-    sequence, proposals = evidence.measure(2)
+    monkeypatch.setattr(reports, "_make", lambda folder: evidence._made(folder))
+    monkeypatch.setattr(reports, "apart", lambda task, *given: task(*given))
+    monkeypatch.setattr(reports, "HOURS", 4 / 360)
+    monkeypatch.setattr(reports, "SWEPT_HOURS", 1)
+    sequence, proposals, rate, report, memory, growth, value = evidence.measure(2)
     assert sequence.value > 0.05
     assert proposals.value > 0.05
+    assert rate.value > 1_000
+    assert 0 < report.value < 30
+    assert memory.value > 10
+    assert growth.value > 0.1
+    assert value.value >= 0
