@@ -111,5 +111,7 @@ def test_trends_are_for_terminals_and_fit_them(market: Path) -> None:
     environ = {**os.environ, **NO_FILE, "TERM": "xterm", "NO_COLOR": "1"}
     shown = pexpect.run(shlex.join([*QTCTL, *args]), env=environ, encoding="utf-8")
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
-    assert any("█" in line for line in lines)
+    trends = {line.split("  ")[0].strip(): line for line in lines if "█" in line}
+    assert {"ok", "live", "gross change", "permits", "blocks", "multiplier"} <= set(trends)
+    assert trends["multiplier"].endswith("by time")
     assert max(map(len, lines)) <= 80

@@ -35,7 +35,7 @@ def test_no_other_file_is_there() -> None:
     }
 
 
-@pytest.mark.skipif("QTCTL_EXAMPLES" not in os.environ, reason="simulates two histories, 30 s")
+@pytest.mark.skipif(os.environ.get("TESTS_LONG") != "1", reason="TESTS_LONG=1: takes 30 s")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("scene", SCENES)
 def test_the_figures_come_out_again(scene: str, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_many_symbols_stay_readable(tmp_path: Path) -> None:
     assert len(page) < 2_000_000
     assert {rows - 1 for caption, rows in shown.captions if "ymbols" in caption} == {20, 480}
     assert "The 20 with the least ok of 500 symbols" in shown.text
-    assert "480 more symbols changed sides less often" in shown.text
+    assert "480 more symbols changed sides no more often" in shown.text
 
 
 def test_what_is_not_there_is_said_and_not_drawn(tmp_path: Path) -> None:

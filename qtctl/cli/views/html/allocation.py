@@ -148,7 +148,9 @@ def _flips(symbols: Sequence[SymbolFigures]) -> str:
         for one in shown
     ]  # fmt: skip
     more = sum(1 for one in symbols if one.flips) - len(shown)
-    rest = f" {more:,} more symbols changed sides less often: the last table has all." * (more > 0)
+    rest = f" {more:,} more symbols changed sides no more often: the last table has all." * (
+        more > 0
+    )
     return page.figure(
         sentence,
         svg.rows("Flips per symbol, the most first", sentence, x, bars),
