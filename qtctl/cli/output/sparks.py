@@ -17,4 +17,4 @@ def _bar(value: float | None, most: float) -> str:
         return UNKNOWN
     if value <= 0:
         return _BARS[0]
-    return _BARS[min(len(_BARS) - 1, 1 + int(value * (len(_BARS) - 2) // most))]
+    return _BARS[min(len(_BARS) - 1, 1 + int(value / most * (len(_BARS) - 2)))]
