@@ -130,7 +130,7 @@ def verify(
         None if history is None else Path(history),
     )
     emit_one(ctx, found, *view.page(ctx, found))
-    for each in found.cannot_know:
-        ctx.say(f"Not known: {each}.")
     if not found.verified:
         raise typer.Exit(1)
+    for each in found.cannot_know:
+        ctx.say(f"Not known: {each}.")
