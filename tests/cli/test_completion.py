@@ -33,6 +33,16 @@ NOT_ASKED = {"SCORE", "USD", "FILE", "DIR", "SQL"}
 """Arguments that are numbers, files or rare words."""
 
 
+PATIENT = ("redis.connect_timeout_sec=30", "redis.timeout_sec=30")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy may take longer to find a name than anybody waits for it."""
+    monkeypatch.setattr(engine, "PATIENCE_SEC", 30.0)
+    monkeypatch.setattr(engine, "WAIT", PATIENT)
+
+
 @pytest.fixture
 def cli(redis_url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(redis_url, capsys)
@@ -290,11 +300,17 @@ class Shell:
     def __init__(self, name: str, folder: Path, url: str) -> None:
         start, load = STARTS[name]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        hook = folder / "hook"
+        hook.mkdir()
+        (hook / "sitecustomize.py").write_text(
+            "from qtctl.cli.completion import engine\n"
+            f"engine.PATIENCE_SEC, engine.WAIT = 30.0, {PATIENT}\n"
+        )
         self._child = pexpect.spawn(
             needed(name),
             start.split()[1:],
             env=NO_FILE | {"PATH": path, "HOME": str(folder), "TERM": "dumb", "LANG": "C.UTF-8",
-                           "QTCTL_REDIS_URL": url},
+                           "QTCTL_REDIS_URL": url, "PYTHONPATH": str(hook)},
             cwd=folder,
             encoding="utf-8",
             timeout=30,

@@ -323,7 +323,10 @@ def test_names_of_contexts_are_completed(file: Path) -> None:
     assert [it for it, _ in engine.answer(["--context=p"], ctx).options] == ["--context=prod"]
 
 
-def test_symbols_are_completed_from_the_context_on_the_line(file: Path, busy: Store) -> None:
+def test_symbols_are_completed_from_the_context_on_the_line(
+    file: Path, busy: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "PATIENCE_SEC", 30.0)
     ctx = Context(config=str(file), environ=NO_FILE, root=root())
     found = engine.answer(["--context", "prod", "why", "BTC"], ctx).options
     assert [value for value, _ in found] == ["BTCUSDT"]
