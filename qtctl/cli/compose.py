@@ -1,6 +1,8 @@
 """Where the services are put together: settings in, services out. The one composition root."""
 
+import gc
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,6 +13,7 @@ from qtctl.services.allocation import AllocationLoop
 from qtctl.services.base import Service
 from qtctl.services.governor import Governor
 from qtctl.services.recorder import Recorder
+from qtctl.services.right_of_way import RightOfWay
 from qtctl.settings import RECORDER
 from qtctl.settings.places import history_folder
 from qtctl.supervisor import logs
@@ -18,6 +21,8 @@ from qtctl.supervisor.notify import Notify
 from qtctl.supervisor.run import Supervisor, once
 
 log = logging.getLogger("qtctl.serve")
+
+SWITCH_SEC = 0.0002
 
 # What a try takes beside its own time-outs: the wait before it (2 s at most), and a bit more on a
 # machine under heavy load.
@@ -28,10 +33,14 @@ def services(ctx: Context, names: Sequence[str], url: str) -> list[Service]:
     """These services, each on a connection of its own; nothing is sent yet."""
     settings = ctx.settings
     made: list[Service] = []
+    way = RightOfWay()
     if "allocation" in names:
         made.append(
             AllocationLoop(
-                ctx.connection(url), settings.allocation, publish=settings.history.publish
+                ctx.connection(url),
+                settings.allocation,
+                publish=settings.history.publish,
+                way=way,
             )
         )
     if "governor" in names:
@@ -42,6 +51,7 @@ def services(ctx: Context, names: Sequence[str], url: str) -> list[Service]:
                 allow_eviction=settings.safety.allow_eviction,
                 start_halted=settings.safety.start_halted,
                 publish=settings.history.publish,
+                way=way,
             )
         )
     if RECORDER in names:
@@ -66,6 +76,7 @@ class Hosted:
 
     def run(self) -> int:
         """Under the supervisor, until the end is asked for; the exit code."""
+        share_the_interpreter()
         notify = Notify(self._ctx.environ)
         made = self._services(self._ctx)
         self._announce()
@@ -116,6 +127,15 @@ class Hosted:
         *names, last = self._names
         served = f"{', '.join(names)} and {last}" if names else last
         log.info("serving %s on %s", served, self._ctx.where())
+
+
+def share_the_interpreter() -> None:
+    """Keeps the loops of this process from waiting long for each other: a thread that is busy hands
+    over after SWITCH_SEC where it would after 5 ms, and collections of garbage do not walk over what
+    is there for good, which takes 15 ms."""
+    sys.setswitchinterval(SWITCH_SEC)
+    gc.collect()
+    gc.freeze()
 
 
 def configure_logs(ctx: Context) -> None:

@@ -14,6 +14,7 @@ from qtctl.services.heartbeat import Heartbeat
 from qtctl.services.metrics import AllocationMetrics
 from qtctl.services.pass_decisions import PassDecisions
 from qtctl.services.problem_log import ProblemLog
+from qtctl.services.right_of_way import RightOfWay
 from qtctl.settings import Allocation
 from qtctl.settings.rules import rules_from
 from qtctl.wire.allocation import passes
@@ -39,8 +40,12 @@ class AllocationLoop:
 
     name = "allocation"
 
-    def __init__(self, store: Store, settings: Allocation, *, publish: bool = True) -> None:
-        """publish: each pass goes to the stream that the history is made from."""
+    def __init__(
+        self, store: Store, settings: Allocation, *, publish: bool = True,
+        way: RightOfWay | None = None,
+    ) -> None:  # fmt: skip
+        """publish: each pass goes to the stream that the history is made from; way: given to a
+        governor in the same process."""
         self._store = store
         self._settings = settings
         self.instance = settings.name or socket.gethostname()
@@ -58,6 +63,7 @@ class AllocationLoop:
         self._bad_writes = ProblemLog(log, "proposal")
         self._bad_history = ProblemLog(log, "stream of passes")
         self._symbols = Symbols(store)
+        self._way = way or RightOfWay()
         self._stream = (
             PassStream(store.keys, self._rules, settings.interval_sec) if publish else None
         )
@@ -91,6 +97,7 @@ class AllocationLoop:
             symbols,
             found.decide,
             self._publisher(packing),
+            self._way.give,
             maxlen=max(self._settings.stream_maxlen, 3 * len(symbols)),
             ttl_sec=self._settings.propose_key_ttl_sec,
         )

@@ -23,6 +23,7 @@ from qtctl.services.large_entries import LargeEntries
 from qtctl.services.look import LOOK_SEC, Look
 from qtctl.services.metrics import GovernorMetrics
 from qtctl.services.redelivery import Redelivery
+from qtctl.services.right_of_way import RightOfWay
 from qtctl.services.rules import rules_of
 from qtctl.services.server_watch import ServerWatch
 from qtctl.settings import Governor as GovernorSettings
@@ -58,9 +59,10 @@ class Governor:
 
     def __init__(
         self, store: Store, settings: GovernorSettings, *, allow_eviction: bool,
-        start_halted: bool = False, publish: bool = True,
+        start_halted: bool = False, publish: bool = True, way: RightOfWay | None = None,
     ) -> None:  # fmt: skip
-        """publish: decisions go to the stream that the history is made from."""
+        """publish: decisions go to the stream that the history is made from; way: held while plans
+        are served, where a pass shares the process."""
         self._store = store
         self._settings = settings
         self.instance = settings.name or socket.gethostname()
@@ -90,6 +92,7 @@ class Governor:
             rules, self.metrics, self._events, self._backlog,
         )  # fmt: skip
         self._decisions = DecisionStream(store) if publish else None
+        self._way = way or RightOfWay()
         self._trimmed_at: float | None = None
         self._chores: Iterator[None] | None = None
         self._slow, self._far = False, 0
@@ -121,7 +124,8 @@ class Governor:
         batch = self._intake.take(self._look.now_ms)
         if self._slow:
             self._intake.has_new(ask=True)  # On its way while these are served.
-        self._serve(batch)
+        with self._way.held():
+            self._serve(batch)
         if batch:
             self._do_chores()  # Now, and not when the next plan is there.
         if not batch:

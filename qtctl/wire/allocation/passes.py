@@ -57,15 +57,16 @@ def run(
     symbols: Sequence[Symbol],
     decide: Decide,
     publish: Publish | None,
+    give_way: Callable[[], None],
     *,
     maxlen: int,
     ttl_sec: int,
 ) -> Ended:
     """One pass. A problem with one symbol never costs another its proposal, and one with the
-    history costs none. Errors: RedisUnreachable, and WireError where the server does not give its
-    time."""
+    history costs none. give_way: called every half millisecond of work, may wait. Errors:
+    RedisUnreachable, and WireError where the server does not give its time."""
     with store.pipe(decoded=True) as pipe:
-        chunks = _Pass(store, pipe, decide, publish, len(symbols), maxlen, ttl_sec)
+        chunks = _Pass(store, pipe, decide, publish, give_way, len(symbols), maxlen, ttl_sec)
         chunks.ask_time(more=bool(symbols))
         for start in range(0, len(symbols), CHUNK):
             chunks.read(symbols[start : start + CHUNK])
@@ -80,11 +81,11 @@ class _Pass:
     """The requests in flight, in order; each receives its replies and takes the next step."""
 
     def __init__(
-        self, store: Store, pipe: Pipe, decide: Decide, publish: Publish | None, count: int,
-        maxlen: int, ttl_sec: int,
+        self, store: Store, pipe: Pipe, decide: Decide, publish: Publish | None,
+        give_way: Callable[[], None], count: int, maxlen: int, ttl_sec: int,
     ) -> None:  # fmt: skip
         self._store, self._pipe, self._decide = store, pipe, decide
-        self._publish, self._undecided = publish, count
+        self._publish, self._give_way, self._undecided = publish, give_way, count
         self._maxlen, self._ttl_sec = maxlen, ttl_sec
         self._due: deque[Callable[[], None]] = deque()
         self.now = 0.0
@@ -95,6 +96,7 @@ class _Pass:
     def catch_up(self, left: int) -> None:
         """Receives replies until at most `left` requests are in flight."""
         while len(self._due) > left:
+            self._give_way()
             self._due.popleft()()
 
     def ask_time(self, *, more: bool) -> None:
@@ -140,6 +142,7 @@ class _Pass:
     ) -> None:
         """found, replies: of the targets of these symbols, then of their efficiency scores."""
         count = len(symbols)
+        self._give_way()
         chunk = Chunk(symbols, found[:count], found[count:], replies[:count], replies[count:])
         self._write(self._decide(self.now, chunk))
         self._undecided -= count
@@ -157,6 +160,7 @@ class _Pass:
         self.unkept = next(refused, "")
 
     def _write(self, made: list[Proposal]) -> None:
+        self._give_way()
         multis = proposals.multis(self._store, made, maxlen=self._maxlen, ttl_sec=self._ttl_sec)
         for place, (_, commands) in enumerate(multis, 1):
             self._pipe.send(commands, atomic=True, hold=place < len(multis))
