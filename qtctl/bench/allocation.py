@@ -4,8 +4,18 @@ from collections.abc import Callable, Iterator, Sequence
 
 from qtctl import clock
 from qtctl.bench.figures import Figure, compared
+from qtctl.bench.market import CHANGE_PASSES
 from qtctl.bench.recording import Floor, recording
-from qtctl.bench.stage import FOREIGN, PACE_SEC, Stage, connect, put_targets, stage, symbols
+from qtctl.bench.stage import (
+    FOREIGN,
+    PACE_SEC,
+    Stage,
+    connect,
+    put_scores,
+    put_targets,
+    stage,
+    symbols,
+)
 from qtctl.services.allocation import AllocationLoop
 from qtctl.settings import Allocation
 from qtctl.wire.allocation.symbols import SPREAD
@@ -25,25 +35,26 @@ def measure(on: Stage, rounds: int) -> Iterator[Figure]:
     commands = _commands(on)
     floor = Floor(on.url, commands)
     floors, passes = [], []
-    for _ in range(rounds):
+    for place in range(rounds):
+        put_scores(on.store, names[place % CHANGE_PASSES : SMALL : CHANGE_PASSES], place)
         floors.append(_paced(floor.run))
         passes.append(paced_pass(loop))
     floor.close()
-    yield compared("allocation", "10,000 symbols, beside the bare Redis floor", passes, floors, 2.5,
+    yield compared("allocation", "10,000 symbols, beside the bare Redis floor", passes, floors, 1.5,
                    note=f"{len(commands):,} commands")  # fmt: skip
 
     def grow(place: Store) -> None:
         put_targets(place, names[SMALL:])
 
     few, many = _compared(on, loop, names[:SMALL], grow, max(rounds, MANY_ROUNDS))
-    yield compared("allocation", "100,000 symbols, beside 10,000", many, few, 11)
+    yield compared("allocation", "100,000 symbols, beside 10,000", many, few, 10.5)
     if not on.private:
         # Afresh: the server is still reorganizing a keyspace that has just shrunk.
         on.empty()
         put_targets(on.store, names[:SMALL])
         loop = opened(on.url)
     alone, crowded = _compared(on, loop, names[:SMALL], _crowd, FOREIGN_PASSES)
-    yield compared("allocation", "1,000,000 foreign keys, beside none", crowded, alone, 1.2)
+    yield compared("allocation", "1,000,000 foreign keys, beside none", crowded, alone, 1.05)
     loop.close()
 
 

@@ -130,9 +130,9 @@ class Hosted:
 
 
 def share_the_interpreter() -> None:
-    """Keeps the loops of this process from waiting long for each other: a thread that is busy hands
-    over after SWITCH_SEC where it would after 5 ms, and collections of garbage do not walk over what
-    is there for good, which takes 15 ms."""
+    """Keeps the loops of this process from waiting long for each other: a busy thread hands over
+    after SWITCH_SEC, by default after 5 ms, and collections of garbage, which may take 15 ms, leave
+    out what is there for good."""
     sys.setswitchinterval(SWITCH_SEC)
     gc.collect()
     gc.freeze()

@@ -19,6 +19,7 @@ from qtctl.settings import Allocation
 from qtctl.settings.rules import rules_from
 from qtctl.wire.allocation import passes
 from qtctl.wire.allocation.pass_stream import PassStream
+from qtctl.wire.allocation.proposals import Packer
 from qtctl.wire.allocation.symbols import Symbols
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.pass_entry import Packing
@@ -63,6 +64,7 @@ class AllocationLoop:
         self._bad_writes = ProblemLog(log, "proposal")
         self._bad_history = ProblemLog(log, "stream of passes")
         self._symbols = Symbols(store)
+        self._packer = Packer(store.keys, settings.propose_key_ttl_sec)
         self._way = way or RightOfWay()
         self._stream = (
             PassStream(store.keys, self._rules, settings.interval_sec) if publish else None
@@ -98,11 +100,12 @@ class AllocationLoop:
             found.decide,
             self._publisher(packing),
             self._way.give,
+            self._packer,
             maxlen=max(self._settings.stream_maxlen, 3 * len(symbols)),
-            ttl_sec=self._settings.propose_key_ttl_sec,
         )
         now = ended.now
         self._symbols.gone(found.gone)
+        self._packer.keep_only(len(symbols))
         self._bad_history.update({self._store.keys.passes: ended.unkept} if ended.unkept else {})
         if ended.unkept:
             self.metrics.errors.labels("history").inc()

@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+import msgspec
 import pytest
 
 from qtctl.bench import (
@@ -12,6 +13,7 @@ from qtctl.bench import (
     governor,
     governors,
     latency,
+    memory,
     publishing,
     reports,
     running,
@@ -134,7 +136,7 @@ def test_publishing_is_measured_beside_none(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_latency_and_startup_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "RATE", 50)
-    monkeypatch.setattr(latency, "SECONDS", 1)
+    monkeypatch.setattr(latency, "CROWDED", 20)
     monkeypatch.setattr(latency, "RATES", {200: 20})
     monkeypatch.setattr(latency, "WARM", 2)
     monkeypatch.setattr(latency, "SYMBOLS", 20)
@@ -219,3 +221,14 @@ def test_replays_are_measured_beside_the_gates(monkeypatch: pytest.MonkeyPatch) 
     assert memory.value > 10
     assert growth.value > 0.1
     assert value.value >= 0
+
+
+def test_the_memory_of_a_decision_is_measured_without_touching_other_keys(
+    on: Stage, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "DECISIONS", 300)
+    named = msgspec.structs.replace(on, private=False)
+    store.run("SET", "theirs", "x")
+    figure = memory.decision(named)
+    assert 500 < figure.value < 2_000
+    assert store.run("GET", "theirs") == b"x"

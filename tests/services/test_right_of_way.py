@@ -1,6 +1,7 @@
 """A pass gives way to plans in the same process, and is not stopped by them."""
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from qtctl.bench.stage import Stage, put_targets, symbols
 from qtctl.services import right_of_way
 from qtctl.services.allocation import AllocationLoop
 from qtctl.services.governor import Governor
+from qtctl.services.judge import Judge
 from qtctl.services.right_of_way import RightOfWay
 from qtctl.settings import Allocation
 from qtctl.settings import Governor as GovernorSettings
@@ -61,7 +63,7 @@ def test_a_pass_gives_way_between_small_pieces(redis_url: str, store: Store) -> 
 
 
 def test_a_governor_goes_first_while_it_serves_plans(
-    server: Embedded, redis_url: str, store: Store
+    server: Embedded, redis_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue(Stage(redis_url, server.directory, True, store), symbols(3, "W"), GROUP)
     way = RightOfWay()
@@ -71,8 +73,13 @@ def test_a_governor_goes_first_while_it_serves_plans(
         max_opens_per_5min_total=NO_LIMIT,
     )  # fmt: skip
     governor = Governor(Store(redis_url, Keys()), settings, allow_eviction=False, way=way)
-    serve = governor._judge.serve
-    governor._judge.serve = lambda *given: seen.append(way.free) or serve(*given)  # type: ignore[method-assign]
+    serve = Judge.serve
+
+    def noted(judge: Judge, *given: Any) -> list[str]:
+        seen.append(way.free)
+        return serve(judge, *given)
+
+    monkeypatch.setattr(Judge, "serve", noted)
     governor.open()
     governor.once()
     governor.close()

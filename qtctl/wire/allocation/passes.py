@@ -22,7 +22,7 @@ from qtctl.wire.schema.keys import EFFICIENCY, TARGET
 
 CHUNK = 100
 """Symbols read and written at once: keeps the server busy for half a millisecond."""
-AHEAD = 4
+AHEAD = 8
 """Chunks whose replies may be in flight while one is decided on."""
 
 
@@ -58,22 +58,22 @@ def run(
     decide: Decide,
     publish: Publish | None,
     give_way: Callable[[], None],
+    packer: proposals.Packer,
     *,
     maxlen: int,
-    ttl_sec: int,
 ) -> Ended:
     """One pass. A problem with one symbol never costs another its proposal, and one with the
     history costs none. give_way: called every half millisecond of work, may wait. Errors:
     RedisUnreachable, and WireError where the server does not give its time."""
     with store.pipe(decoded=True) as pipe:
-        chunks = _Pass(store, pipe, decide, publish, give_way, len(symbols), maxlen, ttl_sec)
+        chunks = _Pass(store, pipe, decide, publish, give_way, packer, len(symbols), maxlen)
         chunks.ask_time(more=bool(symbols))
         for start in range(0, len(symbols), CHUNK):
             chunks.read(symbols[start : start + CHUNK])
             chunks.catch_up(AHEAD)
         chunks.catch_up(0)
     for made in chunks.refused:
-        chunks.problems |= proposals.write(store, made, maxlen=maxlen, ttl_sec=ttl_sec)
+        chunks.problems |= proposals.write(store, packer, made, maxlen)
     return Ended(chunks.now, chunks.problems, chunks.unkept)
 
 
@@ -82,11 +82,11 @@ class _Pass:
 
     def __init__(
         self, store: Store, pipe: Pipe, decide: Decide, publish: Publish | None,
-        give_way: Callable[[], None], count: int, maxlen: int, ttl_sec: int,
+        give_way: Callable[[], None], packer: proposals.Packer, count: int, maxlen: int,
     ) -> None:  # fmt: skip
         self._store, self._pipe, self._decide = store, pipe, decide
         self._publish, self._give_way, self._undecided = publish, give_way, count
-        self._maxlen, self._ttl_sec = maxlen, ttl_sec
+        self._packer, self._maxlen = packer, maxlen
         self._due: deque[Callable[[], None]] = deque()
         self.now = 0.0
         self.problems: dict[str, str] = {}
@@ -161,7 +161,7 @@ class _Pass:
 
     def _write(self, made: list[Proposal]) -> None:
         self._give_way()
-        multis = proposals.multis(self._store, made, maxlen=self._maxlen, ttl_sec=self._ttl_sec)
+        multis = self._packer.multis(made, self._maxlen)
         for place, (_, commands) in enumerate(multis, 1):
             self._pipe.send(commands, atomic=True, hold=place < len(multis))
         self._due.append(partial(self._have_written, [written for written, _ in multis]))

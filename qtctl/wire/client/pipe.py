@@ -24,6 +24,7 @@ _MULTI, _EXEC = hiredis.pack_command(("MULTI",)), hiredis.pack_command(("EXEC",)
 _READ_BYTES, _MORE_BYTES = 65_536, 262_144
 """Taken from the socket at once, and of a reply that is larger."""
 _INCOMPLETE = object()
+_PACKED = frozenset({bytes})
 
 
 class Large(Enum):
@@ -71,7 +72,11 @@ class Pipe:
         """Send commands, in a MULTI if atomic; their replies come later. hold: send them together
         with the next ones, in one write."""
         packed = b"".join(
-            [each if isinstance(each, bytes) else hiredis.pack_command(each) for each in commands]
+            commands  # type: ignore[arg-type]
+            if _PACKED.issuperset(map(type, commands))
+            else [
+                each if isinstance(each, bytes) else hiredis.pack_command(each) for each in commands
+            ]
         )
         if atomic:
             packed = _MULTI + packed + _EXEC

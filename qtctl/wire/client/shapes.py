@@ -20,6 +20,7 @@ Shape = Callable[[Any], bool]
 _ID = re.compile(r"\d{1,20}-\d{1,20}\Z", re.ASCII)
 _TEXT = frozenset({bytes, str, Head})
 _MAYBE = frozenset({*_TEXT, type(None)})
+_PACKED = frozenset({bytes})
 _KINDS = {int: "an integer", type(None): "nothing"}
 
 
@@ -235,7 +236,7 @@ def check(command: Command, reply: Any) -> None:
 def check_all(commands: Sequence[Command], replies: Sequence[Any]) -> None:
     """The same for many. Where all are packed it costs next to nothing: of HMGET it is seen that
     there are texts, and whoever reads them knows how many there must be."""
-    if not all(type(command) is bytes for command in commands):
+    if not _PACKED.issuperset(map(type, commands)):
         for command, reply in zip(commands, replies, strict=True):
             check(command, reply)
     elif commands and b"HMGET" in commands[0][:16]:

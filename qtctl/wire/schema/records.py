@@ -104,8 +104,9 @@ def flag(value: bool) -> str:
     return "1" if value else "0"
 
 
+PROPOSAL_TIME = "ts_epoch"
 PROPOSAL: Record[Proposal] = Record(
-    Field("ts_epoch", "time of the pass, epoch seconds", lambda p: str(p.ts_epoch)),
+    Field(PROPOSAL_TIME, "time of the pass, epoch seconds", lambda p: str(p.ts_epoch)),
     Field("symbol", "the symbol", lambda p: p.symbol),
     Field("base_target", "the live target, USD", lambda p: numbers.usd(p.base_usd)),
     Field("proposed_target", "base × multiplier, USD", lambda p: numbers.usd(p.proposed_usd)),
