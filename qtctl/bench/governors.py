@@ -64,9 +64,10 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
 
 
 def target(two: Round, cores: int) -> float:
-    """The target for two beside one, by how busy they kept the server and their own cores."""
-    limited = two.server_cores >= FULL_SERVER or two.governors_cores >= FULL_CORES * cores
-    return STANDS if limited else GROWS
+    """The target for two beside one, by how busy they kept the server and their own cores. On one
+    core there is no room for a second, whatever else kept it busy."""
+    full = two.server_cores >= FULL_SERVER or two.governors_cores >= FULL_CORES * cores
+    return STANDS if cores < 2 or full else GROWS
 
 
 @contextlib.contextmanager

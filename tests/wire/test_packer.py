@@ -10,10 +10,10 @@ from qtctl.wire.schema.keys import Keys
 from qtctl.wire.schema.records import PROPOSAL
 
 EFFICIENCY = Efficiency(EffReason.OK, 0.7, 0.9, age_sec=3.0)
-PROPOSAL_MADE = Proposal(1_769_558_400, "BTCUSDT", 1000.0, 1200.0, 1.2, EFFICIENCY)
+PROPOSAL_MADE = Proposal(1_769_558_400, "BTCUSDT", 1000.0, 1200.0, 1.2, "1.2000", EFFICIENCY)
 CHANGES = {
     "ts_epoch": 1_769_558_410, "symbol": "ETHUSDT", "base_usd": 1001.0, "proposed_usd": 1201.0,
-    "multiplier": 1.3,
+    "multiplier": 1.3, "multiplier_text": "1.3000",
 }  # fmt: skip
 OF_SCORE = {
     "reason": EffReason.STALE, "score": 0.8, "confidence": 0.91, "stale": True, "age_sec": 13.0,

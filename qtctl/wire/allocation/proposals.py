@@ -69,7 +69,7 @@ class Packer:
         found = proposal.efficiency
         # All that PROPOSAL writes but the symbol and the time; an age is none of it.
         values = (
-            proposal.base_usd, proposal.proposed_usd, proposal.multiplier, found.score,
+            proposal.base_usd, proposal.proposed_usd, proposal.multiplier_text, found.score,
             found.confidence, found.stale, found.reason,
         )  # fmt: skip
         kept = self._kept.get(proposal.symbol)
