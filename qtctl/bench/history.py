@@ -96,10 +96,10 @@ def measure(rounds: int) -> Iterator[Figure]:
     yield _size(f"{hours}, every value in each pass", every.bytes * IN_48_H, 200, "6 h, scaled")
     yield _size("10 million decisions", taken.bytes / taken.rows * 1e7, 2_200,
                 f"{taken.rows:,} of them, scaled")  # fmt: skip
-    yield _rate("decisions taken in", taken.write, 0.5)
-    yield _rate("decisions read", taken.read, 0.5)
-    yield _rate("proposals read, each changing every 60 s", usual.read, 2)
-    yield _rate("proposals read, every value in each pass", every.read, 1)
+    yield _rate("decisions taken in", taken.write, 0.2)
+    yield _rate("decisions read", taken.read, 1)
+    yield _rate("proposals read, each changing every 60 s", usual.read, 1.5)
+    yield _rate("proposals read, every value in each pass", every.read, 0.8)
     most = max(each.memory_mb for each in (usual, every, exact, taken))
     yield Figure("history", "memory of a process that writes and reads", most, 60, unit="MB")
 
