@@ -119,7 +119,7 @@ def test_what_is_kept_shorter_is_the_same_number_or_none(sent: object) -> None:
 )
 def test_what_is_no_pass_is_refused(changes: dict[str, bytes], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        pass_entry.read(fields(PASS, **changes))
+        pass_entry.read(fields(PASS, 7, **changes))
 
 
 def test_a_block_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
