@@ -22,9 +22,7 @@ from qtctl import __version__
 from qtctl.bench.recording import connected
 from qtctl.bench.services import plain_environ
 from qtctl.bench.stage import FOREIGN, Stage, plan, symbols
-from qtctl.domain.downsize import hint
 from qtctl.domain.plans import Plan, read
-from qtctl.domain.readings import MISSING
 from qtctl.services.rules import rules_of
 from qtctl.settings import Governor as Settings
 from qtctl.wire.client.scripts import source
@@ -83,7 +81,7 @@ def floor(store: Store, names: list[str], ready: Callable[[], None]) -> None:
         CommitRequest(
             plan=_readable(read(each, rules.plans)),
             entry_id=SOME_ID.decode(),
-            hint=hint(MISSING, rules.downsize),
+            hint=None,
             deliveries=1,
             attempts=1,
             instance=INSTANCE,

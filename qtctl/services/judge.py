@@ -23,7 +23,13 @@ from qtctl.services.unknown_decisions import UnknownDecisions
 from qtctl.wire.allocation import scores
 from qtctl.wire.client.skimmer import Part
 from qtctl.wire.client.store import Store
-from qtctl.wire.governor.commit import CommitResult, CommitSettings, ServerMarks, commit
+from qtctl.wire.governor.commit import (
+    CommitResult,
+    CommitSettings,
+    ScoreUnread,
+    ServerMarks,
+    commit,
+)
 from qtctl.wire.governor.plan_queue import Entry, PlanQueue
 from qtctl.wire.schema.decision import CommitRequest
 from qtctl.wire.schema.keys import EFFICIENCY, LAST_CLOSE
@@ -33,6 +39,7 @@ decisions_log = logging.getLogger("qtctl.decisions")
 """The audit trail: one line per decision with everything that it rests on."""
 
 _NO_SCORE = MISSING, NOTHING_READ
+"""Of a plan that is not carried out."""
 TOO_LARGE = "the entry has more fields than memory allows"
 MAX_REFUSALS = 100
 """Different refusals that are logged; after that one line says that the rest are only counted."""
@@ -134,54 +141,88 @@ class Judge:
     def _judge(
         self, readable: Sequence[tuple[Entry, Plan]], marks: ServerMarks, attempt: int
     ) -> list[str]:
-        """The verdict on each plan; the ids of what stays pending."""
+        """The verdict on each plan; the ids of what stays pending. The step reads the score, which
+        saves a round trip; what it can't read, or what lies under another case of the symbol, is
+        read here."""
         if not readable:
             return []
-        rules = self._rules
-        efficiencies = self._efficiencies([plan for _, plan in readable if plan.execute])
         self._permitted.forget_old()
+        here = [plan for _, plan in readable if plan.execute and not _is_upper(plan.symbol)]
+        efficiencies = self._efficiencies(here) if here else {}
         requests = [
-            CommitRequest(
-                plan=plan,
-                entry_id=entry.id,
-                hint=hint(efficiencies.get(plan.symbol, _NO_SCORE)[0], rules.downsize),
-                score=efficiencies.get(plan.symbol, _NO_SCORE)[1],
-                deliveries=entry.deliveries,
-                attempts=attempt,
-                instance=rules.instance,
-                version=__version__,
-                limits=rules.limits_digest,
-                permitted_before=self._permitted.has(entry.id, plan.plan_id),
+            self._request(
+                entry, plan, attempt,
+                efficiencies.get(plan.symbol) if plan.execute else _NO_SCORE,
             )
             for entry, plan in readable
-        ]
+        ]  # fmt: skip
+        failed, unread = self._commit(requests, marks)
+        if unread:
+            efficiencies = self._efficiencies([request.plan for request in unread])
+            given = [self._scored(each, efficiencies[each.plan.symbol]) for each in unread]
+            failed += self._commit(given, marks)[0]
+        return failed
+
+    def _request(
+        self, entry: Entry, plan: Plan, attempt: int, read: tuple[Efficiency, AsRead] | None
+    ) -> CommitRequest:
+        """read: the score, None where the step reads it."""
+        rules = self._rules
+        request = CommitRequest(
+            plan, entry.id, None, entry.deliveries, attempt, rules.instance, __version__,
+            rules.limits_digest, self._permitted.has(entry.id, plan.plan_id),
+        )  # fmt: skip
+        return request if read is None else self._scored(request, read)
+
+    def _scored(self, request: CommitRequest, read: tuple[Efficiency, AsRead]) -> CommitRequest:
+        efficiency, score = read
+        return msgspec.structs.replace(
+            request, hint=hint(efficiency, self._rules.downsize), score=score
+        )
+
+    def _commit(
+        self, requests: Sequence[CommitRequest], marks: ServerMarks
+    ) -> tuple[list[str], list[CommitRequest]]:
+        """Takes the verdicts and counts them; the ids of what stays pending, and the requests whose
+        score is to be read here."""
         failed: list[str] = []
+        unread: list[CommitRequest] = []
         lines: list[Line] = []
         unknown: list[Plan] = []
         audited = decisions_log.isEnabledFor(logging.INFO)
         # The server is still at the next plans while these are counted.
-        for request, result in commit(self._store, requests, rules.commit, marks):
+        for request, result in commit(self._store, requests, self._rules.commit, marks):
             if isinstance(result, WireError):
                 failed.append(self._refused(request.entry_id, result))
                 continue
-            self._metrics.count(request, result, rules.limits)
-            if result.verdict is Verdict.PERMITTED and request.plan.kind is Kind.OPEN:
-                self._permitted.note(request.entry_id, request.plan.plan_id)
+            if isinstance(result, ScoreUnread):
+                unread.append(request)
+                continue
+            self._note(request, result)
             if result.verdict is Verdict.SKIPPED and not request.plan.decision_known:
                 unknown.append(request.plan)
-            if result.decided_at is not None and result.unkept != self._unkept:
-                self._unkept = result.unkept
-                key = self._store.keys.decisions
-                self._bad_history.update({key: self._unkept} if self._unkept else {}, [key])
-            if request.plan.full_close and result.verdict is Verdict.PERMITTED:
-                key = self._store.keys.at(LAST_CLOSE, request.plan.symbol)
-                self._bad_closes.update({key: result.unwritten} if result.unwritten else {}, [key])
             if audited and result.verdict in (Verdict.PERMITTED, Verdict.BLOCKED):
                 lines.append((f"plan {result.verdict.value}", _audit_fields(request, result)))
         log_batch(decisions_log, logging.INFO, lines)
         if unknown:
             self._unknown.note(unknown)
-        return failed
+        return failed, unread
+
+    def _note(self, request: CommitRequest, result: CommitResult) -> None:
+        """Counts a settled plan, and remembers what went with it."""
+        plan = request.plan
+        self._metrics.count(request, result, self._rules.limits)
+        if result.verdict is Verdict.PERMITTED and plan.kind is Kind.OPEN:
+            self._permitted.note(request.entry_id, plan.plan_id)
+        if result.decided_at is not None and result.unkept != self._unkept:
+            self._unkept = result.unkept
+            key = self._store.keys.decisions
+            self._bad_history.update({key: self._unkept} if self._unkept else {}, [key])
+        if plan.full_close and result.verdict is Verdict.PERMITTED:
+            key = self._store.keys.at(LAST_CLOSE, plan.symbol)
+            self._bad_closes.update({key: result.unwritten} if result.unwritten else {}, [key])
+        if request.hint is None and self._bad_scores.known:
+            self._bad_scores.update({}, [self._store.keys.at(EFFICIENCY, plan.symbol)])
 
     def _efficiencies(self, wanted: Sequence[Plan]) -> dict[str, tuple[Efficiency, AsRead]]:
         """The efficiency of each symbol, as old as it is by the server's clock, and as it was read;
@@ -223,6 +264,10 @@ class Judge:
                 fields = {"entry_id": entry_id, "problem": problem}
                 log.error("plan stays pending", extra={"fields": fields})
         return entry_id
+
+
+def _is_upper(symbol: str) -> bool:
+    return ascii_upper(symbol) == symbol
 
 
 def _audit_fields(request: CommitRequest, result: CommitResult) -> dict[str, str]:

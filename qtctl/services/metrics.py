@@ -271,10 +271,10 @@ class GovernorMetrics:
             if plan.execute:
                 self.refused.labels(plan.kind.value, result.reason.value).inc()
         if result.verdict is Verdict.PERMITTED:
-            symbol, hint = self._label(plan.symbol), request.hint
+            symbol = self._label(plan.symbol)
             self._allow_of(symbol).inc()
-            self.eff_factor.set(symbol, hint.factor)
-            self._eff_apply_of(hint.action, hint.efficiency.reason).inc()
+            self.eff_factor.set(symbol, float(result.hint("eff_factor")))
+            self._eff_apply_of(result.hint("eff_action"), result.hint("eff_reason")).inc()
             if result.facts["queue_age_sec"]:
                 self.plan_to_permit.observe(max(0.0, float(result.facts["queue_age_sec"])))
             else:

@@ -20,6 +20,11 @@ class ProblemLog:
         self._kind = kind
         self._known: dict[str, str] = {}
 
+    @property
+    def known(self) -> bool:
+        """True while a key has a problem."""
+        return bool(self._known)
+
     def update(self, found: Mapping[str, str], looked_at: Iterable[str] | None = None) -> None:
         """Takes the problems of this pass, key to problem; logs new, changed and solved ones.
         looked_at: the keys that this pass saw, where it does not see all; those of others stay."""

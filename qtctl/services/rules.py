@@ -29,6 +29,7 @@ def rules_of(settings: GovernorSettings, instance: str) -> Rules:
             permit_ttl_sec=settings.permit_ttl_sec,
             events_maxlen=settings.stream_maxlen,
             instance=instance,
+            downsize=downsize,
         ),
         limits_json=record,
         limits_digest=hashlib.sha256(record).hexdigest()[:16],

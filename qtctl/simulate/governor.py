@@ -12,7 +12,6 @@ from qtctl.domain.readings import as_read, assess
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.domain.sequence import Rates, Sequence, Standing
 from qtctl.wire.schema.decision import HISTORY, CommitRequest, static_fields
-from qtctl.wire.schema.records import HINT
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -116,7 +115,7 @@ class SimulatedGovernor:
         flat = HISTORY.flat(request)
         flat[-1] = "0"  # Nobody withdraws a permit in a simulation.
         flat += ["verdict", verdict.value, "reason", reason.value]
-        flat += static_fields(request, HINT.flat(request.hint))
+        flat += static_fields(request)
         record = dict(zip(flat[::2], flat[1::2], strict=True))
         return record | _dynamic(facts, now_ms)
 

@@ -100,20 +100,20 @@ def test_another_script_is_not_another_case() -> None:
 )
 def test_the_permit_of_a_close_is_for_what_it_closes(fields: dict[str, str], qty: float) -> None:
     found = plan({"plan_id": "p", "symbol": "S", "decision": "EXECUTE", "action": "CLOSE"} | fields)
-    head, _ = permit_json(found, [])
+    head, _ = permit_json(found)
     written = msgspec.json.decode(head.partition(b',"created_at"')[0] + b"}")
     assert written["computed_qty"] == qty
 
 
 def test_the_notional_of_a_permit_is_that_of_its_qty() -> None:
     found = plan(CLOSE | {"qty": "100", "close_qty": "25", "price": "2"})
-    head, _ = permit_json(found, [])
+    head, _ = permit_json(found)
     assert b'"computed_qty":25.0,"computed_notional":50.0' in head
     assert found.notional_usd == 200.0, "the record keeps that of the plan"
 
 
 def test_the_close_qty_of_an_open_is_nothing() -> None:
-    head, _ = permit_json(plan(OPEN | {"qty": "2", "close_qty": "1"}), [])
+    head, _ = permit_json(plan(OPEN | {"qty": "2", "close_qty": "1"}))
     assert b'"computed_qty":2.0' in head
 
 

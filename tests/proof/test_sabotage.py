@@ -50,20 +50,18 @@ from qtctl.services.allocation import AllocationLoop
 AllocationLoop.not_ready = lambda self: 'sabotaged'
 """, id="the allocation loop is not ready"),
     pytest.param("step2", "high_efficiency", "eff_action: expected NONE, seen DOWNSIZE", """
-from qtctl.domain.downsize import EffAction, Hint
-from qtctl.services import judge
-honest = judge.hint
-judge.hint = lambda eff, rules: (
-    Hint(eff, EffAction.DOWNSIZE, 0.5, 9) if eff.ok and eff.score == 0.8 else honest(eff, rules)
-)
+from qtctl.wire.client import scripts
+honest, good = scripts.source, 'score < rules.downsize_threshold'
+assert good in honest('score')
+scripts.source = lambda name: honest(name).replace(good, '(' + good + ' or score == 0.8)')
+scripts.digest.cache_clear()
 """, id="a high score downsizes"),
     pytest.param("step2", "missing_efficiency", "eff_factor: expected 1.0000, seen 0.5000", """
-from qtctl.domain.downsize import EffAction, Hint
-from qtctl.services import judge
-honest = judge.hint
-judge.hint = lambda eff, rules: (
-    Hint(eff, EffAction.NONE, 0.5, 0) if eff.reason == 'missing_eff' else honest(eff, rules)
-)
+from qtctl.wire.client import scripts
+honest, good = scripts.source, "'1.0000', 'NONE', 'missing_eff'"
+assert good in honest('score')
+scripts.source = lambda name: honest(name).replace(good, good.replace('1.0000', '0.5000'))
+scripts.digest.cache_clear()
 """, id="a missing score changes a factor"),
     pytest.param("step2", "metrics_registered", "p32_eff_apply_total: expected registered", """
 from qtctl.services.metrics import GovernorMetrics

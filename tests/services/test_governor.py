@@ -45,7 +45,7 @@ def test_a_plan_gets_its_permit_with_the_downsize_hint(store: Store, gov: Govern
     )  # fmt: skip
     assert decision(store)["instance"] == "g1"
     assert metric(gov, "p32_eff_apply_total", action="DOWNSIZE", reason="ok") == 1
-    assert metric(gov, "p32_eff_factor", symbol="BTCUSDT") == pytest.approx(0.2 / 0.45)
+    assert metric(gov, "p32_eff_factor", symbol="BTCUSDT") == 0.4444
     assert metric(gov, "quantum_govern_allow_total", symbol="BTCUSDT") == 1
     assert metric(gov, "p32_plan_to_permit_seconds_count") == 1
 

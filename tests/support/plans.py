@@ -25,6 +25,9 @@ RATES_OFF = Limits(
 )
 
 
+_DOWNSIZE = DownsizeRules()
+
+
 def fields(**changes: Any) -> dict[str, str]:
     """A plain open, but for the changes; a change to None leaves the field out."""
     plain = {
@@ -48,8 +51,16 @@ def queue(store: Store, entry: dict[str, Any], entry_id: str = "*", consumer: st
     return added
 
 
-def settings(store: Store, limits: Limits = RATES_OFF, encoding: str = "json") -> CommitSettings:
-    return CommitSettings(limits, NAMES, encoding, 60, 10_000, "test")
+def settings(
+    store: Store, limits: Limits = RATES_OFF, encoding: str = "json",
+    downsize: DownsizeRules = _DOWNSIZE,
+) -> CommitSettings:  # fmt: skip
+    return CommitSettings(limits, NAMES, encoding, 60, 10_000, "test", downsize)
+
+
+def unscored(plan: Plan, entry_id: str) -> CommitRequest:
+    """A request whose score the step reads."""
+    return CommitRequest(plan, entry_id, None, 1, 1, "test", "0.1.0", "abc")
 
 
 def case(

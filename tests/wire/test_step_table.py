@@ -11,7 +11,6 @@ from qtctl.wire.client.scripts import source
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor import commit
 from qtctl.wire.schema.decision import DECISION_DYNAMIC, static_fields
-from qtctl.wire.schema.records import HINT
 from tests.support import plans
 
 SCRIPT = source(commit.STEP)
@@ -35,7 +34,7 @@ def sent(store: Store) -> tuple[list[str], list[str]]:
     """The names of the keys and arguments, in the order in which they are sent."""
     case: Any = plans.case(plans.read(plans.fields()), "1-0")
     settings = plans.settings(store)
-    static = static_fields(case, HINT.flat(case.hint))
+    static = static_fields(case)
     keys = [*commit.own_keys(store, case.plan), *commit.shared_keys(store, settings)]
     arguments = [
         *commit.shared_arguments(settings, commit.ServerMarks()),
@@ -56,7 +55,7 @@ def test_every_argument_is_in_the_table_in_the_order_in_which_it_is_sent(
     assert (
         table("ARGV")
         == unpacked("ARGV")
-        == [*sent[1], "permit_from", "history_from", "record_from"]
+        == [*sent[1], "permit_from", "history_from", "record_from", "hint_from"]
     )
 
 

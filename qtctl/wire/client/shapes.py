@@ -173,7 +173,7 @@ _ONE_EACH = frozenset({"HMGET", "ZMSCORE"})
 """A reply for each word behind the key."""
 SCRIPTS: Mapping[str, Shape] = {
     "acknowledge": is_number,
-    "commit_permit": lambda reply: are_words(reply, 2, (int,)),
+    "commit_permit": lambda reply: are_words(reply, 2, (int,)) or reply == [b"score"],
     "drop_consumers": are_texts,
     "drop_empty": is_number,
     "halt": lambda reply: are_words(reply, 4),

@@ -1,29 +1,39 @@
 """The atomic step (commit_permit.lua) as Python calls it: requests in, results out."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from qtctl import errors
+from qtctl.domain.downsize import DownsizeRules
 from qtctl.domain.gates import GATES, Facts, Limits, static_reason
 from qtctl.domain.plans import Plan
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.wire.client.connect import reply_error
 from qtctl.wire.client.scripts import digest
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.decision import DECISION_DYNAMIC, HISTORY, CommitRequest, static_fields
+from qtctl.wire.schema.decision import (
+    DECISION_DYNAMIC,
+    HINT_AT,
+    HISTORY,
+    CommitRequest,
+    static_fields,
+)
 from qtctl.wire.schema.keys import (
     BLOCK,
     BLOCK_TTL_SEC,
     DECISION,
     DECISION_TTL_SEC,
+    EFFICIENCY,
     GROUP,
     LAST_CLOSE,
     LEDGER,
     LEDGER_KEEP_SEC,
     MARK,
     PERMIT,
+    Keys,
 )
 from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.permit import permit_hash, permit_json
@@ -34,15 +44,26 @@ FAR_MS = 9_000_000_000_000_000
 STEP = "commit_permit"
 PROBE = "qtctl-probe"
 """Stands for plan_id and symbol where it is only asked what is allowed; no such key is made."""
-_ENCODERS: dict[str, Callable[[Plan, Flat], Sequence[str | bytes]]] = {
+_ENCODERS: dict[str, Callable[[Plan], Sequence[str | bytes]]] = {
     "json": permit_json, "hash": permit_hash,
 }  # fmt: skip
 _DYNAMIC = tuple(name for name, _ in DECISION_DYNAMIC)
 _TO_FIND = tuple(part for name in _DYNAMIC for part in (name, ""))
 """The end of the record, whose values the step finds."""
+_HEAD = ("verdict", "", "reason", "")
+"""Its beginning, likewise."""
 _NO_HISTORY: Flat = []
+_HINT_VALUES = slice(HINT_AT + 1, HINT_AT + 2 * (len(HINT) + 1), 2)
+"""Of the hint and its age, within the static fields."""
+_HINTS = len(HINT) + 1
+_SCORE = b"score"
+_HINT_PLACES = {field.name: HINT_AT + 2 * place + 1 for place, field in enumerate(HINT)}
 _LIMITS = tuple(name for gate in GATES if not gate.plan_alone for name in gate.limits)
 """The limits that the step compares with, in the order of the gates."""
+_DOWNSIZE = (
+    "eff_ttl_sec", "min_conf", "downsize_threshold", "min_factor", "max_extra_cooldown_sec",
+)  # fmt: skip
+"""The rules of the hint, likewise."""
 
 
 class ServerMarks(msgspec.Struct, frozen=True):
@@ -67,6 +88,7 @@ class CommitSettings(msgspec.Struct, frozen=True):
     permit_ttl_sec: int
     events_maxlen: int
     instance: str
+    downsize: DownsizeRules = DownsizeRules()
 
     @property
     def actor(self) -> str:
@@ -76,9 +98,10 @@ class CommitSettings(msgspec.Struct, frozen=True):
 
 class CommitResult(msgspec.Struct, frozen=True):
     """What the step did. facts: the dynamic fields of the decision, empty unless it wrote one;
-    static: those that were known before, flat. decided_at: the server's clock, epoch seconds;
-    withdrawn: an open permit was taken back; unwritten: why the step could not note a close, and
-    unkept: why it could not write to the stream of decisions, neither of which costs a verdict."""
+    static: those that were known before and the hint, flat. decided_at: the server's clock, epoch
+    seconds; withdrawn: an open permit was taken back; unwritten: why the step could not note a
+    close, and unkept: why it could not write to the stream of decisions, neither of which costs a
+    verdict."""
 
     verdict: Verdict
     reason: Reason
@@ -89,10 +112,19 @@ class CommitResult(msgspec.Struct, frozen=True):
     facts: dict[str, str] = {}
     static: Sequence[str] = ()
 
+    def hint(self, name: str) -> str:
+        """One value of the hint, as it is in the decision."""
+        return self.static[_HINT_PLACES[name]]
+
+
+class ScoreUnread(msgspec.Struct, frozen=True):
+    """The score is written in a way that the step does not read, or can't be read: nothing was
+    done, and the request needs a hint."""
+
 
 def commit(
     store: Store, requests: Sequence[CommitRequest], settings: CommitSettings, marks: ServerMarks
-) -> Iterator[tuple[CommitRequest, CommitResult | errors.WireError]]:
+) -> Iterator[tuple[CommitRequest, CommitResult | ScoreUnread | errors.WireError]]:
     """Takes the final verdict on each request and writes what follows; yields each request with its
     result as it comes, in their order unless Redis had forgotten the script.
 
@@ -118,34 +150,42 @@ def packed_calls(
 ) -> Iterator[bytes]:
     """A call for each request, packed for the wire; its static fields go to `statics`. What is the
     same for all of them is packed once, and goes in the middle."""
-    shared = [*shared_keys(store, settings).values(), *store.keys.kills(settings.names.names)]
-    arguments = [*shared_arguments(settings, marks).values()]
+    keys_count, arguments_count, same = _same(store.keys, settings, marks)
     step, encode = digest(STEP), _ENCODERS[settings.encoding]
-    same = packed_words([*shared, *arguments])
     for request in requests:
-        plan, hint = request.plan, HINT.flat(request.hint)
-        static = static_fields(request, hint)
+        plan = request.plan
+        static = static_fields(request)
         statics.append(static)
         keys = own_keys(store, plan).values()
-        permit = encode(plan, hint)
+        permit = encode(plan)
         own = own_arguments(request, static, settings.limits)
         history = HISTORY.flat(request) if marks.decisions_maxlen else _NO_HISTORY
-        # Behind what is shared, its own, and these three places themselves.
-        permit_from = len(arguments) + len(own) + 4
+        # Behind what is shared, its own, and these four places themselves.
+        permit_from = arguments_count + len(own) + 5
         history_from = permit_from + len(permit)
+        record_from = history_from + len(history)
         words = [
-            *own.values(), permit_from, history_from, history_from + len(history), *permit,
-            *history, "verdict", "", "reason", "", *static, *_TO_FIND,
+            *own.values(), permit_from, history_from, record_from,
+            record_from + len(_HEAD) + HINT_AT, *permit, *history, *_HEAD, *static, *_TO_FIND,
         ]  # fmt: skip
-        head = ("EVALSHA", step, str(len(keys) + len(shared)), *keys)
-        yield packed(head, len(shared) + len(arguments) + len(words)) + same + packed_words(words)
+        head = ("EVALSHA", step, str(len(keys) + keys_count), *keys)
+        yield packed(head, keys_count + arguments_count + len(words)) + same + packed_words(words)
+
+
+@lru_cache(maxsize=4)
+def _same(keys: Keys, settings: CommitSettings, marks: ServerMarks) -> tuple[int, int, bytes]:
+    """What is the same for every plan: how many keys, how many arguments, and both packed. A plan
+    alone must not wait for this to be put together again."""
+    shared = [*_shared_keys(keys, settings).values(), *keys.kills(settings.names.names)]
+    arguments = [*shared_arguments(settings, marks).values()]
+    return len(shared), len(arguments), packed_words([*shared, *arguments])
 
 
 def step_problem(store: Store, settings: CommitSettings) -> str | None:
     """Why the atomic step can't run on this server as this user, None where it can; nothing is
     changed. Errors: RedisUnreachable."""
     at = store.keys.at
-    own = [at(spec, PROBE) for spec in (DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE)]
+    own = [at(spec, PROBE) for spec in (DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE, EFFICIENCY)]
     shared = shared_keys(store, settings).values()
     try:
         reply = store.script(
@@ -168,12 +208,16 @@ def own_keys(store: Store, plan: Plan) -> dict[str, str]:
         "BLOCK": at(BLOCK, plan.plan_id),
         "LEDGER": at(LEDGER, plan.symbol),
         "LAST_CLOSE": at(LAST_CLOSE, plan.symbol),
+        "EFFICIENCY": at(EFFICIENCY, plan.symbol),
     }
 
 
 def shared_keys(store: Store, settings: CommitSettings) -> dict[str, str]:
     """The keys that are the same for every plan; kill keys and halt keys stand behind them."""
-    keys = store.keys
+    return _shared_keys(store.keys, settings)
+
+
+def _shared_keys(keys: Keys, settings: CommitSettings) -> dict[str, str]:
     return {
         "LEDGER_TOTAL": keys.ledger_total,
         "PERMITS": keys.permits,
@@ -196,6 +240,7 @@ def shared_arguments(settings: CommitSettings, marks: ServerMarks) -> dict[str, 
         "jumped_after_ms": marks.jumped_after_ms,
         "marked": int(marks.marked),
         **{name: getattr(settings.limits, name) for name in _LIMITS},
+        **{name: getattr(settings.downsize, name) for name in _DOWNSIZE},
         "permit_ttl_sec": settings.permit_ttl_sec,
         "decision_ttl_sec": DECISION_TTL_SEC,
         "block_ttl_sec": BLOCK_TTL_SEC,
@@ -210,8 +255,8 @@ def shared_arguments(settings: CommitSettings, marks: ServerMarks) -> dict[str, 
 
 
 def own_arguments(request: CommitRequest, static: Flat, limits: Limits) -> dict[str, Any]:
-    """What is known of one plan; `permit_from`, `history_from`, `record_from` and their lists
-    stand behind it."""
+    """What is known of one plan; `permit_from`, `history_from`, `record_from`, `hint_from` and
+    their lists stand behind it."""
     plan = request.plan
     return {
         "entry_id": request.entry_id,
@@ -225,6 +270,7 @@ def own_arguments(request: CommitRequest, static: Flat, limits: Limits) -> dict[
         "permitted_before": "1" if request.permitted_before else "0",
         "static_reason": static_reason(known_facts(plan), limits) or "",
         "block_symbol": msgspec.json.encode(plan.symbol),
+        "score_given": "0" if request.hint is None else "1",
     }
 
 
@@ -245,17 +291,20 @@ def known_facts(plan: Plan) -> Facts:
     )
 
 
-def _result_of(reply: Any, static: Flat) -> CommitResult | errors.WireError:
+def _result_of(reply: Any, static: Flat) -> CommitResult | ScoreUnread | errors.WireError:
     if isinstance(reply, Exception):
         return reply_error(reply)
+    if reply[0] == _SCORE:
+        return ScoreUnread()
     verdict, reason = Verdict(reply[0].decode()), Reason(reply[1].decode())
     if len(reply) == 2:
         return CommitResult(verdict, reason)
-    decided_at, withdrawn, *written = reply[2:]
-    unkept, *written = [each.decode("utf-8", "backslashreplace") for each in written]
+    decided_at, withdrawn, *found = reply[2:]
+    unkept, *found = [each.decode("utf-8", "backslashreplace") for each in found]
+    static[_HINT_VALUES], found = found[:_HINTS], found[_HINTS:]
     unwritten, facts = "", {}
-    if written:
-        unwritten, *found = written
+    if found:
+        unwritten, *found = found
         facts = dict(zip(_DYNAMIC, found, strict=True))
     return CommitResult(
         verdict, reason, float(decided_at), withdrawn == 1, unwritten, unkept, facts, static

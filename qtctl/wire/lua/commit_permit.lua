@@ -1,7 +1,7 @@
 -- The atomic step: one plan, its last facts, its verdict, and everything that follows from it.
 --
--- Python has read the plan and the efficiency and judged what can't change. What may change under
--- its hands is judged here, on the server's clock. Atomic is not transactional: an error in the
+-- Python has read the plan and judged what can't change. What may change under its hands is judged
+-- here, on the server's clock; the score is read here as well, which saves a plan its round trip. Atomic is not transactional: an error in the
 -- middle keeps what was written before. So every key is read and type-checked first, and the
 -- order of the writes is such that a failure can lose a permit and never double one.
 --
@@ -12,6 +12,7 @@
 --   BLOCK            string: why it was blocked
 --   LEDGER           sorted set: permitted opens of the symbol
 --   LAST_CLOSE       string: when a full close of the symbol was last permitted, epoch ms
+--   EFFICIENCY       hash: the score of the symbol, which others write; decides nothing
 --                    the same for every plan
 --   LEDGER_TOTAL     sorted set: permitted opens of all symbols
 --   PERMITS          sorted set: index of permits
@@ -37,6 +38,11 @@
 --   max_exec_per_5min
 --   max_exec_per_hour
 --   max_opens_per_5min_total
+--   eff_ttl_sec              rules of the hint, see domain/downsize.py
+--   min_conf
+--   downsize_threshold
+--   min_factor
+--   max_extra_cooldown_sec
 --   permit_ttl_sec           lifetimes
 --   decision_ttl_sec
 --   block_ttl_sec
@@ -59,27 +65,33 @@
 --   permitted_before         1 where this governor had permitted it lately
 --   static_reason            why the plan alone blocks it, empty if it does not
 --   block_symbol             the symbol as JSON
+--   score_given              1 where the hint stands in the record; else the score is read here
 --   permit_from              the place in ARGV where the permit begins
 --   history_from             the place where the permit ends, and what only DECISIONS gets begins
 --   record_from              the place where the decision begins
---   …                        the permit: name, value, … of a hash; the JSON before and after
---                            created_at
---   …                        what only DECISIONS gets: name, value, …; withdrawn is last
+--   hint_from                the place of the hint in it: eight fields, and eff_age_sec
+--   …                        the permit but for the hint: name, value, … of a hash; the JSON before
+--                            and after created_at, still open
+--   …                        what only DECISIONS gets: name, value, …; the score as read, and last
+--                            withdrawn
 --   …                        the decision: name, value, …; verdict and reason first, and what is
 --                            found here last, both still without their values
 --
--- Replies: verdict, reason; with a decision, a conflict or a duplicate then when it fell, 1 where a
--- permit was withdrawn, and why DECISIONS could not be written, or nothing; with a decision then
--- the same for LAST_CLOSE, and what was found here, in the order of the record.
-local DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE, LEDGER_TOTAL, PERMITS, EVENTS, DECISIONS, PLANS,
+-- Replies: `score` alone, with nothing done, where Python must read the score first; else verdict,
+-- reason; with a decision, a conflict or a duplicate then when it fell, 1 where a permit was
+-- withdrawn, why DECISIONS could not be written, or nothing, and the nine values of the hint; with
+-- a decision then why LAST_CLOSE could not be written, or nothing, and what was found here, in the
+-- order of the record.
+local DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE, EFFICIENCY, LEDGER_TOTAL, PERMITS, EVENTS, DECISIONS, PLANS,
   MARK, CLOCK_JUMP, HALTED_SYMBOLS, HALT_RECORDS = unpack(KEYS)
 local group, before_ms, before_number, jumped_after_ms, marked, max_queue_age_sec, max_plan_age_sec,
   symbol_cooldown_sec, reopen_cooldown_sec, max_exec_per_5min, max_exec_per_hour,
-  max_opens_per_5min_total, permit_ttl_sec, decision_ttl_sec, block_ttl_sec, ledger_keep_sec,
+  max_opens_per_5min_total, eff_ttl_sec, min_conf, downsize_threshold, min_factor,
+  max_extra_cooldown_sec, permit_ttl_sec, decision_ttl_sec, block_ttl_sec, ledger_keep_sec,
   events_maxlen, decisions_maxlen, actor, encoding, kill_keys, halt_keys, entry_id, plan_id, symbol, symbol_stored,
   kind, full_close, execute, plan_at_ms, permitted_before,
-  static_reason, block_symbol, permit_from, history_from,
-  record_from = unpack(ARGV)
+  static_reason, block_symbol, score_given, permit_from, history_from,
+  record_from, hint_from = unpack(ARGV)
 before_ms, before_number, jumped_after_ms, plan_at_ms =
   tonumber(before_ms), tonumber(before_number), tonumber(jumped_after_ms), tonumber(plan_at_ms)
 max_queue_age_sec, max_plan_age_sec = tonumber(max_queue_age_sec), tonumber(max_plan_age_sec)
@@ -87,8 +99,8 @@ symbol_cooldown_sec, reopen_cooldown_sec =
   tonumber(symbol_cooldown_sec), tonumber(reopen_cooldown_sec)
 max_exec_per_5min, max_exec_per_hour, max_opens_per_5min_total =
   tonumber(max_exec_per_5min), tonumber(max_exec_per_hour), tonumber(max_opens_per_5min_total)
-permit_from, history_from, record_from =
-  tonumber(permit_from), tonumber(history_from), tonumber(record_from)
+permit_from, history_from, record_from, hint_from =
+  tonumber(permit_from), tonumber(history_from), tonumber(record_from), tonumber(hint_from)
 local opens, reopen_on = kind == 'open', reopen_cooldown_sec > 0
 
 local time = redis.call('TIME')
@@ -100,6 +112,7 @@ end
 
 -- include: kill_switch
 -- include: rights
+-- include: score
 
 -- Read and type-check every key before the first write ------------------------------------------
 
@@ -186,6 +199,34 @@ local issued = old[1] == 'permitted' or permit_there
 if execute ~= '1' and not issued then
   ack()
   return {'skipped', 'ok'}
+end
+
+-- The score, and the hint that follows from it ---------------------------------------------------
+
+local hint = {}
+if score_given == '1' then
+  for i = 1, 9 do
+    hint[i] = ARGV[hint_from + 2 * i - 1]
+  end
+else
+  local found, score, confidence, score_at_text, score_read_at = score_at(EFFICIENCY, time, {
+    eff_ttl_sec = tonumber(eff_ttl_sec),
+    min_conf = tonumber(min_conf),
+    downsize_threshold = tonumber(downsize_threshold),
+    min_factor = tonumber(min_factor),
+    max_extra_cooldown_sec = tonumber(max_extra_cooldown_sec),
+  })
+  if not found then
+    return {'score'}
+  end
+  hint = found
+  for i = 1, 9 do
+    ARGV[hint_from + 2 * i - 1] = hint[i]
+  end
+  if decisions_maxlen ~= '0' then
+    ARGV[record_from - 9], ARGV[record_from - 7] = score, confidence
+    ARGV[record_from - 5], ARGV[record_from - 3] = score_at_text, score_read_at
+  end
 end
 
 -- Facts -----------------------------------------------------------------------------------------
@@ -305,7 +346,7 @@ if issued then
   end
   local unkept = to_history('blocked', reason, withdrawn)
   ack()
-  return {'blocked', reason, now, withdrawn, unkept}
+  return {'blocked', reason, now, withdrawn, unkept, unpack(hint)}
 end
 
 -- Verdict ---------------------------------------------------------------------------------------
@@ -395,11 +436,18 @@ if verdict == 'permitted' then
       fields[#fields + 1] = ARGV[i]
       fields[#fields + 1] = ARGV[i] == 'created_at' and now or ARGV[i + 1]
     end
+    for i = hint_from, hint_from + 15 do
+      fields[#fields + 1] = ARGV[i]
+    end
     redis.call('HSET', PERMIT, unpack(fields))
     redis.call('EXPIRE', PERMIT, permit_ttl_sec)
   else
-    local json = ARGV[permit_from] .. now .. ARGV[permit_from + 1]
-    redis.call('SET', PERMIT, json, 'EX', permit_ttl_sec)
+    -- Nothing in the hint needs an escape.
+    local json = {ARGV[permit_from], now, ARGV[permit_from + 1]}
+    for i = hint_from, hint_from + 15, 2 do
+      json[#json + 1] = ',"' .. ARGV[i] .. '":"' .. ARGV[i + 1] .. '"'
+    end
+    redis.call('SET', PERMIT, table.concat(json) .. '}', 'EX', permit_ttl_sec)
   end
 else
   redis.call('SET', BLOCK, '{"reason":"' .. reason .. '","timestamp":' .. time[1] ..
@@ -416,4 +464,12 @@ end
 local unkept = to_history(verdict, reason, 0)
 -- Last: a replay then meets the decision record and changes nothing.
 ack()
-return {verdict, reason, now, 0, unkept, unwritten, unpack(dynamic)}
+local reply = {verdict, reason, now, 0, unkept}
+for i = 1, #hint do
+  reply[#reply + 1] = hint[i]
+end
+reply[#reply + 1] = unwritten
+for i = 1, #dynamic do
+  reply[#reply + 1] = dynamic[i]
+end
+return reply

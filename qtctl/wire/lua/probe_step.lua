@@ -1,19 +1,19 @@
 -- Whether this server lets this user run the atomic step (commit_permit.lua); changes nothing.
 -- KEYS: those of the step, for a plan that nobody sends. Replies what is refused, or nothing.
-local DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE, LEDGER_TOTAL, PERMITS, EVENTS, DECISIONS, PLANS,
+local DECISION, PERMIT, BLOCK, LEDGER, LAST_CLOSE, EFFICIENCY, LEDGER_TOTAL, PERMITS, EVENTS, DECISIONS, PLANS,
   MARK, CLOCK_JUMP, HALTED_SYMBOLS, HALT_RECORDS = unpack(KEYS)
 
 -- include: rights
 
--- LAST_CLOSE and DECISIONS are not among them: no verdict depends on them. Kill keys are, by EXISTS.
+-- LAST_CLOSE, EFFICIENCY and DECISIONS are not among them: no verdict depends on them. Kill keys are, by EXISTS.
 local needed = {
   {'EXISTS', MARK, DECISION, BLOCK},
-  {'EXISTS', CLOCK_JUMP, HALTED_SYMBOLS, unpack(KEYS, 15)},
+  {'EXISTS', CLOCK_JUMP, HALTED_SYMBOLS, unpack(KEYS, 16)},
   {'EXISTS', PERMIT},
   {'TYPE', PERMITS},
   {'TYPE', EVENTS},
   {'TYPE', PLANS},
-  {'GET', KEYS[15] or CLOCK_JUMP},
+  {'GET', KEYS[16] or CLOCK_JUMP},
   {'HMGET', DECISION, 'verdict'},
   {'HMGET', HALTED_SYMBOLS, ''},
   {'HMGET', HALT_RECORDS, ''},

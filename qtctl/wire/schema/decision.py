@@ -13,11 +13,12 @@ from qtctl.wire.schema.records import HINT, Field, Flat, Record, flag
 
 
 class CommitRequest(msgspec.Struct, frozen=True):
-    """What the governor knows of a plan before the atomic step."""
+    """What the governor knows of a plan before the atomic step. hint: None where the step reads the
+    score itself; score: what it was made from, where it is given."""
 
     plan: Plan
     entry_id: str
-    hint: Hint
+    hint: Hint | None
     deliveries: int
     attempts: int
     instance: str
@@ -43,7 +44,7 @@ def _notional(case: CommitRequest) -> str:
 
 
 def _eff_age(case: CommitRequest) -> str:
-    age = case.hint.efficiency.age_sec
+    age = None if case.hint is None else case.hint.efficiency.age_sec
     return "" if age is None else _compact(numbers.millis(age))
 
 
@@ -75,8 +76,15 @@ _OF_CASE: Record[CommitRequest] = Record(
 )
 
 
-def static_fields(case: CommitRequest, hint: Flat) -> Flat:
-    """What Python writes into a decision. hint: the flat fields of HINT."""
+HINT_AT = 2 * len(_OF_PLAN)
+"""Where the hint begins in `static_fields`; eff_age_sec is behind it."""
+_NO_HINT = [part for field in HINT for part in (field.name, "")]
+
+
+def static_fields(case: CommitRequest) -> Flat:
+    """What Python writes into a decision. Where the step reads the score, the hint has no values
+    yet."""
+    hint = _NO_HINT if case.hint is None else HINT.flat(case.hint)
     return _OF_PLAN.flat(case) + hint + _OF_CASE.flat(case)
 
 

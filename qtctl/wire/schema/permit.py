@@ -33,6 +33,7 @@ PERMIT_HEAD: tuple[PermitField, ...] = (
 PERMIT_CREATED = ("created_at", "epoch seconds with milliseconds, the server's clock")
 _CREATED = b',"created_at":'
 PERMIT_TAIL: tuple[PermitField, ...] = (("consumed", "false", lambda p: False),)
+_TAIL = b',"consumed":false'
 PERMIT_FIELDS = (
     *(name for name, _, _ in PERMIT_HEAD),
     PERMIT_CREATED[0],
@@ -46,20 +47,18 @@ def _finite(value: float | None) -> float:
     return value if value is not None and abs(value) < float("inf") else 0.0
 
 
-def permit_json(plan: Plan, hint: Flat) -> tuple[bytes, bytes]:
-    """The JSON of a permit in two halves, around the value of created_at, which comes from the
-    server's clock in the atomic step. hint: the flat fields of HINT."""
+def permit_json(plan: Plan) -> tuple[bytes, bytes]:
+    """The JSON of a permit before and after the value of created_at, which comes from the server's
+    clock in the atomic step. It is still open: the fields of HINT follow there."""
     head = {name: value(plan) for name, _, value in PERMIT_HEAD}
-    tail = {name: value(plan) for name, _, value in PERMIT_TAIL}
-    tail |= zip(hint[::2], hint[1::2], strict=True)
-    return msgspec.json.encode(head)[:-1] + _CREATED, b"," + msgspec.json.encode(tail)[1:]
+    return msgspec.json.encode(head)[:-1] + _CREATED, _TAIL
 
 
-def permit_hash(plan: Plan, hint: Flat) -> Flat:
+def permit_hash(plan: Plan) -> Flat:
     """The same as flat fields for HSET, created_at empty; flags are 0 and 1."""
     head = [part for name, _, of in PERMIT_HEAD for part in (name, _hash_text(of(plan)))]
     tail = [part for name, _, of in PERMIT_TAIL for part in (name, _hash_text(of(plan)))]
-    return [*head, PERMIT_CREATED[0], "", *tail, *hint]
+    return [*head, PERMIT_CREATED[0], "", *tail]
 
 
 def _hash_text(value: Any) -> str:
