@@ -27,6 +27,8 @@ from qtctl.history.ids import DAY_MS
 from qtctl.history.reader import History
 from qtctl.history.rows import Batch, Entry, PassEntry
 from qtctl.history.store import Store
+from qtctl.settings.model import Settings
+from qtctl.simulate.history_maker import HistoryMaker, Wanted
 
 T = TypeVar("T")
 SYMBOLS = 500
@@ -36,6 +38,7 @@ IN_48_H = 8
 DECISIONS = 100_000
 PLAIN_ROWS = 100_000
 """So many rows are in the plain table at most; what is compared is the cost of a row."""
+SIMULATED_HOURS = 6
 _BATCH = 1_000
 _LATER_MS = START_MS + 9 * DAY_MS
 
@@ -102,6 +105,18 @@ def measure(rounds: int) -> Iterator[Figure]:
     yield _rate("proposals read, every value in each pass", every.read, 0.8)
     most = max(each.memory_mb for each in (usual, every, exact, taken))
     yield Figure("history", "memory of a process that writes and reads", most, 60, unit="MB")
+    seconds = apart(_simulated, SIMULATED_HOURS) * 48 / SIMULATED_HOURS
+    yield Figure("history", f"simulate history, {hours}", seconds, 60, unit="s",
+                 note=f"{SIMULATED_HOURS} h, scaled; of a processor")  # fmt: skip
+
+
+def _simulated(hours: int) -> float:
+    """Seconds of a processor that so many hours take."""
+    wanted = Wanted(seed=7, symbols=SYMBOLS, start_ms=START_MS, end_ms=START_MS + hours * 3_600_000)
+    took = Took()
+    with tempfile.TemporaryDirectory(prefix="qtctl-bench-") as name, took.more():
+        HistoryMaker(wanted, Settings()).write(Path(name))
+    return took.processor_sec
 
 
 def _size(what: str, bytes_: float, target: float, note: str = "") -> Figure:

@@ -1,1 +1,1 @@
-"""Synthetic traffic for the demo."""
+"""A synthetic market, hours of its history, and the traffic of the demo."""
