@@ -4,7 +4,7 @@ import logging
 import socket
 
 from qtctl import clock
-from qtctl.wire.client.store import Server
+from qtctl.wire.client.server import Server
 from qtctl.wire.governor.commit import FAR_MS
 from qtctl.wire.schema.service import MAX_CLOCK_OFF_SEC
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from qtctl.history.rows import Document, ServerRow, ServiceRow
-from qtctl.wire.client.store import Server
+from qtctl.wire.client.server import Server
 from qtctl.wire.schema.service import ServiceRecord
 
 

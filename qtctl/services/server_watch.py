@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from qtctl import clock
-from qtctl.wire.client.store import Server
+from qtctl.wire.client.server import Server
 from qtctl.wire.schema import ids
 
 log = logging.getLogger("qtctl.governor")

@@ -14,7 +14,8 @@ from qtctl.services.governor import Governor
 from qtctl.services.problem_log import MAX_KNOWN, ProblemLog
 from qtctl.services.server_watch import ServerWatch
 from qtctl.settings import Governor as GovernorSettings
-from qtctl.wire.client.store import Server, Store
+from qtctl.wire.client.server import Server
+from qtctl.wire.client.store import Store
 from qtctl.wire.private_server.embedded import temporary
 from qtctl.wire.schema.ids import last_before
 from qtctl.wire.schema.keys import DECISION, EFFICIENCY, GROUP, LAST_CLOSE, TRIES

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from qtctl.services.server_watch import Change, ServerWatch
-from qtctl.wire.client.store import Server, Store
+from qtctl.wire.client.server import Server
+from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import RUNS_TTL_SEC
 from qtctl.wire.schema.records import pairs
 from tests.services.helpers import allocation, governor

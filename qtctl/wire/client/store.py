@@ -1,13 +1,12 @@
 """One connection to Redis: commands one by one or in batches, its errors as ours."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from operator import itemgetter
 from typing import Any
 
-import msgspec
 import redis
 from redis.exceptions import NoScriptError
 
@@ -17,6 +16,7 @@ from qtctl.wire.client import scripts, shapes
 from qtctl.wire.client.connect import NO_ACCESS, Access, connect, is_elsewhere, is_error, translated
 from qtctl.wire.client.discovery import Finder, Place
 from qtctl.wire.client.pipe import Large, Pipe
+from qtctl.wire.client.server import Server, millis, server_of
 from qtctl.wire.client.shapes import Command
 from qtctl.wire.schema.keys import Keys, KeySpec
 from qtctl.wire.schema.records import text
@@ -27,28 +27,6 @@ CALLS, CALLS_AHEAD = 25, 4
 """Calls of a script sent at once, and so many times as many may be on their way."""
 SCAN_COUNT = 1_000
 _place = itemgetter(0)
-
-
-class Server(msgspec.Struct, frozen=True):
-    """A server by its INFO. now_ms, started_ms: epoch milliseconds on its own clock; its start is
-    known to the second, and started_ms is the end of that second. promoted: it was a replica
-    before, nobody knows until when."""
-
-    name: str
-    version: str
-    run_id: str
-    replication_id: str
-    promoted: bool
-    role: str
-    now_ms: int
-    started_ms: int
-    maxmemory: int
-    policy: str
-
-    @property
-    def may_evict(self) -> bool:
-        """True while the server may evict keys."""
-        return self.maxmemory > 0 and self.policy != "noeviction"
 
 
 class Store:
@@ -285,12 +263,12 @@ class Store:
 
     def now_ms(self) -> int:
         """The server's clock, epoch milliseconds."""
-        return _millis(self.run("TIME"))
+        return millis(self.run("TIME"))
 
     def server(self) -> Server:
         """Who answers, since when, and whether it may evict."""
         info, time = map(self._raised, self.batch([("INFO",), ("TIME",)]))
-        found = server_of(info, _millis(time))
+        found = server_of(info, millis(time))
         if self._finder is not None and found.role != "master":
             self.close()
             raise errors.RedisUnreachable(f"{display_url(self._at[1])} is a {found.role} now")
@@ -368,33 +346,3 @@ class Store:
             if self._finder is not None:
                 self._finder.doubt()
             raise
-
-
-def _millis(time: Any) -> int:
-    """Epoch milliseconds from the reply to TIME."""
-    seconds, micros = time
-    return int(seconds) * 1000 + int(micros) // 1000
-
-
-def server_of(info: Any, now_ms: int) -> Server:
-    """The server from its reply to INFO and its clock."""
-    found = dict(line.split(":", 1) for line in text(info).splitlines() if ":" in line)
-    name = "valkey" if "valkey_version" in found else "redis"
-    return Server(
-        name=name,
-        version=found.get(f"{name}_version", "?"),
-        run_id=found.get("run_id", ""),
-        replication_id=found.get("master_replid", ""),
-        promoted=found.get("master_replid2", "").strip("0") != "",
-        role=found.get("role", ""),
-        now_ms=now_ms,
-        started_ms=_started_ms(found, now_ms),
-        maxmemory=int(found.get("maxmemory", 0)),
-        policy=found.get("maxmemory_policy", "noeviction"),
-    )
-
-
-def _started_ms(info: Mapping[str, str], now_ms: int) -> int:
-    """Its uptime is the second of its own cached clock less the second of its start."""
-    cached_us = int(info.get("server_time_usec", now_ms * 1000))
-    return (cached_us // 1_000_000 - int(info.get("uptime_in_seconds", 0)) + 1) * 1000

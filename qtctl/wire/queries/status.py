@@ -13,7 +13,8 @@ from qtctl.domain.downsize import DownsizeRules
 from qtctl.errors import WireError
 from qtctl.settings import Settings
 from qtctl.wire.client.connect import is_error
-from qtctl.wire.client.store import Server, Store, server_of
+from qtctl.wire.client.server import Server, server_of
+from qtctl.wire.client.store import Store
 from qtctl.wire.control import forgotten, kill_switch
 from qtctl.wire.control.forgotten import Emptied
 from qtctl.wire.control.kill_switch import KillKey
