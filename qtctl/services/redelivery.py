@@ -54,11 +54,11 @@ class Redelivery:
     def _serve(self, entries: Sequence[Entry], marks: ServerMarks) -> list[str]:
         ids = counted = [entry.id for entry in entries]
         try:
-            tries = self._queue.begin_tries(ids)
+            tries = self._queue.tries.begin(ids)
             counted = [id_ for id_, count in zip(ids, tries, strict=True) if isinstance(count, int)]
             failed = self._try(entries, tries, marks)
             settled = [id_ for id_ in ids if id_ not in failed] if failed else ids
-            problem = self._queue.drop_tries(settled)
+            problem = self._queue.tries.drop(settled)
         except (RedisUnreachable, WireError):
             self._owed += counted  # They may have been, and only the reply was lost.
             raise
@@ -92,7 +92,7 @@ class Redelivery:
         """The tries that Redis ended do not count. Errors: RedisUnreachable, after which those are
         owed that were."""
         if self._owed:
-            problem = self._queue.uncount(self._owed)
+            problem = self._queue.tries.uncount(self._owed)
             if problem is None:
                 self._owed = []
             else:

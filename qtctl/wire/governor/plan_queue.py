@@ -14,8 +14,9 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.client.xinfo import GroupInfo, StreamInfo
 from qtctl.wire.governor.paging import LARGE_BYTES, LargeEntry, Paging, size_of
 from qtctl.wire.governor.rejection import rejected
+from qtctl.wire.governor.tries import Tries, count_of
 from qtctl.wire.schema.ids import ms_of, order, unit_of
-from qtctl.wire.schema.keys import GROUP, TRIES, TRIES_TTL_SEC
+from qtctl.wire.schema.keys import GROUP
 from qtctl.wire.schema.records import text
 
 START_AGO_MS = 3_600_000
@@ -118,6 +119,7 @@ class PlanQueue:
         self._reader = reader
         self._consumer = consumer
         self._stream = store.keys.plans
+        self.tries = Tries(store)
         self._paging = Paging()
         self._page, self._left = 0, 0  # How many were asked for, and how many more may be read.
         self._large: list[LargeEntry] = []
@@ -310,14 +312,14 @@ class PlanQueue:
         ids = [entry.id for entry in found]
         rows, *tries = self.store.batch(
             [("XPENDING", self._stream, GROUP, ids[0], ids[-1], len(ids), self._consumer)]
-            + [("GET", self._tries_key(id_)) for id_ in ids]
+            + [("GET", self.tries.key(id_)) for id_ in ids]
         )
         if is_error(rows) and not is_denied(rows):
             raise reply_error(rows, self._stream)
         unknown = 2 if is_error(rows) else 1
         times = {} if is_error(rows) else {row.id: row.deliveries for row in xinfo.pending(rows)}
         return [
-            Entry(entry.id, entry.raw, times.get(entry.id, unknown), _count(tried))
+            Entry(entry.id, entry.raw, times.get(entry.id, unknown), count_of(tried))
             for entry, tried in zip(found, tries, strict=True)
         ]
 
@@ -345,47 +347,6 @@ class PlanQueue:
         if ids:
             self.store.run("XACK", self._stream, GROUP, *ids)
 
-    def begin_tries(self, ids: Sequence[str]) -> list[int | errors.WireError]:
-        """Counts another try at each of these redelivered entries; the tries that are not known to
-        have finished, this one and the first included, or why one could not be counted."""
-        # Down and up again first: what could not be uncounted later must not be counted.
-        steps = ("DECR", "INCR", "INCR")
-        try:
-            counted = self.store.batch(
-                [each for id_ in ids for each in self._count_try(id_, *steps)], atomic=True
-            )[len(steps) - 1 :: len(steps) + 1]
-        except errors.WireError as refused:
-            return [refused] * len(ids)
-        return [
-            reply_error(tries, self._tries_key(id_)) if is_error(tries) else int(tries) + 1
-            for id_, tries in zip(ids, counted, strict=True)
-        ]
-
-    def drop_tries(self, settled: Sequence[str]) -> errors.WireError | None:
-        """Drops the counts of entries that are settled; why they stay until they expire, or
-        None."""
-        return self._counted([("DEL", *map(self._tries_key, settled))] if settled else [])
-
-    def uncount(self, forgiven: Sequence[str]) -> errors.WireError | None:
-        """Uncounts a try at each of these entries, where it failed because of Redis; why none could
-        be, or None."""
-        # Sets the lifetime again: where the server has lost the count, DECR creates it.
-        return self._counted([each for id_ in forgiven for each in self._count_try(id_, "DECR")])
-
-    def _counted(self, commands: Sequence[tuple[Any, ...]]) -> errors.WireError | None:
-        try:
-            self.store.batch(commands, atomic=True)
-        except errors.WireError as refused:
-            return refused
-        return None
-
-    def _count_try(self, entry_id: str, *steps: str) -> list[tuple[Any, ...]]:
-        key = self._tries_key(entry_id)
-        return [*((step, key) for step in steps), ("EXPIRE", key, TRIES_TTL_SEC)]
-
-    def _tries_key(self, entry_id: str) -> str:
-        return self.store.keys.at(TRIES, entry_id)
-
     def drop_dead_consumers(self) -> list[str]:
         """Removes consumers that have not read for DEAD_AFTER_MS and hold nothing; their names."""
         dropped = self.store.script(
@@ -408,13 +369,6 @@ class PlanQueue:
 def _fresh(reply: Any) -> list[Entry]:
     """From the reply to XREADGROUP."""
     return [Entry(text(id_), raw) for id_, raw in (reply[0][1] if reply else ())]
-
-
-def _count(reply: Any) -> int:
-    """A count of tries; one that can't be read holds something against the entry."""
-    if reply is None:
-        return 0
-    return int(reply) if isinstance(reply, bytes) and reply.lstrip(b"-").isdigit() else 1
 
 
 def group_state(store: Store) -> GroupInfo | None:
