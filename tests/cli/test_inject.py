@@ -558,14 +558,7 @@ def test_a_symbol_that_is_not_in_upper_case_is_a_warning(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ("target", "list"),
-        ("eff", "list"),
-        ("tail", "plans"),
-        ("tail", "events"),
-        ("why",),
-        ("plan", "list"),
-    ],
+    [("target", "list"), ("eff", "list"), ("tail", "plans"), ("tail", "events"), ("why",)],
 )
 def test_a_symbol_that_is_misspelt_has_the_nearest_named(cli: Cli, words: tuple[str, ...]) -> None:
     cli.ok("inject", "target", "BTCUSDT", "5")

@@ -73,8 +73,8 @@ def list_plans(
         qtctl plan list --sort -notional_usd --columns plan_id,notional_usd,reason
         qtctl plan list --since 1h --what-if max_exec_per_hour=5
     """
-    from qtctl.cli.views import nearest, what_if
     from qtctl.cli.views import plans as view
+    from qtctl.cli.views import what_if
     from qtctl.cli.views.past import Past
 
     wanted = arguments.spellings(symbols)
@@ -98,7 +98,7 @@ def list_plans(
                     f"Only the latest {most:,} were judged; there are more: -n all judges them."
                 )
         else:
-            emit(ctx, found, view.LISTED, empty=view.NONE + nearest.unknown(store, wanted))
+            emit(ctx, found, view.LISTED, empty=view.NONE)
         past.report()
 
 

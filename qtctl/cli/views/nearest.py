@@ -1,7 +1,7 @@
 """The symbol that somebody may have meant: what is known here and is spelt nearly so."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from qtctl.cli.framework.context import Context
 from qtctl.domain.names import ascii_upper
@@ -27,11 +27,6 @@ def meant(store: Store, symbols: Sequence[str]) -> str:
     """` Did you mean BTCUSDT?`, of the first of these for which something is near; else ""."""
     found = next(filter(None, (nearest(store, symbol) for symbol in symbols[:3])), "")
     return f" Did you mean {found}?" if found else ""
-
-
-def unknown(store: Store, symbols: Iterable[str]) -> str:
-    """The same of those that nothing here knows. Errors: RedisUnreachable."""
-    return meant(store, [each for each in sorted(symbols) if not activity.is_known(store, each)])
 
 
 def spelt(ctx: Context, symbol: str, effect: str) -> None:
