@@ -76,7 +76,7 @@ soak: $(STAMP) ## everything is killed, emptied and stepped, some eight minutes 
 soak-history: $(STAMP) ## recorder, loops and server killed for ten minutes (SOAK_SEC=60), then the history checked
 	$(BIN)/python -m tests.soak_history $(if $(SOAK_SEC),--seconds $(SOAK_SEC)) $(ARGS)
 
-bench: $(STAMP) ## every target with its figure; five minutes on an idle machine
+bench: $(STAMP) ## every target with its figure; some ten minutes on an idle machine
 	@$(BIN)/qtctl bench all $(ARGS)
 
 format: $(STAMP) ## sort the imports and format the code

@@ -15,7 +15,7 @@ RATES = {20: 100, 100: 200, 1_000: 1_000}
 """Plans a second, and how many of them are a round."""
 WARM = 50
 RATE = 100
-SECONDS = 5
+SECONDS = 2
 CROWDED = 200
 """Plans in a round beside passes."""
 SYMBOLS = 10_000
