@@ -95,8 +95,14 @@ class Process:
             raise AssertionError(f"{exc}\n{self}") from None
 
     def signal(self, number: int) -> None:
-        """Send it a signal; it alone, not its children."""
+        """Send it a signal; it alone, not its children. After SIGSTOP it does nothing any more."""
         self._popen.send_signal(number)
+        if number == signal.SIGSTOP and Path("/proc/self/task").exists():
+            until(self._is_stopped, what="each of its threads to stop")
+
+    def _is_stopped(self) -> bool:
+        threads = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return all(each.read_text().rpartition(")")[2].split()[0] == "T" for each in threads)
 
     def wait(self, timeout: float = 30.0) -> int:
         """Its exit code; fails if it does not end in time."""
