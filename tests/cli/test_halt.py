@@ -214,13 +214,13 @@ def test_a_governor_that_does_not_tell_its_kill_keys_is_named_loudly(
 @pytest.mark.usefixtures("governor")
 def test_a_symbol_that_nothing_knows_is_refused_with_the_nearest(cli: Cli, store: Store) -> None:
     said = cli("halt", "ethusdt")
-    assert said.code == 4
+    assert said.code == 2
     assert "nothing here knows ethusdt" in said.err
     assert "nearest" not in said.err
     cli.ok("inject", "target", "ETHUSDT", "5")
     for misspelt in ("ethusdt", "ETHUSD", "ETHUSDT.P"):
         said = cli("halt", misspelt)
-        assert said.code == 4
+        assert said.code == 2
         assert "the nearest that is known is ETHUSDT" in said.err
         assert store.run("EXISTS", store.keys.halted_symbols) == 0
     cli.ok("halt", "ETHUSDT")
@@ -236,7 +236,7 @@ def test_a_spelling_that_nobody_sends_is_not_known_by_the_trades_of_another(
     judge(store, fields(plan_id="p1", symbol="BTCUSDT"))
     assert store.run("EXISTS", store.keys.at(LEDGER, "BTCUSDT")) == 1
     said = cli("halt", "btcusdt")
-    assert said.code == 4
+    assert said.code == 2
     assert "the nearest that is known is BTCUSDT" in said.err
     assert store.run("EXISTS", store.keys.halted_symbols) == 0
 

@@ -14,7 +14,7 @@ from qtctl.domain.names import ascii_upper
 from qtctl.errors import (
     QtctlError,
     RedisUnreachable,
-    RefusedError,
+    UsageError,
     WireError,
 )
 from qtctl.settings import display_url
@@ -43,7 +43,7 @@ def halt(
     dry_run: bool = False,
 ) -> Report:
     """Halt as `qtctl halt` does, with all its checks and warnings, on a connection of its own.
-    Errors: RefusedError for a symbol that nothing knows, unless forced; RedisUnreachable saying how
+    Errors: UsageError for a symbol that nothing knows, unless forced; RedisUnreachable saying how
     else to stop; WireError."""
     try:
         with ctx.store(notice=False) as store:
@@ -223,13 +223,13 @@ def _count(number: int, what: str) -> str:
 def known(store: Store, order: HaltRequest, force: bool) -> None:
     """Refuses a symbol that nothing knows: a halt of a name that is misspelt stops nothing.
 
-    Errors: RefusedError with the nearest that is known.
+    Errors: UsageError with the nearest that is known.
     """
     if not order.symbol or force or activity.is_known(store, order.symbol):
         return
     found = nearest.nearest(store, order.symbol)
     near = f"; the nearest that is known is {found}" if found else ""
-    raise RefusedError(
+    raise UsageError(
         f"nothing here knows {order.symbol}: it has no target, no score, no recent plan, permit or "
         f"decision{near}. Nothing is halted; --force halts it anyway"
     )
