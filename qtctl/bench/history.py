@@ -19,7 +19,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from qtctl import clock
-from qtctl.bench.figures import Figure, compared
+from qtctl.bench.figures import Figure, compared, in_rounds
 from qtctl.bench.market import CHANGE_PASSES, START_MS, Market, decisions
 from qtctl.domain.passes import COLUMNS
 from qtctl.history.folder import size_of
@@ -99,10 +99,10 @@ def measure(rounds: int) -> Iterator[Figure]:
     yield _size(f"{hours}, every value in each pass", every.bytes * IN_48_H, 200, "6 h, scaled")
     yield _size("10 million decisions", taken.bytes / taken.rows * 1e7, 2_200,
                 f"{taken.rows:,} of them, scaled")  # fmt: skip
-    yield _rate("decisions taken in", taken.write, 0.2)
-    yield _rate("decisions read", taken.read, 1)
-    yield _rate("proposals read, each changing every 60 s", usual.read, 1.5)
-    yield _rate("proposals read, every value in each pass", every.read, 0.8)
+    yield from _rate("decisions taken in", taken.write, 0.2, 30_000)
+    yield from _rate("decisions read", taken.read, 1, 200_000)
+    yield from _rate("proposals read, each changing every 60 s", usual.read, 1.5, 500_000)
+    yield from _rate("proposals read, every value in each pass", every.read, 0.8, 500_000)
     most = max(each.memory_mb for each in (usual, every, exact, taken))
     yield Figure("history", "memory of a process that writes and reads", most, 60, unit="MB")
     seconds = apart(_simulated, SIMULATED_HOURS) * 48 / SIMULATED_HOURS
@@ -123,12 +123,15 @@ def _size(what: str, bytes_: float, target: float, note: str = "") -> Figure:
     return Figure("history", what, bytes_ / 1e6, target, unit="MB", note=note)
 
 
-def _rate(what: str, beside: Beside, target: float) -> Figure:
-    """By the time of a processor, which other load on the machine takes from the clock's."""
-    return compared("history", f"{what}, beside a plain table", beside.ours, beside.plain, target,
-                    times_as_fast=True, measured_unit="µs a row",
-                    note=f"{1e6 / statistics.median(beside.clock):,.0f} /s by the clock"
-                    )  # fmt: skip
+def _rate(what: str, beside: Beside, times: float, per_sec: int) -> Iterator[Figure]:
+    """Beside a plain table, and by itself; by the time of a processor, which other load on the
+    machine takes from the clock's. times, per_sec: the least of each."""
+    yield compared("history", f"{what}, beside a plain table", beside.ours, beside.plain, times,
+                   times_as_fast=True, measured_unit="µs a row",
+                   note=f"{1e6 / statistics.median(beside.clock):,.0f} /s by the clock"
+                   )  # fmt: skip
+    rates = [1e6 / usec for usec in beside.ours]
+    yield in_rounds("history", what, rates, per_sec, at_least=True, unit="/s")
 
 
 def apart(task: Callable[..., T], *given: Any) -> T:
