@@ -14,6 +14,7 @@ from qtctl.evidence.gate_values import chain_breaks
 from qtctl.evidence.in_use import InUse
 from qtctl.evidence.readiness import Readiness, assess
 from qtctl.history import chain
+from qtctl.history.folder import day_path
 from qtctl.history.reader import History
 from qtctl.history.rows import Batch, Document, PassEntry, ServiceRow
 from qtctl.history.store import Store
@@ -218,6 +219,11 @@ def test_a_finished_day_without_a_seal_is_no_proof(tmp_path: Path) -> None:
     assert chain_breaks(history, window).value == 0
     (tmp_path / "chain.jsonl").unlink()
     assert chain.read(tmp_path) == []
+    found = chain_breaks(history, window)
+    assert found.value == 1
+    assert "2026-01-26: it was sealed" in found.why
+    # A day may be written as long as it is not sealed, so this one bears no mark of a seal.
+    day_path(tmp_path, "2026-01-26").chmod(0o640)
     found = chain_breaks(history, window)
     assert found.value is None
     assert "2026-01-26 is over and not sealed" in found.why
