@@ -1,6 +1,7 @@
 """What a page is made of: sections, sentences, tables, charts. All text is escaped here, since
 symbols, names of policies and settings come from elsewhere."""
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any, Literal, NamedTuple
@@ -28,6 +29,14 @@ UNKNOWN = Mark("unknown")
 def text(value: object) -> str:
     """Text as data: neither markup nor invisible."""
     return escape(visible(str(value)), quote=True)
+
+
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|(?:USD|ms|s|min|h|d)\b))")
+
+
+def prose(value: str) -> str:
+    """Text in lines, none of which ends between a figure and its unit."""
+    return _BEFORE_UNIT.sub("\u00a0", text(value))
 
 
 FOOTER = (
@@ -72,12 +81,12 @@ def paragraph(*sentences: str, style: str = "") -> str:
     if not sentences:
         return ""
     kind = f" class='{style}'" if style else ""
-    return f"<p{kind}>{text(' '.join(sentences))}</p>"
+    return f"<p{kind}>{prose(' '.join(sentences))}</p>"
 
 
 def bullets(sentences: Iterable[str]) -> str:
     """A list, a sentence each."""
-    items = "".join(f"<li>{text(each)}</li>\n" for each in sentences)
+    items = "".join(f"<li>{prose(each)}</li>\n" for each in sentences)
     return f"<ul>\n{items}</ul>" if items else ""
 
 
@@ -145,7 +154,7 @@ def figure(sentence: str, chart: str, legend: Iterable[Mark] = (), note: str = "
     # Its text is escaped as markup; what is invisible in a name is not.
     chart = visible(chart)
     return (
-        f"<figure>\n<figcaption>{text(sentence)}</figcaption>\n{shown}\n{chart}\n{small}</figure>"
+        f"<figure>\n<figcaption>{prose(sentence)}</figcaption>\n{shown}\n{chart}\n{small}</figure>"
     )
 
 

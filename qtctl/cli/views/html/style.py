@@ -59,7 +59,7 @@ th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px soli
   vertical-align: top; }
 tbody th, tbody td { white-space: nowrap; }
 .prose, .id, .facts th, .facts td { white-space: normal; }
-tbody .prose { min-width: 14rem; }
+tbody .prose { min-width: 9rem; }
 thead th { color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--rule);
   vertical-align: bottom; }
 tbody th { font-weight: 600; }
