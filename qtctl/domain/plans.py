@@ -108,8 +108,9 @@ def read(fields: Mapping[str, str], rules: PlanRules) -> Plan | Unreadable:
     decoded with `surrogateescape`; empty is absent."""
     kind: Kind | None = None
     try:
-        for name in _NEEDED:
-            _once(fields, name)
+        if GIVEN_TWICE in fields.values():
+            for name in _NEEDED:
+                _once(fields, name)
         plan_id = _name(fields, "plan_id")
         symbol = _name(fields, "symbol")
         decision = _text(fields, "decision")
@@ -179,9 +180,10 @@ def unreadable(
 
 def _check_open(fields: Mapping[str, str], rules: PlanRules) -> None:
     """What only an open must satisfy: risk reduction is never trapped by what it does not need."""
-    for name, value in fields.items():
-        if value.isascii() and name.isascii() and len(value) <= MAX_FIELD_CHARS:
-            continue  # The common case: nothing of what follows.
+    whole = "".join((*fields, *fields.values()))
+    # The common case: nothing of what follows.
+    plain = whole.isascii() and len(whole) <= MAX_FIELD_CHARS
+    for name, value in () if plain else fields.items():
         _once(fields, name)
         if len(value) > MAX_FIELD_CHARS:
             raise _BadField(f"{name[:40]} is longer than {MAX_FIELD_CHARS} characters")
@@ -189,7 +191,7 @@ def _check_open(fields: Mapping[str, str], rules: PlanRules) -> None:
             raise _BadField(f"{name[:40]} is not UTF-8")
     # Present and unreadable is worse than absent: also where the other price would do.
     _number(fields, "entry_price")
-    for name in sorted(rules.require):
+    for name in sorted(rules.require) if rules.require else ():
         given = (
             _number(fields, "price") or _number(fields, "entry_price")
             if name == "price"

@@ -8,7 +8,6 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from qtctl import clock
 from qtctl.errors import ReplyTooLarge, WireError
@@ -112,10 +111,11 @@ class Governor:
 
     def step(self) -> int:
         """Serves what is there now; how many entries that were."""
-        served = 0
-        with self._rereading():
-            served = self._pass()
-        return served
+        try:
+            return self._pass()
+        except ReplyTooLarge as cut:
+            self._reread(cut)
+            return 0
 
     def _pass(self) -> int:
         self._do_chores()
@@ -138,23 +138,21 @@ class Governor:
         if self._look.closed() is not None:
             stop.wait(intake.BLOCK_SEC)
         else:
-            with self._rereading():
+            try:
                 self._intake.wait()
+            except ReplyTooLarge as cut:
+                self._reread(cut)
 
-    @contextmanager
-    def _rereading(self) -> Iterator[None]:
+    def _reread(self, cut: ReplyTooLarge) -> None:
         """Where a read was cut off: the entries are pending, and are read again, one first. Both
         connections are new then, so the server is looked at before anything is served."""
-        try:
-            yield
-        except ReplyTooLarge as cut:
-            log.warning(
-                "a read of plans was cut off, and goes on with few at a time",
-                extra={"fields": {"problem": cut}},
-            )
-            self._reader.close()
-            self._store.close()
-            self.open()
+        log.warning(
+            "a read of plans was cut off, and goes on with few at a time",
+            extra={"fields": {"problem": cut}},
+        )
+        self._reader.close()
+        self._store.close()
+        self.open()
 
     def once(self) -> bool:
         """Serves up to the last entry that is there now; False if something stays pending."""
@@ -172,8 +170,10 @@ class Governor:
                     self._look.at_once()
                 elif ids.order(group.last_id) >= ids.order(last):
                     break
-            with self._rereading():
+            try:
                 self._intake.poll()
+            except ReplyTooLarge as cut:
+                self._reread(cut)
             self.step()
             group = self._queue.state()
         self._backlog.flush()
@@ -243,8 +243,10 @@ class Governor:
         self._backlog.note(batch)
         if large := self._queue.large():
             self._large.note(large)
-        refused, left = self._redelivery.serve(batch.redelivered, self._marks())
-        self._intake.hand_back(left)
+        refused: list[str] = []
+        if batch.redelivered:
+            refused, left = self._redelivery.serve(batch.redelivered, self._marks())
+            self._intake.hand_back(left)
         refused += self._judge.serve(batch.fresh, self._marks())
         if refused:
             self._intake.retry_later()

@@ -6,8 +6,6 @@ those waits, for as long as the interpreter lets it.
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 MOST_SEC = 0.005
 """The most that a pass gives way at once: a governor that is always busy must not stop it."""
@@ -17,24 +15,18 @@ class RightOfWay:
     """Held by the governor while it serves plans; a pass gives way between two of its pieces."""
 
     def __init__(self) -> None:
-        self._free = threading.Event()
-        self._free.set()
+        self._first = threading.Lock()
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> threading.Lock:
         """Goes first for the length of a `with`."""
-        self._free.clear()
-        try:
-            yield
-        finally:
-            self._free.set()
+        return self._first
 
     @property
     def free(self) -> bool:
         """True while nobody goes first."""
-        return self._free.is_set()
+        return not self._first.locked()
 
     def give(self) -> None:
         """Waits while another goes first, at most MOST_SEC."""
-        if not self.free:
-            self._free.wait(MOST_SEC)
+        if not self.free and self._first.acquire(timeout=MOST_SEC):
+            self._first.release()

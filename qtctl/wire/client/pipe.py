@@ -112,6 +112,11 @@ class Pipe:
         poll.register(socket, select.POLLIN)
         return bool(poll.poll(within_sec * 1000))
 
+    @property
+    def outstanding(self) -> bool:
+        """True while there are replies to come."""
+        return bool(self._due)
+
     def drain(self) -> None:
         """Receive all outstanding replies, and discard them."""
         while self._due:

@@ -70,12 +70,7 @@ def are_entries(reply: Any) -> bool:
 def are_streams(reply: Any) -> bool:
     """Streams by name, each with entries; or nothing new."""
     return reply is None or (
-        isinstance(reply, list)
-        and bool(reply)
-        and all(
-            isinstance(each, list) and len(each) == 2 and is_text(each[0]) and are_entries(each[1])
-            for each in reply
-        )
+        isinstance(reply, list) and bool(reply) and all(map(_is_stream, reply))
     )
 
 
@@ -143,7 +138,7 @@ _XINFO = {
     "STREAM": is_row("length", "first-entry", "last-entry", "last-generated-id"),
 }
 _CLIENT = {"ID": is_number, "TRACKING": is_text, "TRACKINGINFO": is_row("flags", "redirect")}
-SHAPES: Mapping[str, Shape | Mapping[str, Shape]] = {
+SHAPES: Mapping[str, Shape | dict[str, Shape]] = {
     **dict.fromkeys(
         ("DBSIZE", "DECR", "DEL", "EXISTS", "EXPIRE", "HDEL", "HSET", "HSETNX", "INCR", "PTTL",
          "TTL", "UNLINK", "XACK", "XDEL", "XLEN", "XTRIM", "ZADD", "ZCARD", "ZCOUNT", "ZREM"),
@@ -221,7 +216,7 @@ def check(command: Command, reply: Any) -> None:
     shape = SHAPES.get(name)
     if shape is None:
         return
-    if isinstance(shape, Mapping):
+    if isinstance(shape, dict):
         name = f"{name} {command[1]}"
         shape = shape.get(str(command[1]).upper(), is_anything)
     fits = shape(reply)
@@ -260,6 +255,10 @@ def odd(command: str, reply: Any) -> OddReplyError:
     """The error for a reply that Redis does not give."""
     kind = "a list" if isinstance(reply, list) else _KINDS.get(type(reply), "a text")
     return OddReplyError(f"it answers {command} with {kind}, as Redis never does")
+
+
+def _is_stream(each: Any) -> bool:
+    return isinstance(each, list) and len(each) == 2 and is_text(each[0]) and are_entries(each[1])
 
 
 def _is_entry(each: Any) -> bool:

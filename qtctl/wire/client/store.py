@@ -44,6 +44,8 @@ class Store:
         self._access = access
         self._client: redis.Redis | None = None
         self._asked: tuple[Pipe, float] | None = None
+        self.guard = _Guard(self)
+        """Errors of redis as ours, for the length of a `with`."""
         nodes = nodes_of(url)
         self._plain: dict[str, str] = {}  # The scripts whose flags the server does not know.
         self._finder = None if nodes is None else Finder(url, nodes, keys.prefix, access)
@@ -53,7 +55,7 @@ class Store:
         """The plain URL of the server that the URL leads to. Errors: RedisUnreachable, except for
         a plain URL, whose server is not asked."""
         if self._finder is not None:
-            with self._guarded():
+            with self.guard:
                 self._connected()
         return self._at[1]
 
@@ -94,7 +96,7 @@ class Store:
 
     def run(self, *command: Any) -> Any:
         """One command, its reply as bytes. Errors: RedisUnreachable, WireError."""
-        with self._guarded():
+        with self.guard:
             reply = self._connected().execute_command(*command)  # type: ignore[no-untyped-call]
             shapes.check(command, reply)
             return reply
@@ -116,23 +118,14 @@ class Store:
                 replies += pipe.receive()
         return replies
 
-    @contextmanager
-    def pipe(self, *, decoded: bool = False, large: Large | None = None) -> Iterator[Pipe]:
+    def pipe(self, *, decoded: bool = False, large: Large | None = None) -> "_Ahead":
         """Commands sent ahead of their replies; at the end none is left unanswered. Errors:
         RedisUnreachable, WireError where a MULTI was refused."""
-        with self._guarded():
-            pipe = Pipe(
-                self._connected(), roams=self._finder is not None, decoded=decoded, large=large
-            )
-            try:
-                yield pipe
-                pipe.drain()
-            except redis.ResponseError:
-                pipe.drain()
-                raise
-            except BaseException:
-                self.close()  # What is still to come would be taken for the reply to another.
-                raise
+        return _Ahead(self, decoded, large)
+
+    def open_pipe(self, *, decoded: bool = False, large: Large | None = None) -> Pipe:
+        """The same without the end: errors are those of redis."""
+        return Pipe(self._connected(), roams=self._finder is not None, decoded=decoded, large=large)
 
     def reply(self, command: Command, large: Large | None = None) -> Any:
         """The same for a command whose reply is large; too large for memory, where large says how
@@ -143,8 +136,8 @@ class Store:
     def ask(self, command: Command, large: Large | None = None) -> None:
         """Sends a command that may wait for its answer on the server. Until that has come, this
         connection is good for nothing else."""
-        with self._guarded():
-            pipe = Pipe(self._connected(), roams=self._finder is not None, large=large)
+        with self.guard:
+            pipe = self.open_pipe(large=large)
             pipe.send([command])
             self._asked = pipe, clock.monotonic() + self._timeouts[1]
 
@@ -158,7 +151,7 @@ class Store:
         time-out breaks the connection. Errors: RedisUnreachable, WireError."""
         assert self._asked is not None, "nothing was asked"
         pipe, until = self._asked
-        with self._guarded():
+        with self.guard:
             try:
                 if not pipe.arrived(within_sec):
                     if clock.monotonic() > until:
@@ -221,7 +214,7 @@ class Store:
                 return
             replies = self.batch([command for _, command in unknown])
             for (place, _), reply in zip(unknown, replies, strict=True):
-                with self._guarded():
+                with self.guard:
                     shapes.check_script(name, reply)
                 yield place, reply
 
@@ -331,8 +324,9 @@ class Store:
         return client
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """After a broken connection nothing is known about the next: start it from scratch."""
+    def mended(self) -> Iterator[None]:
+        """Errors as ours. After a broken connection nothing is known about the next: start it from
+        scratch."""
         try:
             with translated(self._at[1]):
                 try:
@@ -346,3 +340,46 @@ class Store:
             if self._finder is not None:
                 self._finder.doubt()
             raise
+
+
+class _Guard:
+    """`Store.mended` for what mostly succeeds, of which it then costs next to nothing."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        """Nothing is to be prepared."""
+
+    def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
+        if problem is not None:
+            with self._store.mended():
+                raise problem
+
+
+class _Ahead:
+    """One pipe of a store, for the length of a `with`."""
+
+    def __init__(self, store: Store, decoded: bool, large: Large | None) -> None:
+        self._store = store
+        self._decoded, self._large = decoded, large
+
+    def __enter__(self) -> Pipe:
+        with self._store.guard:
+            self._pipe = self._store.open_pipe(decoded=self._decoded, large=self._large)
+        return self._pipe
+
+    def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
+        if problem is None and not self._pipe.outstanding:
+            return
+        with self._store.guard:
+            try:
+                if problem is not None:
+                    raise problem
+                self._pipe.drain()
+            except redis.ResponseError:
+                self._pipe.drain()
+                raise
+            except BaseException:
+                self._store.close()  # What is to come would be taken for the reply to another.
+                raise

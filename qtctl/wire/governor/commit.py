@@ -150,7 +150,10 @@ def packed_calls(
 ) -> Iterator[bytes]:
     """A call for each request, packed for the wire; its static fields go to `statics`. What is the
     same for all of them is packed once, and goes in the middle."""
-    keys_count, arguments_count, same = _same(store.keys, settings, marks)
+    keys_count, arguments_count, *parts = _same(
+        store.keys, settings, msgspec.structs.replace(marks, jumped_after_ms=FAR_MS)
+    )
+    same = packed_words([marks.jumped_after_ms]).join(parts)
     step, encode = digest(STEP), _ENCODERS[settings.encoding]
     for request in requests:
         plan = request.plan
@@ -173,12 +176,18 @@ def packed_calls(
 
 
 @lru_cache(maxsize=4)
-def _same(keys: Keys, settings: CommitSettings, marks: ServerMarks) -> tuple[int, int, bytes]:
-    """What is the same for every plan: how many keys, how many arguments, and both packed. A plan
-    alone must not wait for this to be put together again."""
+def _same(
+    keys: Keys, settings: CommitSettings, marks: ServerMarks
+) -> tuple[int, int, bytes, bytes]:
+    """What is the same for every plan: how many keys, how many arguments, and both packed, before
+    and after the one that moves with the clock. A plan alone must not wait for this to be put
+    together again."""
     shared = [*_shared_keys(keys, settings).values(), *keys.kills(settings.names.names)]
-    arguments = [*shared_arguments(settings, marks).values()]
-    return len(shared), len(arguments), packed_words([*shared, *arguments])
+    arguments = shared_arguments(settings, marks)
+    words = [*shared, *arguments.values()]
+    moves = len(shared) + [*arguments].index("jumped_after_ms")
+    before, after = packed_words(words[:moves]), packed_words(words[moves + 1 :])
+    return len(shared), len(arguments), before, after
 
 
 def step_problem(store: Store, settings: CommitSettings) -> str | None:

@@ -74,15 +74,19 @@ class Paging:
         """A read of up to so many entries; errors of the block are raised."""
         try:
             yield
-        except ReplyTooLarge:
+        except RedisUnreachable as problem:
+            self.broken(page, problem)
+            raise
+
+    def broken(self, page: int, problem: RedisUnreachable) -> None:
+        """A read of up to so many entries that ended so."""
+        if isinstance(problem, ReplyTooLarge):
             self._broke_off(page)
-            raise
-        except RedisUnreachable:
-            # Once is nothing; the server may drop a connection because of what it would have sent.
-            self._lost += 1
-            if page > FIRST_PAGE or self._lost > 1:
-                self._broke_off(page)
-            raise
+            return
+        # Once is nothing; the server may drop a connection because of what it would have sent.
+        self._lost += 1
+        if page > FIRST_PAGE or self._lost > 1:
+            self._broke_off(page)
 
     def _broke_off(self, page: int) -> None:
         self._most, self._calm = max(1, page // FEWER), 0

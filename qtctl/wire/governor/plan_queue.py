@@ -55,7 +55,11 @@ class Entry(msgspec.Struct, frozen=True):
     def fields(self) -> dict[str, str]:
         """Its fields, decoded with `surrogateescape`; a field that occurs twice with different
         values is GIVEN_TWICE."""
-        decoded = [part.decode("utf-8", "surrogateescape") for part in self.raw or ()]
+        raw = self.raw or ()
+        # One decoding for all of them, unless one has a NUL in it.
+        decoded = b"\0".join(raw).decode("utf-8", "surrogateescape").split("\0")
+        if len(decoded) != len(raw):
+            decoded = [part.decode("utf-8", "surrogateescape") for part in raw]
         found = dict(zip(decoded[::2], decoded[1::2], strict=False))
         if len(found) * 2 != len(decoded):
             for name, value in zip(decoded[::2], decoded[1::2], strict=False):
@@ -256,8 +260,11 @@ class PlanQueue:
     def answer(self, within_sec: float) -> list[Entry] | None:
         """The first of the new entries that were asked for, None where there is no answer within
         that time; `rest` reads the others."""
-        with self._paging.reading(self._page):
+        try:
             reply = self._reader.answer(within_sec)
+        except errors.RedisUnreachable as problem:
+            self._paging.broken(self._page, problem)
+            raise
         if reply is None:
             return None
         found = _fresh(reply[0])

@@ -28,6 +28,37 @@ class CommitRequest(msgspec.Struct, frozen=True):
     score: AsRead = NOTHING_READ
 
 
+_OF_PLAN: tuple[tuple[str, str], ...] = (
+    ("plan_id", "the plan_id"),
+    ("entry_id", "of the stream entry that was judged"),
+    ("symbol", "the symbol"),
+    ("kind", "open or close"),
+    ("action", "as sent"),
+    ("side", "as sent"),
+    ("qty", "number, empty if unknown"),
+    ("price", "price, else entry_price"),
+    ("source", "as sent"),
+    ("kill_score", "0 to 1, all its digits"),
+    ("notional_usd", "abs(qty) × price, USD"),
+)
+_OF_CASE: tuple[tuple[str, str], ...] = (
+    ("eff_age_sec", "age of the score when it was read"),
+    ("deliveries", "how often the group delivered the entry"),
+    ("attempts", "how often this governor tried it"),
+    ("instance", "host or name of the governor"),
+    ("version", "of qtctl"),
+    ("limits", "digest: governor:limits:{digest}"),
+    (
+        "permitted_before",
+        "1 if this governor had permitted the entry, or its plan_id, in the minute before",
+    ),
+)
+HINT_AT = 2 * len(_OF_PLAN)
+"""Where the hint begins in `static_fields`; eff_age_sec is behind it."""
+_INF = float("inf")
+_NO_HINT = [part for field in HINT for part in (field.name, "")]
+
+
 def _exact(value: float | None) -> str:
     """A fact that a gate compares, with all its digits."""
     return "" if value is None else repr(value)
@@ -38,54 +69,32 @@ def _compact(text: str) -> str:
     return text if len(text) <= MAX_STORED_BYTES else ""
 
 
-def _notional(case: CommitRequest) -> str:
-    value = case.plan.notional_usd
-    return "" if value is None or abs(value) == float("inf") else _compact(numbers.usd(value))
-
-
-def _eff_age(case: CommitRequest) -> str:
-    age = None if case.hint is None else case.hint.efficiency.age_sec
-    return "" if age is None else _compact(numbers.millis(age))
-
-
-_OF_PLAN: Record[CommitRequest] = Record(
-    Field("plan_id", "the plan_id", lambda c: stored(c.plan.plan_id)),
-    Field("entry_id", "of the stream entry that was judged", lambda c: c.entry_id),
-    Field("symbol", "the symbol", lambda c: stored(c.plan.symbol)),
-    Field("kind", "open or close", lambda c: c.plan.kind),
-    Field("action", "as sent", lambda c: stored(c.plan.action)),
-    Field("side", "as sent", lambda c: stored(c.plan.side)),
-    Field("qty", "number, empty if unknown", lambda c: _exact(c.plan.qty)),
-    Field("price", "price, else entry_price", lambda c: _exact(c.plan.price)),
-    Field("source", "as sent", lambda c: stored(c.plan.source)),
-    Field("kill_score", "0 to 1, all its digits", lambda c: _exact(c.plan.kill_score)),
-    Field("notional_usd", "abs(qty) × price, USD", _notional),
-)
-_OF_CASE: Record[CommitRequest] = Record(
-    Field("eff_age_sec", "age of the score when it was read", _eff_age),
-    Field("deliveries", "how often the group delivered the entry", lambda c: str(c.deliveries)),
-    Field("attempts", "how often this governor tried it", lambda c: str(c.attempts)),
-    Field("instance", "host or name of the governor", lambda c: stored(c.instance)),
-    Field("version", "of qtctl", lambda c: c.version),
-    Field("limits", "digest: governor:limits:{digest}", lambda c: c.limits),
-    Field(
-        "permitted_before",
-        "1 if this governor had permitted the entry, or its plan_id, in the minute before",
-        lambda c: "1" if c.permitted_before else "0",
-    ),
-)
-
-
-HINT_AT = 2 * len(_OF_PLAN)
-"""Where the hint begins in `static_fields`; eff_age_sec is behind it."""
-_NO_HINT = [part for field in HINT for part in (field.name, "")]
-
-
 def static_fields(case: CommitRequest) -> Flat:
     """What Python writes into a decision. Where the step reads the score, the hint has no values
-    yet."""
-    hint = _NO_HINT if case.hint is None else HINT.flat(case.hint)
-    return _OF_PLAN.flat(case) + hint + _OF_CASE.flat(case)
+    yet. One function for all fields: a plan alone waits for each call."""
+    plan, age = case.plan, None if case.hint is None else case.hint.efficiency.age_sec
+    notional = plan.notional_usd
+    return [
+        "plan_id", stored(plan.plan_id),
+        "entry_id", case.entry_id,
+        "symbol", stored(plan.symbol),
+        "kind", plan.kind,
+        "action", stored(plan.action),
+        "side", stored(plan.side),
+        "qty", "" if plan.qty is None else repr(plan.qty),
+        "price", "" if plan.price is None else repr(plan.price),
+        "source", stored(plan.source),
+        "kill_score", "" if plan.kill_score is None else repr(plan.kill_score),
+        "notional_usd", "" if notional in (None, _INF) else _compact(numbers.usd(notional)),
+        *(_NO_HINT if case.hint is None else HINT.flat(case.hint)),
+        "eff_age_sec", "" if age is None else _compact(numbers.millis(age)),
+        "deliveries", str(case.deliveries),
+        "attempts", str(case.attempts),
+        "instance", stored(case.instance),
+        "version", case.version,
+        "limits", case.limits,
+        "permitted_before", "1" if case.permitted_before else "0",
+    ]  # fmt: skip
 
 
 HISTORY: Record[CommitRequest] = Record(
@@ -135,9 +144,9 @@ DECISION_HEAD = (("verdict", "permitted or blocked"), ("reason", "ok, or the gat
 DECISION_LATER = (("withdrawn_at", "when a conflicting plan or a halt withdrew the permit"),)
 DECISION_FIELDS: tuple[tuple[str, str], ...] = (
     *DECISION_HEAD,
-    *((field.name, field.holds) for field in _OF_PLAN),
+    *_OF_PLAN,
     *((field.name, field.holds) for field in HINT),
-    *((field.name, field.holds) for field in _OF_CASE),
+    *_OF_CASE,
     *DECISION_DYNAMIC,
     *DECISION_LATER,
 )

@@ -39,11 +39,11 @@ class KeySpec(msgspec.Struct, frozen=True):
     holds: str
     ttl: str = "none"
     upper: bool = False
+    head: str = ""
+    """The template up to its placeholder."""
 
-    @property
-    def head(self) -> str:
-        """The template up to its placeholder."""
-        return self.template.partition("{")[0]
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "head", self.template.partition("{")[0])
 
 
 # fmt: off
