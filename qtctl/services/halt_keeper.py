@@ -3,7 +3,8 @@
 Each look leaves a mark in Redis. Where the mark is gone at the next, or older than it was left,
 Redis came back empty or with older data, and what it has lost is written again before anything is
 served: the atomic step gives no permit while the mark of its governor is gone. A halt that
-expired, or that somebody took back, leaves the mark alone and is not kept.
+expired, or that somebody took back, leaves the mark alone and is not kept. Nor is one that an
+operator has resumed since another governor found the same loss.
 """
 
 import logging
@@ -95,7 +96,10 @@ class HaltKeeper:
         elif again and not self.marked and self._is_empty():
             self._how = How.EMPTY
         while self._how is not None:
-            self._keep(self._how, halts_of(rows))
+            resumed_by = self._resumed_by(now_ms)
+            if resumed_by and self._known is not None:
+                self._known = msgspec.structs.replace(self._known, all=None)
+            self._keep(self._how, halts_of(rows), resumed_by)
             # The mark, without which there is no permit, comes with a look at what was kept: it may
             # be gone again.
             _, rows = self._read(now_ms, again=False)
@@ -119,6 +123,9 @@ class HaltKeeper:
         self._problems.update({})
         return found
 
+    def _resumed_by(self, now_ms: int) -> str:
+        return forgotten.resumed_by(self._store, self._mark, now_ms) if self._mark else ""
+
     def _stands(self, now: Halts) -> bool:
         """True while nothing of what was known is lost."""
         known = self._known or Halts()
@@ -132,7 +139,7 @@ class HaltKeeper:
             if row.mode.level > max(now.level, now.symbols.get(symbol, NORMAL).mode.level)
         ]
 
-    def _keep(self, how: How, now: Halts) -> None:
+    def _keep(self, how: How, now: Halts, resumed_by: str) -> None:
         known = self._known or Halts()
         if known.level > now.level and known.all is not None:
             self._stop(how, known.all, known.level)
@@ -146,12 +153,15 @@ class HaltKeeper:
             clock_jump.note_again(self._store, known.jump)
         if how is How.START and self._start_halted:
             self._stop(how, None, 1)
-        try:
-            forgotten.report(self._store, how, self._who, self._events_maxlen)
-        except WireError as problem:
-            log.warning("that is not written", extra={"fields": {"problem": problem}})
+        if not resumed_by:  # Else the operator knows of this loss.
+            try:
+                forgotten.report(self._store, how, self._who, self._events_maxlen)
+            except WireError as problem:
+                log.warning("that is not written", extra={"fields": {"problem": problem}})
         self.times[how] += 1
         fields = {"how": how.value, "level": known.level, "symbols": len(known.symbols)}
+        if resumed_by:
+            fields["resumed_by"] = resumed_by
         if how is How.START:
             log.warning("Redis has no trace of the control plane", extra={"fields": fields})
         else:

@@ -77,7 +77,9 @@ def resume(
         raise NotFoundError(f"{what} on {ctx.where()}{only}")
     if lost is not None and not dry_run:
         try:
-            forgotten.acknowledge(store, order.who, order.why, order.events_maxlen)
+            forgotten.acknowledge(
+                store, order.who, order.why, order.events_maxlen, resumed=bool(taken)
+            )
         except WireError as refused:
             if not taken:
                 raise

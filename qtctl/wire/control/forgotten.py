@@ -27,12 +27,14 @@ class How(StrEnum):
 
 class Emptied(msgspec.Struct, frozen=True):
     """That Redis was found so, within the last hour. at: epoch seconds, the server's clock;
-    acknowledged_by: who resumed since, empty for nobody."""
+    acknowledged_by: who resumed since, empty for nobody; resumed: with that, a halt of all symbols
+    was lifted."""
 
     at: int = 0
     how: str = ""
     by: str = ""
     acknowledged_by: str = ""
+    resumed: bool = False
 
     @property
     def is_loss(self) -> bool:
@@ -110,10 +112,23 @@ def incident(store: Store) -> Emptied | None:
     return found if found is not None and found.is_incident else None
 
 
-def acknowledge(store: Store, who: str, why: str, events_maxlen: int) -> Emptied | None:
+def resumed_by(store: Store, mark_ms: int, now_ms: int) -> str:
+    """Who lifted what was halted after another governor found the loss that comes after this mark;
+    empty for nobody. now_ms: the server's clock. Errors: RedisUnreachable."""
+    found = emptied(store)
+    # A clock that was set back leaves a time ahead of it: that tells nothing of before and after.
+    if found is None or not found.resumed or not mark_ms < found.at * 1000 <= now_ms:
+        return ""
+    return found.acknowledged_by
+
+
+def acknowledge(
+    store: Store, who: str, why: str, events_maxlen: int, *, resumed: bool = False
+) -> Emptied | None:
     """Notes that an operator knows of it, with an event: what was acknowledged, None where nothing
-    was left to be. One that is found meanwhile stays an incident. Errors: RedisUnreachable,
-    WireError where Redis refused it."""
+    was left to be. resumed: a halt of all symbols was lifted, so that a governor which finds the
+    loss later does not keep it. One that is found meanwhile stays an incident. Errors:
+    RedisUnreachable, WireError where Redis refused it."""
     key = store.keys.emptied
     (reply,) = store.batch([("GET", key)])
     if reply is None or is_error(reply):
@@ -121,7 +136,9 @@ def acknowledge(store: Store, who: str, why: str, events_maxlen: int) -> Emptied
     known = _of_reply(reply)
     if known.acknowledged_by:
         return None
-    after = msgspec.json.encode(msgspec.structs.replace(known, acknowledged_by=who))
+    after = msgspec.json.encode(
+        msgspec.structs.replace(known, acknowledged_by=who, resumed=resumed)
+    )
     more = (reply, after, who, why, events_maxlen)
     return known if store.script("acknowledge", (key, store.keys.events), more) else None
 

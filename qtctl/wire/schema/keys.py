@@ -194,7 +194,8 @@ EMPTIED = KeySpec(
     "governor:emptied", "string (JSON)", "governor, resume",
     "how Redis was found within the last hour: at, how (`start`: without a trace of the governors, "
     "`empty`, `older`: it lost what a running governor knew), by; acknowledged_by: the operator "
-    "who resumed since, after whom it is no incident any more",
+    "who resumed since, after whom it is no incident any more; resumed: a halt was lifted then, so "
+    "a governor that finds the loss later does not keep it",
     "1 h",
 )
 SERVICE = KeySpec(
