@@ -17,6 +17,7 @@ from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.schema.keys import GROUP
 from qtctl.wire.schema.records import text
 from tests.soak.diary import LOOK_SEC, RECONNECT_SEC, Jump, Step, Stop
+from tests.soak.looks import Looks, Marks
 from tests.soak.scenario import STEPS, Act, Kind
 from tests.soak.stage import DESCRIPTORS, MAIN, ROOT, TWIN, Governor, Stage
 from tests.soak.witness import Witness
@@ -33,7 +34,9 @@ SPARE_SEC = 4.0
 NOTICE_SEC, RETRY_SEC, TIMEOUT_SEC = 0.4, 0.8, 1.5
 """How long a governor needs after a cut, and after a refusal; and how long it waits for a reply."""
 AFTER_LOSS_SEC = 3.0
-"""Until a governor has seen that the data is gone, and has kept what was stopped."""
+"""Until an operator comes, once the data is gone."""
+LOOKED_WITHIN_SEC = 30.0
+"""So long an operator waits until every governor that lives has found the loss."""
 GROUP_SEC, ENTRIES_PER_SEC = 1.5, 1_000
 """After the group was destroyed: until it is there again, and all entries came once more."""
 FEW_SEC, JUMP_SEC, BACK_SEC, TWO_HOURS_SEC = (2.0, 4.5), (70.0, 600.0), (3.0, 50.0), 7_200.0
@@ -77,6 +80,13 @@ class Nemesis:
         self._stop: Stop | None = None
         self._jump: Jump | None = None
         self._kept: Stop | None = None
+        self._looks = Looks(stage)
+        self._lost: Marks = []
+        self._lost_at = 0.0
+        self._resumed_last: Marks = []
+        self._resumed_level = 0
+        self._accepted_last: Marks = []
+        self._kept_jumps: list[Jump] = []
         self.done: list[Done] = []
         self.missed = 0
         self.held = 0
@@ -103,6 +113,7 @@ class Nemesis:
             heapq.heappop(self._due)
             step()
         self._store.close()
+        self._looks.close()
 
     def _at(self, moment: float, step: Callable[[], None]) -> None:
         heapq.heappush(self._due, (moment, next(self._number), step))
@@ -207,23 +218,52 @@ class Nemesis:
         killed = time.monotonic()
         empty = act.kind in (Kind.EMPTY, Kind.EMPTY_HALTED)
         if empty:
+            undone = self._unseen()
             with self._witness.lock:
                 self._stage.kill_server()
                 self._stage.lose_data()
                 self._witness.next_era()
-            self._emptied(killed)
+            self._emptied(killed, *undone)
         else:
             self._stage.kill_server()
         self._down = True
         wait = act.lasts_sec if lasts_sec is None else lasts_sec
         self._after(wait, lambda: self._start_server(act.kind, killed))
 
-    def _emptied(self, at: float) -> None:
+    def _unseen(self) -> tuple[bool, bool]:
+        """Whether a governor lives that has not looked since the last halt was resumed, or since
+        the last jump was accepted. What it knows it will keep."""
+        if not self._resumed_last and not self._accepted_last:
+            return False, False
+        resumed = not self._looks.all_since(self._resumed_last)
+        return resumed, not self._looks.all_since(self._accepted_last)
+
+    def _emptied(self, at: float, halt_undone: bool, jump_undone: bool) -> None:
         self._diary.emptied.append(at)
-        if self._jump is not None and self._kept is None:
-            # A governor keeps what a jump has stopped as it keeps a halt: `resume` ends it.
-            self._kept = Stop(1, at)
+        self._lost, self._lost_at = self._looks.none_yet(), at
+        self._resumed_last, self._accepted_last = [], []
+        if halt_undone and self._kept is None:
+            self._kept = Stop(self._resumed_level, at)
             self._diary.stops.append(self._kept)
+            self._after(AFTER_LOSS_SEC, self._release)
+        if jump_undone:
+            again = Jump(at)
+            self._diary.jumps.append(again)
+            self._kept_jumps.append(again)
+            if self._jump is None:
+                self._jump = again
+                self._after(AFTER_LOSS_SEC, self._accept_jump)
+
+    def _is_loss_unseen(self) -> bool:
+        """True while a governor lives that has not found the last loss: it may still keep what was
+        halted before. What is resumed until then lifts nothing of that."""
+        if not self._lost or time.monotonic() > self._lost_at + LOOKED_WITHIN_SEC:
+            self._lost = []
+        elif self._down or self._is_busy():
+            return True
+        elif self._looks.all_since(self._lost):
+            self._lost = []
+        return bool(self._lost)
 
     def _start_server(self, kind: Kind, killed: float) -> None:
         self._stage.start_server()
@@ -246,6 +286,7 @@ class Nemesis:
     def _flush(self, act: Act) -> None:
         """Everything that was there is kept for the checker, to the moment."""
         store = self._stage.store(timeout_sec=30.0)
+        undone = self._unseen()
         began = time.monotonic()
         try:
             with self._witness.lock:
@@ -254,7 +295,7 @@ class Nemesis:
                 self._witness.next_era()
         finally:
             store.close()
-        self._emptied(began)
+        self._emptied(began, *undone)
         self._diary.servers.append(time.monotonic())
         self._diary.outage(act.kind.value, began, time.monotonic(), 2 * NOTICE_SEC)
         self._keep(kept)
@@ -309,8 +350,12 @@ class Nemesis:
         self._spare(act, 0.0)
         self._after(max(act.lasts_sec, 1.5), lambda: self._accept_jump(act))
 
-    def _accept_jump(self, act: Act) -> None:
+    def _accept_jump(self, act: Act | None = None) -> None:
+        """act: None for a jump that was kept though it was accepted before."""
         assert self._jump is not None
+        if self._is_loss_unseen():
+            self._after(LATER_SEC, lambda: self._accept_jump(act))
+            return
         if self._jump.resuming is None:
             self._jump.resuming = time.monotonic()
         self._qtctl(
@@ -320,17 +365,29 @@ class Nemesis:
             lambda: self._accept_jump(act),
         )
 
-    def _jump_over(self, act: Act) -> None:
+    def _jump_over(self, act: Act | None) -> None:
         assert self._jump is not None
-        self._jump.over = time.monotonic()
-        self._jump = None
-        self._over(act.kind)
-        if self._kept is not None:
-            self._after(AFTER_LOSS_SEC, self._release)
+        marks = None if self._is_loss_unseen() else self._marks()
+        if marks is None:
+            self._after(LATER_SEC, lambda: self._accept_jump(act))
+            return
+        self._accepted_last = marks
+        for jump in (self._jump, *self._kept_jumps):
+            jump.over = time.monotonic()
+        self._jump, self._kept_jumps = None, []
+        if act is not None:
+            self._over(act.kind)
+
+    def _marks(self) -> Marks | None:
+        """Of the governors that live; None where Redis can't be asked."""
+        try:
+            return self._looks.now()
+        except (RedisUnreachable, WireError):
+            return None
 
     def _release(self) -> None:
-        """What was stopped by a jump when the server lost its data; never a halt."""
-        if self._stop is not None:
+        """What a governor kept that had not seen it resumed; never a halt in force."""
+        if self._stop is not None or self._is_loss_unseen():
             self._after(LATER_SEC, self._release)
             return
         self._qtctl(
@@ -341,9 +398,14 @@ class Nemesis:
         )
 
     def _released(self) -> None:
-        if self._kept is not None:  # Else after another jump.
-            self._kept.over = time.monotonic()
-            self._kept = None
+        assert self._kept is not None
+        marks = None if self._stop is not None or self._is_loss_unseen() else self._marks()
+        if marks is None:
+            self._after(LATER_SEC, self._release)
+            return
+        self._kept.over = time.monotonic()
+        self._resumed_last, self._resumed_level = marks, self._kept.level
+        self._kept = None
 
     def _host_off(self, act: Act) -> None:
         self._stage.set_host_clock(HOST_OFF_SEC if act.luck < 0.5 else -HOST_OFF_SEC)
@@ -422,6 +484,9 @@ class Nemesis:
 
     def _resume(self, act: Act) -> None:
         assert self._stop is not None
+        if self._is_loss_unseen():
+            self._after(LATER_SEC, lambda: self._resume(act))
+            return
         if self._stop.resuming is None:
             self._stop.resuming = time.monotonic()
         self._qtctl(
@@ -433,7 +498,12 @@ class Nemesis:
 
     def _resumed(self, act: Act) -> None:
         assert self._stop is not None
+        marks = None if self._is_loss_unseen() else self._marks()
+        if marks is None:  # Lost meanwhile: what was resumed is kept, perhaps.
+            self._after(LATER_SEC, lambda: self._resume(act))
+            return
         self._stop.over = time.monotonic()
+        self._resumed_last, self._resumed_level = marks, self._stop.level
         self._stop = None
         if act.kind is Kind.HALT:
             self._over(act.kind)
