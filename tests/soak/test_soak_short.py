@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -43,6 +43,8 @@ FORGETFUL = {
 BUSY_SEC = 6.0
 """That a close may wait here, where the whole suite shares the machine; `make soak` grants 1.2."""
 LOST_HALT = Act(at_sec=0.1, kind=Kind.FLUSH_HALTED, lasts_sec=1.6, luck=0.45)
+AHEAD = 4
+"""So many runs are begun before their tests, three at a time."""
 
 Start = Callable[[Scenario], Report]
 
@@ -83,15 +85,24 @@ KEEPS_HALTS = msgspec.structs.replace(FORGETS_HALTS, governor=STORM.governor)
 
 @pytest.fixture(scope="module")
 def start(request: pytest.FixtureRequest) -> Iterator[Start]:
-    """The report of a run. Most of a run is waiting: what the chosen tests will ask for is begun
-    with the first of them, a few at a time."""
+    """The report of a run. Most of a run is waiting: with the one that a test asks for, those of
+    the next few tests are begun. Never all: every worker of pytest-xdist that comes by a test of
+    this file has a fixture of its own, and collects all of them."""
     wanted = [
         marker.args[0] for item in request.session.items
         if item.path == request.path and (marker := item.get_closest_marker("soak"))
     ]  # fmt: skip
+    begun: dict[int, Future[Report]] = {}
     with ThreadPoolExecutor(max_workers=3) as pool:
-        begun = {id(what): pool.submit(run, what) for what in wanted}
-        yield lambda what: begun[id(what)].result()
+
+        def report(what: Scenario) -> Report:
+            at = [id(each) for each in wanted].index(id(what))
+            for each in wanted[at : at + 1 + AHEAD]:
+                if id(each) not in begun:
+                    begun[id(each)] = pool.submit(run, each)
+            return begun[id(what)].result()
+
+        yield report
         for each in begun.values():
             each.cancel()
 
