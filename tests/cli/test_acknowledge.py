@@ -52,6 +52,7 @@ def test_resume_acknowledges_it_and_what_comes_after_heads_the_banner(
     known = forgotten.emptied(lost)
     assert known is not None
     assert known.acknowledged_by.startswith("operator:")
+    assert known.resumed, "a governor that finds this loss later does not keep what was halted"
     assert "loss_acknowledged" in {each["event"] for each in events(lost)}
     assert "that Redis lost its data is acknowledged" in cli("timeline").out
     forgotten.report(lost, How.OLDER, "governor:g1", 100)
@@ -66,6 +67,9 @@ def test_it_can_be_acknowledged_where_nothing_is_halted(cli: Cli, lost: Store) -
     assert "Are positions compared? Nothing is halted; acknowledge it?" in said.err
     assert cli.ok(*RESUME).out.startswith("ACKNOWLEDGED on ")
     assert "redis_emptied" not in alarms(cli)
+    known = forgotten.emptied(lost)
+    assert known is not None
+    assert not known.resumed, "what another governor knew is kept when it finds this loss"
     assert cli(*RESUME).code == 1, "there is nothing to resume any more"
 
 

@@ -8,8 +8,10 @@ from qtctl.services.governor import Governor
 from qtctl.settings import Allocation
 from qtctl.settings import Governor as GovernorSettings
 from qtctl.wire.client.store import Store
+from qtctl.wire.control.halt import HaltRequest
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET
 from qtctl.wire.schema.records import text
+from tests.support.plans import NAMES, decision, fields
 
 
 def governor(
@@ -69,3 +71,20 @@ def metric(service: Any, name: str, **labels: str) -> float | None:
 
 def messages(caplog: Any, part: str) -> list[str]:
     return [r.getMessage() for r in caplog.records if re.search(part, r.getMessage())]
+
+
+def order(symbol: str = "") -> HaltRequest:
+    """Of an operator, for a halt or a resume."""
+    return HaltRequest("operator:alice@desk", "drill", NAMES, 1000, symbol)
+
+
+def kept(store: Store) -> str:
+    """The halt that a governor has kept; empty where there is none."""
+    return text(store.run("GET", store.keys.halt_kept) or b"")
+
+
+def verdict(store: Store, service: Governor, plan_id: str, **more: str) -> str:
+    """On a new plan."""
+    send(store, fields(plan_id=plan_id, **more))
+    serve_all(service)
+    return decision(store, plan_id)["verdict"]
