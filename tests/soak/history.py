@@ -23,6 +23,8 @@ from tests.soak.producer import NUMBER, Producer
 from tests.soak.waits import Breach, Waits
 
 PAGE = 1_000
+BACKLOG, BACKLOG_MS = "backlog_skipped", 3_600_000
+"""What one event says of all entries that were queued for longer (docs/rules.md)."""
 AFTER_A_PERMIT = ("duplicate_plan", "plan_conflict")
 """All that may be said of a plan once a permit was issued for it."""
 
@@ -193,11 +195,17 @@ class EraFindings:
                 found.append(id_)
         return found
 
+    def _skipped(self) -> set[str]:
+        """Entries that an event says were skipped: they were queued for over an hour by the
+        server's clock (it went ahead by two while no group was there)."""
+        until = [e.ms - BACKLOG_MS for e in self.era.events if e.fields["event"] == BACKLOG]
+        return {each.id for each in self.era.plans if any(each.ms <= ms for ms in until)}
+
     def lost(self) -> list[str]:
-        """EXECUTE plans that are neither decided nor pending, and unreadable ones nobody kept.
-        What was pending when the server lost its data went with it."""
-        pending = set(self.era.pending)
-        found = list(self.never_rejected)
+        """EXECUTE plans that are neither decided nor pending, nor a backlog that was skipped, and
+        unreadable ones nobody kept. What was pending when the server lost its data went with it."""
+        pending = set(self.era.pending) | self._skipped()
+        found = [id_ for id_ in self.never_rejected if id_ not in pending]
         for id_, entries in self.executes.items():
             waiting = sum(1 for entry in entries if entry.id in pending)
             told = len(self.told[id_].verdicts) if id_ in self.told else 0

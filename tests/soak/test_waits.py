@@ -49,3 +49,17 @@ def breaches(actions: list[str], kind: str) -> set[str]:
 )
 def test_a_close_is_never_quarantined(actions: list[str], kind: str, expected: Any) -> None:
     assert breaches(actions, kind) == expected
+
+
+@pytest.mark.parametrize(("event_ms", "lost"), [(3_601_000, ["new"]), (3_600_500, ["new", "old"])])
+def test_only_a_backlog_that_an_event_speaks_of_is_not_lost(event_ms: int, lost: list[str]) -> None:
+    """The server's clock went ahead by hours before there was a group."""
+    plans = [
+        Entry(id_, {"plan_id": name, "decision": "EXECUTE", "action": CLOSE})
+        for id_, name in (("1000-0", "old"), ("1001-0", "new"))
+    ]
+    skipped = Entry(f"{event_ms}-0", {"plan_id": "", "event": "backlog_skipped"})
+    era = Era(plans, [skipped], [], {}, set(), [], set())
+    assert sorted(EraFindings(0, era, {}, []).lost()) == lost
+    silent = Era(plans, [], [], {}, set(), [], set())
+    assert sorted(EraFindings(0, silent, {}, []).lost()) == ["new", "old"]
