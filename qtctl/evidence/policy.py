@@ -60,6 +60,20 @@ class Policy(msgspec.Struct, frozen=True):
     step_limit: float
     digest: str
 
+    def weaker(self) -> list[str]:
+        """What lets more pass than the default: names of gates, and of the two of Follow, where
+        more of a deadband or less of a step hides flips."""
+        found = [
+            name
+            for name, rule in RULES.items()
+            if (self.gates[name] < rule.limit if rule.least else self.gates[name] > rule.limit)
+        ]
+        if self.deadband > FOLLOW["deadband"][0]:
+            found.append("deadband")
+        if self.step_limit < FOLLOW["step_limit"][0]:
+            found.append("step_limit")
+        return found
+
 
 def load(path: Path | None) -> Policy:
     """The policy of a file; None is the default. Errors: ConfigError that names the file and what

@@ -52,7 +52,8 @@ class SymbolReadiness(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """The verdict. policy: its digest; symbols: those that are not ready first."""
+    """The verdict. policy: its digest; symbols: those that are not ready first; weaker: what the
+    policy has that lets more pass than the default, see Policy."""
 
     verdict: Verdict
     policy: str
@@ -60,6 +61,7 @@ class Readiness(msgspec.Struct, frozen=True):
     gates: list[Gate]
     parity: Parity
     symbols: list[SymbolReadiness]
+    weaker: list[str] = []
 
 
 def window_of(history: History, policy: Policy, until_ms: int | None = None) -> Window:
@@ -96,8 +98,9 @@ def assess(
     order = {"NOT READY": 0, "CAN'T TELL": 1, "READY": 2}
     judged.sort(key=lambda one: (order[one.verdict], one.symbol))
     return Readiness(
-        verdict(gates), policy.digest, about(history, shadow, governing), gates, parity, judged
-    )
+        verdict(gates), policy.digest, about(history, shadow, governing), gates, parity, judged,
+        policy.weaker(),
+    )  # fmt: skip
 
 
 def verdict(gates: Iterable[Gate]) -> Verdict:

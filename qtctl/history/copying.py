@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from qtctl.errors import RefusedError
@@ -18,8 +18,9 @@ _PAGES = 1_000
 
 def copy(source: Path, target: Path) -> Iterator[tuple[str, str]]:
     """Copies the chain and each day; yields each day with what is wrong with it, "" where nothing
-    is. Sealed days are copied as they are, others as SQLite reads them at one moment, with what
-    their WAL has. A damaged day is copied byte by byte, so that nothing of it is lost.
+    is. Each file is there whole or not at all. Sealed days are copied as they are, others as SQLite
+    reads them at one moment, with what their WAL has. A damaged day is copied byte by byte, so that
+    nothing of it is lost.
 
     Errors: RefusedError where the target has something in it, CannotWrite, and those of History.
     """
@@ -33,7 +34,7 @@ def copy(source: Path, target: Path) -> Iterator[tuple[str, str]]:
             problem = _copy_day(source, target, day, is_sealed=day in sealed)
             yield day, problem
         if (source / folders.CHAIN).exists():
-            shutil.copyfile(source / folders.CHAIN, target / folders.CHAIN)
+            _copy_file(source / folders.CHAIN, target / folders.CHAIN)
     except (OSError, sqlite3.OperationalError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else str(problem)
         raise CannotWrite(f"can't copy {source} to {target}: {reason}") from problem
@@ -47,7 +48,10 @@ def _copy_day(source: Path, target: Path, day: str, *, is_sealed: bool) -> str:
     try:
         # Within one transaction of the reader, or the copy would begin anew whenever the recorder
         # writes.
-        with opening.reading(path) as db, closing(sqlite3.connect(new)) as copied:
+        with (
+            opening.reading(path) as db, _appearing(new) as made,
+            closing(sqlite3.connect(made)) as copied,
+        ):  # fmt: skip
             db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             db.backup(copied, pages=_PAGES, sleep=0.0)
             copied.execute("PRAGMA journal_mode = DELETE")
@@ -63,13 +67,27 @@ def _copy_day(source: Path, target: Path, day: str, *, is_sealed: bool) -> str:
 
 
 def _copy_whole(path: Path, new: Path) -> None:
-    for end in ("", "-wal"):
+    for end in ("-wal", ""):
         each = path.with_name(path.name + end)
         if each.exists():
             _copy_file(each, new.with_name(new.name + end))
 
 
 def _copy_file(path: Path, new: Path) -> None:
-    shutil.copyfile(path, new)
-    with new.open("rb+") as file:
-        os.fsync(file.fileno())
+    with _appearing(new) as made:
+        shutil.copyfile(path, made)
+        with made.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """Where to write a file, with the mode of a history's, which has its name once it is whole."""
+    new = path.with_name(f"{path.name}.new")
+    try:
+        os.close(folders.open_file(new))
+        yield new
+        new.rename(path)
+    finally:
+        for end in ("", "-wal", "-journal"):
+            new.with_name(new.name + end).unlink(missing_ok=True)

@@ -87,12 +87,15 @@ def _write(
             return 0
         path.parent.mkdir(exist_ok=True)
         new = path.with_name(f"{path.name}.new")
-        with writer(new, table) as write:
-            while batch:
-                write(batch)
-                count += len(batch)
-                batch = _take(rows)
-        new.rename(path)
+        try:
+            with writer(new, table) as write:
+                while batch:
+                    write(batch)
+                    count += len(batch)
+                    batch = _take(rows)
+            new.rename(path)
+        finally:
+            new.unlink(missing_ok=True)
     return count
 
 

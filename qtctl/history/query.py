@@ -29,6 +29,7 @@ _READS = (
 _LOADS = ("load_extension", "fts3_tokenizer")
 _ATTACHED = 9
 _MAX_VALUE_BYTES = 16 << 20
+_FUNCTION_RAISED = "user-defined function raised exception"
 _STEPS = 20_000
 """Instructions of SQLite between two looks at the clock."""
 
@@ -139,6 +140,9 @@ class Query:
         except sqlite3.Error as problem:
             if self._cells.error is not None:
                 raise self._cells.error from None
+            if str(problem) == _FUNCTION_RAISED:
+                # Each function keeps what it raises, but for a Ctrl-C in its first instructions.
+                raise KeyboardInterrupt from None
             code = problem.sqlite_errorcode & 0xFF
             if code == sqlite3.SQLITE_AUTH:
                 raise _refusal() from None

@@ -62,6 +62,12 @@ def test_a_person_begins_at_a_page_that_needs_nothing(folder: Path) -> None:
         assert words in page
 
 
+def test_synthetic_and_the_policy_stand_beside_the_verdict(cli: Cli, folder: Path) -> None:
+    said = cli.ok("evidence", "verify", str(folder))
+    assert "NOT READY (SYNTHETIC)" in said.out
+    assert f"{policies.load(None).digest}, the default" in said.out
+
+
 def test_the_commands_on_the_page_give_the_same_files(
     cli: Cli, folder: Path, history: Path
 ) -> None:

@@ -28,6 +28,12 @@ def test_ready_is_0_and_anything_else_1(cli: Cli, market: Path, tmp_path: Path) 
     said = cli.ok("readiness", "--dir", str(market), "--policy", str(policy))
     assert "READY" in said.out
     assert "12 of 12 ready" in said.out
+    first, weaker = (next(x for x in said.out.splitlines() if w in x) for w in ("READY", "weaker"))
+    assert "SYNTHETIC" in first
+    assert "WEAKER policy" in first
+    assert weaker.endswith("than the default: window, span")
+    page = cli.ok("readiness", "--dir", str(market), "--policy", str(policy), "--html", "-").out
+    assert "WEAKER POLICY: lets more pass than the default in window, span." in page
     said = cli("readiness", "--dir", str(market))
     assert said.code == 1
     assert "NOT READY" in said.out
@@ -37,7 +43,7 @@ def test_ready_is_0_and_anything_else_1(cli: Cli, market: Path, tmp_path: Path) 
 
 def test_json_has_one_shape(cli: Cli, market: Path) -> None:
     found = cli("readiness", "--dir", str(market), "--symbols", "BTCUSDT", "-o", "json").json
-    assert set(found) == {"verdict", "policy", "window", "gates", "parity", "symbols"}
+    assert set(found) == {"verdict", "policy", "window", "gates", "parity", "symbols", "weaker"}
     assert set(found["gates"][0]) == {
         "gate", "passed", "value", "limit", "unit", "why", "failing", "unknown", "worst",
     }  # fmt: skip

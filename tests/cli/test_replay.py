@@ -39,7 +39,7 @@ def test_bare_it_says_whether_all_comes_out_again(replay: Replay) -> None:
     said = replay()
     assert said.code == 0
     assert "come out as recorded" in said.out
-    assert "synthetic" in said.err
+    assert "synthetic" in said.out
     found = replay("-o", "json").json
     assert found["parity"]["holds"] is True
     assert found["parity"]["decisions"] > 500

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from qtctl.history.damage import CannotWrite
+from qtctl.history.store import Store as HistoryStore
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET
 from qtctl.wire.schema.records import pairs
@@ -78,6 +80,18 @@ def test_a_history_is_made_where_nothing_is(cli: Cli, tmp_path: Path) -> None:
     again = cli("simulate", "history", *args)
     assert again.code == 4
     assert "not an empty folder" in again.err
+
+
+def test_a_part_of_a_history_does_not_stay(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise CannotWrite("no space")
+
+    monkeypatch.setattr(HistoryStore, "seal", full)
+    said = cli("simulate", "history", "--hours", "0.1", "--symbols", "2", "--out", str(tmp_path))
+    assert (said.code, said.out) == (1, "")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

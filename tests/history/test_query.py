@@ -1,13 +1,18 @@
 """One SELECT over all days: what it gives, and that it can do nothing but read."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from qtctl import errors
+from qtctl.history import export as exporting
 from qtctl.history import query as querying
+from qtctl.history.cells import Cells
+from qtctl.history.damage import CannotWrite
 from qtctl.history.export import export
 from qtctl.history.query import Query, TooLong
 from qtctl.history.reader import History
@@ -119,6 +124,34 @@ def test_what_is_no_statement_over_the_tables(days: History, sql: str) -> None:
 def test_a_runaway_ends(days: History, sql: str) -> None:
     with pytest.raises(TooLong, match="--timeout"):
         answer(days, sql, timeout_sec=0.2)
+
+
+def test_ctrl_c_within_a_function_of_ours(
+    days: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cells, "_text", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        answer(days, "SELECT reason FROM proposals")
+
+
+def test_an_export_that_ends_early_leaves_no_part_of_a_file(
+    days: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(rows: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    @contextmanager
+    def full(path: Path, table: object) -> Iterator[Any]:
+        path.write_text("half a")
+        yield fails
+
+    monkeypatch.setattr(exporting, "_csv", full)
+    with pytest.raises(CannotWrite, match="No space left"):
+        list(export(days, tmp_path / "out", "csv"))
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
 def test_a_damaged_day_is_left_out_and_named(days: History) -> None:

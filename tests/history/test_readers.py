@@ -1,6 +1,7 @@
 """Who may read the history: its owner and its group, while it is written and after a kill."""
 
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from qtctl.errors import ConfigError
+from qtctl.history.copying import copy
+from qtctl.history.damage import CannotWrite
 from qtctl.history.reader import History
 from qtctl.history.rows import Batch
 from qtctl.history.store import Store as HistoryStore
@@ -34,13 +37,34 @@ def test_folder_and_files_are_for_owner_and_group_whatever_the_umask(tmp_path: P
         with HistoryStore(folder) as store:
             store.write(Batch(decisions=[decision_at(NOON), decision_at(MIDNIGHT + 1)]))
             store.seal(MIDNIGHT + 1, MIDNIGHT + 1)
-            modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()}
+            modes = _modes(folder)
+        assert list(copy(folder, tmp_path / "copy")) == [("2026-01-29", ""), ("2026-01-30", "")]
     finally:
         os.umask(before)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o750
     assert modes.pop("2026-01-29.sqlite") == 0o440, "sealed"
     assert set(modes.values()) == {0o640}, modes
     assert {"chain.jsonl", "2026-01-30.sqlite", "2026-01-30.sqlite-wal"} <= set(modes)
+    assert set(_modes(tmp_path / "copy").values()) == {0o640}
+
+
+def _modes(folder: Path) -> dict[str, int]:
+    return {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()}
+
+
+def test_a_copy_has_no_part_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with HistoryStore(tmp_path / "history") as store:
+        store.write(Batch(decisions=[decision_at(NOON), decision_at(MIDNIGHT + 1)]))
+        store.seal(MIDNIGHT + 1, MIDNIGHT + 1)
+
+    def full(path: Path, new: Path) -> None:
+        new.write_text("half a")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(CannotWrite, match="No space left"):
+        list(copy(tmp_path / "history", tmp_path / "copy"))
+    assert list((tmp_path / "copy").iterdir()) == []
 
 
 @contextmanager

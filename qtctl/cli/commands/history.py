@@ -97,6 +97,7 @@ def show(
             "day": found, "gaps": gaps, "halts": halts, "services": services, "servers": servers,
         },
     )  # fmt: skip
+    view.say_synthetic(ctx, history)
 
 
 @command(app, outputs=ROWS)
@@ -144,6 +145,7 @@ def query(
         emit(ctx, shown, [text(name, name) for name in names], empty="No rows.")
         if most is not None and next(rows, None) is not None:
             ctx.say(f"Stopped after {most:,} rows: -n all for all.")
+    view.say_synthetic(ctx, history)
 
 
 @command(app, outputs=ROWS)
@@ -186,6 +188,7 @@ def export(
         since_ms=since_ms, until_ms=until_ms, names=names,
     )  # fmt: skip
     emit(ctx, list(files), view.FILES)
+    view.say_synthetic(ctx, history)
 
 
 @command(app, outputs=ROWS)
@@ -211,6 +214,8 @@ def verify(ctx: Context, folder: Dir = None) -> None:
         raise typer.Exit(1)
     head = chain.head(where)
     ctx.say(f"Nothing differs. Head of the chain: {'none yet' if head == chain.NO_LINK else head}")
+    if findings:
+        view.say_synthetic(ctx, view.opened(ctx, folder))
 
 
 @command(app, outputs=ROWS)

@@ -107,6 +107,8 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         raise UsageError(f"--out {path}: there is no folder {path.parent}")
     if path.is_dir():
         raise UsageError(f"--out {path} is a folder: name a file in it")
+    if path.exists() and not path.is_file():  # --force must not replace /dev/null
+        raise UsageError(f"--out {path} is a device or a pipe: name a file")
     if os.path.lexists(path) and not force:
         raise RefusedError(f"{path} exists: --force overwrites it")
 

@@ -8,6 +8,8 @@ from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, text
 from qtctl.cli.output.render import Fields, Rows
+from qtctl.cli.views.evidence_window import SYNTHETIC
+from qtctl.evidence import policy as policies
 from qtctl.evidence.manifest import About
 from qtctl.evidence.verifying import Verification
 
@@ -44,10 +46,13 @@ def _head(ctx: Context, found: Verification) -> Iterator[Column]:
 def described(ctx: Context, about: About) -> Iterator[Column]:
     """What a folder of evidence is about."""
     first, last = (format.moment(at / 1000, ctx.utc) for at in (about.since_ms, about.until_ms))
-    synthetic = "; synthetic: qtctl simulate made it" if about.synthetic else ""
+    synthetic = f"; {SYNTHETIC}" if about.synthetic else ""
     yield _line("window", f"{first} to {last}{synthetic}")
     parity = {True: "holds", False: "DOES NOT HOLD", None: "unknown"}[about.parity]
-    yield _line("verdict", f"{about.verdict}; parity {parity}")
+    made_up = " (SYNTHETIC)" if about.synthetic else ""
+    yield _line("verdict", f"{about.verdict}{made_up}; parity {parity}")
+    usual = about.policy == policies.load(None).digest
+    yield _line("policy", f"{about.policy}, {'the default' if usual else 'NOT the default'}")
     yield _line("proofs", about.proofs or "left out")
     yield _line("chain", about.chain or "no day was sealed yet")
 

@@ -11,6 +11,8 @@ from qtctl.evidence.window import Window
 from qtctl.history.reader import History
 from qtctl.history.rows import Gap
 
+SYNTHETIC = "synthetic: qtctl simulate made it"
+
 
 def asked(ctx: Context, history: History, since: str | None, until: str | None) -> Window:
     """The window between --since and --until. Ages count back from the newest record, so that a
@@ -54,7 +56,7 @@ def describe(ctx: Context, window: Window, gaps: Sequence[Gap]) -> Iterator[str]
     if window.asked_ms is not None and window.since_ms - window.asked_ms > 60_000:
         yield "the history begins there: what was before is unknown"
     if window.synthetic:
-        yield "synthetic: qtctl simulate made it"
+        yield SYNTHETIC
     if gaps:
         longest = max(gaps, key=lambda gap: gap.to_ms - gap.from_ms)
         span = format.span((longest.to_ms - longest.from_ms) / 1000)

@@ -18,6 +18,8 @@ from qtctl.history.overview import Day
 from qtctl.history.reader import History
 from qtctl.settings.places import history_to_read
 
+SYNTHETIC = "All of it is synthetic: qtctl simulate made it."
+
 
 def size(value: Any) -> str:
     """Bytes as `912 B`, `1.4 MB`."""
@@ -159,7 +161,7 @@ def describe(ctx: Context, history: History, days: Sequence[Day], head: str) -> 
         first, last = (format.moment(at / 1000, ctx.utc) for at in (min(times), max(times)))
         yield f"{first} to {last}, {size(total)} in {history.folder}"
     if history.synthetic():
-        yield "All of it is synthetic: qtctl simulate made it."
+        yield SYNTHETIC
     gaps = history.gaps()
     if gaps:
         longest = max(gaps, key=lambda gap: gap.to_ms - gap.from_ms)
@@ -173,6 +175,12 @@ def describe(ctx: Context, history: History, days: Sequence[Day], head: str) -> 
     for place, _, problem in chain.examined(history.folder):
         if problem:
             yield f"Line {place} of {CHAIN} {problem}. See 'qtctl history verify'."
+
+
+def say_synthetic(ctx: Context, history: History) -> None:
+    """One line on stderr where the history was made up."""
+    if history.synthetic():
+        ctx.say(SYNTHETIC)
 
 
 def unique(names: Sequence[str]) -> list[str]:

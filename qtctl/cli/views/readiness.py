@@ -33,8 +33,10 @@ def _head(ctx: Context, found: Readiness, window: Window, policy: Policy) -> lis
     ready = sum(each.verdict == "READY" for each in found.symbols)
     parity = found.parity
     whole = "; ".join(describe(ctx, window, found.window.gaps))
-    return [
-        _line("verdict", found.verdict, STYLES[found.verdict]),
+    synthetic = "; SYNTHETIC: says nothing about any market" if window.synthetic else ""
+    weaker = "; by a WEAKER policy than the default" if found.weaker else ""
+    head = [
+        _line("verdict", f"{found.verdict}{synthetic}{weaker}", STYLES[found.verdict]),
         _line("window", whole),
         _line("symbols", f"{ready:,} of {len(found.symbols):,} ready"),
         _line(
@@ -48,6 +50,9 @@ def _head(ctx: Context, found: Readiness, window: Window, policy: Policy) -> lis
             f"step limit {policy.step_limit:g} a pass",
         ),
     ]
+    if found.weaker:
+        head.append(_line("weaker", f"than the default: {', '.join(found.weaker)}", "yellow"))
+    return head
 
 
 def _shown(value: float | None, unit: str) -> str:
@@ -70,7 +75,8 @@ def _result(gate: Gate) -> str:
 def _why(gate: Gate) -> str:
     parts = [gate.why] if gate.why else []
     if gate.failing:
-        parts.append(f"{format.count(gate.failing, 'symbol')} fail, the worst {gate.worst}")
+        fail = "fails" if gate.failing == 1 else "fail"
+        parts.append(f"{format.count(gate.failing, 'symbol')} {fail}, the worst {gate.worst}")
     elif gate.unknown:
         parts.append(f"unknown for {format.count(gate.unknown, 'symbol')}, as {gate.worst}")
     return "; ".join(parts) or RULES[gate.gate].means

@@ -84,6 +84,10 @@ def _head(found: Found) -> tuple[Column, ...]:
         moment("to", lambda record: record["window"]["until_ms"] / 1000),
         number("hours", lambda record: record["window"]["hours"], 1),
         number("gaps", lambda record: record["window"]["gaps"]),
+        *(
+            text("history", lambda _: evidence_window.SYNTHETIC)
+            for _ in range(found.window.synthetic)
+        ),
         text("parity", lambda record: _parity(found.result.parity)),
         *(
             text(path, lambda record, path=path: _change(record["settings"][path]))
@@ -111,8 +115,6 @@ def _remarks(found: Found) -> Iterator[str]:
     """What a person must know to read the figures."""
     window, result = found.window, found.result
     parity = result.parity
-    if window.synthetic:
-        yield "All of it is synthetic: qtctl simulate made it."
     if window.asked_ms is not None:
         yield "The history begins later than was asked for: nothing was recorded before."
     for why, count in parity.unproven.items():

@@ -85,11 +85,17 @@ def wanted_history(
 
 
 def make_history(ctx: Context, wanted: Wanted, folder: Path) -> dict[str, Any]:
-    """Makes it in a folder that is new or empty; the figures."""
+    """Makes it in a folder that is new or empty; the figures. Where it ends early nothing stays: a
+    part would pass for the whole."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RefusedError(f"{folder} is not an empty folder: name a new one")
     begun = clock.monotonic()
-    made = HistoryMaker(wanted, ctx.settings).write(folder)
+    try:
+        made = HistoryMaker(wanted, ctx.settings).write(folder)
+    except BaseException:
+        for each in folder.iterdir() if folder.is_dir() else ():
+            each.unlink(missing_ok=True)
+        raise
     return {
         "folder": str(folder),
         **msgspec.structs.asdict(made),

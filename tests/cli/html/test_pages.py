@@ -1,12 +1,15 @@
 """`--html`: each page is whole by itself, says what the figures say, and no text is markup."""
 
+import os
 import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from qtctl.cli.output.archive import refuse_existing
 from qtctl.cli.views.html import report_page, words
+from qtctl.errors import UsageError
 from qtctl.evidence import report as reports
 from qtctl.evidence import window as windows
 from qtctl.history.reader import History
@@ -204,6 +207,17 @@ def test_where_no_page_can_go_nothing_is_computed(
     assert words in said.err
     assert len(said.err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_or_a_device_is_not_replaced(cli: Cli, market: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    said = cli("report", "--dir", str(market), "--html", str(pipe))
+    assert (said.code, said.out) == (2, "")
+    assert "is a device or a pipe" in said.err
+    assert pipe.is_fifo()
+    with pytest.raises(UsageError, match="is a device or a pipe"):
+        refuse_existing(pipe, force=True)
 
 
 def test_a_file_that_can_not_be_written_is_one_line(cli: Cli, market: Path) -> None:

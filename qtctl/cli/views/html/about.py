@@ -35,9 +35,12 @@ def span(since_ms: int, until_ms: int) -> str:
     return f"{moment(since_ms)} to {moment(until_ms)}, {hours}"
 
 
-def warnings(*, synthetic: bool) -> str:
-    """What must be read before anything else."""
-    return page.paragraph(SYNTHETIC, style="note") if synthetic else ""
+def warnings(*, synthetic: bool, weaker: Sequence[str] = ()) -> str:
+    """What must be read before anything else. weaker: see Readiness."""
+    found = [SYNTHETIC] if synthetic else []
+    if weaker:
+        found.append(f"WEAKER POLICY: lets more pass than the default in {', '.join(weaker)}.")
+    return "\n".join(page.paragraph(each, style="note") for each in found)
 
 
 def gaps_in_words(gaps: Sequence[Gap]) -> str:

@@ -46,7 +46,7 @@ def evidence_page(manifest: Manifest, digest: str, found: Contents) -> str:
     """The whole page; it shows the digest exactly once."""
     verdict = manifest.about.verdict
     parts = [
-        about.warnings(synthetic=found.window.synthetic),
+        about.warnings(synthetic=found.window.synthetic, weaker=found.readiness.weaker),
         page.verdict(verdict, STYLES[verdict]),
         page.contents(
             ("about", "In short"), ("digest", "The digest"), ("files", "What is in it"),

@@ -22,6 +22,8 @@ def refuse_bad(ctx: Context, target: str | None) -> None:
     path = Path(target)
     if path.is_dir() or not target or target.endswith("/"):
         raise UsageError(f"--html {target} is a folder: name a file in it")
+    if path.exists() and not path.is_file():  # never in the place of /dev/null
+        raise UsageError(f"--html {target} is a device or a pipe: name a file, or - for stdout")
     if not path.parent.is_dir():
         raise UsageError(f"--html {target}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK | os.X_OK):

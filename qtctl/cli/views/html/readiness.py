@@ -40,7 +40,7 @@ def readiness_page(found: Readiness, policy: Policy) -> str:
     window = found.window
     waiting = [one for one in found.symbols if one.verdict != "READY"]
     parts = [
-        about.warnings(synthetic=window.synthetic),
+        about.warnings(synthetic=window.synthetic, weaker=found.weaker),
         page.verdict(found.verdict, STYLES[found.verdict]),
         page.contents(
             ("words", "In plain words"), ("gates", "Gates"), ("symbols", "Symbols"),
