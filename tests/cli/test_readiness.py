@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from qtctl.evidence import policy as policies
 from tests.evidence.made import simulated
 from tests.support.cli import Cli
 
@@ -108,3 +109,19 @@ def test_a_gate_that_sees_nothing_is_noticed(cli: Cli, monkeypatch: pytest.Monke
     said = cli("readiness", "selftest")
     assert said.code == 1
     assert "Not as it must be: broken seal." in said.err
+
+
+@pytest.mark.parametrize(
+    ("text", "weaker"),
+    [
+        ("[gates]\nok = 0.95\nflips = 0.5\n[follow]\ndeadband = 0.01\nstep_limit = 0.5\n", []),
+        ("[gates]\nok = 0.89\nflips = 1.1\n", ["ok", "flips"]),
+        ("[follow]\ndeadband = 0.03\nstep_limit = 0.1\n", ["deadband", "step_limit"]),
+    ],
+)
+def test_what_lets_more_pass_than_the_default_is_weaker(
+    text: str, weaker: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    assert policies.load(path).weaker() == weaker
