@@ -88,7 +88,7 @@ def test_which_gaps_hide_passes(
 
 def test_ends_of_the_window_are_due_too(tmp_path: Path) -> None:
     history = written(tmp_path, Batch(passes=passes(0, 1, 8, 9, 20)))
-    found = coverage(history, NOON + 3 * INTERVAL, NOON + 14 * INTERVAL)
+    found = coverage(history, NOON + 3 * INTERVAL - 5_000, NOON + 14 * INTERVAL)
     assert found == Coverage(due=5 + 2 + 4, made=2, not_made=9, unknown=0)
 
 
@@ -102,3 +102,10 @@ def test_the_interval_stands_in_the_rules_of_a_pass(tmp_path: Path) -> None:
     history = written(tmp_path, Batch(passes=passes(0), documents=documents))
     found = [windows.interval_ms(history, name) for name in ("r1", "r2", "r3", "r4", "r5")]
     assert found == [INTERVAL, None, None, None, None]
+
+
+def test_a_pass_that_came_a_little_late_leaves_none_missing_at_an_edge(tmp_path: Path) -> None:
+    """The window begins right after one pass, and the next came 5 ms later than it was due."""
+    late = [a_pass(n, NOON + n * INTERVAL + 5, ("BTCUSDT", "100", "0.5")) for n in range(1, 4)]
+    history = written(tmp_path, Batch(passes=[*passes(0), *late]))
+    assert coverage(history, NOON + 1) == Coverage(due=3, made=3, not_made=0, unknown=0)
