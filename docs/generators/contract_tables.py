@@ -93,7 +93,7 @@ def tables() -> dict[str, str]:
         "permit": _fields(permit),
         "decision": _fields(DECISION_FIELDS),
         "pass": _fields(PASS_FIELDS),
-        "history": _fields((field.name, field.holds) for field in HISTORY),
+        "history": _fields(HISTORY),
         "block": _fields(BLOCK_FIELDS),
         "event": _fields(EVENT_FIELDS),
         "rejected": _fields(REJECTED_FIELDS),

@@ -34,13 +34,12 @@ from qtctl.wire.schema import ids
 from qtctl.wire.schema.keys import LIMITS, LIMITS_TTL_SEC
 
 log = logging.getLogger("qtctl.governor")
-QUICK_SEC = 0.02
-"""Chores that take no longer keep nobody waiting, and are done at once."""
+PUT_OFF_SEC, OVERDUE_SEC = 0.5, 0.02
+"""How long the chores may be put off while new entries come all the time, and for how long they are
+then done whatever comes."""
 FAR_SEC, FAR_TRIPS, VERY_FAR_SEC = 0.005, 3, 0.1
 """A link is slow where so many round trips of the chores took that long, or one of them very long:
-then new entries are asked for beside them."""
-PUT_OFF_SEC = 0.5
-"""How long the chores may be put off while new entries come all the time."""
+then new entries are asked for while others are served."""
 NO_GROUP_SEC = 0.05
 NO_GROUP_LOOKS = 20
 """How often `once` makes a group that is not there, or that Redis does not show; pauses between."""
@@ -94,8 +93,10 @@ class Governor:
         self._way = way or RightOfWay()
         self._trimmed_at: float | None = None
         self._chores: Iterator[None] | None = None
+        self._chores_due_at: float | None = None
+        self._beside = True
+        """New entries are asked for beside the chores."""
         self._slow, self._far = False, 0
-        self._put_off_at: float | None = None
         self._housekept_at: float | None = None
 
     # The service protocol --------------------------------------------------------------------
@@ -105,7 +106,7 @@ class Governor:
         given before and never finished."""
         self._intake.restart()
         self._housekept_at = None
-        self._chores, self._slow, self._far = None, False, 0
+        self._chores, self._slow, self._far = self._all_chores(), False, 0
         self._look.at_once()
         self._redelivery.forgive()
 
@@ -156,6 +157,7 @@ class Governor:
 
     def once(self) -> bool:
         """Serves up to the last entry that is there now; False if something stays pending."""
+        self._beside = False  # What comes behind the last entry is left to others.
         self.step()
         last, group = self._queue.last_id_and_state()
         group_looks = 0
@@ -196,25 +198,31 @@ class Governor:
     # What a pass consists of ------------------------------------------------------------------
 
     def _do_chores(self) -> None:
-        """What is due beside the plans. Over a slow link this takes many round trips: where new
-        entries wait, they are served in between."""
-        begun = clock.monotonic()
-        if not self._intake.has_new(ask=self._slow):
-            self._put_off_at = None
-        elif self._put_off_at is None or begun - self._put_off_at < PUT_OFF_SEC:
-            self._put_off_at = self._put_off_at or begun
-            return
-        self._put_off_at = None
+        """What is due beside the plans: some ten round trips each second, between which new entries
+        are served."""
         if self._chores is None:
+            if not self._look.is_due:
+                return
             self._chores = self._all_chores()
-        at = begun
+        begun = at = clock.monotonic()
+        due_at = self._chores_due_at = self._chores_due_at or begun
+        overdue = begun - due_at >= PUT_OFF_SEC
+        if self._has_new() and not overdue:
+            return
         for _ in self._chores:
             before, at = at, clock.monotonic()
             self._far += at - before >= FAR_SEC
             self._slow |= self._far >= FAR_TRIPS or at - before >= VERY_FAR_SEC
-            if at - begun >= QUICK_SEC and self._intake.has_new(ask=self._slow):
+            if (not overdue or at - begun >= OVERDUE_SEC) and self._has_new():
+                self._chores_due_at = at if overdue else due_at
                 return
-        self._chores, self._far = None, 0
+        self._chores, self._chores_due_at, self._far = None, None, 0
+
+    def _has_new(self) -> bool:
+        """True while new entries wait. Their read is sent before the chores go on, unless there is
+        something else to serve first."""
+        open_ = self._beside and self._look.closed() is None and self._intake.settled
+        return self._intake.has_new(ask=self._slow or open_)
 
     def _all_chores(self) -> Iterator[None]:
         """Yields after about one round trip each."""

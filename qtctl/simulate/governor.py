@@ -11,7 +11,7 @@ from qtctl.domain.plans import Plan, PlanRules
 from qtctl.domain.readings import as_read, assess
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.domain.sequence import Rates, Sequence, Standing
-from qtctl.wire.schema.decision import HISTORY, CommitRequest, static_fields
+from qtctl.wire.schema.decision import CommitRequest, history_fields, static_fields
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -112,7 +112,7 @@ class SimulatedGovernor:
             plan, entry_id, hint(efficiency, rules.downsize), 1, 1, rules.instance, __version__,
             rules.digest, score=as_read(score or None, read_at),
         )  # fmt: skip
-        flat = HISTORY.flat(request)
+        flat = history_fields(request)
         flat[-1] = "0"  # Nobody withdraws a permit in a simulation.
         flat += ["verdict", verdict.value, "reason", reason.value]
         flat += static_fields(request)

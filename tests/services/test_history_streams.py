@@ -70,7 +70,7 @@ def test_every_decision_is_published_with_all_its_facts(store: Store) -> None:
         ("again", "blocked", "symbol_cooldown"),
         ("close", "permitted", "ok"),
     ]
-    own = [field.name for field in HISTORY]
+    own = [name for name, _ in HISTORY]
     for each in found:
         assert [*each][: len(own)] == own
         assert set(each) == {*own, *decision(store, "p1")} - {"withdrawn_at"}

@@ -106,7 +106,7 @@ LISTED: dict[str, Listed] = {
             size_hint("eff_action", drop=2, width=9),
             text("score", "score", drop=3, right=True, width=6),
         ),
-        fields=("id", *(name for name, _ in DECISION_FIELDS), *(each.name for each in HISTORY)),
+        fields=("id", *(name for name, _ in DECISION_FIELDS), *(name for name, _ in HISTORY)),
         any_field=True,
         at=_added,
         filters={

@@ -44,8 +44,6 @@ class Store:
         self._access = access
         self._client: redis.Redis | None = None
         self._asked: tuple[Pipe, float] | None = None
-        self.guard = _Guard(self)
-        """Errors of redis as ours, for the length of a `with`."""
         nodes = nodes_of(url)
         self._plain: dict[str, str] = {}  # The scripts whose flags the server does not know.
         self._finder = None if nodes is None else Finder(url, nodes, keys.prefix, access)
@@ -55,7 +53,7 @@ class Store:
         """The plain URL of the server that the URL leads to. Errors: RedisUnreachable, except for
         a plain URL, whose server is not asked."""
         if self._finder is not None:
-            with self.guard:
+            with _Guarded(self):
                 self._connected()
         return self._at[1]
 
@@ -96,7 +94,7 @@ class Store:
 
     def run(self, *command: Any) -> Any:
         """One command, its reply as bytes. Errors: RedisUnreachable, WireError."""
-        with self.guard:
+        with _Guarded(self):
             reply = self._connected().execute_command(*command)  # type: ignore[no-untyped-call]
             shapes.check(command, reply)
             return reply
@@ -136,7 +134,7 @@ class Store:
     def ask(self, command: Command, large: Large | None = None) -> None:
         """Sends a command that may wait for its answer on the server. Until that has come, this
         connection is good for nothing else."""
-        with self.guard:
+        with _Guarded(self):
             pipe = self.open_pipe(large=large)
             pipe.send([command])
             self._asked = pipe, clock.monotonic() + self._timeouts[1]
@@ -151,7 +149,7 @@ class Store:
         time-out breaks the connection. Errors: RedisUnreachable, WireError."""
         assert self._asked is not None, "nothing was asked"
         pipe, until = self._asked
-        with self.guard:
+        with _Guarded(self):
             try:
                 if not pipe.arrived(within_sec):
                     if clock.monotonic() > until:
@@ -214,7 +212,7 @@ class Store:
                 return
             replies = self.batch([command for _, command in unknown])
             for (place, _), reply in zip(unknown, replies, strict=True):
-                with self.guard:
+                with _Guarded(self):
                     shapes.check_script(name, reply)
                 yield place, reply
 
@@ -342,7 +340,7 @@ class Store:
             raise
 
 
-class _Guard:
+class _Guarded:
     """`Store.mended` for what mostly succeeds, of which it then costs next to nothing."""
 
     def __init__(self, store: Store) -> None:
@@ -365,14 +363,14 @@ class _Ahead:
         self._decoded, self._large = decoded, large
 
     def __enter__(self) -> Pipe:
-        with self._store.guard:
+        with _Guarded(self._store):
             self._pipe = self._store.open_pipe(decoded=self._decoded, large=self._large)
         return self._pipe
 
     def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
         if problem is None and not self._pipe.outstanding:
             return
-        with self._store.guard:
+        with _Guarded(self._store):
             try:
                 if problem is not None:
                     raise problem

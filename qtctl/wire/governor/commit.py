@@ -17,8 +17,8 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.schema.decision import (
     DECISION_DYNAMIC,
     HINT_AT,
-    HISTORY,
     CommitRequest,
+    history_fields,
     static_fields,
 )
 from qtctl.wire.schema.keys import (
@@ -162,7 +162,7 @@ def packed_calls(
         keys = own_keys(store, plan).values()
         permit = encode(plan)
         own = own_arguments(request, static, settings.limits)
-        history = HISTORY.flat(request) if marks.decisions_maxlen else _NO_HISTORY
+        history = history_fields(request) if marks.decisions_maxlen else _NO_HISTORY
         # Behind what is shared, its own, and these four places themselves.
         permit_from = arguments_count + len(own) + 5
         history_from = permit_from + len(permit)

@@ -1,5 +1,7 @@
 """The decision on the wire: the facts that a verdict rests on; `domain.facts` is the way back."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from qtctl.domain import numbers
@@ -9,7 +11,7 @@ from qtctl.domain.names import MAX_STORED_BYTES, stored
 from qtctl.domain.passes import kept_number
 from qtctl.domain.plans import Plan, PlanRules
 from qtctl.domain.readings import NOTHING_READ, AsRead
-from qtctl.wire.schema.records import HINT, Field, Flat, Record, flag
+from qtctl.wire.schema.records import HINT, Flat, flag
 
 
 class CommitRequest(msgspec.Struct, frozen=True):
@@ -59,11 +61,6 @@ _INF = float("inf")
 _NO_HINT = [part for field in HINT for part in (field.name, "")]
 
 
-def _exact(value: float | None) -> str:
-    """A fact that a gate compares, with all its digits."""
-    return "" if value is None else repr(value)
-
-
 def _compact(text: str) -> str:
     """Empty for a number of hundreds of digits: no gate compares these."""
     return text if len(text) <= MAX_STORED_BYTES else ""
@@ -72,18 +69,23 @@ def _compact(text: str) -> str:
 def static_fields(case: CommitRequest) -> Flat:
     """What Python writes into a decision. Where the step reads the score, the hint has no values
     yet. One function for all fields: a plan alone waits for each call."""
-    plan, age = case.plan, None if case.hint is None else case.hint.efficiency.age_sec
+    plan = case.plan
+    texts: Sequence[str] = (plan.plan_id, plan.symbol, plan.action, plan.side, plan.source)
+    if not "".join(texts).isascii() or max(map(len, texts)) > MAX_STORED_BYTES:
+        texts = [stored(text) for text in texts]
+    plan_id, symbol, action, side, source = texts
+    age = None if case.hint is None else case.hint.efficiency.age_sec
     notional = plan.notional_usd
     return [
-        "plan_id", stored(plan.plan_id),
+        "plan_id", plan_id,
         "entry_id", case.entry_id,
-        "symbol", stored(plan.symbol),
+        "symbol", symbol,
         "kind", plan.kind,
-        "action", stored(plan.action),
-        "side", stored(plan.side),
+        "action", action,
+        "side", side,
         "qty", "" if plan.qty is None else repr(plan.qty),
         "price", "" if plan.price is None else repr(plan.price),
-        "source", stored(plan.source),
+        "source", source,
         "kill_score", "" if plan.kill_score is None else repr(plan.kill_score),
         "notional_usd", "" if notional in (None, _INF) else _compact(numbers.usd(notional)),
         *(_NO_HINT if case.hint is None else HINT.flat(case.hint)),
@@ -97,26 +99,37 @@ def static_fields(case: CommitRequest) -> Flat:
     ]  # fmt: skip
 
 
-HISTORY: Record[CommitRequest] = Record(
-    Field(
-        "decision",
-        "as sent: EXECUTE, but for a plan in conflict",
-        lambda c: stored(c.plan.decision),
-    ),
-    Field("full_close", "1 if it closes all, as far as it says", lambda c: flag(c.plan.full_close)),
-    Field("plan_at", "its own timestamp, epoch seconds, all digits", lambda c: _exact(c.plan.at)),
-    Field("score", "efficiency_score as read, unrounded", lambda c: kept_number(c.score.score)),
-    Field("confidence", "as read, unrounded", lambda c: kept_number(c.score.confidence)),
-    Field("score_at", "the score's time that counts, as read", lambda c: kept_number(c.score.at)),
-    Field(
+HISTORY: tuple[tuple[str, str], ...] = (
+    ("decision", "as sent: EXECUTE, but for a plan in conflict"),
+    ("full_close", "1 if it closes all, as far as it says"),
+    ("plan_at", "its own timestamp, epoch seconds, all digits"),
+    ("score", "efficiency_score as read, unrounded"),
+    ("confidence", "as read, unrounded"),
+    ("score_at", "the score's time that counts, as read"),
+    (
         "score_read_at",
         "the server's clock when it was read, epoch seconds, all digits; 0.0 if it was not",
-        lambda c: repr(c.score.now),
     ),
-    Field("withdrawn", "1 if a permit was withdrawn", lambda c: ""),
+    ("withdrawn", "1 if a permit was withdrawn"),
 )
 """What `stream:governor.decisions` has beside the fields of a decision. `withdrawn` is last: the
 atomic step finds it."""
+
+
+def history_fields(case: CommitRequest) -> Flat:
+    """Those, as far as they are known before the atomic step."""
+    plan, score = case.plan, case.score
+    return [
+        "decision", stored(plan.decision),
+        "full_close", flag(plan.full_close),
+        "plan_at", "" if plan.at is None else repr(plan.at),
+        "score", kept_number(score.score),
+        "confidence", kept_number(score.confidence),
+        "score_at", kept_number(score.at),
+        "score_read_at", repr(score.now),
+        "withdrawn", "",
+    ]  # fmt: skip
+
 
 DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (
     ("decided_at", "epoch seconds with milliseconds, the server's clock"),
