@@ -3,7 +3,8 @@
 ::
 
     floor   XREADGROUP on a bare socket, then one EVALSHA of the atomic step, packed in advance
-    plain   XREADGROUP, SET and XACK by redis-py, as a small service is written
+    plain   XREADGROUP, HMGET of the score, the atomic step and XACK by redis-py, one plan after the
+            other, as a small service is written
 
 `python -m qtctl.bench.bare KIND URL PREFIX` takes lines `HEAD COUNT` (see `stage.symbols`), answers
 each with `ready`, and then that many plans.
@@ -18,24 +19,36 @@ from typing import Any
 import hiredis
 import redis
 
-from qtctl import __version__
+from qtctl import __version__, clock
 from qtctl.bench.recording import connected
 from qtctl.bench.services import plain_environ
 from qtctl.bench.stage import FOREIGN, Stage, plan, symbols
+from qtctl.domain.downsize import hint
 from qtctl.domain.plans import Plan, read
+from qtctl.domain.readings import EFF_FIELDS, NOTHING_READ, as_read, assess
+from qtctl.services.judge import Rules
 from qtctl.services.rules import rules_of
 from qtctl.settings import Governor as Settings
 from qtctl.wire.client.scripts import source
 from qtctl.wire.client.store import Store
-from qtctl.wire.governor.commit import STEP, ServerMarks, packed_calls
+from qtctl.wire.governor.commit import (
+    STEP,
+    ServerMarks,
+    own_keys,
+    own_words,
+    packed_calls,
+    shared_arguments,
+    shared_keys,
+)
 from qtctl.wire.governor.decision_stream import FIRST_MAXLEN
-from qtctl.wire.schema.decision import CommitRequest
-from qtctl.wire.schema.keys import GROUP, PERMIT, Keys
+from qtctl.wire.schema.decision import CommitRequest, static_fields
+from qtctl.wire.schema.keys import EFFICIENCY, GROUP, Keys
 from qtctl.wire.schema.records import packed
 
 INSTANCE = "bare"
 SOME_ID = b"1000000000000-0"
 """Stands in a packed call for the id of the entry, which is as long."""
+MARKS = ServerMarks(marked=False, decisions_maxlen=FIRST_MAXLEN)
 _READ_BYTES = 65_536
 
 
@@ -77,21 +90,8 @@ def floor(store: Store, names: list[str], ready: Callable[[], None]) -> None:
     """Answers a plan on each of these symbols, in this order."""
     rules = rules_of(Settings(), INSTANCE)
     fields = [_fields(store, name) for name in names]
-    requests = [
-        CommitRequest(
-            plan=_readable(read(each, rules.plans)),
-            entry_id=SOME_ID.decode(),
-            hint=None,
-            deliveries=1,
-            attempts=1,
-            instance=INSTANCE,
-            version=__version__,
-            limits=rules.limits_digest,
-        )
-        for each in fields
-    ]
-    marks = ServerMarks(marked=False, decisions_maxlen=FIRST_MAXLEN)
-    calls = [*packed_calls(store, requests, rules.commit, marks, [])]
+    requests = [_request(each, SOME_ID.decode(), None, rules) for each in fields]
+    calls = [*packed_calls(store, requests, rules.commit, MARKS, [])]
     store.run("SCRIPT", "LOAD", source(STEP))
     group = ("XREADGROUP", "GROUP", GROUP, INSTANCE, "COUNT", "1", "BLOCK", "0")
     ask = packed((*group, "STREAMS", store.keys.plans, ">"))
@@ -112,29 +112,63 @@ def floor(store: Store, names: list[str], ready: Callable[[], None]) -> None:
 
 
 def plain(store: Store, names: list[str], ready: Callable[[], None]) -> None:
-    """The same without a judgement: each plan has its permit at once."""
+    """A governor's work without what surrounds it: no looks, metrics, log, or checks of replies."""
     client: Any = redis.Redis.from_url(store.url)
+    step = client.register_script(source(STEP))
+    rules = rules_of(Settings(), INSTANCE)
     plans, left = store.keys.plans, len(names)
+    kills = store.keys.kills(rules.commit.names.names)
     ready()
     while left:
         found = client.xreadgroup(GROUP, INSTANCE, {plans: ">"}, count=1, block=1000)
         for _, entries in found:
-            for entry_id, fields in entries:
-                key = store.keys.at(PERMIT, fields[b"plan_id"].decode())
-                client.set(key, '{"granted":true}', ex=60)
+            for entry_id, raw in entries:
+                fields = {name.decode(): value.decode() for name, value in raw.items()}
+                key = store.keys.at(EFFICIENCY, fields["symbol"])
+                values = client.hmget(key, EFF_FIELDS)
+                score = {
+                    name: value.decode()
+                    for name, value in zip(EFF_FIELDS, values, strict=True)
+                    if value is not None
+                }
+                request = _request(fields, entry_id.decode(), score, rules)
+                static = static_fields(request)
+                own, shared = own_keys(store, request.plan), shared_keys(store, rules.commit)
+                arguments = [*shared_arguments(rules.commit, MARKS).values()]
+                arguments += own_words(request, static, rules.commit, MARKS, len(arguments))
+                reply = step(keys=[*own.values(), *shared.values(), *kills], args=arguments)
+                assert reply[0] == b"permitted"
                 client.xack(plans, GROUP, entry_id)
                 left -= 1
     client.close()
 
 
+def _request(
+    fields: Mapping[str, str], entry_id: str, score: Mapping[str, str] | None, rules: Rules
+) -> CommitRequest:
+    """score: None where the step reads it."""
+    plan, now = read(fields, rules.plans), clock.now()
+    assert isinstance(plan, Plan)
+    return CommitRequest(
+        plan=plan,
+        entry_id=entry_id,
+        hint=None
+        if score is None
+        else hint(
+            assess(score, now, rules.downsize.eff_ttl_sec, rules.downsize.min_conf), rules.downsize
+        ),
+        deliveries=1,
+        attempts=1,
+        instance=INSTANCE,
+        version=__version__,
+        limits=rules.limits_digest,
+        score=NOTHING_READ if score is None else as_read(score, now),
+    )
+
+
 def _fields(store: Store, name: str) -> dict[str, str]:
     words = [str(word) for word in plan(store, name, store.now_ms() // 1000)[3:]]
     return dict(zip(words[::2], words[1::2], strict=True))
-
-
-def _readable(found: object) -> Plan:
-    assert isinstance(found, Plan)
-    return found
 
 
 def _say_ready() -> None:

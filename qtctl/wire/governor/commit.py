@@ -154,25 +154,31 @@ def packed_calls(
         store.keys, settings, msgspec.structs.replace(marks, jumped_after_ms=FAR_MS)
     )
     same = packed_words([marks.jumped_after_ms]).join(parts)
-    step, encode = digest(STEP), _ENCODERS[settings.encoding]
+    step = digest(STEP)
     for request in requests:
-        plan = request.plan
         static = static_fields(request)
         statics.append(static)
-        keys = own_keys(store, plan).values()
-        permit = encode(plan)
-        own = own_arguments(request, static, settings.limits)
-        history = history_fields(request) if marks.decisions_maxlen else _NO_HISTORY
-        # Behind what is shared, its own, and these four places themselves.
-        permit_from = arguments_count + len(own) + 5
-        history_from = permit_from + len(permit)
-        record_from = history_from + len(history)
-        words = [
-            *own.values(), permit_from, history_from, record_from,
-            record_from + len(_HEAD) + HINT_AT, *permit, *history, *_HEAD, *static, *_TO_FIND,
-        ]  # fmt: skip
+        keys = own_keys(store, request.plan).values()
+        words = own_words(request, static, settings, marks, arguments_count)
         head = ("EVALSHA", step, str(len(keys) + keys_count), *keys)
         yield packed(head, keys_count + arguments_count + len(words)) + same + packed_words(words)
+
+
+def own_words(
+    request: CommitRequest, static: Flat, settings: CommitSettings, marks: ServerMarks, behind: int
+) -> list[str | bytes | int]:
+    """The arguments of one plan; behind: how many stand before them."""
+    permit = _ENCODERS[settings.encoding](request.plan)
+    own = own_arguments(request, static, settings.limits)
+    history = history_fields(request) if marks.decisions_maxlen else _NO_HISTORY
+    # Behind what is shared, its own, and these four places themselves.
+    permit_from = behind + len(own) + 5
+    history_from = permit_from + len(permit)
+    record_from = history_from + len(history)
+    return [
+        *own.values(), permit_from, history_from, record_from,
+        record_from + len(_HEAD) + HINT_AT, *permit, *history, *_HEAD, *static, *_TO_FIND,
+    ]  # fmt: skip
 
 
 @lru_cache(maxsize=4)
