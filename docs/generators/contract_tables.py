@@ -81,8 +81,7 @@ BEGIN, END = "<!-- generated: {} -->", "<!-- end: {} -->"
 
 def tables() -> dict[str, str]:
     """Every generated part of the page by name, as Markdown."""
-    permit = [(name, holds) for name, holds, _ in PERMIT_HEAD]
-    permit += [PERMIT_CREATED, *((name, holds) for name, holds, _ in PERMIT_TAIL)]
+    permit = [*PERMIT_HEAD, PERMIT_CREATED, *PERMIT_TAIL]
     permit += [(field.name, field.holds) for field in HINT]
     return {
         "keys": _table(

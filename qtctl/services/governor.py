@@ -222,7 +222,10 @@ class Governor:
         """True while new entries wait. Their read is sent before the chores go on, unless there is
         something else to serve first."""
         open_ = self._beside and self._look.closed() is None and self._intake.settled
-        return self._intake.has_new(ask=self._slow or open_)
+        try:
+            return self._intake.has_new(ask=self._slow or open_)
+        except WireError:
+            return False  # The look may mend it (no group); where not, the next read says so.
 
     def _all_chores(self) -> Iterator[None]:
         """Yields after about one round trip each."""

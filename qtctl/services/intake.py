@@ -122,9 +122,12 @@ class Intake:
 
     def poll(self) -> None:
         """The same without waiting; nothing that is there now is missed."""
+        asked = self._queue.asked
         self._fetch(0.0)
-        if self.idle and self._queue.asked:
-            self._read = self._queue.new(self._count) + (self._queue.answer(0.0) or [])
+        if self.idle and asked:  # That read may have ended just before.
+            self._read = self._queue.new(self._count)
+            if self._queue.asked:
+                self._read += self._queue.answer(0.0) or []
 
     def has_new(self, *, ask: bool) -> bool:
         """True while new entries wait to be taken. Costs no round trip: it looks for the answer to

@@ -100,7 +100,8 @@ class Judge:
                 readable.append((entry, plan))
         if trimmed:
             self._drop_trimmed(trimmed)
-        return self._reject(unreadable) + self._judge(readable, marks, attempt)
+        failed = self._reject(unreadable) if unreadable else []
+        return failed + self._judge(readable, marks, attempt)
 
     def _drop_trimmed(self, trimmed: Sequence[str]) -> None:
         """Cut from the stream while they were pending: there is nothing left to judge."""

@@ -39,7 +39,9 @@ def its_store(stepped: SteppedServer) -> Iterator[Store]:
 
 
 def look(gov: Governor, times: int = 2) -> None:
-    """So many looks, a second apart for the governor; what is there is served."""
+    """So many looks, a second apart for the governor; what is there is served, and no read is left
+    under way, which would get the next plan that another governor is to have."""
+    gov._beside = False
     for _ in range(times):
         gov._look.soon()
         gov.step()

@@ -140,7 +140,7 @@ class Poison:
 
     def _permit(self, plan_id: str, number: int) -> list[tuple[Any, ...]]:
         key = self.store.keys.at(PERMIT, plan_id)
-        names = [name for name, _, _ in (*PERMIT_HEAD, *PERMIT_TAIL)]
+        names = [name for name, _ in (*PERMIT_HEAD, *PERMIT_TAIL)]
         names += ["created_at", *[field.name for field in HINT]]
         listed = ("ZADD", self.store.keys.permits, "9999999999", plan_id)
         if number % 5 == 0:

@@ -18,6 +18,7 @@ Command = tuple[Any, ...] | bytes
 Shape = Callable[[Any], bool]
 """True for a reply as Redis gives it."""
 _ID = re.compile(r"\d{1,20}-\d{1,20}\Z", re.ASCII)
+_ID_BYTES = re.compile(rb"\d{1,20}-\d{1,20}\Z")
 _TEXT = frozenset({bytes, str, Head})
 _MAYBE = frozenset({*_TEXT, type(None)})
 _PACKED = frozenset({bytes})
@@ -262,12 +263,12 @@ def _is_stream(each: Any) -> bool:
 
 
 def _is_entry(each: Any) -> bool:
-    return (
-        isinstance(each, list)
-        and len(each) == 2
-        and is_id(each[0])
-        and (each[1] is None or are_pairs(each[1]))
-    )
+    if not isinstance(each, list) or len(each) != 2:
+        return False
+    id_, fields = each
+    # A plan alone waits for each call made here.
+    known = _ID_BYTES.match(id_) is not None if type(id_) is bytes else is_id(id_)
+    return known and (fields is None or are_pairs(fields))
 
 
 def _has(row: Any, fields: Sequence[str]) -> bool:

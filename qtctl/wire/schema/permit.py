@@ -3,7 +3,6 @@
 Source: docs/redis-contract.md#permit.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -12,53 +11,54 @@ from qtctl.domain import numbers
 from qtctl.domain.plans import Plan, notional
 from qtctl.wire.schema.records import HINT, Flat, flag, pairs
 
-PermitField = tuple[str, str, Callable[[Plan], Any]]
-"""Name, what it holds, and its JSON value."""
-
-PERMIT_HEAD: tuple[PermitField, ...] = (
-    ("granted", "true", lambda p: True),
-    ("symbol", "the symbol", lambda p: p.symbol),
-    ("decision", "EXECUTE", lambda p: p.decision),
+PERMIT_HEAD: tuple[tuple[str, str], ...] = (
+    ("granted", "true"),
+    ("symbol", "the symbol"),
+    ("decision", "EXECUTE"),
     (
         "computed_qty",
         "number, the plan's qty; for a close its close_qty where that is over 0; else 0",
-        lambda p: p.permit_qty,
     ),
-    (
-        "computed_notional",
-        "number, abs(computed_qty) × price, USD, else 0",
-        lambda p: _finite(notional(p.permit_qty, p.price)),
-    ),
+    ("computed_notional", "number, abs(computed_qty) × price, USD, else 0"),
 )
+"""Name, and what it holds."""
 PERMIT_CREATED = ("created_at", "epoch seconds with milliseconds, the server's clock")
 _CREATED = b',"created_at":'
-PERMIT_TAIL: tuple[PermitField, ...] = (("consumed", "false", lambda p: False),)
+PERMIT_TAIL = (("consumed", "false"),)
 _TAIL = b',"consumed":false'
+_INF = float("inf")
 PERMIT_FIELDS = (
-    *(name for name, _, _ in PERMIT_HEAD),
+    *(name for name, _ in PERMIT_HEAD),
     PERMIT_CREATED[0],
-    *(name for name, _, _ in PERMIT_TAIL),
+    *(name for name, _ in PERMIT_TAIL),
     *(field.name for field in HINT),
 )
 """The names of all its fields."""
 
 
-def _finite(value: float | None) -> float:
-    return value if value is not None and abs(value) < float("inf") else 0.0
+def _head(plan: Plan) -> dict[str, Any]:
+    """The JSON values of PERMIT_HEAD."""
+    qty = plan.permit_qty
+    worth = notional(qty, plan.price)
+    return {
+        "granted": True,
+        "symbol": plan.symbol,
+        "decision": plan.decision,
+        "computed_qty": qty,
+        "computed_notional": 0.0 if worth is None or worth == _INF else worth,
+    }
 
 
 def permit_json(plan: Plan) -> tuple[bytes, bytes]:
     """The JSON of a permit before and after the value of created_at, which comes from the server's
     clock in the atomic step. It is still open: the fields of HINT follow there."""
-    head = {name: value(plan) for name, _, value in PERMIT_HEAD}
-    return msgspec.json.encode(head)[:-1] + _CREATED, _TAIL
+    return msgspec.json.encode(_head(plan))[:-1] + _CREATED, _TAIL
 
 
 def permit_hash(plan: Plan) -> Flat:
     """The same as flat fields for HSET, created_at empty; flags are 0 and 1."""
-    head = [part for name, _, of in PERMIT_HEAD for part in (name, _hash_text(of(plan)))]
-    tail = [part for name, _, of in PERMIT_TAIL for part in (name, _hash_text(of(plan)))]
-    return [*head, PERMIT_CREATED[0], "", *tail]
+    head = [part for name, value in _head(plan).items() for part in (name, _hash_text(value))]
+    return [*head, PERMIT_CREATED[0], "", "consumed", flag(False)]
 
 
 def _hash_text(value: Any) -> str:
