@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from docs.generators.example_pages import FOLDER, SCENES, figures, pages
-from tests.cli.html.structure import Structure
+from tests.cli.html_pages.structure import Structure
 
 VERDICTS = {"ready": "READY", "not-ready": "NOT READY"}
 

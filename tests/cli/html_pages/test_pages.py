@@ -14,8 +14,8 @@ from qtctl.evidence import report as reports
 from qtctl.evidence import window as windows
 from qtctl.history.reader import History
 from qtctl.history.rows import Batch, Gap
-from tests.cli.html.conftest import Pages, pages_of
-from tests.cli.html.structure import Structure
+from tests.cli.html_pages.conftest import Pages, pages_of
+from tests.cli.html_pages.structure import Structure
 from tests.evidence.made import a_pass, passes, plan, written
 from tests.history.samples import NOON
 from tests.support.cli import Cli

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.html.conftest import Pages
+from tests.cli.html_pages.conftest import Pages
 from tests.support.browser import browser
 
 DARK, LIGHT = "rgb(18, 24, 31)", "rgb(255, 255, 255)"
