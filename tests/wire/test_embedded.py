@@ -15,7 +15,7 @@ import pytest
 
 from qtctl.errors import ConfigError, QtctlError, RefusedError
 from qtctl.settings.places import state_directory
-from qtctl.wire.private_server import embedded
+from qtctl.wire.private_server import embedded, folder
 from qtctl.wire.private_server.embedded import (
     Embedded,
     running,
@@ -293,6 +293,28 @@ def test_of_two_that_start_at_once_one_gets_the_server(directory: Path) -> None:
         thread.join()
     assert (len(got), len(refused)) == (1, 3)
     got[0].stop()
+
+
+def test_files_that_come_and_go_are_no_reason_to_refuse_a_folder(directory: Path) -> None:
+    """A server that runs there rewrites its file by way of temporary ones."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    done = threading.Event()
+
+    def rewrite() -> None:
+        while not done.is_set():
+            for number in range(20):
+                (directory / f"temp-rewriteaof-{number}.aof").touch()
+            for number in range(20):
+                (directory / f"temp-rewriteaof-{number}.aof").unlink()
+
+    thread = threading.Thread(target=rewrite)
+    thread.start()
+    try:
+        for _ in range(200):
+            folder.prepare(directory)
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_a_stale_socket_is_no_server(directory: Path) -> None:
