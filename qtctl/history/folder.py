@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import re
+import stat
 from pathlib import Path
 
 from qtctl.errors import ConfigError, NotFoundError, RefusedError
@@ -39,8 +40,18 @@ def days_in(folder: Path) -> list[str]:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all that lies in it. Errors: OSError."""
-    return sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
+    """Bytes of all files in it. Errors: OSError."""
+    return sum(map(file_size, folder.iterdir()))
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a file; 0 for what is none, or goes away meanwhile, as what SQLite keeps beside a
+    day that is read does. Errors: OSError."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def prepare(folder: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from qtctl.errors import ConfigError, RefusedError
 from qtctl.history import schema
 from qtctl.history.damage import Damaged
-from qtctl.history.folder import FOR_WHOM
+from qtctl.history.folder import FOR_WHOM, file_size
 
 _BUSY_SEC = 10.0
 _MAGIC = b"SQLite format 3\0"
@@ -88,7 +88,7 @@ def _readable(path: Path) -> Iterator[str]:
     uri = path.absolute().as_uri()
     if _opens(f"{uri}?mode=ro"):
         yield f"{uri}?mode=ro"
-    elif not wal.exists() or not wal.stat().st_size:
+    elif not file_size(wal):
         yield f"{uri}?mode=ro&immutable=1"
     else:
         with tempfile.TemporaryDirectory(prefix="qtctl-history-") as folder:

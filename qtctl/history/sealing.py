@@ -10,7 +10,7 @@ import msgspec
 from qtctl.history import chain
 from qtctl.history.chain import Link
 from qtctl.history.day_reader import STREAMS
-from qtctl.history.folder import day_path, days_in
+from qtctl.history.folder import day_path, days_in, file_size
 from qtctl.history.ids import DAY_MS, SEQ_BITS, day_of
 from qtctl.history.schema import PLAN_INDEX
 
@@ -118,4 +118,4 @@ def size(folder: Path, day: str) -> int:
     """The bytes of a day's files."""
     path = day_path(folder, day)
     files = (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm")))
-    return sum(file.stat().st_size for file in files if file.exists())
+    return sum(map(file_size, files))
