@@ -67,3 +67,9 @@ def test_what_is_not_to_be_trusted_leads_back_to_1(
     assert follow(1.2, found, 1000.0, NOW) == 1.0
     assert follow(1.4, found, 1000.0, NOW) == pytest.approx(1.15)
     assert follow(1.2, proposal(1.4), 1000.0, NOW) == pytest.approx(1.4)
+
+
+def test_the_target_of_a_short_is_followed_too(follow: Follow) -> None:
+    short = proposal(1.2, base_target="-1000.00")
+    assert follow(1.0, short, -1000.0, NOW) == pytest.approx(1.2)
+    assert follow(1.2, short, -1020.0, NOW) == 1.0
