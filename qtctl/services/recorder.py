@@ -34,6 +34,7 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.queries import history_streams, services
 from qtctl.wire.queries.history_streams import Kind, News, Place
 from qtctl.wire.schema.ids import ms_of
+from qtctl.wire.schema.keys import SERVICE_TTL_SEC
 
 log = logging.getLogger("qtctl.recorder")
 LOOK_SEC = 1.0
@@ -83,6 +84,8 @@ class Recorder:
         self._looked_at = self._found_at = None  # type: float | None
         self._found: set[tuple[str, str]] = set()
         self._day = ""
+        self._read_ms: int | None = None
+        self._emptied = False
         self._finished_at: float | None = None
 
     # The service protocol --------------------------------------------------------------------
@@ -180,13 +183,14 @@ class Recorder:
         anew = (day := day_of(now_ms)) != self._day
         if anew:
             self._documents.new_day()
-        batch = self._rows.batch(news, self._places, now_ms)
+        emptied_since_ms = self._read_ms if self._emptied else None
+        batch = self._rows.batch(news, self._places, now_ms, emptied_since_ms)
         self._note_problems(news)
         self._look(batch, now_ms, anew=anew)
         batch.documents = [*batch.documents, *self._documents.missing(batch)]
         batch.cursors = self._cursors(news)
         written = self._history.write(batch)
-        self._day = day
+        self._day, self._read_ms, self._emptied = day, now_ms, False
         self._documents.written(batch.documents)
         self._places = {kind: each.place for kind, each in news.items()}
         self._more = any(each.more for each in news.values())
@@ -248,12 +252,16 @@ class Recorder:
     def _beat(self) -> None:
         """Shows that it runs, also where it can't write."""
         at = clock.monotonic()
-        if self._beat_at is not None and at - self._beat_at < LOOK_SEC:
+        since = self._beat_at
+        if since is not None and at - since < LOOK_SEC:
             return
         self._beat_at = at
         now, address = self._store.now_ms() / 1000, f"{self.metrics_addr}:{self.metrics_port}"
         more = {"problem": self._problem or ""}
         self._heartbeat.beat(now, address, self._host_clock.ahead_sec, more)
+        # Its own record, that did not expire, is gone: so is all else.
+        expired = since is None or at - since >= SERVICE_TTL_SEC
+        self._emptied |= self._heartbeat.was_gone and not expired
 
     def _count(
         self, rows: dict[str, int], batch: Batch, news: dict[Kind, News], now_ms: int

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from qtctl.history.rows import Batch, Entry, Gap, HaltRow, PassEntry
 from qtctl.services.pass_continuity import PassContinuity
-from qtctl.wire.queries.history_streams import Kind, News, Place, RawEntry, stream_keys
+from qtctl.wire.queries.history_streams import START, Kind, News, Place, RawEntry, stream_keys
 from qtctl.wire.schema import pass_entry
 from qtctl.wire.schema.ids import ms_of
 from qtctl.wire.schema.keys import HALTED_SYMBOLS, Keys
@@ -14,6 +14,7 @@ _BREAKS = {
     "emptied": "was emptied or made anew",
     "restored": "went back: a restore, or a server that had lost its last writes",
 }
+_AGAIN = "was not there before the server was emptied; what was written just before that is unknown"
 _GROUP_EVENTS = {
     "group_set_back": "the governors' group lay ahead of the stream and was set back",
     "backlog_skipped": "plans queued for over an hour were skipped, without a verdict",
@@ -32,13 +33,27 @@ class StreamRows:
         self.continuity = PassContinuity(keys.passes)
         self.publishers: set[tuple[str, str]] = set()
 
-    def batch(self, news: Mapping[Kind, News], places: Mapping[Kind, Place], now_ms: int) -> Batch:
-        """places: from where each stream was read."""
+    def batch(
+        self,
+        news: Mapping[Kind, News],
+        places: Mapping[Kind, Place],
+        now_ms: int,
+        emptied_since_ms: int | None = None,
+    ) -> Batch:
+        """places: from where each stream was read. emptied_since_ms: when these were the places,
+        where the whole server has been emptied since."""
         gaps = [
             gap
             for kind, each in news.items()
             for gap in _stream_gaps(each, self._streams[kind], ms_of(places[kind].id), now_ms)
         ]
+        if emptied_since_ms is not None:
+            # What was not there looks the same as before, whatever was in it in between.
+            gaps += [
+                Gap("emptied", emptied_since_ms, now_ms, key, None, f"{key} {_AGAIN}", now_ms)
+                for kind, key in self._streams.items()
+                if places[kind].id == START and not news[kind].break_
+            ]
         events = [_entry(raw) for raw in news["events"].entries]
         decisions = [_entry(raw) for raw in news["decisions"].entries]
         self.publishers |= {

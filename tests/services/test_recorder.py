@@ -190,6 +190,46 @@ def test_an_emptied_server_is_a_gap_whether_it_was_seen_empty_or_not(
     gov.close()
 
 
+def test_what_was_written_between_two_emptyings_is_not_missing_without_a_gap(
+    store: Store, running: Recorder, folder: Path
+) -> None:
+    """Both between looks, with a look in between that finds nothing: only the record of the
+    recorder itself, gone each time, tells the second one from a stream that nobody writes to."""
+
+    def look() -> None:
+        assert running._beat_at is not None
+        assert running._heartbeat._last is not None
+        running._beat_at -= 1
+        running._heartbeat._last -= 1
+        record(running)
+
+    def of_decisions() -> list[Gap]:
+        return [gap for gap in gaps(folder) if gap.stream == store.keys.decisions]
+
+    gov = governor(store)
+    gov.open()
+    send(store, fields(plan_id="p1"))
+    serve_all(gov)
+    record(running)
+    store.run("FLUSHALL")
+    look()
+    look()
+    assert len(of_decisions()) == 1
+    gov.open()
+    send(store, fields(plan_id="never read"))
+    serve_all(gov)
+    written_ms = store.now_ms()
+    store.run("FLUSHALL")
+    look()
+    assert plan_ids(folder) == ["p1"]
+    first, second = of_decisions()
+    assert (second.kind, second.count) == ("emptied", None)
+    assert first.to_ms <= second.from_ms <= written_ms <= second.to_ms
+    look()
+    assert len(of_decisions()) == 2
+    gov.close()
+
+
 @pytest.mark.parametrize("after", [2, 3, 7])
 def test_a_stream_that_was_made_anew_and_outgrew_what_was_read_is_a_gap(
     store: Store, running: Recorder, folder: Path, after: int
