@@ -33,10 +33,11 @@ class Outage(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A step of the server's clock."""
+    """A step of the server's clock: between at and done, which a busy machine draws apart."""
 
     at: float
     by_sec: float
+    done: float = 0.0
 
 
 class Life(msgspec.Struct):
@@ -145,7 +146,7 @@ class Diary:
         """How far ahead the server's clock went at most meanwhile, by steps."""
         most = level = 0.0
         for step in self.steps:
-            if start <= step.at <= end:
+            if step.at <= end and max(step.at, step.done) >= start:
                 level += step.by_sec
                 most = max(most, level)
         return most

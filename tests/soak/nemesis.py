@@ -312,8 +312,9 @@ class Nemesis:
     # Clocks -----------------------------------------------------------------------------------
 
     def _step(self, by_sec: float) -> None:
+        at = time.monotonic()
         self._stage.step_server_clock(by_sec)
-        self._diary.steps.append(Step(time.monotonic(), by_sec))
+        self._diary.steps.append(Step(at, by_sec, time.monotonic()))
 
     def _step_few(self, act: Act) -> None:
         self._step(_between(FEW_SEC, act.luck))

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.soak.diary import Diary
+from tests.soak.diary import Diary, Step
 from tests.soak.history import Entry, Era, EraFindings
 from tests.soak.producer import NUMBER, Producer
 from tests.soak.waits import Waits
@@ -49,6 +49,24 @@ def breaches(actions: list[str], kind: str) -> set[str]:
 )
 def test_a_close_is_never_quarantined(actions: list[str], kind: str, expected: Any) -> None:
     assert breaches(actions, kind) == expected
+
+
+@pytest.mark.parametrize(
+    ("at", "done", "explained"),
+    [(1.0, 1.01, True), (1.15, 1.9, True), (0.6, 0.7, True), (0.2, 0.3, False), (1.3, 1.4, False)],
+)
+def test_a_close_is_stale_only_where_the_clock_went_ahead_while_it_waited(
+    at: float, done: float, explained: bool
+) -> None:
+    """It was sent at 1.0 and refused at 1.2; a step may be noted long after it was made."""
+    plan = Entry("1-0", {"plan_id": "p", "decision": "EXECUTE", "action": CLOSE, NUMBER: "1"})
+    fields = {"plan_id": "p", "event": "blocked", "reason": "stale_plan"}
+    era = Era([plan], [Entry("9-0", fields)], [], {}, set(), [], set())
+    diary = Diary()
+    diary.steps.append(Step(at, 7200.0, done))
+    found = EraFindings(0, era, {(0, "9-0"): 1.2}, [])
+    breaches = Waits([found], cast(Producer, Sent()), diary, 1.2).breaches()
+    assert set(breaches) == (set() if explained else {"close refused without a reason"})
 
 
 @pytest.mark.parametrize(("event_ms", "lost"), [(3_601_000, ["new"]), (3_600_500, ["new", "old"])])

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 STALE_SEC = 10.0
 SLACK_SEC = 0.15
 """Of what is seen later than it happened."""
+SENT_SEC = 0.5
+"""So long after the server had it the producer may have noted that it sent it."""
 COOLDOWN_SEC = 1.0
 """Of a symbol, in a run that has one."""
 REMEMBER_SEC = 60.0
@@ -177,7 +179,7 @@ class Waits:
     def _is_stale(self, verdict: Verdict) -> bool:
         """It waited for so long, or the clock went ahead so far while it did. Of an open also its
         own time counts, which the clock may have left behind."""
-        ahead = self._diary.stepped(verdict.sent - SLACK_SEC, verdict.seen)
+        ahead = self._diary.stepped(verdict.sent - SENT_SEC, verdict.seen)
         if verdict.wait + ahead > STALE_SEC - SLACK_SEC:
             return True
         return verdict.opens and any(step.at < verdict.seen for step in self._diary.steps)
