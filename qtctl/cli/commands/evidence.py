@@ -7,6 +7,7 @@ import typer
 
 from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.evidence_options import Folder, PolicyFile, Since, Until
 from qtctl.cli.output.render import emit_one
 
 app = group(
@@ -23,26 +24,13 @@ app = group(
 def export(
     ctx: Context,
     out: Annotated[str, typer.Option("--out", metavar="DIR", help="A new or empty folder.")],
-    since: Annotated[
-        str,
-        typer.Option(
-            "--since",
-            metavar="TIME",
-            help="Ages count back from the newest record.",
-            show_default=True,
-        ),
-    ] = "48h",
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Before; default: all.")
-    ] = None,
+    since: Since = "48h",
+    until: Until = None,
     symbols: Annotated[
         list[str] | None,
         typer.Option("--symbols", metavar="A,B", help="Report and readiness of these only."),
     ] = None,
-    policy: Annotated[
-        str | None,
-        typer.Option("--policy", metavar="FILE", help="TOML with other limits of the gates."),
-    ] = None,
+    policy: PolicyFile = None,
     proofs: Annotated[
         str | None,
         typer.Option(
@@ -54,10 +42,7 @@ def export(
     no_proofs: Annotated[
         bool, typer.Option("--no-proofs", help="Leave the proofs out; the folder says so.")
     ] = False,
-    folder: Annotated[
-        str | None,
-        typer.Option("--dir", metavar="DIR", help="Another history. Default: [history] dir."),
-    ] = None,
+    folder: Folder = None,
 ) -> None:
     """Report, readiness, parity, settings, halts, gaps, proofs and the days' hashes in one folder.
 

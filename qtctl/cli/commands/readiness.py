@@ -1,12 +1,11 @@
 """`qtctl readiness`: whether the history is good enough to enforce on."""
 
-from typing import Annotated
-
 import typer
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.evidence_options import Folder, Most, Page, PolicyFile, Symbols, Until
 from qtctl.cli.output.render import emit, emit_one
 
 app = group(
@@ -24,28 +23,12 @@ app = group(
 @command(app)
 def check(
     ctx: Context,
-    symbols: Annotated[
-        list[str] | None,
-        typer.Option("--symbols", metavar="A,B", help="Only these; repeatable."),
-    ] = None,
-    policy: Annotated[
-        str | None,
-        typer.Option("--policy", metavar="FILE", help="TOML with other limits of the gates."),
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Before; default: all.")
-    ] = None,
-    limit: Annotated[
-        str, typer.Option("--limit", metavar="N", help="Symbols on the page; JSON has all.")
-    ] = "10",
-    folder: Annotated[
-        str | None,
-        typer.Option("--dir", metavar="DIR", help="Another folder. Default: [history] dir."),
-    ] = None,
-    html: Annotated[
-        str | None,
-        typer.Option("--html", metavar="FILE", help="Also as a page for people; - is stdout."),
-    ] = None,
+    symbols: Symbols = None,
+    policy: PolicyFile = None,
+    until: Until = None,
+    limit: Most = "10",
+    folder: Folder = None,
+    html: Page = None,
 ) -> None:
     """READY, NOT READY or CAN'T TELL: whether the history is enough to enforce the proposals.
 

@@ -6,6 +6,7 @@ import typer
 
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.evidence_options import Folder, Page, Since, Until
 
 app = new_app("replay")
 
@@ -13,31 +14,16 @@ app = new_app("replay")
 @command(app)
 def replay(
     ctx: Context,
-    since: Annotated[
-        str,
-        typer.Option(
-            "--since", metavar="TIME", help="Not before: 2d before the last record, or a time."
-        ),
-    ] = "48h",
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Before; the same forms.")
-    ] = None,
+    since: Since = "48h",
+    until: Until = None,
     sweep: Annotated[
         list[str] | None,
         typer.Option(
             "--sweep", metavar="KEY=A:B:STEP", help="A curve over values of a setting; repeatable."
         ),
     ] = None,
-    folder: Annotated[
-        str | None,
-        typer.Option(
-            "--dir", metavar="DIR", help="Another folder, as a copy. Default: [history] dir."
-        ),
-    ] = None,
-    html: Annotated[
-        str | None,
-        typer.Option("--html", metavar="FILE", help="Also as a page for people; - is stdout."),
-    ] = None,
+    folder: Folder = None,
+    html: Page = None,
 ) -> None:
     """The recorded decisions and proposals again, under other settings (--set).
 

@@ -1,12 +1,9 @@
 """`qtctl report`: what both loops did over a window, the shadow beside the live."""
 
-from typing import Annotated
-
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.evidence_options import Folder, Most, Page, Since, Symbols, Until
 from qtctl.cli.output.render import emit_one
 
 app = new_app("report")
@@ -15,33 +12,12 @@ app = new_app("report")
 @command(app)
 def report(
     ctx: Context,
-    since: Annotated[
-        str,
-        typer.Option(
-            "--since",
-            metavar="TIME",
-            help="Ages count back from the newest record.",
-            show_default=True,
-        ),
-    ] = "48h",
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Before; default: all.")
-    ] = None,
-    symbols: Annotated[
-        list[str] | None,
-        typer.Option("--symbols", metavar="A,B", help="Only these; repeatable."),
-    ] = None,
-    limit: Annotated[
-        str, typer.Option("--limit", metavar="N", help="Symbols on the page; JSON has all.")
-    ] = "10",
-    folder: Annotated[
-        str | None,
-        typer.Option("--dir", metavar="DIR", help="Another folder. Default: [history] dir."),
-    ] = None,
-    html: Annotated[
-        str | None,
-        typer.Option("--html", metavar="FILE", help="Also as a page for people; - is stdout."),
-    ] = None,
+    since: Since = "48h",
+    until: Until = None,
+    symbols: Symbols = None,
+    limit: Most = "10",
+    folder: Folder = None,
+    html: Page = None,
 ) -> None:
     """What both loops did over a window of the history, each figure with what it is a share of.
 
