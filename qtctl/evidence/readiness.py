@@ -21,7 +21,7 @@ from qtctl.evidence.quantiles import weighted
 from qtctl.evidence.report import HOUR_MS, About, about, gross, per_hour, refuse_unknown
 from qtctl.evidence.rules import RulesBook
 from qtctl.evidence.shadow import Shadow
-from qtctl.evidence.track import ONE, Follow, Track
+from qtctl.evidence.track import ONE, Follow, Track, of_all
 from qtctl.evidence.window import Change, Window
 from qtctl.history.reader import History
 
@@ -184,13 +184,7 @@ def _whole(
     symbols: Sequence[SymbolReadiness],
 ) -> list[Gate]:
     tracks = shadow.tracks.values()
-    times: dict[str, int] = {}
-    weights: dict[int, int] = {}
-    for track in tracks:
-        for reason, lasted in track.ms.items():
-            times[reason] = times.get(reason, 0) + lasted
-        for e4, lasted in track.multipliers().items():
-            weights[e4] = weights.get(e4, 0) + lasted
+    times, weights = of_all(tracks)
     at_clamps = sum(track.at_clamps_ms for track in tracks)
     known = sum(track.clamps_known_ms for track in tracks)
     steps = [track.highest_step[0] for track in tracks if track.highest_step]

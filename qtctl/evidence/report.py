@@ -12,7 +12,7 @@ from qtctl.errors import NotFoundError
 from qtctl.evidence.governing import Governing, Governor
 from qtctl.evidence.quantiles import quantile, weighted
 from qtctl.evidence.shadow import Part, Shadow
-from qtctl.evidence.track import ONE, Largest, Track
+from qtctl.evidence.track import ONE, Largest, Track, of_all
 from qtctl.evidence.window import Change, Coverage, Window
 from qtctl.history import chain
 from qtctl.history.reader import History
@@ -195,13 +195,7 @@ def allocation(shadow: Shadow, figures: list[SymbolFigures]) -> Allocation:
     """The figures of all symbols together."""
     tracks = shadow.tracks.values()
     observed = sum(track.observed_ms for track in tracks)
-    times: dict[str, int] = {}
-    weights: dict[int, int] = {}
-    for track in tracks:
-        for reason, lasted in track.ms.items():
-            times[reason] = times.get(reason, 0) + lasted
-        for e4, lasted in track.multipliers().items():
-            weights[e4] = weights.get(e4, 0) + lasted
+    times, weights = of_all(tracks)
     coverage = shadow.times.coverage(shadow.window)
     flips = sum(track.flips for track in tracks)
     return Allocation(

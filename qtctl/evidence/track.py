@@ -5,6 +5,7 @@ hole. Multipliers are in ten-thousandths, as proposals carry them.
 """
 
 from array import array
+from collections.abc import Iterable
 
 import msgspec
 
@@ -197,6 +198,18 @@ class Track:
     def observed_ms(self) -> int:
         """How long it was in passes."""
         return sum(self.ms.values())
+
+
+def of_all(tracks: Iterable[Track]) -> tuple[dict[str, int], dict[int, int]]:
+    """Of all symbols together: ms in each reason, and by the multiplier that counted."""
+    times: dict[str, int] = {}
+    weights: dict[int, int] = {}
+    for track in tracks:
+        for reason, lasted in track.ms.items():
+            times[reason] = times.get(reason, 0) + lasted
+        for e4, lasted in track.multipliers().items():
+            weights[e4] = weights.get(e4, 0) + lasted
+    return times, weights
 
 
 def _side(e4: int) -> int:

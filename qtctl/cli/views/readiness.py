@@ -55,7 +55,8 @@ def _head(ctx: Context, found: Readiness, window: Window, policy: Policy) -> lis
     return head
 
 
-def _shown(value: float | None, unit: str) -> str:
+def figure_of(value: float | None, unit: str) -> str:
+    """A figure of a gate with its unit."""
     if value is None:
         return "unknown"
     if unit == "share":
@@ -63,9 +64,10 @@ def _shown(value: float | None, unit: str) -> str:
     return f"{value:,.{0 if unit == '' else 2}f} {unit}".strip()
 
 
-def _limit(gate: Gate) -> str:
+def limit_of(gate: Gate) -> str:
+    """What is asked for, with its sign."""
     sign = "≥" if RULES[gate.gate].least else "≤"
-    return f"{sign} {_shown(gate.limit, gate.unit)}"
+    return f"{sign} {figure_of(gate.limit, gate.unit)}"
 
 
 def _result(gate: Gate) -> str:
@@ -84,7 +86,7 @@ def _why(gate: Gate) -> str:
 
 def _failing(one: SymbolReadiness) -> str:
     return ", ".join(
-        f"{gate.gate} {_shown(gate.value, gate.unit)}"
+        f"{gate.gate} {figure_of(gate.value, gate.unit)}"
         for gate in one.gates
         if gate.passed is not True
     )
@@ -97,9 +99,9 @@ def _style(value: Any) -> str:
 GATES = (
     text("gate", "gate"),
     text("result", _result, named="passed", style=_style),
-    Column("value", lambda row: _shown(row.value, row.unit), lambda value, utc: value, right=True,
-           named="value"),
-    Column("limit", _limit, lambda value, utc: value, right=True, named="limit"),
+    Column("value", lambda row: figure_of(row.value, row.unit), lambda value, utc: value,
+           right=True, named="value"),
+    Column("limit", limit_of, lambda value, utc: value, right=True, named="limit"),
     text("", _why, named="why", fold=True),
 )  # fmt: skip
 SYMBOLS = (

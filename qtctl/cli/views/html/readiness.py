@@ -8,6 +8,7 @@ from qtctl.cli.output.columns import Column, plan_id, text, word
 from qtctl.cli.views.html import about, page
 from qtctl.cli.views.html.allocation import WORST
 from qtctl.cli.views.html.words import are, count, moment, share
+from qtctl.cli.views.readiness import figure_of, limit_of
 from qtctl.evidence.policy import RULES, Policy
 from qtctl.evidence.readiness import Gate, Readiness, SymbolReadiness
 from qtctl.svg import Bar, Part
@@ -97,26 +98,12 @@ def _shortfall(gate: Gate) -> str:
     what = "fails" if gate.passed is False else "is unknown"
     remark = _remark(gate).strip()
     return (
-        f"{gate.gate} {what}: {figure_of(gate.value, gate.unit)}, where {_limit(gate)} is asked "
+        f"{gate.gate} {what}: {figure_of(gate.value, gate.unit)}, where {limit_of(gate)} is asked "
         f"for ({RULES[gate.gate].means}){f'; {remark}' if remark else ''}."
     )
 
 
 # The gates ----------------------------------------------------------------------------------------
-
-
-def figure_of(value: float | None, unit: str) -> str:
-    """A figure of a gate with its unit."""
-    if value is None:
-        return "unknown"
-    if unit == "share":
-        return f"{100 * value:,.2f} %"
-    return f"{value:,.{0 if unit == '' else 2}f} {unit}".strip()
-
-
-def _limit(gate: Gate) -> str:
-    sign = "≥" if RULES[gate.gate].least else "≤"
-    return f"{sign} {figure_of(gate.limit, gate.unit)}"
 
 
 def _remark(gate: Gate) -> str:
@@ -130,7 +117,7 @@ def _remark(gate: Gate) -> str:
 
 
 def _right(title: str, key: str) -> Column:
-    show = {"figure": lambda gate: figure_of(gate.value, gate.unit), "threshold": _limit}[key]
+    show = {"figure": lambda gate: figure_of(gate.value, gate.unit), "threshold": limit_of}[key]
     return Column(title, show, lambda value, utc: value, right=True, named=key)
 
 
@@ -210,7 +197,7 @@ def _shortfalls(one: SymbolReadiness) -> str:
 
 
 def _wanted(gate: Gate) -> str:
-    return f" (must be {_limit(gate)})" if gate.passed is False else ""
+    return f" (must be {limit_of(gate)})" if gate.passed is False else ""
 
 
 SYMBOLS = (
