@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from qtctl.errors import ConfigError
-from qtctl.settings.model import SECTIONS, Settings
+from qtctl.settings.model import SECTIONS, Redis, Settings
 from qtctl.settings.urls import mask_url, url_problem
 
 _WORDS = {float: "number", int: "integer", bool: "boolean"}
@@ -77,6 +77,14 @@ def by_path() -> dict[str, FieldInfo]:
 
 
 @cache
+def streams() -> dict[str, str]:
+    """The settings that name a stream, by their path, and what follows the prefix in each unless it
+    is set."""
+    named = (each for each in fields() if each.key.startswith("stream_") and each.type == "text")
+    return {field.path: field.default.removeprefix(Redis().prefix) for field in named}
+
+
+@cache
 def by_variable() -> dict[str, tuple[FieldInfo, ...]]:
     """The settings that each environment variable sets, by new names and old."""
     found: dict[str, tuple[FieldInfo, ...]] = {}
@@ -87,34 +95,34 @@ def by_variable() -> dict[str, tuple[FieldInfo, ...]]:
 
 
 def _field(section: str, field: msgspec.structs.FieldInfo) -> FieldInfo:
-    base, metas = _unwrapped(field.type)
-    about: Any = next(meta for meta in metas if meta.description is not None)
+    base, annotations = _unwrapped(field.type)
+    description, *env = (each for each in annotations if isinstance(each, str))
     return FieldInfo(
         section=section,
         key=field.name,
         type="list" if get_origin(base) is tuple else _WORDS.get(base, "text"),
         default=field.default,
-        range="; ".join(_limits(base, metas)),
-        description=about.description,
+        range="; ".join(_limits(base, annotations)),
+        description=description,
         variable=f"QTCTL_{section}_{field.name}".upper(),
-        env=about.extra["env"],
+        env=tuple(env),
         annotation=field.type,
     )
 
 
-def _unwrapped(annotation: Any) -> tuple[Any, tuple[Meta, ...]]:
+def _unwrapped(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
     """A type without its annotations, and those."""
-    metas = getattr(annotation, "__metadata__", ())
-    return (annotation.__origin__ if metas else annotation), metas
+    found = getattr(annotation, "__metadata__", ())
+    return (annotation.__origin__ if found else annotation), found
 
 
-def _limits(base: Any, metas: tuple[Meta, ...]) -> Iterator[str]:
+def _limits(base: Any, annotations: tuple[Any, ...]) -> Iterator[str]:
     if base is bool:
         yield "true or false"
     elif get_origin(base) is Literal:
         *others, last = get_args(base)
         yield f"{', '.join(others)} or {last}"
-    for meta in metas:
+    for meta in (each for each in annotations if isinstance(each, Meta)):
         if meta.extra and "expected" in meta.extra:
             yield meta.extra["expected"]
         if meta.ge is not None or meta.gt is not None:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from qtctl.errors import ConfigError
-from qtctl.settings.catalog import by_path, shown
-from qtctl.settings.model import STREAMS, Governor, Settings
+from qtctl.settings.catalog import by_path, shown, streams
+from qtctl.settings.model import Governor, Settings
 from qtctl.settings.urls import CLUSTER, hash_tag, scheme_of
 
 
@@ -46,9 +46,9 @@ def _conflicts(
                     f"{described(f'governor.{key}')}: {name} begins with redis.prefix, which is "
                     "added anyway; leave it out"
                 )
-    streams = {path: by_path()[path].of(settings) for path in map(".".join, STREAMS)}
+    names = {path: by_path()[path].of(settings) for path in streams()}
     seen: dict[str, str] = {}
-    for path, name in streams.items():
+    for path, name in names.items():
         # A service that wrote where it reads would feed on its own output.
         if name in seen:
             yield f"{described(path)} is the same stream as {described(seen[name])}"
@@ -64,7 +64,7 @@ def _conflicts(
     if not tag:
         why = "on a cluster all keys must share a slot, as under {quantum}:"
         yield f"{described('redis.prefix')} has no hash tag: {why}"
-    for path, name in streams.items():
+    for path, name in names.items():
         if hash_tag(name) != tag:
             of_prefix = f"hash tag {{{tag}}} of {described('redis.prefix')}"
             yield f"{described(path)} must carry the {of_prefix} on a cluster"

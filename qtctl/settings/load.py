@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from qtctl.errors import ConfigError
 from qtctl.settings import contexts, environment, platform, secrets, sources
-from qtctl.settings.catalog import by_path, by_variable, checked, fields, plain
+from qtctl.settings.catalog import by_path, by_variable, checked, fields, plain, streams
 from qtctl.settings.checks import check
 from qtctl.settings.contexts import KnownContext
 from qtctl.settings.environment import Variables
-from qtctl.settings.model import SECTIONS, STREAMS, Settings
+from qtctl.settings.model import SECTIONS, Settings
 from qtctl.settings.secrets import Secret
 from qtctl.settings.sources import (
     Claim,
@@ -234,7 +234,8 @@ def resolve(
             origins[field.path] = strongest.origin
             values[field.section][field.key] = strongest.value
     if "prefix" in values["redis"]:
-        for (section, key), rest in STREAMS.items():
+        for path, rest in streams().items():
+            section, _, key = path.partition(".")
             values[section].setdefault(key, values["redis"]["prefix"] + rest)
     overruled = {
         path: [(claim.origin, plain(claim.value)) for claim in all_claims[:-1]]
