@@ -1,13 +1,13 @@
 """From a URL to a client: explicit timeouts, replies as bytes, and no retry, since redis-py repeats
 a command when only its reply was lost (an XADD then stands there twice).
 
-It overrides private parts of redis-py (`_over`), as `pipe.py` uses some: pyproject.toml caps redis.
+`tls.py` overrides private parts of redis-py, as `pipe.py` uses some: pyproject.toml caps redis.
 """
 
 import re
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,34 +19,10 @@ from redis.retry import Retry
 
 from qtctl import errors
 from qtctl.settings import display_url
+from qtctl.wire.client import tls
 from qtctl.wire.client.shapes import OddReplyError
 
 PLAIN = ("redis://", "rediss://", "unix://")
-_CA_EXTENSIONS = {
-    "does not include key usage": "keyUsage=critical,keyCertSign,cRLSign",
-    "not marked critical": "basicConstraints=critical,CA:TRUE",
-    "invalid CA certificate": "basicConstraints=critical,CA:TRUE",
-}
-"""What a CA's certificate lacks for the strict checks of Python 3.13, by OpenSSL's complaint."""
-_TLS_HINTS = {
-    **{
-        complaint: f"the CA's certificate needs the extension {extension} (docs/deploying.md)"
-        for complaint, extension in _CA_EXTENSIONS.items()
-    },
-    "Missing Authority Key Identifier": "the server's certificate needs the extension "
-    "authorityKeyIdentifier=keyid, and its CA's subjectKeyIdentifier=hash (docs/deploying.md)",
-    "CERTIFICATE_VERIFY_FAILED": "check [redis] tls_ca_file, and whether the server's certificate "
-    "is for this host",
-    "CERTIFICATE_REQUIRED": "it wants a client certificate: [redis] tls_cert_file, tls_key_file",
-    # The connection may be gone before the reason was read.
-    **dict.fromkeys(
-        ("HANDSHAKE_FAILURE", "EOF occurred", "closed by server", "reset by peer", "Broken pipe"),
-        "it may want a client certificate: [redis] tls_cert_file, tls_key_file",
-    ),
-    "UNKNOWN_CA": "it does not know the CA of our certificate: [redis] tls_cert_file",
-    "WRONG_VERSION_NUMBER": "this port does not speak TLS: use redis://, or the port for rediss://",
-}
-"""What to do about a failure of TLS, by what OpenSSL calls it; the first that fits counts."""
 _ELSEWHERE = (
     exceptions.AskError,  # and MOVED
     exceptions.TryAgainError,
@@ -56,8 +32,6 @@ _ELSEWHERE = (
 )
 _NOT_IN_A_SCRIPT = ("ACL failure in script", "The user executing the script can't")
 """How Valkey and Redis refuse a command inside a script: they do not say NOPERM there."""
-
-
 _NOT_REDIS = {
     "H": "it speaks HTTP",
     "2": "it speaks SMTP or FTP",
@@ -164,8 +138,8 @@ def connect(
             password=None if access.password is None else access.password(),
         )
         if url.startswith("rediss://"):
-            pool.connection_class = _over(access.tls())
-            pool.connection_kwargs["redis_connect_func"] = _greeted
+            pool.connection_class = tls.over(access.tls())
+            pool.connection_kwargs["redis_connect_func"] = tls.greeted
         client = redis.Redis(connection_pool=pool, single_connection_client=True)
     except exceptions.RedisError:
         with translated(url):
@@ -215,7 +189,7 @@ def translated(url: str) -> Iterator[None]:
             raise errors.RedisUnreachable(f"{display_url(url)} {why}") from problem
         text = _SPEAKS_FIRST if str(problem) == "Connection not ready" else _short(problem)
         raise errors.RedisUnreachable(
-            f"no Redis at {display_url(url)}: {text}{_tls_hint(url, text)}"
+            f"no Redis at {display_url(url)}: {text}{tls.hint(url, text)}"
         ) from problem
     except exceptions.ResponseError as problem:
         why = not_serving(problem)
@@ -288,35 +262,11 @@ def _kind_hint(problem: Exception) -> str:
     return ""
 
 
-def _over(context: ssl.SSLContext) -> type[redis.SSLConnection]:
-    """A class of connections that trust what this context trusts, and not the system's CAs too."""
-
-    class Connection(redis.SSLConnection):
-        def _wrap_socket_with_ssl(self, sock: Any) -> ssl.SSLSocket:
-            return context.wrap_socket(sock, server_hostname=self.host)
-
-    return Connection
-
-
-def _greeted(connection: Any) -> None:
-    """Logs in and exchanges a PING: redis-py takes a connection for broken where the session
-    tickets that TLS 1.3 sends after its handshake are still unread."""
-    connection.on_connect()
-    connection.send_command("PING", check_health=False)
-    with suppress(exceptions.ResponseError):
-        connection.read_response()
-
-
 def _bad_file(setting: str, files: str, problem: Exception) -> errors.ConfigError:
     why = getattr(problem, "strerror", None) or _short(problem)
     if isinstance(problem, ssl.SSLError):
         why = f"no certificate and fitting key in PEM, or encrypted ({problem.reason or why})"
     return errors.ConfigError(f"[redis] {setting}: {files} can't be used: {why}")
-
-
-def _tls_hint(url: str, text: str) -> str:
-    hints = _TLS_HINTS.items() if url.startswith("rediss://") else ()
-    return next((f"; {hint}" for word, hint in hints if word in text), "")
 
 
 def _short(problem: BaseException) -> str:
