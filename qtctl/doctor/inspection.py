@@ -20,7 +20,7 @@ from qtctl.wire.queries.keyspace import PermitKey, Sweep
 from qtctl.wire.queries.plan_ids import PlanIds
 from qtctl.wire.queries.plan_stream import PlanStream
 from qtctl.wire.queries.rules_in_force import in_force
-from qtctl.wire.queries.services import named, running
+from qtctl.wire.queries.services import of_names, running
 from qtctl.wire.queries.streams import StreamEntry, last, since
 from qtctl.wire.queries.targets import Symbol, symbols
 from qtctl.wire.schema.keys import EFFICIENCY, PERMIT, SERVICE, TARGET
@@ -182,7 +182,7 @@ class Inspection:
         if not self.sweep.complete:
             return running(self.store, service)
         met = [name.partition(":") for name in self.sweep.of_spec(SERVICE)]
-        return named(self.store, service, [name for kind, _, name in met if kind == service])
+        return of_names(self.store, [(kind, name) for kind, _, name in met if kind == service])
 
     def rules(self, service: str, shape: type[T]) -> tuple[T, str]:
         """The settings in force by the fields of `shape`, and their source in words."""

@@ -6,7 +6,6 @@ the governors' group and the settings have, and by a walk of services.WALK_SEC w
 none of those.
 """
 
-import socket
 from typing import Any
 
 from qtctl import clock
@@ -67,18 +66,13 @@ class Directory:
             self._names = []
         else:
             indexed = services.indexed(self._store, KINDS)
-            found += [*indexed, *((kind, name) for kind in KINDS for name in self._likely(group))]
+            consumers = (group and group.consumers) or ()
+            sections = (self._settings.governor, self._settings.allocation, self._settings.history)
+            given = {(kind, it.name) for kind in KINDS for it in sections if it.name}
+            found += indexed | services.likely(consumers, KINDS) | given
             # One that ran within the last week under this version is in the index, or is gone.
             self.complete = set(SERVICES) <= {kind for kind, _ in indexed}
         self._add(found)
-
-    def _likely(self, group: Group | None) -> set[str]:
-        """A governor is a consumer by its name; the others often run beside it."""
-        consumers = sorted((group and group.consumers) or (), key=lambda it: it.idle_sec)
-        names = {it.name for it in consumers[: services.CONSUMERS]} | {socket.gethostname()}
-        settings = self._settings
-        given = {settings.governor.name, settings.allocation.name, settings.history.name}
-        return names | (given - {""})
 
     def _walk_on(self) -> None:
         """A part of the keyspace more."""

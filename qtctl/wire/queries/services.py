@@ -14,6 +14,7 @@ from qtctl import clock
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
+from qtctl.wire.client.xinfo import Consumer
 from qtctl.wire.schema.keys import GROUP, SERVICE
 from qtctl.wire.schema.records import pairs, text
 from qtctl.wire.schema.service import ServiceRecord, record_of
@@ -35,7 +36,9 @@ def running(store: Store, service: str) -> list[ServiceRecord]:
 
 def every(store: Store, services: Sequence[str]) -> list[ServiceRecord]:
     """All services of these kinds that are alive, in their order, then by name."""
-    known = {*indexed(store, services), *by_consumers(store, services)}
+    known = indexed(store, services)
+    (reply,) = store.batch([("XINFO", "CONSUMERS", store.keys.plans, GROUP)])
+    known |= likely([] if is_error(reply) else xinfo.consumers(reply), services)
     found = of_names(store, sorted(known))
     missing = [each for each in services if not any(it.service == each for it in found)]
     if missing:
@@ -67,15 +70,12 @@ def indexed(store: Store, services: Sequence[str]) -> set[tuple[str, str]]:
     return {(service, name) for service, _, name in parts if service in services}
 
 
-def by_consumers(store: Store, services: Sequence[str]) -> set[tuple[str, str]]:
+def likely(consumers: Iterable[Consumer], services: Sequence[str]) -> set[tuple[str, str]]:
     """The same under the names that the consumers of the governors' group have: a governor is one
-    by its name, and the others often run beside it. Errors: RedisUnreachable."""
-    (reply,) = store.batch([("XINFO", "CONSUMERS", store.keys.plans, GROUP)])
-    consumers = (
-        [] if is_error(reply) else sorted(xinfo.consumers(reply), key=lambda it: it.idle_sec)
-    )
-    likely = {it.name for it in consumers[:CONSUMERS]} | {socket.gethostname()}
-    return {(service, name) for service in services for name in likely}
+    by its name, and the others often run beside it."""
+    latest = sorted(consumers, key=lambda it: it.idle_sec)[:CONSUMERS]
+    names = {it.name for it in latest} | {socket.gethostname()}
+    return {(service, name) for service in services for name in names}
 
 
 class Walk:
@@ -104,11 +104,6 @@ def _of_keys(keys: Iterable[str], head: str, services: Sequence[str]) -> Iterato
         service, colon, name = key.removeprefix(head).partition(":")
         if colon and key.startswith(head) and service in services:
             yield service, name
-
-
-def named(store: Store, service: str, names: Sequence[str]) -> list[ServiceRecord]:
-    """Those of these names that are alive, in their order."""
-    return of_names(store, [(service, name) for name in names])
 
 
 def of_names(store: Store, wanted: Sequence[tuple[str, str]]) -> list[ServiceRecord]:
