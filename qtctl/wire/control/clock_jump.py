@@ -6,7 +6,7 @@ import msgspec
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import CLOCK_JUMP
-from qtctl.wire.schema.records import text
+from qtctl.wire.schema.records import from_json
 
 
 class ClockJump(msgspec.Struct, frozen=True):
@@ -54,7 +54,4 @@ def lift(store: Store, who: str, why: str, events_maxlen: int) -> None:
 
 def of_reply(reply: object) -> ClockJump:
     """From the reply to GET; whatever it is, it stops opens."""
-    try:
-        return msgspec.json.decode(text(reply), type=ClockJump)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return ClockJump()
+    return from_json(reply, ClockJump, ClockJump())

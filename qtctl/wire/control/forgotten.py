@@ -11,7 +11,7 @@ from qtctl.wire.control import kill_switch
 from qtctl.wire.control.kill_switch import KillKey
 from qtctl.wire.schema.keys import EMPTIED_TTL_SEC, GROUP, MARK, MARK_TTL_SEC
 from qtctl.wire.schema.kill_names import KillNames
-from qtctl.wire.schema.records import text
+from qtctl.wire.schema.records import from_json, text
 
 
 class How(StrEnum):
@@ -103,7 +103,7 @@ def emptied(store: Store) -> Emptied | None:
     """How Redis was found within the last hour; None where nothing was lost, or it may not be read.
     Errors: RedisUnreachable."""
     (reply,) = store.batch([("GET", store.keys.emptied)])
-    return None if reply is None or is_error(reply) else _of_reply(reply)
+    return None if reply is None or is_error(reply) else from_json(reply, Emptied, Emptied())
 
 
 def incident(store: Store) -> Emptied | None:
@@ -133,7 +133,7 @@ def acknowledge(
     (reply,) = store.batch([("GET", key)])
     if reply is None or is_error(reply):
         return None
-    known = _of_reply(reply)
+    known = from_json(reply, Emptied, Emptied())
     if known.acknowledged_by:
         return None
     after = msgspec.json.encode(
@@ -141,10 +141,3 @@ def acknowledge(
     )
     more = (reply, after, who, why, events_maxlen)
     return known if store.script("acknowledge", (key, store.keys.events), more) else None
-
-
-def _of_reply(reply: object) -> Emptied:
-    try:
-        return msgspec.json.decode(text(reply), type=Emptied)
-    except (msgspec.DecodeError, RecursionError):
-        return Emptied()

@@ -17,7 +17,7 @@ from qtctl.wire.control import forgotten
 from qtctl.wire.queries import streams
 from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.keys import DECISION, DECISION_TTL_SEC, LIMITS
-from qtctl.wire.schema.records import pairs, text
+from qtctl.wire.schema.records import pairs, text, texts
 
 FIRST_PAGE = 50
 """Events that are read at first; later pages grow."""
@@ -48,15 +48,11 @@ def _sifted(store: Store, ids: Sequence[str], hint: Hint) -> list[str]:
         id_
         for id_, reply in zip(ids, replies, strict=True)
         # An error (no right to HMGET) says nothing about the decision.
-        if is_error(reply) or hint(dict(zip(_OF_EVENTS, map(_present, reply), strict=True)))
+        if is_error(reply) or hint(dict(zip(_OF_EVENTS, texts(reply), strict=True)))
     ]
 
 
 _OF_EVENTS = ("event", "symbol", "reason", "ts")
-
-
-def _present(value: bytes | None) -> str:
-    return "" if value is None else text(value)
 
 
 def latest(

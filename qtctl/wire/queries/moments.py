@@ -24,7 +24,7 @@ from qtctl.wire.queries import decisions, services, streams
 from qtctl.wire.queries.streams import StreamEntry
 from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.keys import DECISION
-from qtctl.wire.schema.records import text
+from qtctl.wire.schema.records import from_json, texts
 
 MOST_EVENTS = 20_000
 RAW = "raw:"
@@ -118,13 +118,9 @@ def _judged(store: Store, plans: Sequence[StreamEntry]) -> list[Judged]:
     keys = [store.keys.at(DECISION, each.fields.get("plan_id", "")) for each in plans]
     replies = store.batch([("HMGET", key, *_ASKED) for key in keys])
     return [
-        Judged(time_of(each.id), *([""] * 4 if is_error(reply) else _texts(reply)))
+        Judged(time_of(each.id), *([""] * 4 if is_error(reply) else texts(reply)))
         for each, reply in zip(plans, replies, strict=True)
     ]
-
-
-def _texts(values: Sequence[Any]) -> list[str]:
-    return ["" if value is None else text(value) for value in values]
 
 
 def _of_limits(store: Store, judged: Sequence[Judged]) -> Iterator[Moment]:
@@ -166,10 +162,7 @@ def _runs(store: Store, since: float) -> Source:
 
 def _run(entry: StreamEntry) -> Run:
     known = entry.fields
-    try:
-        settings = msgspec.json.decode(known.get("settings", "{}"), type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
-        settings = {}
+    settings: dict[str, Any] = from_json(known.get("settings", "{}"), dict[str, Any], {})
     return Run(
         time_of(entry.id), known.get("event") == STARTED, known.get("service", ""),
         known.get("name", ""), known.get("version", ""), known.get("host", ""),

@@ -13,7 +13,7 @@ from qtctl.wire.client.connect import is_denied, is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries.recent import Event
 from qtctl.wire.schema.keys import DECISION
-from qtctl.wire.schema.records import pairs, text
+from qtctl.wire.schema.records import pairs, texts
 
 WINDOW_SEC = 600.0
 MOST = 1_000
@@ -72,8 +72,8 @@ class RefusedCloses:
         head = store.keys.at(DECISION, "").encode()
         replies = store.batch([("HMGET", head + id_, "kind", "symbol") for id_ in new])
         for id_, reply in zip(new, replies, strict=True):
-            kind, symbol = (b"", b"") if is_error(reply) else (part or b"" for part in reply)
-            self._known[id_] = text(kind) == Kind.CLOSE, text(symbol)
+            kind, symbol = ("", "") if is_error(reply) else texts(reply)
+            self._known[id_] = kind == Kind.CLOSE, symbol
         denied = [id_ for id_, reply in zip(new, replies, strict=True) if is_denied(reply)]
         self._ask_for_all_fields(store, denied[:FEWER])
 

@@ -72,6 +72,11 @@ def text(raw: Any) -> str:
     return raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else str(raw)
 
 
+def texts(reply: Sequence[Any]) -> list[str]:
+    """The texts in a reply to HMGET; "" for a field that is not there."""
+    return [text(value or b"") for value in reply]
+
+
 def shortened(name: str, most: int = 120) -> str:
     """A name that others chose, cut so that a line of a log or a page can have it."""
     return name if len(name) <= most else f"{name[:most]}…"
@@ -87,6 +92,14 @@ def pairs(raw: Sequence[Any]) -> dict[str, str]:
     if len(whole) != len(raw):  # One of them is no bytes, or has a NUL in it.
         whole = [text(each) for each in raw]
     return dict(zip(whole[::2], whole[1::2], strict=True))
+
+
+def from_json(raw: Any, shape: type[T], otherwise: T) -> T:
+    """What JSON holds as this type; `otherwise` where it can't be read as that."""
+    try:
+        return msgspec.json.decode(text(raw), type=shape)
+    except (msgspec.DecodeError, RecursionError):
+        return otherwise
 
 
 # Efficiency, as three records show it ----------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from qtctl.domain import numbers
+from qtctl.wire.schema.records import from_json
 
 LATE_PASSES, GRACE_SEC = 3, 10.0
 """A service is late when its last pass is older than so many intervals and so many seconds."""
@@ -70,10 +71,6 @@ class ServiceRecord(msgspec.Struct, frozen=True):
 
 def record_of(service: str, name: str, fields: dict[str, str]) -> ServiceRecord:
     """The record from its fields in Redis; an unreadable field counts as missing."""
-    try:
-        settings = msgspec.json.decode(fields.get("settings", "{}"), type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
-        settings = {}
     return ServiceRecord(
         service,
         name,
@@ -82,7 +79,7 @@ def record_of(service: str, name: str, fields: dict[str, str]) -> ServiceRecord:
         fields.get("pid", ""),
         _int(fields.get("started_at", "")),
         _int(fields.get("last_pass_at", "")),
-        settings,
+        from_json(fields.get("settings", "{}"), dict[str, Any], {}),
         fields.get("digest", ""),
         fields.get("metrics", ""),
         numbers.number(fields.get("clock_ahead_sec", "")) or 0.0,
