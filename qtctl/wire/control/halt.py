@@ -4,6 +4,7 @@ What the steps do is in halt.lua, withdraw_open.lua and resume.lua. The stop com
 goes wrong after it, the governors' next plan meets it. Source: docs/decisions.md#halts.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
@@ -175,7 +176,7 @@ def withdraw(store: Store, order: HaltRequest, *, dry_run: bool = False) -> With
     """Takes back every permit of an open that nobody has taken, and of a close where the order says
     so, one small step each. To be called once the stop is in force: no open permit comes after.
     dry_run: only counts. Errors: RedisUnreachable."""
-    found: dict[str, int] = {}
+    found: Counter[str] = Counter()
     unknown: list[str] = []
     problems: list[str] = []
     symbol = stored(order.symbol) if order.symbol else ""
@@ -189,14 +190,13 @@ def withdraw(store: Store, order: HaltRequest, *, dry_run: bool = False) -> With
             if is_error(reply):
                 problems.append(str(reply_error(reply, store.keys.at(PERMIT, plan_id))))
                 continue
-            word = text(reply)
-            found[word] = found.get(word, 0) + 1
-            if word == "unknown":
+            found[text(reply)] += 1
+            if text(reply) == "unknown":
                 unknown.append(plan_id)
     return Withdrawn(
-        opens=found.get("withdrawn", 0),
-        revoked=found.get("withdrawn_close", 0),
-        closes=found.get("close", 0),
+        opens=found["withdrawn"],
+        revoked=found["withdrawn_close"],
+        closes=found["close"],
         unknown=tuple(unknown),
         problems=tuple(problems),
     )

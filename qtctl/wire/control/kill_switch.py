@@ -24,7 +24,6 @@ from qtctl.wire.schema.records import pairs, text
 
 OTHER_TYPE = "<another type>"
 """Stands for the value where a key is no string (or no hash); it stops everything."""
-_WRONG_TYPE = "WRONGTYPE"
 
 
 class Mode(StrEnum):
@@ -103,12 +102,13 @@ def read(store: Store, names: KillNames) -> list[KillKey]:
     """
     replies = store.batch(asks(store.keys, names))
     found = rows_of(store.keys, names, replies)
-    known = {store.keys.prefix + name for name in names.names}
-    further = [name for name in _records(replies[-1]) if _is_key(name, store.keys, known)]
+    records = _records(replies[-1])
+    further = [
+        name for name in records if name not in names.names and not name.startswith(record_name(""))
+    ]
     if not further:
         return found
     values = store.batch([("GET", store.keys.prefix + name) for name in further])
-    records = _records(replies[-1])
     more = [
         _row(store.keys.prefix + name, value, records[name])
         for name, value in zip(further, map(_value, values), strict=True)
@@ -167,13 +167,9 @@ def strictest(rows: Iterable[KillKey], symbol: str | None = None) -> KillKey | N
     return max(stops, key=lambda row: row.mode.level, default=None)
 
 
-def _is_key(name: str, keys: Keys, known: set[str]) -> bool:
-    return not name.startswith(record_name("")) and keys.prefix + name not in known
-
-
 def _value(reply: Any) -> str:
     if is_error(reply):
-        return OTHER_TYPE if str(reply).startswith(_WRONG_TYPE) else ""
+        return OTHER_TYPE if str(reply).startswith("WRONGTYPE") else ""
     return "" if reply is None else text(reply)
 
 

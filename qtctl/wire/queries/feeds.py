@@ -24,8 +24,8 @@ SAMPLE = 200
 
 
 class Feed(msgspec.Struct, frozen=True):
-    """What was found of looked_at symbols: good ones, and the others by what is wrong. newest_sec,
-    oldest_sec: ages, None where no time can be read; problem: of the first that can't be read."""
+    """What was found of looked_at symbols: good ones, and the others by what is wrong. newest_sec:
+    an age, None where no time can be read; problem: of the first that can't be read."""
 
     looked_at: int = 0
     good: int = 0
@@ -34,7 +34,6 @@ class Feed(msgspec.Struct, frozen=True):
     low_conf: int = 0
     unreadable: int = 0
     newest_sec: float | None = None
-    oldest_sec: float | None = None
     problem: str = ""
 
 
@@ -94,7 +93,6 @@ def _targets(found: Sequence[Found], now: float) -> Feed:
         stale=stale,
         unreadable=len(problems),
         newest_sec=min(ages, default=None),
-        oldest_sec=max(ages, default=None),
         problem=problems[0] if problems else "",
     )
 
@@ -110,6 +108,5 @@ def _scores(found: Sequence[Efficiency]) -> Feed:
         low_conf=by[EffReason.LOW_CONF],
         unreadable=by[EffReason.UNUSABLE],
         newest_sec=min(ages, default=None),
-        oldest_sec=max(ages, default=None),
         problem=next((it.problem for it in found if it.problem), ""),
     )

@@ -7,6 +7,7 @@ read while an operator waits.
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
 from qtctl.domain.reasons import Reason, Verdict
@@ -106,7 +107,7 @@ def times(stream: str, keep_sec: float, most: int = MOST) -> Recent[float]:
 
 def events(stream: str, keep_sec: float, most: int = MOST) -> Recent[Event]:
     """What the governors did."""
-    return Recent(stream, keep_sec, _event, _at, most)
+    return Recent(stream, keep_sec, _event, attrgetter("at"), most)
 
 
 def _event(entry_id: bytes, fields: Sequence[bytes]) -> Event:
@@ -130,10 +131,6 @@ def _word(raw: bytes) -> str:
 def _time(entry_id: bytes) -> float:
     """As `time_of`, of an id that came from Redis: it has two numbers."""
     return int(entry_id.partition(b"-")[0]) / 1000
-
-
-def _at(event: Event) -> float:
-    return event.at
 
 
 def rate(
