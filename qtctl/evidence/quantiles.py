@@ -1,7 +1,9 @@
 """Quantiles by nearest rank: always a value that occurred, never one between two."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
@@ -12,16 +14,10 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 
 def weighted(weights: Mapping[int, int], shares: Iterable[float]) -> list[int | None]:
     """The same where a value stands for as long as its weight says."""
-    total, wanted = sum(weights.values()), list(shares)
-    found: list[int | None] = [None] * len(wanted)
-    if total <= 0:
-        return found
-    reached, order = 0, sorted(range(len(wanted)), key=wanted.__getitem__)
-    values = iter(sorted(weights.items()))
-    value = 0
-    for place in order:
-        while reached < wanted[place] * total or reached == 0:
-            value, weight = next(values)
-            reached += weight
-        found[place] = value
-    return found
+    values = sorted(weights)
+    reached = [*accumulate(weights[value] for value in values)]
+    total = reached[-1] if reached else 0
+    # A value that never stood is none, not even the least.
+    return [
+        values[bisect_left(reached, max(share * total, 1))] if total else None for share in shares
+    ]
