@@ -5,8 +5,7 @@ kill switch ends with the first later decision on the symbol that it did not hol
 bound. What the plan itself caused (its size, its kill score, its age) never ends.
 """
 
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, defaultdict, deque
 
 import msgspec
 
@@ -39,9 +38,10 @@ class Prices:
         self._opens: dict[str, deque[int]] = {}
         self._all: deque[int] = deque()
         self._held: dict[str, list[int]] = {}
-        self._waits: dict[str, list[float]] = {}
-        self._never: dict[str, int] = {}
-        self._unknown: dict[str, int] = {}
+        # By reason.
+        self._waits: defaultdict[str, list[float]] = defaultdict(list)
+        self._never: Counter[str] = Counter()
+        self._unknown: Counter[str] = Counter()
 
     def permitted(self, symbol: str, at_ms: int) -> None:
         """An open got its permit."""
@@ -53,7 +53,7 @@ class Prices:
     def passed_kill_switch(self, symbol: str, at_ms: int) -> None:
         """A decision on the symbol that the kill switch would have let pass as an open."""
         for since in self._held.pop(ascii_upper(symbol), ()):
-            self._note(Reason.KILL_SWITCH, (at_ms - since) / 1000)
+            self._waits[Reason.KILL_SWITCH].append(round((at_ms - since) / 1000, 3))
 
     def blocked(self, facts: Facts, limits: Limits | None, reason: str, at_ms: int) -> None:
         """An open was blocked for a reason."""
@@ -61,20 +61,21 @@ class Prices:
             self._held.setdefault(ascii_upper(facts.symbol), []).append(at_ms)
             return
         if limits is None:
-            self._count(self._unknown, reason)
+            self._unknown[reason] += 1
             return
         failed = [check.reason for check in judge(facts, limits).worksheet if check.passed is False]
         waits = [BY_REASON[each].wait for each in failed]
         if not failed or any(wait is None for wait in waits):
             known = bool(failed) and Reason.QUARANTINE not in failed
-            self._count(self._never if known else self._unknown, reason)
+            (self._never if known else self._unknown)[reason] += 1
             return
         ends = [self._ends(each, facts, limits, at_ms) for each in failed]
         known_ends = [end for end in ends if end is not None]
         if len(known_ends) < len(ends):
-            self._count(self._unknown, reason)
+            self._unknown[reason] += 1
         else:
-            self._note(reason, max(0.0, max(known_ends) - at_ms / 1000))
+            wait_sec = max(0.0, max(known_ends) - at_ms / 1000)
+            self._waits[reason].append(round(wait_sec, 3))
 
     def _ends(self, reason: Reason, facts: Facts, limits: Limits, at_ms: int) -> float | None:
         """When a gate would have let it pass, epoch seconds; None where a mark is unknown."""
@@ -99,26 +100,17 @@ class Prices:
         inside = sum(mark > at_ms - wait.window_sec * 1000 for mark in marks)
         return marks[-nth] if inside >= count else None
 
-    def _note(self, reason: str, seconds: float) -> None:
-        self._waits.setdefault(str(reason), []).append(round(seconds, 3))
-
-    def _count(self, counts: dict[str, int], reason: str) -> None:
-        counts[str(reason)] = counts.get(str(reason), 0) + 1
-
     def prices(self) -> list[Price]:
         """Of each gate that blocked an open, in the order of the gates."""
-        for held in self._held.values():
-            for _ in held:
-                self._count(self._unknown, Reason.KILL_SWITCH)
-        self._held.clear()
-        return [self._price(gate) for gate in map(str, BY_REASON) if self._has(gate)]
-
-    def _has(self, reason: str) -> bool:
-        return any(reason in each for each in (self._waits, self._never, self._unknown))
+        if self._held:
+            self._unknown[Reason.KILL_SWITCH] += sum(map(len, self._held.values()))
+            self._held.clear()
+        there = {*self._waits, *self._never, *self._unknown}
+        return [self._price(gate) for gate in map(str, BY_REASON) if gate in there]
 
     def _price(self, reason: str) -> Price:
-        waits: Sequence[float] = sorted(self._waits.get(reason, ()))
+        waits = sorted(self._waits[reason])
         return Price(
-            reason, len(waits), self._never.get(reason, 0), self._unknown.get(reason, 0),
+            reason, len(waits), self._never[reason], self._unknown[reason],
             reason == Reason.KILL_SWITCH, quantile(waits, 0.5), quantile(waits, 0.95),
         )  # fmt: skip
