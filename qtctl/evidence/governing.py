@@ -4,11 +4,11 @@ take off, which closes were refused, and how long plans were queued."""
 from array import array
 from collections import Counter
 from collections.abc import Collection
+from functools import cache
 
 import msgspec
 
 from qtctl.domain.facts import unrecorded
-from qtctl.domain.gates import Limits
 from qtctl.domain.names import PROOF_SYMBOLS
 from qtctl.domain.reasons import Reason
 from qtctl.evidence.gate_price import Price, Prices
@@ -97,19 +97,15 @@ class Governing:
         self._queued = array("q")
         self._unqueued = self._closes = 0
         self._refused: list[Refused] = []
-        self._limits: dict[str, Limits | None] = {}
+        self._limits = cache(history.limits)
         self._counts: Counter[str] = Counter()
         self._in_use = InUse("governor", "version", "limits")
-        self._last_limits = ""
+        self.limits = ""
+        """The digest of the limits in force at the end; "" without decisions."""
         self.times: list[tuple[int, str]] = []
         """When each plan was judged, and the reason: `ok` for a permit."""
         self.symbols: set[str] = set()
         """Those that had a plan."""
-
-    @property
-    def limits(self) -> str:
-        """The digest of the limits in force at the end; "" without decisions."""
-        return self._last_limits
 
     def read(self) -> Governor:
         """All of the window."""
@@ -121,7 +117,7 @@ class Governing:
                 self.add(each)
             if each.verdict == "permitted" and each.kind == "open":
                 self._prices.permitted(each.symbol, each.decided_ms)
-        return self._governor(self._rejected())
+        return self._governor()
 
     def add(self, each: Decision) -> None:
         """A decision of the window."""
@@ -144,7 +140,7 @@ class Governing:
         else:
             self._queued.append(each.queue_age_ms)
         self._in_use.note(each.at_ms, profile.instance, profile.version, profile.limits)
-        self._last_limits = profile.limits
+        self.limits = profile.limits
         if each.kind == "close":
             self._close(each)
         elif permitted:
@@ -181,22 +177,12 @@ class Governing:
         if each.reason in _NO_REFUSAL:
             return
         record = each.record()
-        limits = None if unrecorded(record) else self._limits_of(each.profile.limits)
+        limits = None if unrecorded(record) else self._limits(each.profile.limits)
         self._prices.blocked(each.facts(), limits, each.reason, each.decided_ms)
 
-    def _limits_of(self, digest: str) -> Limits | None:
-        if digest not in self._limits:
-            self._limits[digest] = self._history.limits(digest)
-        return self._limits[digest]
-
-    def _rejected(self) -> int | None:
-        window = self.window
-        if self._symbols:
-            return None
-        return sum(1 for _ in self._history.rejected(window.since_ms, window.until_ms))
-
-    def _governor(self, rejected: int | None) -> Governor:
-        counts = self._counts
+    def _governor(self) -> Governor:
+        counts, window = self._counts, self.window
+        rejected = self._history.rejected(window.since_ms, window.until_ms)
         queued = sorted(self._queued)
         p50, p99, most = (quantile(queued, share) for share in (0.5, 0.99, 1.0))
         return Governor(
@@ -204,7 +190,7 @@ class Governing:
             permitted=counts["permitted"],
             blocked=counts["plans"] - counts["permitted"],
             withdrawn=counts["withdrawn"],
-            rejected=rejected,
+            rejected=None if self._symbols else sum(1 for _ in rejected),
             verdicts=sorted(
                 self._verdicts.values(), key=lambda row: (row.reason != "ok", -row.plans, row.kind)
             ),

@@ -5,6 +5,7 @@ A row counts once for each pass that it is in, so that a symbol's share is one o
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import msgspec
 
@@ -58,11 +59,10 @@ _NO_KEY: _Key = ("", "", False, "", "", False)
 
 
 class _Row(msgspec.Struct, gc=False):
-    """A row as it is now: since which pass, its base in USD, both sides, and in USD what is live,
-    recorded and replayed."""
+    """A row as it is now: since which pass, both sides, and in USD what is live, recorded and
+    replayed."""
 
     since: int = 0
-    base: float = 0.0
     key: _Key = _NO_KEY
     amounts: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
@@ -73,7 +73,7 @@ class ProposedTally:
     def __init__(self, book: RulesBook, changes: Changes) -> None:
         self._book, self._changes = book, changes
         self._replay, self._readings = Rows(), Readings()
-        self._factors: dict[str, float] = {"": 0.0}
+        self._factor = cache(lambda text: numbers.number(text) or 0.0)
         self._ends: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._symbols: Sequence[str] = ()
         self._rows: list[_Row] = []
@@ -137,31 +137,21 @@ class ProposedTally:
         reason, mult = columns.reason[row], columns.multiplier[row]
         again, other = self._replay.outcomes[row]
         own_ends, ends = self._ends
-        base = self._readings.rows[row].base if reason else None
+        usd = (self._readings.rows[row].base if reason else None) or 0.0
         key = (
             reason, mult, reason == EffReason.OK and mult in own_ends,
             again, other, again == EffReason.OK and other in ends,
         )  # fmt: skip
-        if key == state.key and (base or 0.0) == state.base:
+        if key == state.key and usd == state.amounts[0]:
             return
-        before, after = state.amounts, self._amounts(base or 0.0, mult, other)
+        before, after = state.amounts, (usd, usd * self._factor(mult), usd * self._factor(other))
         for place in range(3):
             self._now[place] += after[place] - before[place]
         if self._passes and state.key != _NO_KEY:
             self._turnover[0] += abs(after[1] - before[1])
             self._turnover[1] += abs(after[2] - before[2])
         self._weights[state.key] += self._passes - state.since
-        state.since, state.base, state.key, state.amounts = self._passes, base or 0.0, key, after
-
-    def _amounts(self, base: float, recorded: str, replayed: str) -> tuple[float, float, float]:
-        """live, recorded and replayed USD."""
-        return base, base * self._factor(recorded), base * self._factor(replayed)
-
-    def _factor(self, text: str) -> float:
-        found = self._factors.get(text)
-        if found is None:
-            found = self._factors[text] = numbers.number(text) or 0.0
-        return found
+        state.since, state.key, state.amounts = self._passes, key, after
 
     def _begin_anew(self, read: PassRead) -> None:
         """Symbols stand in other rows: what is kept by row goes with its symbol."""

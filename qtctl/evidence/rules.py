@@ -1,6 +1,7 @@
 """The rules that decisions and passes were taken by, and the same with other settings."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -50,26 +51,15 @@ def changed(rules: T, section: str, changes: Changes) -> T:
 
 
 class RulesBook:
-    """The rules in a history by their digest; None where they are unknown or not whole."""
+    """The rules in a history by their digest, each read once: governor, those of decisions, and
+    allocation, those of passes. None where they are unknown or not whole."""
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._governor: dict[str, GovernorRules | None] = {}
-        self._allocation: dict[str, AllocationRules | None] = {}
+        self.governor = cache(self._governor)
+        self.allocation = cache(history.rules)
 
-    def governor(self, digest: str) -> GovernorRules | None:
-        """Those of decisions."""
-        if digest not in self._governor:
-            self._governor[digest] = self._read(digest)
-        return self._governor[digest]
-
-    def allocation(self, digest: str) -> AllocationRules | None:
-        """Those of passes."""
-        if digest not in self._allocation:
-            self._allocation[digest] = self._history.rules(digest)
-        return self._allocation[digest]
-
-    def _read(self, digest: str) -> GovernorRules | None:
+    def _governor(self, digest: str) -> GovernorRules | None:
         limits, raw = self._history.limits(digest), self._history.document("limits", digest)
         if limits is None or raw is None:
             return None

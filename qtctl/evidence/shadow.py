@@ -3,6 +3,7 @@ beside them. Only what changed is looked at."""
 
 from array import array
 from collections.abc import Callable, Collection, Iterable
+from functools import cache
 
 import msgspec
 
@@ -80,8 +81,9 @@ class Shadow:
         self._live = self._proposed = 0.0
         self._ok = 0
         self._pending: set[Track] = set()
-        self._rules: dict[str, tuple[int, Clamps | None]] = {}
-        self._last_rules = ""
+        self._ruled = cache(self._read_rules)
+        self.rules = ""
+        """The digest of the rules in force at the end; "" without passes."""
 
     def read(self) -> "Shadow":
         """All of the window."""
@@ -105,8 +107,8 @@ class Shadow:
         if read.shifted or len(value.columns) != len(self._rows):
             self._align(value.columns.symbol)
         # Under other rules a multiplier that stayed may be at a clamp.
-        rows = self._changed(read) if value.rules == self._last_rules else self._kept
-        self._last_rules = value.rules
+        rows = self._changed(read) if value.rules == self.rules else self._kept
+        self.rules = value.rules
         biggest = max(self._live, self._proposed)
         self._update(value.columns, rows, value.ts_ms, clamps, anew=anew)
         biggest = max(biggest, self._live, self._proposed)
@@ -151,18 +153,14 @@ class Shadow:
         self.last_ms, self.last_interval = ts_ms, interval
         return hole
 
-    def _ruled(self, digest: str) -> tuple[int, Clamps | None]:
-        found = self._rules.get(digest)
-        if found is None:
-            interval, rules = interval_ms(self._history, digest), self._history.rules(digest)
-            clamps = None
-            if rules is not None:
-                ends = (round(rules.min_mult * ONE), round(rules.max_mult * ONE))
-                clamps = Clamps(*ends, rules)
-            if interval is None or rules is None:
-                self.unknown_rules += 1
-            found = self._rules[digest] = (interval or DEFAULT_INTERVAL_MS, clamps)
-        return found
+    def _read_rules(self, digest: str) -> tuple[int, Clamps | None]:
+        """The interval of passes, ms, and the ends of the multiplier."""
+        interval, rules = interval_ms(self._history, digest), self._history.rules(digest)
+        self.unknown_rules += interval is None or rules is None
+        clamps = None
+        if rules is not None:
+            clamps = Clamps(round(rules.min_mult * ONE), round(rules.max_mult * ONE), rules)
+        return interval or DEFAULT_INTERVAL_MS, clamps
 
     @property
     def changes(self) -> list[Change]:
@@ -235,11 +233,6 @@ class Shadow:
         self.gross.append(change)
         if self.gross_at is None or abs(change) > abs(self.gross_at[0]):
             self.gross_at = (change, ts_ms)
-
-    @property
-    def rules(self) -> str:
-        """The digest of the rules in force at the end; "" without passes."""
-        return self._last_rules
 
     def part(self, at_ms: int) -> Part:
         """The part of the window with that time."""
