@@ -181,6 +181,17 @@ class Checker:
         yield from zip(HINT, case.hint, again, strict=True)
 
 
+def decisions_checked(history: History, since_ms: int, until_ms: int) -> Checker:
+    """What compares, with the decisions of a window behind it."""
+    book = RulesBook(history)
+    checker, cases = Checker(history, book), Cases(history, book, since_ms, until_ms)
+    for _ in cases.seed():
+        pass
+    for case in cases.window():
+        checker.decision(case)
+    return checker
+
+
 def check(
     history: History,
     since_ms: int,
@@ -188,12 +199,7 @@ def check(
     also: Iterable[Callable[[PassRead], None]] = (),
 ) -> Parity:
     """Parity of all that a window holds. also: gets each pass as well."""
-    book = RulesBook(history)
-    checker, cases = Checker(history, book), Cases(history, book, since_ms, until_ms)
-    for _ in cases.seed():
-        pass
-    for case in cases.window():
-        checker.decision(case)
+    checker = decisions_checked(history, since_ms, until_ms)
     for read in history.passes(since_ms, until_ms):
         checker.proposals(read)
         for take in also:

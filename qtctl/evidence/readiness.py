@@ -12,14 +12,12 @@ import msgspec
 from qtctl.domain.names import ascii_upper
 from qtctl.evidence import gate_values
 from qtctl.evidence import window as windows
-from qtctl.evidence.cases import Cases
 from qtctl.evidence.gate_values import Value
 from qtctl.evidence.governing import Governing
-from qtctl.evidence.parity import Checker, Parity
+from qtctl.evidence.parity import Parity, decisions_checked
 from qtctl.evidence.policy import RULES, Policy
 from qtctl.evidence.quantiles import weighted
-from qtctl.evidence.report import HOUR_MS, About, about, gross, per_hour, refuse_unknown
-from qtctl.evidence.rules import RulesBook
+from qtctl.evidence.report import HOUR_MS, About, about, gross, per_hour, refuse_unknown, shares
 from qtctl.evidence.shadow import Shadow
 from qtctl.evidence.track import ONE, Follow, Track, of_all
 from qtctl.evidence.window import Change, Window
@@ -78,7 +76,7 @@ def assess(
 ) -> Readiness:
     """The verdict on a history, as it was at a time; symbols: only these. Errors: NotFoundError."""
     window = window_of(history, policy, until_ms)
-    checker = _decisions_checked(history, window)
+    checker = decisions_checked(history, window.since_ms, window.until_ms)
     follow = Follow(round(policy.deadband * ONE), max(1, round(policy.step_limit * ONE)))
     shadow = Shadow(history, window, symbols, follow, checker.proposals).read()
     governing = Governing(history, window, symbols)
@@ -153,13 +151,10 @@ def _known(value: float | None, why: str) -> Value:
 
 
 def _shares(times: dict[str, int]) -> dict[str, Value]:
-    total = sum(times.values())
-    if not total:
+    found = shares(times)
+    if not found:
         return dict.fromkeys(("ok", "stale"), Value(None, "no time was observed"))
-    return {
-        "ok": Value(times.get("ok", 0) / total),
-        "stale": Value(times.get("stale_eff", 0) / total),
-    }
+    return {"ok": Value(found.get("ok", 0.0)), "stale": Value(found.get("stale_eff", 0.0))}
 
 
 def _spread(weights: dict[int, int], at_clamps: int, known: int) -> dict[str, Value]:
@@ -230,15 +225,3 @@ def _worst(found: Sequence[tuple[str, Gate]], *, least: bool) -> str:
         return 0.0 if value is None else -value if least else value
 
     return max(found, key=badness)[0]
-
-
-def _decisions_checked(history: History, window: Window) -> Checker:
-    """What compares, with the decisions of the window behind it."""
-    book = RulesBook(history)
-    checker = Checker(history, book)
-    cases = Cases(history, book, window.since_ms, window.until_ms)
-    for _ in cases.seed():
-        pass
-    for case in cases.window():
-        checker.decision(case)
-    return checker

@@ -225,9 +225,7 @@ def gross(shadow: Shadow) -> Gross:
     """How far the proposals would have moved gross exposure."""
     changes = sorted(abs(change) for change in shadow.gross)
     p50, p95, p99 = (quantile(changes, share) for share in (0.5, 0.95, 0.99))
-    largest = (
-        None if shadow.gross_at is None else Largest(shadow.gross_at[0], "", shadow.gross_at[1])
-    )
+    largest = _largest(shadow.gross_at, "")
     return Gross(len(changes), shadow.without_gross, p50, p95, p99, largest)
 
 

@@ -141,7 +141,7 @@ class PassTimes:
         made = sorted(self._made)
         if not made:
             return Coverage(0, 0, 0, 0)
-        lost = [gap for gap in window.lost if _of_passes(gap)]
+        lost = [gap for gap in window.lost if of_stream(gap, "allocation.pass")]
         missing = unknown = 0
         for (at, interval), (then, _) in pairwise(made):
             absent = max(0, round((then - at) / interval) - 1)
@@ -177,10 +177,6 @@ class Coverage(msgspec.Struct, frozen=True):
     def at_most(self) -> float | None:
         """The same if every unknown one was made."""
         return (self.made + self.unknown) / self.due if self.due else None
-
-
-def _of_passes(gap: Gap) -> bool:
-    return of_stream(gap, "allocation.pass")
 
 
 def of_stream(gap: Gap, stream: str) -> bool:
