@@ -3,7 +3,7 @@ downsizes, and the decisions that change most. What is unknown is counted as tha
 else."""
 
 from collections import Counter
-from heapq import heappush, heappushpop
+from heapq import heappop, heappush
 
 import msgspec
 
@@ -28,10 +28,6 @@ class Moved(msgspec.Struct):
             self.unknown_notional += 1
         else:
             self.notional_usd += notional_usd
-
-    def rounded(self) -> "Moved":
-        """The same in whole cents."""
-        return Moved(self.count, round(self.notional_usd, 2), self.unknown_notional)
 
 
 class Downsizes(msgspec.Struct):
@@ -142,11 +138,10 @@ class Largest:
                 case.factor if was else None, factor if now else None,
             ),
         )  # fmt: skip
-        if len(self._heap) < MOST:
-            heappush(self._heap, entry)
-        else:
-            heappushpop(self._heap, entry)
+        heappush(self._heap, entry)
+        if len(self._heap) > MOST:
+            heappop(self._heap)
 
     def changes(self) -> list[Change]:
         """The largest first."""
-        return [change for _, change in sorted(self._heap, key=lambda each: each[0], reverse=True)]
+        return [change for _, change in sorted(self._heap, reverse=True)]

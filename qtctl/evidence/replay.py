@@ -12,7 +12,7 @@ from qtctl.evidence.parity import Parity
 from qtctl.evidence.proposed import Proposed, ProposedTally
 from qtctl.evidence.rules import Changes, RulesBook
 from qtctl.evidence.scenario import Scenario
-from qtctl.evidence.sweep import Sweep, with_value
+from qtctl.evidence.sweep import Sweep
 from qtctl.evidence.swept import Sweeping, Swept
 from qtctl.evidence.window import Window
 from qtctl.history import chain
@@ -156,7 +156,8 @@ def _curve(
     history: History, window: Window, book: RulesBook, found: Parity, changes: Changes, sweep: Sweep
 ) -> Curve:
     today = _today(book, found, sweep.path)
-    values = sweep.values if today is None else with_value(sweep, today).values
+    known = today in (None, *sweep.values)
+    values = sweep.values if known else sorted((*sweep.values, today))
     wanted = [{**changes, sweep.path: value} for value in values]
     if sweep.path.startswith("allocation."):
         sweeping = Sweeping(book, wanted)

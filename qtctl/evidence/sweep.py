@@ -36,8 +36,9 @@ def replayable(path: str) -> str:
     if full:
         raise UsageError(f"{path} is a setting of both loops: {' or '.join(full)}")
     if path in by_path():
-        why = "plans stay as they were" if path in _OF_PLANS else "no verdict and no multiplier"
-        why = f"{why} in a replay" if path in _OF_PLANS else f"{why} follows from it"
+        why = "no verdict and no multiplier follows from it"
+        if path in _OF_PLANS:
+            why = "plans stay as they were in a replay"
         raise UsageError(f"{path} can't be replayed: {why}")
     listed = "'qtctl config show' lists all"
     raise UsageError(
@@ -87,13 +88,6 @@ def _decimal(text: str) -> Decimal | None:
 
 def _plain(value: Decimal, whole: bool) -> int | float:
     return int(value) if whole and value == int(value) else float(value)
-
-
-def with_value(sweep: Sweep, value: Any) -> Sweep:
-    """The same with one more value in its place: that of today."""
-    if value in sweep.values:
-        return sweep
-    return Sweep(sweep.path, tuple(sorted((*sweep.values, value))))
 
 
 def changes(given: Mapping[str, Any]) -> dict[str, Any]:
