@@ -10,7 +10,7 @@ came and changed, then the sections: positions that went, names that came, posit
 and the other columns for the changed rows followed by those that came.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import msgspec
@@ -142,14 +142,6 @@ def _steps(positions: Sequence[int]) -> Iterator[int]:
     for position in positions:
         yield position - before
         before = position
-
-
-def made(passes: Iterable[Columns]) -> bytes:
-    """The block of these passes."""
-    maker = BlockMaker()
-    for columns in passes:
-        maker.add(columns)
-    return maker.block()
 
 
 def read(raw: bytes) -> Iterator[Changes]:

@@ -12,9 +12,9 @@ import msgspec
 from qtctl.errors import RefusedError
 from qtctl.history import decisions, opening, schema
 from qtctl.history.folder import open_file
-from qtctl.history.ids import keyed, packed
+from qtctl.history.ids import keyed
 from qtctl.history.pass_writer import PassWriter
-from qtctl.history.rows import Batch, Entry, PassEntry
+from qtctl.history.rows import Batch, Entry
 
 _CACHE_KIB = 8_192
 _BUSY_SEC = 5.0
@@ -99,11 +99,6 @@ class DayWriter:
         documents = [(each.kind, each.digest, each.body) for each in batch.documents]
         found["documents"] = self._insert("documents", documents, 3)
         return found
-
-    def has(self, table: str, entry: Entry | PassEntry) -> bool:
-        """True where an entry of a stream is there already."""
-        number = packed(entry.id)
-        return bool(self._db.execute(f"SELECT 1 FROM {table} WHERE id = ?", (number,)).fetchone())
 
     def _insert(self, table: str, rows: Iterable[Sequence[Any]], columns: int) -> int:
         marks = ", ".join("?" * columns)

@@ -52,14 +52,6 @@ def iso_time(ms: str) -> str:
     return f"strftime('%Y-%m-%dT%H:%M:%fZ', {ms} / 1000.0, 'unixepoch')"
 
 
-def _exact(field: str, otherwise: str) -> str:
-    """A field that stands in `exact` where its text is unusual."""
-    return (
-        f"CASE WHEN i.exact IS NULL THEN {otherwise} "
-        f"ELSE coalesce(json_extract(i.exact, '$.{field}'), {otherwise}) END"
-    )
-
-
 def _entry(*more: Column, id_text: str = "i.id_text") -> tuple[Column, ...]:
     """What every row that came from a stream has."""
     at = f"(i.id >> {SEQ_BITS})"

@@ -11,7 +11,6 @@ import msgspec
 
 BASE_USD = "1000.0"
 """The target of every scenario of step 1."""
-STEPS = ("step1", "step2")
 SERVICE_OF = MappingProxyType({"step1": "allocation", "step2": "governor"})
 
 

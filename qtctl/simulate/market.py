@@ -19,8 +19,9 @@ FAULTS = ("stale", "flat", "oscillating", "compounding", "gap", "lockdown", "dri
 PERIOD_MS = 60_000
 """How often a producer writes the target and the score of a symbol."""
 DAY_MS = 86_400_000
-_REGIMES = (("calm", 0.6), ("trend", 1.0), ("stress", 1.8))
-"""Each with how fast scores walk in it."""
+_CALM, _TREND, _STRESS = 0.6, 1.0, 1.8
+_REGIMES = (_CALM, _TREND, _CALM, _STRESS, _CALM, _TREND)
+"""How fast scores walk in each, in their order."""
 _REGIME_MS = 4 * 3_600_000
 _STEP, _PULL, _SWING = 0.003, 0.0018, 0.05
 _KNOWN = ("BTC", "ETH", "SOL", "BNB", "XRP", "ADA", "DOGE", "AVAX", "LINK", "DOT")
@@ -78,13 +79,9 @@ class Market:
             0.75 + 0.2 * own.random(), 200.0 + 4_800.0 * own.random() ** 2, own,
         )  # fmt: skip
 
-    def regime(self, now_ms: int) -> str:
-        """`calm`, `trend` or `stress`; it holds for hours."""
-        return _REGIMES[self._regime(now_ms)][0]
-
-    def _regime(self, now_ms: int) -> int:
-        number = (now_ms - self._start_ms) // _REGIME_MS
-        return (0, 1, 0, 2, 0, 1)[number % 6]
+    def _pace(self, now_ms: int) -> float:
+        """How fast scores walk in the regime, which holds for hours."""
+        return _REGIMES[(now_ms - self._start_ms) // _REGIME_MS % len(_REGIMES)]
 
     def advance(self, now_ms: int) -> list[int]:
         """Lets the producers write up to now; the places of the symbols that changed, ascending."""
@@ -118,7 +115,7 @@ class Market:
             self.score_timestamps[place] = f"{at_ms / 1000:.3f}"
 
     def _walk(self, own: _Symbol, at_ms: int, faulty: bool) -> None:
-        noise, pace = own.noise, _REGIMES[self._regime(at_ms)][1]
+        noise, pace = own.noise, self._pace(at_ms)
         swing = _SWING * math.sin(2 * math.pi * (at_ms / DAY_MS + own.phase))
         middle = own.level + swing
         step = noise.gauss(0.0, _STEP * pace) + _PULL * (middle - own.score) * 5

@@ -1,6 +1,6 @@
 """Whatever Redis held comes back to the byte."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -66,7 +66,7 @@ def test_the_usual_decision_needs_no_exact_text() -> None:
 def test_passes_come_back_whatever_they_hold(passes: list[dict[str, tuple[str, ...]]]) -> None:
     given_columns = [_columns(each) for each in passes]
     state: dict[str, tuple[str, ...]] = {}
-    for rows, found in zip(passes, blocks.read(blocks.made(given_columns)), strict=True):
+    for rows, found in zip(passes, blocks.read(_block(given_columns)), strict=True):
         values = [getattr(found.columns, name) for name in COLUMNS]
         now = {symbol: row for symbol, *row in map(tuple, zip(*values, strict=True))}
         assert {symbol: tuple(row) for symbol, row in now.items()} == rows
@@ -74,6 +74,13 @@ def test_passes_come_back_whatever_they_hold(passes: list[dict[str, tuple[str, .
         if not found.shifted:
             assert changed == {symbol for symbol in rows if state.get(symbol) != rows[symbol]}
         state = rows
+
+
+def _block(passes: Iterable[Columns]) -> bytes:
+    maker = blocks.BlockMaker()
+    for columns in passes:
+        maker.add(columns)
+    return maker.block()
 
 
 def _columns(rows: Mapping[str, tuple[str, ...]]) -> Columns:
@@ -85,7 +92,7 @@ def _columns(rows: Mapping[str, tuple[str, ...]]) -> Columns:
 def test_a_damaged_block_is_damaged_and_nothing_else(data: st.DataObject) -> None:
     """Never another error, never endless; what it gives nevertheless is a pass in form."""
     rows = {f"S{i}": (f"{i}.5", "1", "0.5", "0.8", "2", "", "ok", "1.0000") for i in range(9)}
-    raw = bytearray(blocks.made([_columns(rows)] * 3))
+    raw = bytearray(_block([_columns(rows)] * 3))
     for _ in range(data.draw(st.integers(1, 3))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     try:
