@@ -22,6 +22,7 @@ from qtctl.evidence.rules import GovernorRules, RulesBook
 from qtctl.history import plain
 from qtctl.history.decisions import Decision
 from qtctl.history.reader import History
+from qtctl.history.texts import loose_text
 
 ONCE = (Reason.DUPLICATE_PLAN.value, Reason.PLAN_CONFLICT.value)
 """What the gates `once` and `conflict` say: such a decision leaves the one that stands."""
@@ -70,10 +71,10 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     def reading(self) -> AsRead:
         """The score as it was read."""
         own = self.decision
-        read_at = plain.text(own.score_read_at_text)
+        read_at = loose_text(own.score_read_at_text)
         return AsRead(
-            plain.text(own.score_text), plain.text(own.confidence_text),
-            plain.text(own.score_at_text), numbers.number(read_at) or 0.0,
+            loose_text(own.score_text), loose_text(own.confidence_text),
+            loose_text(own.score_at_text), numbers.number(read_at) or 0.0,
         )  # fmt: skip
 
     def standing(self, permitted: bool) -> Standing:
@@ -106,15 +107,14 @@ class Cases:
 
     def seed(self) -> Iterator[Case]:
         """Those of the hour before the window; to be read before the window is."""
-        yield from self._read(self._since_ms - HOUR_MS, self._since_ms)
+        return self._read(self._since_ms - HOUR_MS, self._since_ms)
 
     def window(self) -> Iterator[Case]:
         """Those of the window."""
-        yield from self._read(self._since_ms, self._until_ms)
+        return self._read(self._since_ms, self._until_ms)
 
     def _read(self, low: int, high: int) -> Iterator[Case]:
-        for decision in self._history.decisions(low, high):
-            yield self._case(decision)
+        return map(self._case, self._history.decisions(low, high))
 
     def _case(self, decision: Decision) -> Case:
         rules = self._book.governor(decision.profile.limits)

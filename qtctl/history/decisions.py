@@ -8,7 +8,6 @@ that the record lacked.
 
 from collections.abc import Callable, Mapping
 from operator import itemgetter
-from typing import Any
 
 import msgspec
 
@@ -160,9 +159,10 @@ class Decision(msgspec.Struct, frozen=True):
             else texts.millis_text(self.decided_ms),
         }
         for attribute, field in LOOSE.items():
-            found[field] = _text(getattr(self, attribute), texts.loose_text)
+            found[field] = texts.loose_text(getattr(self, attribute))
         for attribute, (field, _, text) in SCALED.items():
-            found[field] = _text(getattr(self, attribute), text)
+            value = getattr(self, attribute)
+            found[field] = "" if value is None else text(value)
         found |= _derived(found)
         for name, exact in self._exacts().items():
             if exact is None:
@@ -180,10 +180,6 @@ class Decision(msgspec.Struct, frozen=True):
 
     def _exact(self, name: str) -> str | None:
         return self._exacts().get(name) if self.exact is not None else None
-
-
-def _text(value: Any, text: Callable[[Any], str]) -> str:
-    return "" if value is None else text(value)
 
 
 _NAMES = Decision.__struct_fields__

@@ -61,11 +61,6 @@ def facts(decision: Decision) -> Facts | None:
     )
 
 
-def text(value: Loose) -> str:
-    """A column that holds a field as it was read, as that field."""
-    return "" if value is None else value if isinstance(value, str) else repr(value)
-
-
 def _number(value: Loose) -> float | None:
     """Errors: ValueError for a text that is no number."""
     if value is None:

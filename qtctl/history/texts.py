@@ -24,8 +24,8 @@ def loose(text: str) -> Loose:
 
 
 def loose_text(value: Loose) -> str:
-    """The text that it was."""
-    return value if isinstance(value, str) else repr(value)
+    """The text that it was; a column that is empty holds an empty one."""
+    return "" if value is None else value if isinstance(value, str) else repr(value)
 
 
 def scaled(places: int) -> tuple[Callable[[str], int | None], Callable[[int], str]]:
