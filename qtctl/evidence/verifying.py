@@ -31,7 +31,7 @@ from qtctl.history import folder as folders
 from qtctl.history import verify as days
 from qtctl.history.chain import Link
 
-_CHUNK_BYTES, _MOST_BYTES = 1 << 20, 4 << 20
+_MOST_BYTES = 4 << 20
 _HEX, _DIGEST = re.compile(r"[0-9a-f]{64}"), re.compile(rb"[0-9a-f]{64}")
 Status = Literal["ok", "differs", "missing", "extra"]
 MADE_ANEW = (
@@ -152,12 +152,8 @@ def _open(path: Path) -> int:
 
 
 def _hashed(path: Path) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
     with os.fdopen(_open(path), "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-    return digest.hexdigest(), size
+        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
 def _manifest(folder: Path, found: Mapping[str, str]) -> tuple[Manifest | None, str, str]:

@@ -16,7 +16,6 @@ from qtctl.errors import ConfigError
 from qtctl.history.damage import Damaged
 from qtctl.history.folder import CHAIN, open_file
 
-_CHUNK_BYTES = 1 << 20
 NO_LINK = "0" * 64
 
 
@@ -141,9 +140,5 @@ def _write(file: int, line: bytes, at: int) -> None:
 
 def digest(path: Path) -> tuple[str, int]:
     """The SHA-256 of a file, and its size in bytes. Errors: OSError."""
-    found, size = hashlib.sha256(), 0
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            found.update(chunk)
-            size += len(chunk)
-    return found.hexdigest(), size
+        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()

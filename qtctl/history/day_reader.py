@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,7 +12,7 @@ from qtctl.domain.passes import Pass
 from qtctl.history import decisions, schema
 from qtctl.history.damage import Damaged
 from qtctl.history.decisions import Decision, Profile
-from qtctl.history.ids import SEQ_BITS, day_start_ms, first_at, unpacked
+from qtctl.history.ids import DAY_MS, SEQ_BITS, day_start_ms, first_at, unpacked
 from qtctl.history.lookups import BlockReader, TableRows
 from qtctl.history.rows import Entry
 from qtctl.history.scan import LAST, scan
@@ -241,16 +241,12 @@ class DayReader:
         more: str = "",
         values: Sequence[Any] = (),
     ) -> Iterator[Any]:
-        def lost(before: int, behind: int, problem: str) -> None:
-            self._lost(table, before, behind, problem)
-
-        return scan(self._db, table, columns, low, high, lost, more, values)
+        return scan(self._db, table, columns, low, high, partial(self._lost, table), more, values)
 
     def _lost(self, table: str, before: int, behind: int, problem: str) -> None:
-        end_ms = self._start_ms + 86_400_000
         keyed = table not in ("words", "profiles")
         low = before >> SEQ_BITS if keyed and before > 0 else self._start_ms
-        high = behind >> SEQ_BITS if keyed and behind < LAST else end_ms
+        high = behind >> SEQ_BITS if keyed and behind < LAST else self._start_ms + DAY_MS
         note(self._damage, Damage(self.day, table, low, high, problem))
 
 

@@ -4,6 +4,7 @@ import csv
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,7 +83,7 @@ def _write(
     count = 0
     with Query(history, sql, since_ms=low, until_ms=high, timeout_sec=_NO_LIMIT_SEC) as query:
         rows = query.rows()
-        batch = _take(rows)
+        batch = [*islice(rows, _BATCH)]
         if not batch:
             return 0
         path.parent.mkdir(exist_ok=True)
@@ -92,7 +93,7 @@ def _write(
                 while batch:
                     write(batch)
                     count += len(batch)
-                    batch = _take(rows)
+                    batch = [*islice(rows, _BATCH)]
             new.rename(path)
         finally:
             new.unlink(missing_ok=True)
@@ -102,10 +103,6 @@ def _write(
 def _columns(table: Table) -> list[Column]:
     """All but the day, which the folder's name has."""
     return [column for column in table.columns if column.name != "day"]
-
-
-def _take(rows: Iterator[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    return [row for _, row in zip(range(_BATCH), rows, strict=False)]
 
 
 def _writer_of(format: Format) -> Callable[[Path, Table], AbstractContextManager[Write]]:

@@ -1,6 +1,6 @@
 """Gaps that show when a history is read: days whose files are gone, and what is damaged."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from qtctl.history import chain
@@ -16,11 +16,8 @@ def days(folder: Path, present: Sequence[str]) -> list[Gap]:
     others, that the recorder did not run is all that can be said. Pruned days are no gaps."""
     links = chain.read(folder)
     kept, known = kept_days(links), {*sealed_days(links), *present}
-    found = []
-    for day, link in kept.items():
-        if day not in present:
-            found.append(day_gap(link))
-    for day in _between(sorted(known)):
+    found = [day_gap(link) for day, link in kept.items() if day not in present]
+    for day in _between(known):
         start = day_start_ms(day)
         detail = f"there is no file of {day}: it is gone, or nothing was recorded"
         found.append(_gap(day, start, start + DAY_MS, None, detail))
@@ -40,14 +37,12 @@ def _gap(day: str, from_ms: int, to_ms: int, count: int | None, detail: str) -> 
     return Gap("day_missing", from_ms, to_ms, "", count, detail, day_start_ms(day) + DAY_MS)
 
 
-def _between(known: Sequence[str]) -> list[str]:
+def _between(known: Collection[str]) -> list[str]:
     """The days between the first and the last that are not among them."""
     if not known:
         return []
-    first, last = day_start_ms(known[0]), day_start_ms(known[-1])
-    every = [day_of(ms) for ms in range(first, last, DAY_MS)]
-    there = set(known)
-    return [day for day in every if day not in there]
+    every = map(day_of, range(day_start_ms(min(known)), day_start_ms(max(known)), DAY_MS))
+    return [day for day in every if day not in known]
 
 
 def damage_gap(damage: Damage) -> Gap:

@@ -101,13 +101,13 @@ class PassWriter:
     def _add_open(self, entry: PassEntry) -> None:
         maker = BlockMaker()
         maker.add(entry.value.columns)
-        self._add_passes([entry], self._add_block(maker, is_open=True), 0)
+        self._add_pass(entry, self._add_block(maker, is_open=True), 0)
 
     def _close(self, maker: BlockMaker, members: Sequence[_Member]) -> None:
         block = self._add_block(maker, is_open=False)
         for place, member in enumerate(members):
             if member.entry is not None:
-                self._add_passes([member.entry], block, place)
+                self._add_pass(member.entry, block, place)
                 continue
             self._db.execute(
                 "UPDATE passes SET block = ?, place = ? WHERE id = ?", (block, place, member.number)
@@ -121,15 +121,12 @@ class PassWriter:
         )
         return done.lastrowid or 0
 
-    def _add_passes(self, entries: Sequence[PassEntry], block: int, place: int) -> None:
-        self._db.executemany(
+    def _add_pass(self, entry: PassEntry, block: int, place: int) -> None:
+        value, word = entry.value, self._word
+        self._db.execute(
             "INSERT INTO passes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    *keyed(e.id), e.value.ts_ms, e.value.number, self._word(e.value.instance),
-                    self._word(e.value.version), self._word(e.value.rules), e.value.symbols, block,
-                    place,
-                )
-                for e in entries
-            ],
+            (
+                *keyed(entry.id), value.ts_ms, value.number, word(value.instance),
+                word(value.version), word(value.rules), value.symbols, block, place,
+            ),
         )  # fmt: skip

@@ -14,7 +14,6 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -76,12 +75,7 @@ class Store:
     def __enter__(self) -> "Store":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def cursors(self) -> dict[str, str]:
@@ -139,11 +133,8 @@ class Store:
             (day,) = self._next([day_start_ms(day) for day in (*found, *self._days)])
             for kind, entry in reversed(late):
                 found.setdefault(day, {}).setdefault(kind, []).insert(0, entry)
-        return (
-            {day: Batch(**kinds) for day, kinds in found.items()},
-            len(late),
-            len(overdue) - len(late),
-        )
+        parts = {day: Batch(**kinds) for day, kinds in found.items()}
+        return parts, len(late), len(overdue) - len(late)
 
     def _next(self, times: Sequence[int]) -> list[str]:
         """The first day among these times that is not sealed, or the day after the last sealed."""
