@@ -6,11 +6,12 @@ import msgspec
 from qtctl import __version__
 from qtctl.domain import numbers, plans
 from qtctl.domain.downsize import DownsizeRules, hint
-from qtctl.domain.gates import Facts, Limits, judge
+from qtctl.domain.gates import Facts, Limits, reason_of
 from qtctl.domain.plans import Plan, PlanRules
 from qtctl.domain.readings import as_read, assess
-from qtctl.domain.reasons import Reason, Verdict
-from qtctl.domain.sequence import Rates, Sequence, Standing
+from qtctl.domain.reasons import Kind, Reason, Verdict
+from qtctl.domain.sequence import NO_RATES, Rates, Sequence, Standing
+from qtctl.evidence.cases import once_reason
 from qtctl.wire.schema.decision import CommitRequest, history_fields, static_fields
 
 
@@ -67,31 +68,22 @@ class SimulatedGovernor:
             return None
         queued_ms = int(entry_id.partition("-")[0])
         standing = self._state.standing(plan.plan_id, now_ms)
-        issued = standing is not None and standing.permitted
-        if not plan.execute and not issued:
+        if standing is not None and not standing.permitted:
+            standing = None
+        if standing is None and not plan.execute:
             return None
-        rates = self._state.rates(plan.symbol, now_ms, self._rules.limits)
-        facts = _facts(plan, rates, now_ms, queued_ms, kill)
-        if standing is not None and issued:
-            differs = not plan.execute or (standing.symbol, standing.kind) != (
-                plan.symbol,
-                plan.kind.value,
-            )
-            verdict, reason = (
-                Verdict.BLOCKED,
-                Reason.PLAN_CONFLICT if differs else Reason.DUPLICATE_PLAN,
-            )
+        limits = self._rules.limits
+        rates = self._state.rates(plan.symbol, now_ms, limits)
+        facts = _facts(plan, rates if plan.kind is Kind.OPEN else NO_RATES, now_ms, queued_ms, kill)
+        if standing is not None:
+            reason = once_reason(standing, plan.symbol, plan.kind, plan.execute)
         else:
-            found = judge(facts, self._rules.limits)
-            verdict, reason = found.verdict, found.reason
-            decided = Standing(
-                entry_id, plan.symbol, plan.kind.value, verdict is Verdict.PERMITTED, now_ms
-            )
-            self._state.note(
-                plan.plan_id, decided, full_close=plan.full_close, limits=self._rules.limits
-            )
-        record = self._record(plan, entry_id, score, now_ms, facts, verdict, reason)
-        return Judged(plan, verdict.value, reason.value, now_ms, record)
+            reason = reason_of(facts, limits).value
+            decided = Standing(entry_id, plan.symbol, plan.kind.value, reason == Reason.OK, now_ms)
+            self._state.note(plan.plan_id, decided, full_close=plan.full_close, limits=limits)
+        verdict = (Verdict.PERMITTED if reason == Reason.OK else Verdict.BLOCKED).value
+        record = self._record(plan, entry_id, score, now_ms, verdict, reason)
+        return Judged(plan, verdict, reason, now_ms, record | _dynamic(facts, now_ms))
 
     def _record(
         self,
@@ -99,10 +91,10 @@ class SimulatedGovernor:
         entry_id: str,
         score: dict[str, str],
         now_ms: int,
-        facts: Facts,
-        verdict: Verdict,
-        reason: Reason,
+        verdict: str,
+        reason: str,
     ) -> dict[str, str]:
+        """Without what the atomic step finds."""
         rules = self._rules
         read_at = (now_ms - 1) / 1000
         efficiency = assess(
@@ -114,14 +106,12 @@ class SimulatedGovernor:
         )  # fmt: skip
         flat = history_fields(request)
         flat[-1] = "0"  # Nobody withdraws a permit in a simulation.
-        flat += ["verdict", verdict.value, "reason", reason.value]
+        flat += ["verdict", verdict, "reason", reason]
         flat += static_fields(request)
-        record = dict(zip(flat[::2], flat[1::2], strict=True))
-        return record | _dynamic(facts, now_ms)
+        return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _facts(plan: Plan, rates: Rates, now_ms: int, queued_ms: int, kill: Kill) -> Facts:
-    opens = plan.kind == "open"
     plan_at_ms = None if plan.at is None else round(plan.at * 1000)
     return Facts(
         symbol=plan.symbol,
@@ -134,11 +124,11 @@ def _facts(plan: Plan, rates: Rates, now_ms: int, queued_ms: int, kill: Kill) ->
         kill_score=plan.kill_score,
         qty=plan.qty,
         price=plan.price,
-        last_open_age_sec=_sec(rates.last_open_age_ms) if opens else None,
-        last_close_age_sec=_sec(rates.last_close_age_ms) if opens else None,
-        opens_5min=rates.opens_5min if opens else 0,
-        opens_1h=rates.opens_1h if opens else 0,
-        opens_total_5min=rates.opens_total_5min if opens else 0,
+        last_open_age_sec=_sec(rates.last_open_age_ms),
+        last_close_age_sec=_sec(rates.last_close_age_ms),
+        opens_5min=rates.opens_5min,
+        opens_1h=rates.opens_1h,
+        opens_total_5min=rates.opens_total_5min,
     )
 
 
