@@ -80,16 +80,12 @@ def smallest(rows: Rows) -> str:
     return min(zip(map(float, columns.target_usd), columns.symbol, strict=True))[1]
 
 
-def change_symbol(rows: Rows, symbol: str, change: Change) -> None:
-    """Changes what each pass read of a symbol, and what the loop makes of that with it."""
+def change_rows(rows: Rows, change: Change, symbol: str = "") -> None:
+    """Changes what each pass read of a symbol, of every one by default, and what the loop makes of
+    that with it."""
     for number, entry in enumerate(rows.passes):
-        rows.passes[number] = _changed(entry, number, (symbol,), change)
-
-
-def change_all(rows: Rows, change: Change) -> None:
-    """The same of every symbol."""
-    for number, entry in enumerate(rows.passes):
-        rows.passes[number] = _changed(entry, number, entry.value.columns.symbol, change)
+        symbols = [symbol] if symbol else entry.value.columns.symbol
+        rows.passes[number] = _changed(entry, number, symbols, change)
 
 
 def _changed(entry: PassEntry, number: int, symbols: Iterable[str], change: Change) -> PassEntry:

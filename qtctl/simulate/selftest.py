@@ -132,7 +132,7 @@ def _all_up(number: int, row: dict[str, str], now: float) -> None:
 
 
 def _one(change: Callable[[], Change]) -> Callable[[Rows], None]:
-    return lambda rows: planting.change_symbol(rows, planting.smallest(rows), change())
+    return lambda rows: planting.change_rows(rows, change(), planting.smallest(rows))
 
 
 # What passes and decisions are --------------------------------------------------------------------
@@ -242,7 +242,7 @@ FAULTS: dict[str, Fault] = {
     "oscillation": Fault("flips", _one(lambda: _oscillating)),
     "flat scores": Fault("span", _one(lambda: _flat)),
     "a clamp": Fault("clamps", _one(lambda: _clamped)),
-    "gross exposure moved": Fault("gross", lambda rows: planting.change_all(rows, _all_up)),
+    "gross exposure moved": Fault("gross", lambda rows: planting.change_rows(rows, _all_up)),
     "a step too large": Fault("step", _one(lambda: _step)),
     "compounding": Fault("written_back", _one(_compounding)),
     "another multiplier": Fault("parity", _other_multiplier),
