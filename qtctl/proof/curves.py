@@ -16,34 +16,28 @@ from qtctl.proof.scenarios import SCENARIOS
 from qtctl.svg import Axis, Dot, Line
 
 _SCORE = Axis("efficiency score", 0, 1, [(tick / 5, f"{tick / 5:g}") for tick in range(6)])
-_STEPS = 200
+_XS = [step / 200 for step in range(201)]
 
 
 def curve_of(step: str, results: Sequence[ScenarioResult]) -> str:
     """The curve that a step proves points of, as SVG; "" for a step without one."""
     if step == "step1":
-        rules = AllocationRules()
-        ends = rules.min_mult, rules.max_mult
+        rules, field, title = AllocationRules(), "multiplier", "Multiplier over score"
         y = Axis("multiplier", 0.4, 1.6, [(tick / 4, f"{tick / 4:g}") for tick in range(2, 7)])
-        points = [(x, multiplier(_score(x), rules)) for x in _xs()]
-        title = "Multiplier over score"
+        points = [(x, multiplier(_score(x), rules)) for x in _XS]
+        ends = rules.min_mult, rules.max_mult
         sentence = f"It rises with the score from {ends[0]:g} to {ends[1]:g}, and is 1 at 0.5."
-        return svg.chart(title, sentence, _SCORE, y, [Line(points)], _dots(results, "multiplier"))
-    if step == "step2":
-        hints = DownsizeRules()
+    elif step == "step2":
+        hints, field, title = DownsizeRules(), "eff_factor", "Downsize factor over score"
         y = Axis("downsize factor", 0, 1.1, [(tick / 4, f"{tick / 4:g}") for tick in range(5)])
-        points = [(x, hint(_score(x), hints).factor) for x in _xs()]
-        title = "Downsize factor over score"
+        points = [(x, hint(_score(x), hints).factor) for x in _XS]
         sentence = (
             f"Below a score of {hints.downsize_threshold:g} it falls with the score, to "
             f"{hints.min_factor:g} at the least; from there on it is 1."
         )
-        return svg.chart(title, sentence, _SCORE, y, [Line(points)], _dots(results, "eff_factor"))
-    return ""
-
-
-def _xs() -> list[float]:
-    return [step / _STEPS for step in range(_STEPS + 1)]
+    else:
+        return ""
+    return svg.chart(title, sentence, _SCORE, y, [Line(points)], _dots(results, field))
 
 
 def _score(value: float) -> Efficiency:

@@ -160,17 +160,12 @@ class Live(Environment):
         before = self.service("step1")
         if before is None:
             return
-        deadline = clock.monotonic() + self._interval_sec() + 3.0
+        deadline = clock.monotonic() + before.interval_sec + 3.0
         while clock.monotonic() < deadline:
             now = self.service("step1")
             if now is None or now.last_pass_at > before.last_pass_at:
                 return
             clock.sleep(0.05)
-
-    def _interval_sec(self) -> float:
-        """Between two passes of the running allocation loop."""
-        found = self.service("step1")
-        return found.interval_sec if found else DEFAULT_INTERVAL_SEC
 
 
 class PassLimit(Limit):
