@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from qtctl.errors import RefusedError
@@ -49,7 +49,7 @@ def _copy_day(source: Path, target: Path, day: str, *, is_sealed: bool) -> str:
         # Within one transaction of the reader, or the copy would begin anew whenever the recorder
         # writes.
         with (
-            opening.reading(path) as db, _appearing(new) as made,
+            opening.reading(path) as db, folders.appearing(new) as made,
             closing(sqlite3.connect(made)) as copied,
         ):  # fmt: skip
             db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -74,20 +74,7 @@ def _copy_whole(path: Path, new: Path) -> None:
 
 
 def _copy_file(path: Path, new: Path) -> None:
-    with _appearing(new) as made:
+    with folders.appearing(new) as made:
         shutil.copyfile(path, made)
         with made.open("rb+") as file:
             os.fsync(file.fileno())
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    """Where to write a file, with the mode of a history's, which has its name once it is whole."""
-    new = path.with_name(f"{path.name}.new")
-    try:
-        os.close(folders.open_file(new))
-        yield new
-        new.rename(path)
-    finally:
-        for end in ("", "-wal", "-journal"):
-            new.with_name(new.name + end).unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """A day's file as the recorder writes it: rows, words and cursors in one transaction."""
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import msgspec
 
 from qtctl.errors import RefusedError
 from qtctl.history import decisions, opening, schema
-from qtctl.history.folder import open_file
+from qtctl.history.folder import appearing
 from qtctl.history.ids import keyed
 from qtctl.history.pass_writer import PassWriter
 from qtctl.history.rows import Batch, Entry
@@ -152,12 +151,11 @@ class DayWriter:
 
 
 def _create(path: Path, day: str, synthetic: bool) -> None:
-    """A new file is there whole or not at all."""
-    new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
-    # SQLite gives the files beside it (WAL, index) the same mode.
-    os.close(open_file(new))
-    with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as db:
+    """A new file; SQLite gives those beside it (WAL, index) the same mode."""
+    with (
+        appearing(path) as new,
+        contextlib.closing(sqlite3.connect(new, isolation_level=None)) as db,
+    ):
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("BEGIN")
         for statement in schema.TABLES.split(";"):
@@ -167,7 +165,6 @@ def _create(path: Path, day: str, synthetic: bool) -> None:
         db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {schema.FORMAT}")
         db.execute("COMMIT")
-    new.rename(path)
 
 
 def _fields_row(entry: Entry) -> tuple[int | None, str | None, str]:

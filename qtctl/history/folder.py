@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from qtctl.errors import ConfigError, NotFoundError, RefusedError
@@ -76,6 +77,20 @@ def open_file(path: Path) -> int:
     file = os.open(path, flags | os.O_CREAT, 0o600)
     os.fchmod(file, _FILE_MODE)
     return file
+
+
+@contextlib.contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """Where to write a file, with the mode of a history's, which has its name once it is whole."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    try:
+        os.close(open_file(new))
+        yield new
+        new.rename(path)
+    finally:
+        for end in ("", "-wal", "-journal"):
+            new.with_name(new.name + end).unlink(missing_ok=True)
 
 
 class Lock:
