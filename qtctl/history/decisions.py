@@ -120,25 +120,6 @@ class Decision(msgspec.Struct, frozen=True):
         return self.at_ms + (self.decided_after_ms or 0)
 
     @property
-    def score(self) -> float | None:
-        """The efficiency score as read, not rounded; None where it was no number."""
-        return texts.number(self.score_text)
-
-    @property
-    def confidence(self) -> float | None:
-        """Its confidence, likewise."""
-        return texts.number(self.confidence_text)
-
-    @property
-    def qty(self) -> float | None:
-        return texts.number(self.qty_text)
-
-    @property
-    def price(self) -> float | None:
-        """USD."""
-        return texts.number(self.price_text)
-
-    @property
     def notional_usd(self) -> float | None:
         return None if self.notional_cents is None else self.notional_cents / 100
 

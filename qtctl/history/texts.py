@@ -3,8 +3,6 @@
 import re
 from collections.abc import Callable
 
-from qtctl.domain import numbers
-
 Loose = int | float | str | None
 """A text as read, or the number that gives it back exactly where that takes less room."""
 
@@ -48,11 +46,6 @@ def scaled(places: int) -> tuple[Callable[[str], int | None], Callable[[int], st
 def integer(text: str) -> int | None:
     """A count, None where it is none, or not as one is written."""
     return int(text) if _INTEGER(text) else None
-
-
-def number(value: Loose) -> float | None:
-    """The number that it stands for, None where it is none."""
-    return numbers.number(value) if isinstance(value, str) else value
 
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
