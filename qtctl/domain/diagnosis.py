@@ -207,9 +207,8 @@ def _fate(facts: Diagnosis) -> str:
     assert last is not None, "without one there is another cause"
     if last.verdict == Verdict.REJECTED:
         return Reason.INVALID_PLAN
-    if last.verdict == Verdict.BLOCKED:
-        known = last.reason in _GATE_REASONS
-        return Reason(last.reason) if known else Cause.VERDICT_UNKNOWN
+    if last.verdict == Verdict.BLOCKED and last.reason in _GATE_REASONS:
+        return Reason(last.reason)
     if last.verdict != Verdict.PERMITTED or facts.permit is None:
         return Cause.VERDICT_UNKNOWN
     return permit_cause(facts.permit, facts.now)
@@ -232,10 +231,6 @@ def permit_cause(permit: Permit, now: float) -> Cause:
 Holds = Callable[[Diagnosis], bool]
 
 
-def _always(facts: Diagnosis) -> bool:
-    return True
-
-
 def _never(facts: Diagnosis) -> bool:
     return False
 
@@ -246,7 +241,7 @@ class Rule(NamedTuple):
 
     cause: Cause
     holds: Holds
-    explains: Holds = _always
+    explains: Holds = lambda facts: True
     is_wrong: bool = True
 
 

@@ -141,21 +141,11 @@ def of_runs(notes: Iterable[Run]) -> list[Moment]:
             running.discard(note.who)
             out.append(_of_service(note, "stopped"))
             continue
-        before = last.get(note.who)
         unclean = note.who in running
         out.append(_of_service(note, "started" + (" again: it had not stopped" if unclean else "")))
-        if before is not None:
-            changes = changed(before, note)
-            if changes:
-                out.append(
-                    Moment(
-                        at=note.at,
-                        kind="settings",
-                        what=f"settings of {note.who} changed",
-                        changes=changes,
-                        id=f"{note.id}:settings",
-                    )
-                )
+        if changes := changed(last.get(note.who, note), note):
+            what, id_ = f"settings of {note.who} changed", f"{note.id}:settings"
+            out.append(Moment(at=note.at, kind="settings", what=what, changes=changes, id=id_))
         last[note.who] = note
         running.add(note.who)
     return out
@@ -163,11 +153,9 @@ def of_runs(notes: Iterable[Run]) -> list[Moment]:
 
 def changed(before: Run, after: Run) -> tuple[Change, ...]:
     """What is different between two runs of a service: its version and its settings."""
-    found = (
-        [Change("version", before.version, after.version)]
-        if (before.version != after.version)
-        else []
-    )
+    found = []
+    if before.version != after.version:
+        found.append(Change("version", before.version, after.version))
     # A version may have added or dropped a setting, which nobody has changed.
     for key in before.settings:
         was, now = before.settings[key], after.settings.get(key, before.settings[key])

@@ -13,19 +13,6 @@ from qtctl.domain.names import MAX_CHARS, stored
 from qtctl.domain.readings import Unusable
 from qtctl.domain.reasons import EffReason
 
-COLUMNS = (
-    "symbol",
-    "target_usd",
-    "target_at",
-    "score",
-    "confidence",
-    "score_ts",
-    "score_timestamp",
-    "reason",
-    "multiplier",
-)
-"""The columns of a pass, in the order in which they are stored."""
-
 
 class Columns(msgspec.Struct, frozen=True):
     """One row per symbol, as lists of equal length. A symbol stands in them once.
@@ -64,6 +51,10 @@ class Columns(msgspec.Struct, frozen=True):
             return raw
         refused = self.reason[row] == EffReason.UNUSABLE
         return Unusable("nothing could be read") if refused else None
+
+
+COLUMNS = Columns.__struct_fields__
+"""Their names, in the order in which they are stored."""
 
 
 class Pass(msgspec.Struct, frozen=True):

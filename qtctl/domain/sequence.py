@@ -61,13 +61,12 @@ class Sequence:
         reopen_ms = limits.reopen_cooldown_sec * 1000
         if close_age is not None and (not reopen_ms or close_age >= reopen_ms):
             close_age = None
-        everything = self._all
         return Rates(
             None if last is None else now_ms - last,
             close_age,
             until - in_five,
             until - in_hour,
-            bisect_right(everything, now_ms) - bisect_right(everything, now_ms - FIVE_MIN_MS),
+            bisect_right(self._all, now_ms) - bisect_right(self._all, now_ms - FIVE_MIN_MS),
         )
 
     def standing(self, plan_id: str, now_ms: int) -> Standing | None:
