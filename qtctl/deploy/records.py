@@ -22,6 +22,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ _FORMAT = 1
 _BLOCK = 4096
 _RESERVE = ".qtctl-reserve-"
 _STAMP = "%Y%m%dT%H%M%SZ"
+_private = partial(os.open, mode=0o600)
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,3 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)

@@ -107,7 +107,6 @@ def _variables(value: str) -> dict[str, str]:
 
 def _read_command(found: Sources, words: Sequence[str]) -> None:
     """The options of `qtctl serve` among the words of a command."""
-    sets: list[str] = []
     rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=")
@@ -115,7 +114,6 @@ def _read_command(found: Sources, words: Sequence[str]) -> None:
             continue
         given = value if equals else next(rest, "")
         if name == "--set":
-            sets.append(given)
+            found.sets = (*found.sets, given)
         else:
             setattr(found, _OPTIONS[name], given)
-    found.sets = tuple(sets)

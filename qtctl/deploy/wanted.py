@@ -86,13 +86,14 @@ def _config(choices: Choices) -> Iterable[tuple[str, bytes, bool]]:
 def notes(choices: Choices) -> list[Note]:
     """What importing the EnvironmentFiles of the operator's folder would say: a service that reads
     them leaves out the same."""
-    named = [] if choices.settings is None else packaged.CONFIG_FILES
+    if choices.settings is None:
+        return []
     found: list[Note] = []
-    for name in named:
-        if name.endswith(".env") and choices.settings and (choices.settings / name).is_file():
-            # What can't be read as a whole is refused with the unit that would not start.
-            with suppress(ConfigError):
-                found += notes_of(choices.settings / name)
+    paths = (choices.settings / name for name in packaged.CONFIG_FILES if name.endswith(".env"))
+    for path in filter(Path.is_file, paths):
+        # What can't be read as a whole is refused with the unit that would not start.
+        with suppress(ConfigError):
+            found += notes_of(path)
     return found
 
 

@@ -6,10 +6,9 @@ takes the sections of its result as arguments. Importing this reads nothing.
 
 from qtctl.settings.catalog import FieldInfo, fields
 from qtctl.settings.dump import digest, public, template, to_toml
-from qtctl.settings.import_env import import_env
 from qtctl.settings.load import RECORDER, SERVICES, Loaded, load, section_of
 from qtctl.settings.model import Allocation, Governor, Redis, Settings
-from qtctl.settings.urls import SENTINEL, Nodes, display_url, hash_tag, mask_url, nodes_of
+from qtctl.settings.urls import SENTINEL, Nodes, display_url, hash_tag, nodes_of
 
 __all__ = [
     "RECORDER",
@@ -26,9 +25,7 @@ __all__ = [
     "display_url",
     "fields",
     "hash_tag",
-    "import_env",
     "load",
-    "mask_url",
     "nodes_of",
     "public",
     "section_of",

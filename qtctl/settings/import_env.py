@@ -45,12 +45,6 @@ class Imported(Struct, frozen=True):
     notes: list[Note]
 
 
-def import_env(files: Sequence[Path]) -> tuple[str, list[str]]:
-    """The same as `imported`, in plain text: TOML, and a sentence for each note."""
-    found = imported(files)
-    return found.toml, [note.text for note in found.notes]
-
-
 def imported(files: Sequence[Path]) -> Imported:
     """TOML with the settings in the files (a later file wins), and notes: what was skipped
     (passwords always are), trailing comments, and where two files differ.

@@ -188,9 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Respond with the page at that path."""
         path = self.path.partition("?")[0]
-        page = (
-            self.server.page(path, self.headers.get("Accept", "")) if self._is_meant() else _OTHER
-        )
+        accept = self.headers.get("Accept", "")
+        page = self.server.page(path, accept) if self._is_meant() else _OTHER
         status, content_type, body = page
         self.send_response(status)
         self.send_header("Content-Type", content_type)
@@ -222,7 +221,7 @@ def most_connections() -> int:
     try:
         allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     except OSError:  # a sandbox that does not tell
-        return MOST_CONNECTIONS
+        allowed = resource.RLIM_INFINITY
     if allowed == resource.RLIM_INFINITY:
         return MOST_CONNECTIONS
     return max(1, min(MOST_CONNECTIONS, allowed // 8))

@@ -60,7 +60,8 @@ def configure(
     root.addHandler(handler)
     logging.getLogger("qtctl").setLevel(level.upper())
     if lacking:
-        log.warning("there is no journal here: plain lines instead", extra=_at(socket))
+        extra = {"fields": {"socket": socket}}
+        log.warning("there is no journal here: plain lines instead", extra=extra)
     return handler
 
 
@@ -76,10 +77,6 @@ def _formatter(fmt: str, stream: TextIO) -> logging.Formatter:
     if fmt == "rich":
         return RichFormatter(stream)
     return JsonFormatter() if fmt == "json" else PlainFormatter()
-
-
-def _at(path: str) -> dict[str, dict[str, str]]:
-    return {"fields": {"socket": path}}
 
 
 class _Handler(logging.StreamHandler[TextIO]):

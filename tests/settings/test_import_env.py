@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from qtctl.errors import ConfigError
-from qtctl.settings import import_env, load
+from qtctl.settings import load
 from qtctl.settings.environment import read_envfile
+from qtctl.settings.import_env import imported as import_files
 
 ETC = Path(__file__).parents[2] / "etc"
 SHIPPED = {"allocation": ETC / "allocation-target.env", "governor": ETC / "governor.env"}
@@ -20,7 +21,8 @@ def imported(tmp_path: Path, *texts: str) -> tuple[dict[str, Any], list[str]]:
     for index, text in enumerate(texts):
         paths.append(tmp_path / f"{index}.env")
         paths[-1].write_text(text)
-    toml, warnings = import_env(paths)
+    found = import_files(paths)
+    toml, warnings = found.toml, [note.text for note in found.notes]
     file = tmp_path / "q.toml"
     file.write_text(toml)
     load(config=file, environ={})
@@ -33,7 +35,8 @@ def test_a_shipped_file_gives_as_toml_what_it_gives_as_environment(
 ) -> None:
     environ = dict(read_envfile(SHIPPED[service]))
     by_environment = load(config=None, environ=environ, service=service)
-    toml, warnings = import_env([SHIPPED[service]])
+    found = import_files([SHIPPED[service]])
+    toml, warnings = found.toml, [note.text for note in found.notes]
     file = tmp_path / "q.toml"
     file.write_text(toml)
     by_file = load(config=file, environ={}, service=service)
@@ -163,4 +166,4 @@ def test_impossible_settings_are_not_written(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"missing\.env can't be read"):
-        import_env([tmp_path / "missing.env"])
+        import_files([tmp_path / "missing.env"])

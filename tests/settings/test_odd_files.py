@@ -8,7 +8,7 @@ import pytest
 
 from qtctl.errors import ConfigError
 from qtctl.settings import load
-from qtctl.settings.import_env import import_env
+from qtctl.settings.import_env import imported
 
 DEEP = ".".join(["a"] * 2_000)
 OVERSIZED = {
@@ -47,7 +47,7 @@ def test_files_that_are_too_large_are_refused_at_once(tmp_path: Path, says: str)
     with pytest.raises(ConfigError, match=f"{file}.* {says}"):
         load(config=file, environ={})
     with pytest.raises(ConfigError, match=f"{file}.* {says}"):
-        import_env([file])
+        imported([file])
     assert time.process_time() - begun < 1
 
 
@@ -71,4 +71,4 @@ def test_names_of_thousands_of_parts_are_refused_at_once(tmp_path: Path, line: s
 def test_a_large_file_of_settings_is_fine(tmp_path: Path) -> None:
     file = tmp_path / "a.env"
     file.write_text("P31_MIN_CONF=0.7\n" * 9_000)
-    assert "min_conf = 0.7" in import_env([file])[0]
+    assert "min_conf = 0.7" in imported([file]).toml

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qtctl.settings import display_url, mask_url
-from qtctl.settings.urls import hash_tag
+from qtctl.settings import display_url
+from qtctl.settings.urls import hash_tag, mask_url
 
 CASES = [
     ("redis://prod-1:6379/0", "redis://prod-1:6379/0", "redis://prod-1/0"),

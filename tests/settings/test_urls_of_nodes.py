@@ -2,8 +2,8 @@
 
 import pytest
 
-from qtctl.settings import display_url, mask_url, nodes_of
-from qtctl.settings.urls import has_password, url_problem, without_password
+from qtctl.settings import display_url, nodes_of
+from qtctl.settings.urls import has_password, mask_url, url_problem, without_password
 
 S, C = "redis+sentinel://", "redis+cluster://"
 
