@@ -117,7 +117,7 @@ def _flagged(flagged: Mapping[str, str], of: int, low: Sequence[str], see: str) 
 def _misnamed(inspection: Inspection, spec: KeySpec) -> Findings:
     """Keys that are there and belong to no symbol."""
     kind, effect = _EFFECTS[spec]
-    for problem, keys in by_problem(inspection.sweep.misnamed_of(spec).items()).items():
+    for problem, keys in by_problem(inspection.sweep.misnamed[spec.template].items()).items():
         what = (
             f"{len(keys):,} of the keys of {kind}: the symbol {problem} ({some(map(repr, keys))})"
         )

@@ -15,14 +15,7 @@ from qtctl.settings.contexts import KnownContext
 from qtctl.settings.environment import Variables
 from qtctl.settings.model import SECTIONS, Settings
 from qtctl.settings.secrets import Secret
-from qtctl.settings.sources import (
-    Claim,
-    UnusableFileError,
-    parsed,
-    read_text,
-    set_claims,
-    toml_claims,
-)
+from qtctl.settings.sources import Claim, UnusableFileError
 from qtctl.settings.urls import mask_text, scheme_of
 
 SERVICES = ("allocation", "governor")
@@ -156,7 +149,7 @@ def _load(given: _Given, sections: Sequence[str]) -> Loaded:
         file, toml = given.config, given.content
         if toml is None:
             file, toml = _file(given.config, variables)
-        tables = parsed(toml, file)
+        tables = sources.parsed(toml, file)
     except ConfigError as problem:
         raise UnusableFileError(str(problem)) from problem
     others = tables.pop(contexts.SECTION, {})
@@ -166,7 +159,7 @@ def _load(given: _Given, sections: Sequence[str]) -> Loaded:
     named = contexts.asked(given.context, variables)
     named, set_aside = contexts.in_force(named, flags)
     chosen = None if named is None else contexts.chosen(named, others, file)
-    claims = list(toml_claims(tables, f"file {file}"))
+    claims = list(sources.toml_claims(tables, f"file {file}"))
     explicit_url = any(claim.field.path == "redis.url" for claim in flags)
     claims += _environment_claims(
         variables, given.service, sources.url_of(claims), explicit_url or chosen is not None
@@ -254,7 +247,7 @@ def _file(config: Path | None, variables: Variables) -> tuple[Path | None, str]:
         config = Path(text) if text else None
     path = config or sources.DEFAULT_FILE
     try:
-        return path, read_text(path)
+        return path, sources.read_text(path)
     except FileNotFoundError as problem:
         if config is None:
             return None, ""
@@ -276,7 +269,7 @@ def _environment_claims(
 
 
 def _flag_claims(sets: Sequence[str], redis_url: str | None) -> list[Claim]:
-    claims = list(set_claims(sets))
+    claims = list(sources.set_claims(sets))
     if redis_url is not None:
         field = by_path()["redis.url"]
         claims.append(Claim(field, checked(field, redis_url, "--redis-url"), "--redis-url"))

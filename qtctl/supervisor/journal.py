@@ -17,15 +17,8 @@ from pathlib import Path, PurePath
 from typing import TextIO
 
 from qtctl.logs import Fields
-from qtctl.supervisor import log_words
-from qtctl.supervisor.log_lines import (
-    lines_of,
-    source_of,
-    text_of,
-    texts,
-    traceback_of,
-    with_fields,
-)
+from qtctl.supervisor import log_lines, log_words
+from qtctl.supervisor.log_lines import text_of
 from qtctl.supervisor.log_writer import LogWriter
 
 SOCKET = "/run/systemd/journal/socket"
@@ -81,14 +74,14 @@ class JournalFormatter(logging.Formatter):
 
     def encoded(self, record: logging.LogRecord) -> bytes:
         """All lines of a record; a traceback stands behind the message."""
-        source, trace = source_of(record), traceback_of(self, record)
+        source, trace = log_lines.source_of(record), log_lines.traceback_of(self, record)
         priority = str(_priority(record.levelno))
         parts: list[bytes] = []
-        for message, fields in lines_of(record):
+        for message, fields in log_lines.lines_of(record):
             if source == log_words.LOGGER:
-                told = log_words.words(message, texts(fields))
+                told = log_words.words(message, log_lines.texts(fields))
             else:
-                told = with_fields(message, fields)
+                told = log_lines.with_fields(message, fields)
             datagram = _datagram(
                 {
                     "MESSAGE": "\n".join((told, *trace)) if trace else told,

@@ -5,16 +5,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, TextIO
 
-from qtctl.supervisor import log_words
-from qtctl.supervisor.log_lines import (
-    level_of,
-    lines_of,
-    quote,
-    source_of,
-    stamp,
-    texts,
-    traceback_of,
-)
+from qtctl.supervisor import log_lines, log_words
 from qtctl.text import escape
 
 if TYPE_CHECKING:
@@ -45,40 +36,40 @@ class RichFormatter(logging.Formatter):
         from rich.text import Text
 
         with self._console.capture() as captured:
-            for message, fields in lines_of(record):
+            for message, fields in log_lines.lines_of(record):
                 self._console.print(self._line(record, message, fields))
-            for text in traceback_of(self, record):
+            for text in log_lines.traceback_of(self, record):
                 self._console.print(Text(text, style="dim"))
         return captured.get().removesuffix("\n")
 
     def _line(self, record: logging.LogRecord, message: str, fields: "Fields") -> "Text":
         from rich.text import Text
 
-        level = level_of(record)
+        level = log_lines.level_of(record)
         line = Text()
         line.append(f"{self._at(record)} ", style="dim")
         line.append(f"{level:<5} ", style=_LEVEL_STYLES.get(level, "bold red"))
-        line.append(f"{source_of(record)} ", style="cyan")
+        line.append(f"{log_lines.source_of(record)} ", style="cyan")
         line.append(escape(message))
         for key, value in fields.items():
             line.append(f" {key}=", style="dim")
-            line.append(quote(value))
+            line.append(log_lines.quote(value))
         return line
 
     def _at(self, record: logging.LogRecord) -> str:
-        return stamp(record.created)[11:]
+        return log_lines.stamp(record.created)[11:]
 
 
 class ShortFormatter(RichFormatter):
     """Decisions as one line of at most the terminal's width; everything else with its fields."""
 
     def _line(self, record: logging.LogRecord, message: str, fields: "Fields") -> "Text":
-        if source_of(record) != log_words.LOGGER:
+        if log_lines.source_of(record) != log_words.LOGGER:
             return super()._line(record, message, fields)
         from rich.text import Text
 
         at = f"{self._at(record)} "
-        head, plan, why = log_words.line(message, texts(fields), self._width() - len(at))
+        head, plan, why = log_words.line(message, log_lines.texts(fields), self._width() - len(at))
         line = Text()
         line.append(at, style="dim")
         line.append(head, style=_VERDICT_STYLES.get(log_words.verdict(message), ""))
@@ -86,7 +77,7 @@ class ShortFormatter(RichFormatter):
         return line
 
     def _at(self, record: logging.LogRecord) -> str:
-        return f"{stamp(record.created)[11:19]}Z"
+        return f"{log_lines.stamp(record.created)[11:19]}Z"
 
     def _width(self) -> int:
         """Asked for each line: a terminal may be resized."""

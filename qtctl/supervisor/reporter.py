@@ -95,13 +95,10 @@ class Reporter:
             self._announced = False
             self._notify.send("RELOADING=1", f"MONOTONIC_USEC={int(now * 1e6)}")
 
-    def reloaded(self) -> None:
-        """Note that new settings were accepted; READY=1 follows after a pass or try of each."""
-        self._remark = ""
-
-    def reload_refused(self, why: str) -> None:
-        """Add to STATUS that the old settings stay, and why."""
-        self._remark = f"; reload refused: {escape(why)}"
+    def reloaded(self, refused: str | None = None) -> None:
+        """Note that new settings were accepted; READY=1 follows after a pass or try of each. Or
+        that the old ones stay, and why, which is added to STATUS."""
+        self._remark = "" if refused is None else f"; reload refused: {escape(refused)}"
 
     def stopping(self) -> None:
         """Report that the end is decided."""

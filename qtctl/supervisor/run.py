@@ -135,7 +135,7 @@ class Supervisor:
             why = str(exc) if isinstance(exc, QtctlError) else f"{type(exc).__name__}: {exc}"
             bug = None if isinstance(exc, QtctlError) else exc
             log.error("reload refused, the old settings stay: %s", why, exc_info=bug)
-            reporter.reload_refused(why)
+            reporter.reloaded(refused=why)
             return
         for service in hosted:
             service.replace()

@@ -5,6 +5,7 @@ In a large keyspace nothing is scanned for: the symbols are those of the last pr
 SAMPLE of them are looked at.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -86,27 +87,21 @@ def _targets(found: Sequence[Found], now: float) -> Feed:
         if at is not None:
             ages.append(max(0.0, now - at))
             stale += ages[-1] > TARGET_OLD_SEC
-    return Feed(
-        looked_at=len(found),
-        good=len(found) - missing - stale - len(problems),
-        missing=missing,
-        stale=stale,
-        unreadable=len(problems),
-        newest_sec=min(ages, default=None),
-        problem=problems[0] if problems else "",
-    )
+    return _feed(len(found), ages, problems, missing=missing, stale=stale)
 
 
 def _scores(found: Sequence[Efficiency]) -> Feed:
-    by = {reason: sum(it.reason is reason for it in found) for reason in EffReason}
+    by = Counter(it.reason for it in found)
     ages = [max(0.0, it.age_sec) for it in found if it.age_sec is not None]
-    return Feed(
-        looked_at=len(found),
-        good=by[EffReason.OK],
-        missing=by[EffReason.MISSING],
-        stale=by[EffReason.STALE],
-        low_conf=by[EffReason.LOW_CONF],
-        unreadable=by[EffReason.UNUSABLE],
-        newest_sec=min(ages, default=None),
-        problem=next((it.problem for it in found if it.problem), ""),
-    )
+    problems = [it.problem for it in found if it.reason is EffReason.UNUSABLE]
+    missing, stale, low_conf = by[EffReason.MISSING], by[EffReason.STALE], by[EffReason.LOW_CONF]
+    return _feed(len(found), ages, problems, missing=missing, stale=stale, low_conf=low_conf)
+
+
+def _feed(
+    looked_at: int, ages: Sequence[float], problems: Sequence[str], *, missing: int, stale: int,
+    low_conf: int = 0,
+) -> Feed:  # fmt: skip
+    good = looked_at - missing - stale - low_conf - len(problems)
+    newest, problem = min(ages, default=None), problems[0] if problems else ""
+    return Feed(looked_at, good, missing, stale, low_conf, len(problems), newest, problem)

@@ -31,7 +31,8 @@ MOST_SWITCHES = 100
 class Sweep(msgspec.Struct, frozen=True):
     """The names (symbols, plan_ids) that a walk over all keys found, by template, sorted.
 
-    misnamed: keys under the templates of symbols that can have none, and why; so many of each.
+    misnamed: keys under the templates of symbols that can have none, by template, and why; so many
+    of each.
     switches: the keys whose names look like kill switches, sorted, at most MOST_SWITCHES.
 
     looked_at: how many keys were walked over, about; of: how many there are, None where that may
@@ -54,10 +55,6 @@ class Sweep(msgspec.Struct, frozen=True):
         """`1,000 of 5,000 keys looked at`."""
         of = "" if self.of is None or self.complete else f" of {self.of:,}"
         return f"{self.looked_at:,}{of} keys looked at"
-
-    def misnamed_of(self, spec: KeySpec) -> Mapping[str, str]:
-        """Those of one template: key to problem."""
-        return self.misnamed[spec.template]
 
 
 class PermitKey(msgspec.Struct, frozen=True):
