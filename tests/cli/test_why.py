@@ -10,7 +10,7 @@ import pytest
 from qtctl.cli import main
 from qtctl.cli.views.why_commands import COMMANDS
 from qtctl.cli.views.why_sentences import SENTENCES
-from qtctl.domain.diagnosis import Cause
+from qtctl.domain.causes import Cause
 from qtctl.domain.reasons import Reason
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import diagnosis as why_wire

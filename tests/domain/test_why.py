@@ -6,18 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qtctl.domain.diagnosis import (
-    Alive,
-    Cause,
-    Diagnosis,
-    Kill,
-    Permit,
-    PermitState,
-    PlanSeen,
-    Target,
-    causes,
-    permit_cause,
-)
+from qtctl.domain.causes import Cause, causes, permit_cause
+from qtctl.domain.diagnosis import Alive, Diagnosis, Kill, Permit, PermitState, PlanSeen, Target
 from qtctl.domain.reasons import Kind, Reason, Verdict
 
 NOW = 1_000_000.0

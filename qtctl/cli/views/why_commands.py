@@ -3,7 +3,8 @@
 import shlex
 
 from qtctl.cli.views.why_sentences import Narrator
-from qtctl.domain.diagnosis import Cause, Kill
+from qtctl.domain.causes import Cause
+from qtctl.domain.diagnosis import Kill
 from qtctl.domain.gates import GATES
 from qtctl.domain.names import plan_id_problem
 from qtctl.domain.reasons import Reason

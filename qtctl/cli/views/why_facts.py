@@ -20,7 +20,7 @@ from qtctl.domain.plans import PlanRules
 from qtctl.domain.readings import MISSING, Unusable, assess, target_usd
 from qtctl.errors import WireError
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import decisions, diagnosis, key_types, plan_ids, targets, upstream
+from qtctl.wire.queries import decisions, diagnosis, key_types, plan_ids, rates, targets, upstream
 from qtctl.wire.queries.diagnosis import RecentPlans
 from qtctl.wire.queries.plan_ids import PlanIds
 from qtctl.wire.queries.targets import Found
@@ -81,7 +81,7 @@ def answer(
             decisions.limits(store, digest) if past is None else past.limits([digest])[digest]
         )
     failed = diagnosis.failed_checks(recent_plans.decision, judged_by)
-    passes_at, held_by = diagnosis.passes_at(store, symbol, limits, now)
+    passes_at, held_by = rates.passes_at(store, symbol, limits, now)
     not_ready, silent = _ports_say(store, alive, recent_plans, now)
     facts = Diagnosis(
         symbol=symbol,

@@ -12,7 +12,8 @@ from qtctl.cli.views.why_commands import next_command
 from qtctl.cli.views.why_facts import Answer
 from qtctl.cli.views.why_sentences import Narrator, sentence
 from qtctl.doctor.command_lines import own_words
-from qtctl.domain.diagnosis import CONSUMER_WAITS_SEC, Diagnosis, PermitState, causes
+from qtctl.domain.causes import CONSUMER_WAITS_SEC, causes
+from qtctl.domain.diagnosis import Diagnosis, PermitState
 from qtctl.domain.readings import producer_flags
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import forgotten

@@ -9,14 +9,8 @@ from functools import partial
 from typing import Any
 
 from qtctl.cli.output import format
-from qtctl.domain.diagnosis import (
-    CONSUMER_WAITS_SEC,
-    Cause,
-    Diagnosis,
-    Permit,
-    PermitState,
-    PlanSeen,
-)
+from qtctl.domain.causes import CONSUMER_WAITS_SEC, Cause
+from qtctl.domain.diagnosis import Diagnosis, Permit, PermitState, PlanSeen
 from qtctl.domain.gates import BY_REASON, GATES, Gate
 from qtctl.domain.numbers import number
 from qtctl.domain.reasons import SKIPPED_DECISIONS, Reason, Verdict

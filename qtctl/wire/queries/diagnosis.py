@@ -5,20 +5,18 @@ Nothing is read plan by plan.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
 from qtctl.domain import numbers
 from qtctl.domain.diagnosis import Kill, Permit, PermitState, PlanSeen
 from qtctl.domain.facts import facts_of
-from qtctl.domain.gates import GATES, Check, Limits, Wait, judge
+from qtctl.domain.gates import Check, Limits, judge
 from qtctl.domain.names import same_symbol
 from qtctl.domain.plans import EXECUTE, PlanRules
 from qtctl.domain.reasons import Verdict
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
-from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.client.xinfo import GroupInfo
 from qtctl.wire.control import kill_switch
@@ -27,9 +25,8 @@ from qtctl.wire.queries import decisions, permits, streams, verdicts
 from qtctl.wire.queries.decisions import Decision
 from qtctl.wire.queries.streams import StreamEntry
 from qtctl.wire.schema.ids import order, time_of
-from qtctl.wire.schema.keys import GROUP, LAST_CLOSE, LEDGER
+from qtctl.wire.schema.keys import GROUP
 from qtctl.wire.schema.kill_names import KillNames
-from qtctl.wire.schema.records import text
 
 PLAN_CAP = 10_000
 """Entries of the plan stream that are looked at, and of the events."""
@@ -275,42 +272,3 @@ def kill(store: Store, names: KillNames, symbol: str) -> Kill:
     if row is None:
         return Kill()
     return Kill(row.key, row.value, row.mode.level, row.symbol, row.since, row.who, row.why)
-
-
-# Rates ------------------------------------------------------------------------------------------
-
-
-def passes_at(store: Store, symbol: str, limits: Limits, now: float) -> tuple[float | None, str]:
-    """When the gates that count what was permitted would let an open of this symbol pass, by the
-    opens and closes up to now (epoch seconds), and which of them is the last; None and "" where
-    they do already."""
-    on = [(gate.name, gate.wait, getattr(limits, gate.limits[0])) for gate in GATES
-          if gate.wait is not None and gate.on(limits)]  # fmt: skip
-    replies = store.batch([_mark(store, symbol, wait, limit, now) for _, wait, limit in on])
-    ends = [
-        (wait.ends(at, limit), name)
-        for reply, (name, wait, limit) in zip(replies, on, strict=True)
-        if (at := _marked_at(reply)) is not None and (wait.mark != "close" or at <= now)
-    ]
-    latest, name = max(ends, default=(0.0, ""))
-    return (latest, name) if latest > now else (None, "")
-
-
-def _mark(store: Store, symbol: str, wait: Wait, limit: float, now: float) -> Command:
-    """Reads the mark that must grow old enough; what lies ahead of the clock is none."""
-    if wait.mark == "close":
-        return ("GET", store.keys.at(LAST_CLOSE, symbol))
-    opens = store.keys.ledger_total if wait.mark == "all_opens" else store.keys.at(LEDGER, symbol)
-    place = wait.marks(limit) - 1
-    return (
-        "ZRANGE", opens, f"{now:.3f}", "-inf", "BYSCORE", "REV", "LIMIT", place, 1, "WITHSCORES",
-    )  # fmt: skip
-
-
-def _marked_at(reply: Any) -> float | None:
-    if is_error(reply) or not reply:
-        return None
-    if isinstance(reply, list):
-        return float(reply[1])
-    at_ms = numbers.number(text(reply))
-    return None if at_ms is None else at_ms / 1000
