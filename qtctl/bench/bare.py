@@ -43,7 +43,7 @@ from qtctl.wire.governor.commit import (
 from qtctl.wire.governor.decision_stream import FIRST_MAXLEN
 from qtctl.wire.schema.decision import CommitRequest, static_fields
 from qtctl.wire.schema.keys import EFFICIENCY, GROUP, Keys
-from qtctl.wire.schema.records import packed
+from qtctl.wire.schema.packing import packed
 
 INSTANCE = "bare"
 SOME_ID = b"1000000000000-0"

@@ -17,7 +17,8 @@ from qtctl.bench.stage import Stage, plan, score
 from qtctl.errors import QtctlError, WireError
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import PERMIT
-from qtctl.wire.schema.records import packed, text
+from qtctl.wire.schema.packing import packed, without_numbers
+from qtctl.wire.schema.records import text
 
 EVENTS = "notify-keyspace-events"
 STRINGS = "K$"
@@ -63,7 +64,7 @@ def paced(store: Store, names: Sequence[str], rate: float) -> list[Seen]:
         seeing.sendall(packed(("PSUBSCRIBE", f"__keyspace@*__:{head.decode()}*")))
         seeing.settimeout(WAIT_SEC)
         seeing.recv(_READ_BYTES)
-        commands = [packed(plan(store, name, now)) for name in names]
+        commands = [packed(without_numbers(plan(store, name, now))) for name in names]
         sent: dict[bytes, float] = {}
         seen: dict[bytes, float] = {}
         reader = hiredis.Reader()

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 import hiredis
 
 from qtctl import clock
+from qtctl.wire.schema.packing import packed
 
 CHUNK = 500
 _READ_BYTES = 1 << 16
@@ -75,7 +76,7 @@ class Recorder:
     def _note(self, reader: "hiredis.Reader") -> None:
         while (command := reader.gets()) is not False:
             if b" ".join(command[:2]) not in OF_ONE_CONNECTION:
-                self.commands.append(hiredis.pack_command(tuple(command)))
+                self.commands.append(packed(command))
 
 
 @contextlib.contextmanager
@@ -105,8 +106,8 @@ class Floor:
         """Seconds that the server and the connection take for them."""
         reader = hiredis.Reader()
         begun = clock.monotonic()
-        for packed, count in self._chunks:
-            self._socket.sendall(packed)
+        for chunk, count in self._chunks:
+            self._socket.sendall(chunk)
             while count:
                 if reader.gets() is False:
                     reader.feed(self._socket.recv(_READ_BYTES))

@@ -12,7 +12,8 @@ from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import PROPOSED, Keys
-from qtctl.wire.schema.records import PROPOSAL, PROPOSAL_TIME, packed, packed_words
+from qtctl.wire.schema.packing import packed, packed_words
+from qtctl.wire.schema.records import PROPOSAL, PROPOSAL_TIME
 
 SYMBOLS_PER_MULTI = 5
 """Each MULTI has whole symbols, a hash with its lifetime; a large one costs the server more."""
@@ -35,7 +36,7 @@ class Packer:
 
     def __init__(self, keys: Keys, ttl_sec: int) -> None:
         self._keys = keys
-        self._ttl = packed_words((ttl_sec,))
+        self._ttl = packed_words((str(ttl_sec),))
         self._kept: dict[str, _Kept] = {}
 
     def __len__(self) -> int:

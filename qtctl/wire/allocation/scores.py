@@ -8,7 +8,7 @@ from qtctl.wire.client import shapes
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.records import packed
+from qtctl.wire.schema.packing import packed
 
 Reading = dict[str, str] | Unusable | None
 """The fields of a hash, why they can't be read, or None where there is no hash."""

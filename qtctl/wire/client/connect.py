@@ -20,6 +20,7 @@ from redis.retry import Retry
 from qtctl import errors
 from qtctl.settings import display_url
 from qtctl.wire.client import tls
+from qtctl.wire.client.serializer import Serializer
 from qtctl.wire.client.shapes import OddReplyError
 
 PLAIN = ("redis://", "rediss://", "unix://")
@@ -133,6 +134,7 @@ def connect(
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
             driver_info=None,
+            command_packer=Serializer(),
             protocol=2,
             username=access.username or None,
             password=None if access.password is None else access.password(),

@@ -19,8 +19,9 @@ from qtctl.wire.client import shapes
 from qtctl.wire.client.connect import is_elsewhere, not_serving
 from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.skimmer import Skimmer
+from qtctl.wire.schema.packing import packed, without_numbers
 
-_MULTI, _EXEC = hiredis.pack_command(("MULTI",)), hiredis.pack_command(("EXEC",))
+_MULTI, _EXEC = packed(("MULTI",)), packed(("EXEC",))
 _READ_BYTES, _MORE_BYTES = 65_536, 262_144
 """Taken from the socket at once, and of a reply that is larger."""
 _INCOMPLETE = object()
@@ -71,16 +72,17 @@ class Pipe:
     ) -> None:
         """Send commands, in a MULTI if atomic; their replies come later. hold: send them together
         with the next ones, in one write."""
-        packed = b"".join(
+        whole = b"".join(
             commands  # type: ignore[arg-type]
             if _PACKED.issuperset(map(type, commands))
             else [
-                each if isinstance(each, bytes) else hiredis.pack_command(each) for each in commands
+                each if isinstance(each, bytes) else packed(without_numbers(each))
+                for each in commands
             ]
         )
         if atomic:
-            packed = _MULTI + packed + _EXEC
-        self._held.append(packed)
+            whole = _MULTI + whole + _EXEC
+        self._held.append(whole)
         self._due.append((commands, atomic))
         if not hold:
             self._connection.send_packed_command([b"".join(self._held)])

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from qtctl.wire.client.skimmer import Head, Part
 
 Command = tuple[Any, ...] | bytes
-"""A command as words, or already packed (`records.py` packs what is written often)."""
+"""A command as words, or already packed (`packing.py` packs what is written often)."""
 Shape = Callable[[Any], bool]
 """True for a reply as Redis gives it."""
 _ID = re.compile(r"\d{1,20}-\d{1,20}\Z", re.ASCII)

@@ -36,8 +36,9 @@ from qtctl.wire.schema.keys import (
     Keys,
 )
 from qtctl.wire.schema.kill_names import KillNames
+from qtctl.wire.schema.packing import Word, packed, packed_words, without_numbers
 from qtctl.wire.schema.permit import permit_hash, permit_json
-from qtctl.wire.schema.records import HINT, Flat, packed, packed_words, text
+from qtctl.wire.schema.records import HINT, Flat, text
 
 FAR_MS = 9_000_000_000_000_000
 """Beyond this a double is no longer exact in milliseconds; no honest time is."""
@@ -153,7 +154,7 @@ def packed_calls(
     keys_count, arguments_count, *parts = _same(
         store.keys, settings, msgspec.structs.replace(marks, jumped_after_ms=FAR_MS)
     )
-    same = packed_words([marks.jumped_after_ms]).join(parts)
+    same = packed_words([str(marks.jumped_after_ms)]).join(parts)
     step = digest(STEP)
     for request in requests:
         static = static_fields(request)
@@ -166,7 +167,7 @@ def packed_calls(
 
 def own_words(
     request: CommitRequest, static: Flat, settings: CommitSettings, marks: ServerMarks, behind: int
-) -> list[str | bytes | int]:
+) -> list[Word]:
     """The arguments of one plan; behind: how many stand before them."""
     permit = _ENCODERS[settings.encoding](request.plan)
     own = own_arguments(request, static, settings.limits)
@@ -175,9 +176,10 @@ def own_words(
     permit_from = behind + len(own) + 5
     history_from = permit_from + len(permit)
     record_from = history_from + len(history)
+    hint_from = record_from + len(_HEAD) + HINT_AT
     return [
-        *own.values(), permit_from, history_from, record_from,
-        record_from + len(_HEAD) + HINT_AT, *permit, *history, *_HEAD, *static, *_TO_FIND,
+        *own.values(), str(permit_from), str(history_from), str(record_from), str(hint_from),
+        *permit, *history, *_HEAD, *static, *_TO_FIND,
     ]  # fmt: skip
 
 
@@ -190,7 +192,7 @@ def _same(
     together again."""
     shared = [*_shared_keys(keys, settings).values(), *keys.kills(settings.names.names)]
     arguments = shared_arguments(settings, marks)
-    words = [*shared, *arguments.values()]
+    words = without_numbers([*shared, *arguments.values()])
     moves = len(shared) + [*arguments].index("jumped_after_ms")
     before, after = packed_words(words[:moves]), packed_words(words[moves + 1 :])
     return len(shared), len(arguments), before, after
@@ -269,7 +271,7 @@ def shared_arguments(settings: CommitSettings, marks: ServerMarks) -> dict[str, 
     }
 
 
-def own_arguments(request: CommitRequest, static: Flat, limits: Limits) -> dict[str, Any]:
+def own_arguments(request: CommitRequest, static: Flat, limits: Limits) -> dict[str, Word]:
     """What is known of one plan; `permit_from`, `history_from`, `record_from`, `hint_from` and
     their lists stand behind it."""
     plan = request.plan

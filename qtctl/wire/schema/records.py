@@ -8,7 +8,6 @@ raises. Source: docs/redis-contract.md#how-values-are-written.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-import hiredis
 import msgspec
 
 from qtctl.domain import numbers
@@ -51,20 +50,6 @@ class Record(Generic[T]):
         words = self._words.copy()
         words[1::2] = [text(source) for text in self._texts]
         return words
-
-
-def packed_words(words: Sequence[str | bytes | int]) -> bytes:
-    """Words as they stand within a command."""
-    whole: bytes = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]
-    return whole.partition(b"\n")[2]
-
-
-def packed(words: Sequence[str | bytes | int], more: int = 0) -> bytes:
-    """A command as it stands on the wire, of which so many more words follow."""
-    whole: bytes = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]
-    if not more:
-        return whole
-    return b"*%d\r\n" % (len(words) + more) + whole.partition(b"\n")[2]
 
 
 def text(raw: Any) -> str:
