@@ -7,12 +7,11 @@ from qtctl.settings import Governor
 from qtctl.settings.rules import rules_from
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.control import kill_switch
-from qtctl.wire.control.halt import kill_names
 from qtctl.wire.control.kill_switch import KillKey, Mode
 from qtctl.wire.queries import keyspace
 from qtctl.wire.queries.switches import unread
 from qtctl.wire.schema.keys import HALT, HALT_KEPT
-from qtctl.wire.schema.kill_names import KillNames, together
+from qtctl.wire.schema.kill_names import KillNames, names_of, together
 
 _WHY_ON = ("--reason", "why it may go on")
 _OWNERS = {HALT.template: "the drawdown guard sets this one (no new risk)"}
@@ -47,7 +46,7 @@ def names(inspection: Inspection) -> Findings:
     found = []
     see = inspection.show("governor.kill_keys")
     for each in inspection.running["governor"]:
-        theirs = kill_names(each)
+        theirs = names_of(each.settings)
         if theirs is None:
             continue
         # One of a version before reads no kept halt, and says nothing of halt keys.
@@ -104,7 +103,7 @@ def _unreadable(inspection: Inspection, names: KillNames) -> list[str]:
 
 
 def _read_by_governors(inspection: Inspection) -> list[KillNames]:
-    found = map(kill_names, inspection.running["governor"])
+    found = (names_of(each.settings) for each in inspection.running["governor"])
     return [each for each in found if each is not None]
 
 
@@ -133,9 +132,7 @@ def _set(inspection: Inspection, row: KillKey, heard: bool) -> Finding:
     else:
         # What another system has set is not ours to delete, and it would set it again.
         owner = _OWNERS.get(name, "another system set it")
-        why += (
-            f". qtctl halt has not set it: {owner}, and who runs that system must clear it; if it "
-        )
-        why += f"is a leftover, with {inspection.redis_cli('del', row.key)}"
+        why += f". qtctl halt has not set it: {owner}, and who runs that system must clear it; if "
+        why += f"it is a leftover, with {inspection.redis_cli('del', row.key)}"
         fix = inspection.redis_cli("ttl", row.key)
     return warning(what, why, fix) if opens_only else wrong(what, why, fix)

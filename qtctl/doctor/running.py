@@ -30,30 +30,22 @@ def examine(inspection: Inspection, away: str = "", checks: Sequence[Check] = CH
         if check.redis and away:
             continue
         try:
-            found += [_named(check.name, finding) for finding in check.inspect(inspection)]
+            new = list(check.inspect(inspection))
         except RedisUnreachable as gone:
-            away = str(gone)
+            away, new = str(gone), []
             inspection.lose()
+        except NoPermissionError as problem:
+            new = [unknown(f"no permission: {problem}", "ask again as a user who may look at it")]
         except QtctlError as problem:
-            found.append(_named(check.name, _not_carried_out(problem)))
+            new = [unknown(f"could not be carried out: {problem}")]
         except Exception as bug:  # noqa: BLE001 - the others matter more than this one
-            what = unknown(f"could not be carried out: {type(bug).__name__}: {bug}")
-            found.append(_named(check.name, what))
+            new = [unknown(f"could not be carried out: {type(bug).__name__}: {bug}")]
+        found += [msgspec.structs.replace(it, check=check.name) for it in new]
     if away:
-        skipped = sum(check.redis for check in checks)
-        found.append(_named("redis.reachable", _away(inspection, away, skipped)))
+        unreachable = _away(inspection, away, sum(check.redis for check in checks))
+        found.append(msgspec.structs.replace(unreachable, check="redis.reachable"))
     order = list(Level)
     return Report(tuple(sorted(found, key=lambda it: order.index(it.level))), away)
-
-
-def _named(check: str, finding: Finding) -> Finding:
-    return msgspec.structs.replace(finding, check=check)
-
-
-def _not_carried_out(problem: QtctlError) -> Finding:
-    if isinstance(problem, NoPermissionError):
-        return unknown(f"no permission: {problem}", "ask again as a user who may look at it")
-    return unknown(f"could not be carried out: {problem}")
 
 
 def _away(inspection: Inspection, away: str, skipped: int) -> Finding:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from qtctl import clock
 from qtctl.doctor.findings import Finding, Findings, ok, span, unknown, warning, wrong
 from qtctl.doctor.inspection import Inspection
+from qtctl.domain.numbers import whole
 from qtctl.settings.rules import rules_from
 from qtctl.wire.control import forgotten, kill_switch
 from qtctl.wire.control.forgotten import How
@@ -22,8 +23,6 @@ SKEW_MUCH_SEC = 60.0
 """From here on the readers take a time for one ahead, and trust it no more."""
 FORGETS = "a plan whose decision is forgotten can be permitted, and traded, a second time"
 _ALSO = "Put it into redis.conf as well"
-
-
 _NOT_BY_IT = (
     "nothing is decided by a host's clock, but one of the two is wrong: all ages, rates and "
     "lifetimes go by the server's, and publishers may put the host's time into plans and scores"
@@ -83,9 +82,9 @@ def role(inspection: Inspection) -> Findings:
 def eviction(inspection: Inspection) -> Findings:
     """Nothing but noeviction: decisions have a lifetime, so that any other policy may take them."""
     info = inspection.info
-    policy, limit = info.get("maxmemory_policy", ""), _int(info, "maxmemory")
+    policy, limit = info.get("maxmemory_policy", ""), whole(info.get("maxmemory", ""))
     fix = inspection.redis_cli("config", "set", "maxmemory-policy", "noeviction")
-    evicted = _int(info, "evicted_keys")
+    evicted = whole(info.get("evicted_keys", ""))
     if not policy:
         yield unknown("the server does not report its eviction policy")
     elif policy == "noeviction":
@@ -102,8 +101,8 @@ def eviction(inspection: Inspection) -> Findings:
 def memory(inspection: Inspection) -> Findings:
     """Room for what comes; where it is full, Redis refuses every write."""
     info = inspection.info
-    used, limit = _int(info, "used_memory"), _int(info, "maxmemory")
-    system = _int(info, "total_system_memory")
+    used, limit = whole(info.get("used_memory", "")), whole(info.get("maxmemory", ""))
+    system = whole(info.get("total_system_memory", ""))
     room, whose = (limit, "maxmemory") if limit else (system, "the host's memory")
     if not used or not room:
         yield unknown("the server does not report how much memory it uses, or may use")
@@ -183,8 +182,8 @@ def _halted(inspection: Inspection) -> bool:
 def _without_aof(inspection: Inspection, info: Mapping[str, str]) -> Finding:
     fix = inspection.redis_cli("config", "set", "appendonly", "yes")
     also = f"{FORGETS}. {_ALSO}"
-    if _int(info, "rdb_saves"):
-        changes = _int(info, "rdb_changes_since_last_save")
+    if whole(info.get("rdb_saves", "")):
+        changes = whole(info.get("rdb_changes_since_last_save", ""))
         what = f"no append-only file, snapshots only: {changes:,} changes since the last one"
         return warning(what, f"a crash forgets what was decided since: {also}", fix)
     what = "no append-only file, and no snapshot since the server started"
@@ -211,11 +210,6 @@ def clocks(inspection: Inspection) -> Findings:
     level = wrong if ahead >= SKEW_MUCH_SEC else warning
     why = f"{_NOT_BY_IT}. On the host whose clock is off:"
     yield level(what, why, "sudo timedatectl set-ntp true")
-
-
-def _int(info: Mapping[str, str], name: str) -> int:
-    text = info.get(name, "")
-    return int(text) if text.isdecimal() else 0
 
 
 def _bytes(count: int) -> str:

@@ -26,6 +26,11 @@ def number(text: str) -> float | None:
     return value + 0.0 if _FINITE(value) else None
 
 
+def whole(text: str) -> int:
+    """A whole number as Redis reports one; 0 for anything else."""
+    return int(text) if text.isdecimal() else 0
+
+
 def ratio(text: str) -> float | None:
     """A number within 0..1, or None."""
     value = number(text)

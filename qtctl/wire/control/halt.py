@@ -151,7 +151,7 @@ def follow_up(
     governors, now = find_governors(), store.now_ms() / 1000
     # Every governor reads the symbols that are stopped, whatever its kill keys.
     more = [] if order.symbol else lacking(governors, names)
-    read = [found for each in governors if (found := kill_names(each)) is not None]
+    read = [found for each in governors if (found := names_of(each.settings)) is not None]
     order = msgspec.structs.replace(order, names=together([order.names, *read]))
     for name in more:
         names.append(name)
@@ -160,7 +160,7 @@ def follow_up(
             problems += [problem] if problem else []
     if more and first is not None:
         withdrawn = _sum(withdrawn, withdraw(store, order))
-    unheard = [] if order.symbol else [each for each in governors if not kill_names(each)]
+    unheard = [it for it in governors if not (order.symbol or names_of(it.settings))]
     rows = kill_switch.read(store, order.names)
     again = first is not None and first.was != "normal"
     return Report(names, again, withdrawn, governors, now, unheard, rows, problems)
@@ -202,17 +202,12 @@ def withdraw(store: Store, order: HaltRequest, *, dry_run: bool = False) -> With
     )
 
 
-def kill_names(governor: ServiceRecord) -> KillNames | None:
-    """What a running governor reads; None where its record does not tell."""
-    return names_of(governor.settings)
-
-
 def lacking(governors: Iterable[ServiceRecord], names: Iterable[str]) -> list[str]:
     """Keys to set beside these names, so that each of these governors reads one."""
     covered = list(names)
     more: list[str] = []
     for governor in governors:
-        read = kill_names(governor)
+        read = names_of(governor.settings)
         names_there = set() if read is None else {*read.kill_keys, *read.halt_keys}
         if read is not None and names_there and not names_there & {*covered, *more}:
             more.append(own_name(read))
@@ -221,7 +216,7 @@ def lacking(governors: Iterable[ServiceRecord], names: Iterable[str]) -> list[st
 
 def names_read(governors: Iterable[ServiceRecord], otherwise: KillNames) -> KillNames:
     """What the running governors read; by the settings of this shell where none tells."""
-    found = [names for each in governors if (names := kill_names(each)) is not None]
+    found = [names for each in governors if (names := names_of(each.settings)) is not None]
     return together(found) if found else otherwise
 
 

@@ -38,17 +38,11 @@ def look(store: Store, info: str) -> Elsewhere | None:
     keys = sizes.pop(own, 0)
     if not sizes:
         return None
-    looked = {
-        number: _look_into(store.to_url(with_database(url, number))) for number in _largest(sizes)
-    }
-    home = next((number for number, found in looked.items() if found == "services"), None)
-    if home is None:
-        home = next((number for number, found in looked.items() if found), None)
+    largest = sorted(sizes, key=lambda number: -sizes[number])[:MOST]
+    looked = {number: _look_into(store.to_url(with_database(url, number))) for number in largest}
+    homes = [number for number in largest if looked[number]]
+    home = min(homes, key=lambda number: looked[number] != "services", default=None)
     return Elsewhere(own, keys, home, home is not None and looked[home] == "services", sizes)
-
-
-def _largest(sizes: Mapping[int, int]) -> list[int]:
-    return sorted(sizes, key=lambda number: -sizes[number])[:MOST]
 
 
 def _look_into(other: Store) -> str:

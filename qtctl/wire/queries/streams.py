@@ -92,13 +92,10 @@ def begins(store: Store, stream: str, window: Window) -> float:
     return time_of(found.first)
 
 
-def since(
-    store: Store, stream: str, at: float, cap: int, page: int = PAGE, after: str = ""
-) -> Window:
-    """What was added since a time (epoch seconds), or an entry and what came after it, the newest
-    `cap` of it. Empty where there is no such stream. Errors: RedisUnreachable; WrongTypeError
-    naming the key."""
-    found, back_to = raw_since(store, stream, at, cap, page, after)
+def since(store: Store, stream: str, at: float, cap: int, page: int = PAGE) -> Window:
+    """What was added since a time (epoch seconds), the newest `cap` of it. Empty where there is no
+    such stream. Errors: RedisUnreachable; WrongTypeError naming the key."""
+    found, back_to = raw_since(store, stream, at, cap, page)
     return Window(tuple(_entries(found)), back_to)
 
 
@@ -106,7 +103,8 @@ def raw_since(
     store: Store, stream: str, at: float, cap: int, page: int = PAGE, after: str = ""
 ) -> tuple[list[Any], float | None]:
     """The same as it came: pairs of an id and its fields (name, value, …) in bytes, and back_to as
-    in Window. Making text of thousands of entries takes most of the time."""
+    in Window. after: from this entry on instead. Making text of thousands of entries takes most of
+    the time."""
     found: list[Any] = []
     before, start = "+", after or str(max(0, int(at * 1000)))
     while len(found) < cap:

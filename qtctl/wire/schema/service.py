@@ -77,8 +77,8 @@ def record_of(service: str, name: str, fields: dict[str, str]) -> ServiceRecord:
         fields.get("version", ""),
         fields.get("host", ""),
         fields.get("pid", ""),
-        _int(fields.get("started_at", "")),
-        _int(fields.get("last_pass_at", "")),
+        numbers.whole(fields.get("started_at", "")),
+        numbers.whole(fields.get("last_pass_at", "")),
         from_json(fields.get("settings", "{}"), dict[str, Any], {}),
         fields.get("digest", ""),
         fields.get("metrics", ""),
@@ -86,7 +86,3 @@ def record_of(service: str, name: str, fields: dict[str, str]) -> ServiceRecord:
         fields.get("discovery", ""),
         fields.get("problem", ""),
     )
-
-
-def _int(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
