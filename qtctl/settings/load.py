@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from qtctl.errors import ConfigError
 from qtctl.settings import contexts, environment, platform, secrets, sources
-from qtctl.settings.catalog import by_path, by_variable, checked, fields, plain, streams
+from qtctl.settings.catalog import by_path, by_variable, checked, plain, streams
 from qtctl.settings.checks import check
 from qtctl.settings.contexts import KnownContext
 from qtctl.settings.environment import Variables
@@ -221,20 +221,16 @@ def resolve(
         by_setting.setdefault(claim.field.path, []).append(claim)
     origins = dict.fromkeys(by_path(), DEFAULT)
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    for field in fields():
-        if field.path in by_setting:
-            strongest = by_setting[field.path][-1]
-            origins[field.path] = strongest.origin
-            values[field.section][field.key] = strongest.value
+    overruled: dict[str, list[tuple[str, str]]] = {}
+    for path, (*weaker, strongest) in by_setting.items():
+        origins[path] = strongest.origin
+        values[strongest.field.section][strongest.field.key] = strongest.value
+        if weaker:
+            overruled[path] = [(claim.origin, plain(claim.value)) for claim in weaker]
     if "prefix" in values["redis"]:
         for path, rest in streams().items():
             section, _, key = path.partition(".")
             values[section].setdefault(key, values["redis"]["prefix"] + rest)
-    overruled = {
-        path: [(claim.origin, plain(claim.value)) for claim in all_claims[:-1]]
-        for path, all_claims in by_setting.items()
-        if len(all_claims) > 1
-    }
     sections: dict[str, Any] = {name: SECTIONS[name](**given) for name, given in values.items()}
     return Settings(**sections), origins, overruled
 

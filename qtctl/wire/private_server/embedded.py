@@ -13,7 +13,6 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Self
 from urllib.parse import quote
 
@@ -21,12 +20,12 @@ from qtctl import clock
 from qtctl.errors import QtctlError, RefusedError
 from qtctl.wire.private_server import process as processes
 from qtctl.wire.private_server.folder import SERVER_LOCK, SOCKET, prepare
+from qtctl.wire.private_server.process import Options
 from qtctl.wire.private_server.program import find
 
 SERVE_LOCK = "serve.lock"
 
 STOP_SEC = 5.0  # A clean shutdown has to bring the append-only file to disk.
-NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
 class Embedded:
@@ -49,7 +48,7 @@ class Embedded:
         *,
         port: int | None = None,
         appendonly: bool = True,
-        extra: Mapping[str, str] = NO_OPTIONS,
+        extra: Mapping[str, str] = {},
     ) -> "Embedded":
         """Start a server in `directory` (created if missing); returns when it answers.
 
@@ -59,7 +58,7 @@ class Embedded:
         ConfigError where the path is too long or can't be made, QtctlError where there is no
         program for it or the server does not come up.
         """
-        server = cls._spawned(directory, port, appendonly, extra)
+        server = cls._spawned(directory, Options(port, appendonly, extra))
         try:
             processes.await_ready(server.directory, server._gone)
         except BaseException:
@@ -105,22 +104,15 @@ class Embedded:
         self.stop()
 
     @classmethod
-    def _spawned(
-        cls,
-        directory: Path,
-        port: int | None,
-        appendonly: bool,
-        extra: Mapping[str, str],
-        program: Path | None = None,
-    ) -> "Embedded":
+    def _spawned(cls, directory: Path, options: Options) -> "Embedded":
         directory = directory.absolute()
         prepare(directory)
         lock = processes.server_lock(directory)
         try:
-            process = processes.spawn(directory, port, appendonly, extra, lock, program)
+            process = processes.spawn(directory, options, lock)
         finally:
             os.close(lock)  # the server's copy keeps it locked
-        return cls(directory, process.pid, process, port)
+        return cls(directory, process.pid, process, options.port)
 
     def _gone(self) -> bool:
         if self._process is not None:
@@ -138,15 +130,16 @@ def temporary(
     *,
     port: int | None = None,
     appendonly: bool = False,
-    extra: Mapping[str, str] = NO_OPTIONS,
+    extra: Mapping[str, str] = {},
     hosts_own: bool = False,
 ) -> Iterator[Embedded]:
     """A server in a temporary directory; both are removed afterwards, even if this process is
     killed. hosts_own: see program.find. Options and errors as for `Embedded.start`."""
     program = find(hosts_own=True) if hosts_own else None
+    options = Options(port, appendonly, extra, program)
     with (
         processes.guarded_directory() as (directory, tell_pid),
-        Embedded._spawned(directory, port, appendonly, extra, program) as server,
+        Embedded._spawned(directory, options) as server,
     ):
         tell_pid(server.pid)
         processes.await_ready(server.directory, server._gone)

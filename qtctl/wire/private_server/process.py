@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from qtctl import clock
 from qtctl.errors import ConfigError, QtctlError, RefusedError
@@ -65,19 +66,22 @@ def server_lock(directory: Path) -> int:
     return descriptor
 
 
-def spawn(
-    directory: Path,
-    port: int | None,
-    appendonly: bool,
-    extra: Mapping[str, str],
-    lock: int,
-    program: Path | None = None,
-) -> "subprocess.Popen[bytes]":
+class Options(NamedTuple):
+    """Of a server. port: of 127.0.0.1, None for its socket alone; extra: lines of its
+    configuration, option to value; program: None for the usual one."""
+
+    port: int | None = None
+    appendonly: bool = True
+    extra: Mapping[str, str] = {}
+    program: Path | None = None
+
+
+def spawn(directory: Path, options: Options, lock: int) -> "subprocess.Popen[bytes]":
     """A server process over `directory` that holds a copy of `lock`; not yet ready. In a session of
     its own, so that Ctrl-C does not reach it. Its configuration comes through a pipe: no password
     is on a command line."""
-    program = program or find()
-    config = _config(directory, port, appendonly, extra)
+    program = options.program or find()
+    config = _config(directory, options)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     descriptor = os.open(directory / LOG, flags, 0o600)
     try:
@@ -169,7 +173,8 @@ def guarded_directory() -> Iterator[tuple[Path, Callable[[int], None]]]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _config(directory: Path, port: int | None, appendonly: bool, extra: Mapping[str, str]) -> bytes:
+def _config(directory: Path, options: Options) -> bytes:
+    port = options.port
     network = ["port 0"] if port is None else [f"port {port}", "bind 127.0.0.1"]
     lines = [
         *network,
@@ -178,10 +183,10 @@ def _config(directory: Path, port: int | None, appendonly: bool, extra: Mapping[
         f"dir {_quoted(directory)}",
         f"logfile {LOG}",
         'save ""',
-        f"appendonly {'yes' if appendonly else 'no'}",
+        f"appendonly {'yes' if options.appendonly else 'no'}",
         "appendfsync everysec",
         "maxmemory-policy noeviction",
-        *(f"{option} {value}" for option, value in extra.items()),
+        *(f"{option} {value}" for option, value in options.extra.items()),
     ]
     return "\n".join([*lines, ""]).encode()
 

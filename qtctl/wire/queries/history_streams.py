@@ -25,13 +25,8 @@ COUNTS: dict[Kind, int] = {"passes": 4, "decisions": 500, "events": 500, "reject
 
 
 def stream_keys(keys: Keys) -> dict[Kind, str]:
-    """The full name of each stream."""
-    return {
-        "passes": keys.passes,
-        "decisions": keys.decisions,
-        "events": keys.events,
-        "rejected": keys.rejected,
-    }
+    """The full name of each stream; Keys has each under its kind."""
+    return {kind: getattr(keys, kind) for kind in COUNTS}
 
 
 class Place(msgspec.Struct, frozen=True):
