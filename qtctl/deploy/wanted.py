@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from qtctl.deploy import effective, packaged, units, users
-from qtctl.deploy.effective import View
 from qtctl.deploy.host import ABSENT, Host, State
 from qtctl.errors import ConfigError, RefusedError, UsageError
 from qtctl.settings.import_env import Note, notes_of
@@ -30,7 +29,7 @@ class Choices:
 
 
 def on_disk(
-    host: Host, now: View, choices: Choices, root: Owner, ours: Owner
+    host: Host, now: effective.View, choices: Choices, root: Owner, ours: Owner
 ) -> tuple[dict[str, State], list[str]]:
     """What will be at each path, in the order of installation; and what is kept. root: the owner of
     what is installed; ours: of what only the services may read."""
@@ -97,7 +96,7 @@ def notes(choices: Choices) -> list[Note]:
     return found
 
 
-def enabling(now: View, enabled: Sequence[str], owner: Owner) -> dict[str, State]:
+def enabling(now: effective.View, enabled: Sequence[str], owner: Owner) -> dict[str, State]:
     """The links that start our units at boot, as `systemctl enable` makes them."""
     wanted: dict[str, State] = {}
     for unit in units.UNITS:

@@ -6,7 +6,6 @@ from contextlib import suppress
 import msgspec
 
 from qtctl.deploy import effective, units
-from qtctl.deploy.effective import View
 from qtctl.deploy.host import Host
 from qtctl.errors import ConfigError, QtctlError
 from qtctl.settings import RECORDER, SERVICES, Loaded, Settings
@@ -48,7 +47,7 @@ class Installed(msgspec.Struct, frozen=True):
 def installed(host: Host) -> list[Installed]:
     """Our units on a host, those that start at boot first. Never raises: what can't be read is
     reported as a problem."""
-    view = View(host, {})
+    view = effective.View(host, {})
     found = []
     for unit in units.UNITS:
         try:
@@ -77,7 +76,7 @@ def server_unit(host: Host) -> str:
     return ""
 
 
-def _installed(host: Host, view: View, unit: str, text: str, enabled: bool) -> Installed:
+def _installed(host: Host, view: effective.View, unit: str, text: str, enabled: bool) -> Installed:
     services, problem, unreadable = _services(unit), "", ""
     settings: dict[str, Loaded] = {}
     files: Sequence[EnvFile] = ()
@@ -93,7 +92,7 @@ def _installed(host: Host, view: View, unit: str, text: str, enabled: bool) -> I
     return Installed(unit, services, enabled, tuple(files), settings, problem, unreadable)
 
 
-def _file(host: Host, view: View, path: str, optional: bool) -> EnvFile:
+def _file(host: Host, view: effective.View, path: str, optional: bool) -> EnvFile:
     try:
         return EnvFile(str(host.place(path)), optional, view.text(path))
     except (QtctlError, OSError) as problem:

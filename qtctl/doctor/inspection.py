@@ -16,7 +16,6 @@ from qtctl.settings import RECORDER, SERVICES, Settings
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import keyspace, plan_ids, plan_stream
 from qtctl.wire.queries.groups import Group, StreamState, groups, streams
-from qtctl.wire.queries.keyspace import PermitKey, Sweep
 from qtctl.wire.queries.plan_ids import PlanIds
 from qtctl.wire.queries.plan_stream import PlanStream
 from qtctl.wire.queries.rules_in_force import in_force
@@ -113,7 +112,7 @@ class Inspection:
         return min(looks, key=lambda it: it.unsure_sec)
 
     @cached_property
-    def sweep(self) -> Sweep:
+    def sweep(self) -> keyspace.Sweep:
         """Which targets, scores, permits and service records there really are."""
         specs = (TARGET, EFFICIENCY, PERMIT, SERVICE)
         return keyspace.sweep(self.store, specs, self.scan)
@@ -125,7 +124,7 @@ class Inspection:
         return symbols(self.store, names) if names else []
 
     @cached_property
-    def permits(self) -> list[PermitKey]:
+    def permits(self) -> list[keyspace.PermitKey]:
         """The permits that are there; at most 10,000."""
         return keyspace.permits(self.store, self.sweep.of_spec(PERMIT)[:PERMITS_LOOKED_AT])
 

@@ -7,7 +7,6 @@ from qtctl.settings import Governor
 from qtctl.settings.rules import rules_from
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.control import kill_switch
-from qtctl.wire.control.kill_switch import KillKey, Mode
 from qtctl.wire.queries import keyspace
 from qtctl.wire.queries.switches import unread
 from qtctl.wire.schema.keys import HALT, HALT_KEPT
@@ -27,7 +26,7 @@ def switches(inspection: Inspection) -> Findings:
         why = "it may stop everything; here it can't be seen"
         yield unknown(f"may not be read: {', '.join(unreadable)}", why)
     rows = kill_switch.read(inspection.store, names)
-    set_ = [row for row in rows if row.mode is not Mode.NORMAL]
+    set_ = [row for row in rows if row.mode is not kill_switch.Mode.NORMAL]
     heard = inspection.store.keys.kills(name for each in read for name in each.names)
     for row in set_:
         everywhere = not heard or bool(row.symbol) or row.by_clock
@@ -107,9 +106,9 @@ def _read_by_governors(inspection: Inspection) -> list[KillNames]:
     return [each for each in found if each is not None]
 
 
-def _set(inspection: Inspection, row: KillKey, heard: bool) -> Finding:
+def _set(inspection: Inspection, row: kill_switch.KillKey, heard: bool) -> Finding:
     by = f", set by {row.who}{': ' if row.why else ''}{row.why}" if row.record else ""
-    opens_only = row.mode is Mode.REDUCE_ONLY
+    opens_only = row.mode is kill_switch.Mode.REDUCE_ONLY
     of = f" of {row.symbol}" if row.symbol else ""
     none = f"no {'open' if opens_only else 'plan'}{of} gets a permit"
     none += "; closes pass" if opens_only else ", not even a close"

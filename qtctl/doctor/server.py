@@ -9,7 +9,6 @@ from qtctl.doctor.inspection import Inspection
 from qtctl.domain.numbers import whole
 from qtctl.settings.rules import rules_from
 from qtctl.wire.control import forgotten, kill_switch
-from qtctl.wire.control.forgotten import How
 from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.service import MAX_CLOCK_OFF_SEC
 
@@ -150,7 +149,7 @@ def emptied(inspection: Inspection) -> Findings:
         yield ok("has lost nothing within the last hour, as far as a governor noticed")
         return
     ago = f"{span(inspection.now - found.at)} ago"
-    if found.how == How.START:
+    if found.how == forgotten.How.START:
         why = (
             "nobody remembers a halt that was in force before; a first start looks the same. "
             "[safety] start_halted = true halts opens then"

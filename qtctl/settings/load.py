@@ -14,7 +14,6 @@ from qtctl.settings.checks import check
 from qtctl.settings.contexts import KnownContext
 from qtctl.settings.environment import Variables
 from qtctl.settings.model import SECTIONS, Settings
-from qtctl.settings.secrets import Secret
 from qtctl.settings.sources import Claim, UnusableFileError
 from qtctl.settings.urls import mask_text, scheme_of
 
@@ -47,7 +46,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
     warnings: list[str]
     explicit_url: bool
     file: Path | None
-    password: Secret | None
+    password: secrets.Secret | None
     injected: list[str] = []
     context: KnownContext | None = None
     context_origin: str = ""

@@ -12,7 +12,6 @@ from redis.exceptions import ResponseError
 from qtctl.domain.allocation import Proposal
 from qtctl.domain.readings import EFF_FIELDS, TARGET_FIELDS
 from qtctl.wire.allocation import proposals, scores
-from qtctl.wire.allocation.scores import Reading
 from qtctl.wire.allocation.symbols import Symbol
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.pipe import Pipe
@@ -31,8 +30,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     came."""
 
     symbols: Sequence[Symbol]
-    targets: Sequence[Reading]
-    efficiencies: Sequence[Reading]
+    targets: Sequence[scores.Reading]
+    efficiencies: Sequence[scores.Reading]
     target_replies: Sequence[Any]
     efficiency_replies: Sequence[Any]
 
@@ -138,7 +137,7 @@ class _Pass:
         self._due.append(settled)
 
     def _propose(
-        self, symbols: Sequence[Symbol], found: Sequence[Reading], replies: Sequence[Any]
+        self, symbols: Sequence[Symbol], found: Sequence[scores.Reading], replies: Sequence[Any]
     ) -> None:
         """found, replies: of the targets of these symbols, then of their efficiency scores."""
         count = len(symbols)

@@ -6,7 +6,6 @@ from typing import Any
 from qtctl.domain.readings import EFF_FIELDS, Unusable
 from qtctl.wire.client import shapes
 from qtctl.wire.client.connect import is_error, reply_error
-from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.packing import packed
 
@@ -14,7 +13,7 @@ Reading = dict[str, str] | Unusable | None
 """The fields of a hash, why they can't be read, or None where there is no hash."""
 FEW = 10
 """So many are all asked whether they exist, which saves the round trip where one does not."""
-ASK_TIME: Command = ("TIME",)
+ASK_TIME: shapes.Command = ("TIME",)
 
 
 def efficiencies(store: Store, keys: Sequence[str]) -> tuple[float, list[Reading]]:
@@ -49,7 +48,7 @@ def ask(key: str, fields: Sequence[str]) -> bytes:
     return packed(("HMGET", key, *fields))
 
 
-def ask_existence(keys: Sequence[str]) -> list[Command]:
+def ask_existence(keys: Sequence[str]) -> list[shapes.Command]:
     """HMGET does not distinguish a missing hash from one with renamed fields; this does."""
     return [("EXISTS", key) for key in keys]
 

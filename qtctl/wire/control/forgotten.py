@@ -8,7 +8,6 @@ from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import kill_switch
-from qtctl.wire.control.kill_switch import KillKey
 from qtctl.wire.schema.keys import EMPTIED_TTL_SEC, GROUP, MARK, MARK_TTL_SEC
 from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.records import from_json, text
@@ -58,7 +57,7 @@ class Emptied(msgspec.Struct, frozen=True):
 
 def look(
     store: Store, names: KillNames, instance: str, mark_ms: int, *, again: bool
-) -> tuple[int | None, list[KillKey]]:
+) -> tuple[int | None, list[kill_switch.KillKey]]:
     """Leaves the mark of this governor (the server's clock at this look, epoch ms) and reads the
     kill switch, in one step: the mark before, None where there was none, and the rows.
 

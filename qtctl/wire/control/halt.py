@@ -16,7 +16,6 @@ from qtctl.domain.reasons import Reason
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import kill_switch
-from qtctl.wire.control.kill_switch import HaltRecord, KillKey
 from qtctl.wire.schema.keys import DECISION, HALT, PERMIT
 from qtctl.wire.schema.kill_names import KillNames, names_of, together
 from qtctl.wire.schema.records import text
@@ -50,7 +49,7 @@ class Stop(msgspec.Struct, frozen=True):
     name: str
     was: Literal["normal", "ours", "other", "another_type"]
     value: str
-    record: HaltRecord
+    record: kill_switch.HaltRecord
     problem: str
 
 
@@ -79,7 +78,7 @@ class Report(msgspec.Struct, frozen=True):
     governors: list[ServiceRecord]
     now: float
     unheard: list[ServiceRecord]
-    rows: list[KillKey]
+    rows: list[kill_switch.KillKey]
     problems: list[str]
     silent: dict[str, str] = {}
 
@@ -131,7 +130,7 @@ def stop(store: Store, order: HaltRequest, everything: bool, name: str | None = 
         ),
     )  # fmt: skip
     was, in_force, record, problem = reply
-    decoded = msgspec.json.decode(record.decode("utf-8", "replace"), type=HaltRecord)
+    decoded = msgspec.json.decode(record.decode("utf-8", "replace"), type=kill_switch.HaltRecord)
     return Stop(name, was.decode(), text(in_force), decoded, text(problem))
 
 

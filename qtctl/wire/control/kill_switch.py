@@ -17,7 +17,6 @@ from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.shapes import Command
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import clock_jump
-from qtctl.wire.control.clock_jump import ClockJump
 from qtctl.wire.schema.keys import HALT_KEPT, HALTED_SYMBOLS, Keys
 from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.records import pairs, text
@@ -64,7 +63,7 @@ class KillKey(msgspec.Struct, frozen=True):
     mode: Mode
     symbol: str = ""
     record: HaltRecord | None = None
-    jump: ClockJump | None = None
+    jump: clock_jump.ClockJump | None = None
 
     @property
     def by_clock(self) -> bool:
@@ -185,7 +184,7 @@ def _row(
     return KillKey(key, value[:64], tuple(Mode)[level], symbol, held)
 
 
-def _jump_row(key: str, jump: ClockJump) -> KillKey:
+def _jump_row(key: str, jump: clock_jump.ClockJump) -> KillKey:
     value = f"ahead by {jump.jump_sec:.0f} s"
     why = "the clock of Redis jumped; 'qtctl resume --clock' lets opens pass again"
     record = HaltRecord(value, 1, jump.by or "nobody knows whom", why, jump.since_ms / 1000)

@@ -18,7 +18,6 @@ from qtctl.domain.reasons import Verdict
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
-from qtctl.wire.client.xinfo import GroupInfo
 from qtctl.wire.control import kill_switch
 from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.queries import decisions, permits, streams, verdicts
@@ -46,7 +45,7 @@ class RecentPlans(msgspec.Struct, frozen=True):
     looked_at: int
     back_to: float | None
     nameless: int
-    group: GroupInfo | None
+    group: xinfo.GroupInfo | None
     verdicts_since: float = 0.0
     """Since when the streams have each of its plans, or the event of its verdict, epoch seconds; 0
     where nothing was trimmed or cut off."""
@@ -119,7 +118,7 @@ def undecided(
 
 
 def _judged(
-    store: Store, entries: Sequence[StreamEntry], rules: PlanRules, group: GroupInfo | None
+    store: Store, entries: Sequence[StreamEntry], rules: PlanRules, group: xinfo.GroupInfo | None
 ) -> list[PlanSeen]:
     settled = "0-0" if group is None else group.last_id
     found = []

@@ -14,7 +14,6 @@ from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import keyspace, services
 from qtctl.wire.queries.groups import Group
-from qtctl.wire.queries.keyspace import Sweep
 from qtctl.wire.schema.keys import EFFICIENCY, SERVICE, TARGET
 from qtctl.wire.schema.service import ServiceRecord
 
@@ -37,7 +36,7 @@ class Directory:
         self._seen: set[tuple[str, str]] = set()
         self._due = 0.0
         self.complete = False
-        self.sweep: Sweep | None = None
+        self.sweep: keyspace.Sweep | None = None
 
     def records(self, group: Group | None) -> tuple[bytes | None, tuple[ServiceRecord, ...]]:
         """The reply to INFO, None where it is refused, and the services that have a record, by

@@ -11,7 +11,6 @@ import msgspec
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
-from qtctl.wire.client.xinfo import Consumer, GroupInfo, Pending
 from qtctl.wire.schema.ids import ms_of, order
 
 COUNTED = 1_000
@@ -48,7 +47,7 @@ class Group(msgspec.Struct, frozen=True):
     oldest_behind_ms: int | None
     stuck: int
     stuck_sec: float
-    consumers: tuple[Consumer, ...] | None
+    consumers: tuple[xinfo.Consumer, ...] | None
     """None where this user may not look at them."""
     last_id: str = ""
     ahead_of: str = ""
@@ -91,7 +90,7 @@ def groups(store: Store, stream: str) -> list[Group]:
 
 
 def _group(
-    store: Store, stream: str, row: GroupInfo, consumers: Any, newer: Any, stuck: Any
+    store: Store, stream: str, row: xinfo.GroupInfo, consumers: Any, newer: Any, stuck: Any
 ) -> Group:
     behind = row.lag
     if row.lag is None or (row.lag == 0) != (not newer):
@@ -130,12 +129,12 @@ LOOKED_AT = 1_000
 """Pending entries of a group that are looked at."""
 
 
-def pending(store: Store, stream: str, group: str) -> list[Pending]:
+def pending(store: Store, stream: str, group: str) -> list[xinfo.Pending]:
     """The oldest LOOKED_AT of what a group holds. Errors: RedisUnreachable, WireError."""
     return xinfo.pending(store.run("XPENDING", stream, group, "-", "+", LOOKED_AT))
 
 
-def stuck(store: Store, stream: str, group: str) -> Iterator[list[Pending]]:
+def stuck(store: Store, stream: str, group: str) -> Iterator[list[xinfo.Pending]]:
     """All that a group holds and nobody has touched for STUCK_SEC, LOOKED_AT at a time, the oldest
     first. Errors: RedisUnreachable, WireError."""
     after = "-"

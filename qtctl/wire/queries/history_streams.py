@@ -13,7 +13,6 @@ import msgspec
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
-from qtctl.wire.client.xinfo import StreamInfo
 from qtctl.wire.schema.ids import order
 from qtctl.wire.schema.keys import Keys
 from qtctl.wire.schema.records import text
@@ -112,7 +111,7 @@ def _news(place: Place, key: str, page: Any, info: Any, count: int) -> News:
     )
 
 
-def _is_another(place: Place, stream: StreamInfo) -> bool:
+def _is_another(place: Place, stream: xinfo.StreamInfo) -> bool:
     """True where the stream was made anew since: fewer entries were ever added to it than were
     read, or it begins behind the place and has lost fewer than were read up to there."""
     if stream.added is None or place.position is None:
@@ -122,7 +121,7 @@ def _is_another(place: Place, stream: StreamInfo) -> bool:
     return gone < place.position
 
 
-def _lost(place: Place, stream: StreamInfo) -> tuple[int | None, int | None]:
+def _lost(place: Place, stream: xinfo.StreamInfo) -> tuple[int | None, int | None]:
     """How many entries behind the place are gone, and the position of the place with them."""
     if stream.added is None:
         return 0, None

@@ -14,7 +14,6 @@ from qtctl import clock
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
-from qtctl.wire.client.xinfo import Consumer
 from qtctl.wire.schema.keys import GROUP, SERVICE
 from qtctl.wire.schema.records import pairs, text
 from qtctl.wire.schema.service import ServiceRecord, record_of
@@ -70,7 +69,7 @@ def indexed(store: Store, services: Sequence[str]) -> set[tuple[str, str]]:
     return {(service, name) for service, _, name in parts if service in services}
 
 
-def likely(consumers: Iterable[Consumer], services: Sequence[str]) -> set[tuple[str, str]]:
+def likely(consumers: Iterable[xinfo.Consumer], services: Sequence[str]) -> set[tuple[str, str]]:
     """The same under the names that the consumers of the governors' group have: a governor is one
     by its name, and the others often run beside it."""
     latest = sorted(consumers, key=lambda it: it.idle_sec)[:CONSUMERS]

@@ -16,8 +16,6 @@ from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.server import Server, server_of
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import forgotten, kill_switch
-from qtctl.wire.control.forgotten import Emptied
-from qtctl.wire.control.kill_switch import KillKey
 from qtctl.wire.queries import (
     elsewhere,
     feeds,
@@ -72,14 +70,14 @@ class Status(msgspec.Struct, frozen=True):
     server_url: str
     server: Server | None
     services: tuple[ServiceRecord, ...]
-    kill: tuple[KillKey, ...]
+    kill: tuple[kill_switch.KillKey, ...]
     group: Group | None
     permits: NewestPermits
     plans: Rate
     lately: RecentVerdicts
     problems: dict[str, str]
     stream: PlanStream
-    emptied: Emptied | None = None
+    emptied: forgotten.Emptied | None = None
     restarted: bool = False
     deleted_at: float | None = None
     refusals: Refusals = Refusals()

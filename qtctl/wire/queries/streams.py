@@ -11,7 +11,6 @@ from qtctl import errors
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
-from qtctl.wire.client.xinfo import StreamInfo
 from qtctl.wire.schema.ids import order, time_of
 from qtctl.wire.schema.records import pairs, text
 
@@ -187,7 +186,7 @@ class Follower:
                 self._position += len(entries)
         return News(entries, lost)
 
-    def _gone_back(self, info: StreamInfo) -> News:
+    def _gone_back(self, info: xinfo.StreamInfo) -> News:
         """The stream is behind this place: made anew, where it has none of the known entries."""
         known = [id_ for id_ in self._known if order(id_) <= order(info.last_id)]
         there = self._store.batch([("XRANGE", self._stream, id_, id_) for id_ in known])
@@ -202,7 +201,7 @@ class Follower:
         """Lets the waiting connection go."""
         self._waiter.close()
 
-    def _lost(self, info: StreamInfo) -> int:
+    def _lost(self, info: xinfo.StreamInfo) -> int:
         if info.added is None or self._position is None:
             return 0
         removed = info.added - info.length
