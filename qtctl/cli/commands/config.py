@@ -11,7 +11,7 @@ from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.listing import Lists
 from qtctl.cli.output.columns import Column, text
-from qtctl.cli.output.listed import as_listed
+from qtctl.cli.output.listed import Listed
 from qtctl.cli.output.render import Fields, Rows, emit, emit_one
 from qtctl.errors import UsageError
 
@@ -177,11 +177,7 @@ def check(ctx: Context) -> None:
     ctx.say("The configuration is good.")
 
 
-def _listed(given: Mapping[str, Any]) -> Any:
-    return as_listed(CONTEXTS)
-
-
-@command(app, lists=Lists(_listed))
+@command(app, lists=Lists(lambda given: Listed(CONTEXTS)))
 def contexts(ctx: Context) -> None:
     """The Redis servers that the file names: what `--context` and $QTCTL_CONTEXT take.
 

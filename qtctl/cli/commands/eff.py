@@ -1,8 +1,7 @@
 """`qtctl eff`: capital-efficiency scores, and what they count as."""
 
-from collections.abc import Mapping
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,13 +22,7 @@ app = group(
 )
 
 
-def _listed(given: Mapping[str, Any]) -> Any:
-    from qtctl.cli.views import scores
-
-    return scores.LISTED
-
-
-@command(app, "list", lists=Lists(_listed, filters=("reason",), by_time=True))
+@command(app, "list", lists=Lists("qtctl.cli.views.scores", filters=("reason",), by_time=True))
 def list_scores(
     ctx: Context, symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None
 ) -> None:

@@ -1,7 +1,6 @@
 """`qtctl group`: consumer groups, what they hold, who is dead; hand over and tidy up."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,13 +28,7 @@ Stream = Annotated[
 Name = Annotated[str | None, typer.Argument(metavar="GROUP", help="Default: governor.")]
 
 
-def _listed(given: Mapping[str, Any]) -> Any:
-    from qtctl.cli.views import groups
-
-    return groups.LISTED
-
-
-@command(app, "list", lists=Lists(_listed))
+@command(app, "list", lists=Lists("qtctl.cli.views.groups"))
 def list_groups(ctx: Context, stream: Stream = None) -> None:
     """Every consumer group: lag (unknown where Redis does not know it), pending, its consumers.
 

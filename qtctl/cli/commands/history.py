@@ -1,7 +1,6 @@
 """`qtctl history`: what is recorded, read by SQL, verified, copied, exported, pruned."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -36,13 +35,7 @@ Until = Annotated[
 ]
 
 
-def _listed(given: Mapping[str, Any]) -> Any:
-    from qtctl.cli.views import history as view
-
-    return view.LISTED
-
-
-@command(app, "list", lists=Lists(_listed))
+@command(app, "list", lists=Lists("qtctl.cli.views.history"))
 def list_days(ctx: Context, folder: Dir = None) -> None:
     """Each day that was recorded: passes, decisions, gaps, size; below it since when, and gaps.
 

@@ -1,7 +1,6 @@
 """`qtctl logs`: what the services logged, from the journal of this host."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,13 +12,7 @@ from qtctl.cli.framework.listing import Lists
 app = new_app("logs")
 
 
-def _listed(given: Mapping[str, Any]) -> Any:
-    from qtctl.cli.views import logs
-
-    return logs.LISTED
-
-
-@command(app, lists=Lists(_listed, limit=100, by_time=True, follows="follow"))
+@command(app, lists=Lists("qtctl.cli.views.logs", limit=100, by_time=True, follows="follow"))
 def logs(
     ctx: Context,
     service: Annotated[

@@ -1,6 +1,6 @@
 """`qtctl permit`: permits with the time they have left, and the reference consumer."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -25,13 +25,9 @@ app = group(
 )
 
 
-def _listed(given: Mapping[str, Any]) -> Any:
-    from qtctl.cli.views import permits
-
-    return permits.LISTED
-
-
-@command(app, "list", lists=Lists(_listed, filters=("kind", "reason"), by_time=True))
+@command(
+    app, "list", lists=Lists("qtctl.cli.views.permits", filters=("kind", "reason"), by_time=True)
+)
 def list_permits(ctx: Context) -> None:
     """Permits that nobody has taken yet, the next to expire first.
 

@@ -1,7 +1,6 @@
 """`qtctl target`: live targets beside what is proposed for them."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,13 +21,7 @@ app = group(
 )
 
 
-def _listed(given: Mapping[str, Any]) -> Any:
-    from qtctl.cli.views import targets
-
-    return targets.LISTED
-
-
-@command(app, "list", lists=Lists(_listed, filters=("reason",), by_time=True))
+@command(app, "list", lists=Lists("qtctl.cli.views.targets", filters=("reason",), by_time=True))
 def list_targets(
     ctx: Context, symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None
 ) -> None:

@@ -1,8 +1,7 @@
 """`qtctl timeline`: what happened, in one list."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,13 +15,7 @@ app = new_app("timeline")
 EMPTY = "Nothing happened that is still known."
 
 
-def _listed(given: Mapping[str, Any]) -> Any:
-    from qtctl.cli.views import timeline
-
-    return timeline.LISTED
-
-
-@command(app, lists=Lists(_listed, by_time=True))
+@command(app, lists=Lists("qtctl.cli.views.timeline", by_time=True))
 def timeline(
     ctx: Context,
     root: Annotated[

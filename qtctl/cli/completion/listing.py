@@ -40,7 +40,7 @@ def _listed(lists: Lists, given: Mapping[str, Sequence[str]]) -> Sequence[Listed
     """What the command lists by its arguments so far; all it may list where these say nothing."""
     arguments = {name: values[0] for name, values in given.items() if values}
     with suppress(UsageError):
-        found = lists.listed(arguments)
+        found = lists.of(arguments)
         return found if isinstance(found, list) else [found]
     return []
 

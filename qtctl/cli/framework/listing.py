@@ -4,12 +4,7 @@ order, how often.
 A command that lists takes them by `lists=` of the decorator; its columns, which know what can be
 sorted and filtered, are loaded when they are needed::
 
-    def _listed(given: Mapping[str, Any]) -> Any:
-        from qtctl.cli.views import permits
-
-        return permits.LISTED
-
-    @command(app, "list", lists=Lists(_listed, filters=("reason",), by_time=True))
+    @command(app, "list", lists=Lists("qtctl.cli.views.permits", filters=("reason",), by_time=True))
     def list_permits(ctx: Context) -> None:
         with ctx.store() as store:
             ctx.window(store)  # With by_time: what --since and --until mean by the server's clock.
@@ -20,6 +15,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -98,16 +94,23 @@ class Listing:
 
 @dataclass(frozen=True)
 class Lists:
-    """What a command lists. listed: from its arguments to its `output.listed.Listed`, for all of
-    them where they are not known (completion); limit: rows unless asked otherwise, which a window
-    of time lifts; filters: those of FILTERS that it has; by_time: it has --since and --until;
-    follows: the parameter that makes it go on, if it has one."""
+    """What a command lists. listed: the module that has its `output.listed.Listed` as LISTED, or a
+    function from its arguments to that, to all of them where they are not known (completion);
+    limit: rows unless asked otherwise, which a window of time lifts; filters: those of FILTERS that
+    it has; by_time: it has --since and --until; follows: the parameter that makes it go on, if it
+    has one."""
 
-    listed: Callable[[Mapping[str, Any]], Any]
+    listed: str | Callable[[Mapping[str, Any]], Any]
     limit: int | None = None
     filters: tuple[str, ...] = ()
     by_time: bool = False
     follows: str = ""
+
+    def of(self, given: Mapping[str, Any]) -> Any:
+        """What is listed with these arguments. Errors: UsageError."""
+        if isinstance(self.listed, str):
+            return import_module(self.listed).LISTED
+        return self.listed(given)
 
     def parameters(self) -> list[inspect.Parameter]:
         """Its options, as keyword parameters."""
@@ -159,7 +162,7 @@ class Lists:
                     raise UsageError(f"{option} and --follow don't go together")
             if until is not None:
                 raise UsageError("--until and --follow don't go together: following has no end")
-        self.listed(given).check(listing)
+        self.of(given).check(listing)
         return listing
 
 
