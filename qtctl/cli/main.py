@@ -4,12 +4,11 @@ A command lives in a module of `commands/` that has an `app` (see `framework/com
 line of COMMANDS; it is imported only when it is named.
 """
 
-import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.core import TyperCommand
@@ -18,6 +17,7 @@ from qtctl import __version__
 from qtctl.cli.framework import exit, process
 from qtctl.cli.framework.command import common_callback, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import option
 from qtctl.cli.framework.parsing import Group
 
 _LINES = {
@@ -105,22 +105,14 @@ def root() -> Any:
         help="Operator's tool and service host for the allocation loop and the governor.",
         epilog=EXAMPLES,
     )
-    version = inspect.Parameter(
-        "version",
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[
-            bool | None,
-            typer.Option(
-                "--version",
-                callback=_print_version,
-                is_eager=True,
-                show_default=False,
-                help="Print the version and exit.",
-            ),
-        ],
+    version = option(
+        bool,
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        help="Print the version and exit.",
     )
-    app.callback()(common_callback(version))
+    app.callback()(common_callback(version=version))
     return typer.main.get_command(app)
 
 

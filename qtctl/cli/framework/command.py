@@ -21,31 +21,20 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.listing import Lists
+from qtctl.cli.framework.options import keywords, option
 from qtctl.cli.framework.parsing import HELP_OPTIONS, Command, Group
 from qtctl.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 OUTPUTS = ("table", "json", "ndjson")
-MERGED = (
-    "output",
-    "redis_url",
-    "context",
-    "confirm_context",
-    "config",
-    "utc",
-    "numbers",
-    "pager",
-    "debug",
-)
-"""Common options of which the deepest counts."""
 ROWS = ("csv",)
 """What commands that print rows take beside these."""
 PANEL = "Common options, before or after the command"
@@ -123,72 +112,54 @@ def new_app(name: str, **more: Any) -> typer.Typer:
     )
 
 
-def common_callback(*more: inspect.Parameter) -> Callable[..., None]:
-    """What makes the common options stand before a subcommand, too; `_context` reads them there."""
+def common_callback(**more: Any) -> Callable[..., None]:
+    """What makes the common options stand before a subcommand, too; `_context` reads them there.
+    more: annotations of further options, by name."""
 
     def callback(**given: Any) -> None:
         """Nothing to do here: the command collects the options of all levels."""
 
-    _set_signature(callback, [*more, *_common(OUTPUTS)])
+    _set_signature(callback, [*keywords(more), *_common(OUTPUTS)])
     return callback
 
 
+_option = partial(option, rich_help_panel=PANEL)
+_COMMON: dict[str, Any] = {
+    "redis_url": _option(
+        str, "--redis-url", metavar="URL", help="redis://, rediss://, unix://, embedded:, …"
+    ),
+    "context": _option(
+        str,
+        "--context",
+        metavar="CONTEXT",
+        help="A Redis by its name in the file, [contexts.NAME]. Default: $QTCTL_CONTEXT.",
+    ),
+    "confirm_context": _option(
+        str,
+        "--confirm-context",
+        metavar="CONTEXT",
+        help="Answer the question for a protected context's name.",
+    ),
+    "config": _option(
+        str,
+        "--config",
+        metavar="PATH",
+        help="TOML file. Default: $QTCTL_CONFIG, else /etc/quantum/qtctl.toml.",
+    ),
+    "sets": _option(
+        list[str], "--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeatable."
+    ),
+    "utc": _option(bool, "--utc/--local", help="Times in tables. Default: --utc."),
+    "numbers": _option(bool, "--numbers", help="JSON numbers where Redis has numbers as text."),
+    "pager": _option(bool, "--pager/--no-pager", help="Default: lists on a terminal."),
+    "debug": _option(bool, "--debug", help="Show the traceback of an error."),
+}
+
+
 def _common(outputs: Sequence[str]) -> list[inspect.Parameter]:
-    """The common options as keyword parameters; None or empty where one is not given."""
-    option = partial(typer.Option, show_default=False, rich_help_panel=PANEL)
-    kinds: dict[str, Any] = {
-        "output": Annotated[
-            str | None,
-            option("-o", "--output", metavar="|".join(outputs), help="Default: table."),
-        ],
-        "redis_url": Annotated[
-            str | None,
-            option("--redis-url", metavar="URL", help="redis://, rediss://, unix://, embedded:, …"),
-        ],
-        "context": Annotated[
-            str | None,
-            option(
-                "--context",
-                metavar="CONTEXT",
-                help="A Redis by its name in the file, [contexts.NAME]. Default: $QTCTL_CONTEXT.",
-            ),
-        ],
-        "confirm_context": Annotated[
-            str | None,
-            option(
-                "--confirm-context",
-                metavar="CONTEXT",
-                help="Answer the question for a protected context's name.",
-            ),
-        ],
-        "config": Annotated[
-            str | None,
-            option(
-                "--config",
-                metavar="PATH",
-                help="TOML file. Default: $QTCTL_CONFIG, else /etc/quantum/qtctl.toml.",
-            ),
-        ],
-        "sets": Annotated[
-            list[str] | None,
-            option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeatable."),
-        ],
-        "utc": Annotated[
-            bool | None, option("--utc/--local", help="Times in tables. Default: --utc.")
-        ],
-        "numbers": Annotated[
-            bool | None,
-            option("--numbers", help="JSON numbers where Redis has numbers as text."),
-        ],
-        "pager": Annotated[
-            bool | None, option("--pager/--no-pager", help="Default: lists on a terminal.")
-        ],
-        "debug": Annotated[bool | None, option("--debug", help="Show the traceback of an error.")],
-    }
-    return [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in kinds.items()
-    ]
+    """The common options as keyword parameters; None where one is not given."""
+    output = _option(str, "-o", "--output", metavar="|".join(outputs), help="Default: table.")
+    return keywords({"output": output, **_COMMON})
 
 
 def _context(ctx: typer.Context, outputs: Sequence[str]) -> Context:
@@ -199,7 +170,7 @@ def _context(ctx: typer.Context, outputs: Sequence[str]) -> Context:
     while levels[-1].parent is not None:
         levels.append(levels[-1].parent)
     for params in (level.params for level in reversed(levels)):
-        for name in MERGED:
+        for name in ("output", *_COMMON):
             if params.get(name) is not None:
                 merged[name] = params[name]
         sets += params.get("sets") or ()
@@ -207,7 +178,8 @@ def _context(ctx: typer.Context, outputs: Sequence[str]) -> Context:
         if output is not None and output not in outputs:
             raise UsageError(f"--output {output!r} must be one of {', '.join(outputs)}")
     start = ctx.find_object(Context) or Context()
-    return replace(start, **merged, sets=tuple(sets), root=ctx.find_root().command)
+    merged |= {"sets": tuple(sets), "root": ctx.find_root().command}
+    return replace(start, **merged)
 
 
 def _set_signature(function: Any, parameters: Sequence[inspect.Parameter]) -> None:

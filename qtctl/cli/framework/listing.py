@@ -16,12 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
-from typing import Annotated, Any, NamedTuple
-
-import typer
+from typing import Any, NamedTuple
 
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.arguments import When
+from qtctl.cli.framework.options import keywords, option
 from qtctl.errors import UsageError
 
 PANEL = "Options of every list"
@@ -115,23 +114,23 @@ class Lists:
     def parameters(self) -> list[inspect.Parameter]:
         """Its options, as keyword parameters."""
         # Those that it lacks are taken as well, so that the error says which it has.
-        own = {
-            name: _option(help, name.upper(), many=True, hidden=name not in self.filters)
+        kinds = {
+            name: _option(
+                list[str], metavar=name.upper(), help=help, hidden=name not in self.filters
+            )
             for name, help in FILTERS.items()
         }
         if self.by_time:
-            own["since"] = _option("Not before: 5m or 1h ago, or 2026-01-28T10:00.", "TIME")
-            own["until"] = _option("Not after; the same forms.", "TIME")
-        kinds = {**own, **_COMMON}
+            before = "Not before: 5m or 1h ago, or 2026-01-28T10:00."
+            kinds["since"] = _option(str, metavar="TIME", help=before)
+            kinds["until"] = _option(str, metavar="TIME", help="Not after; the same forms.")
+        kinds |= _COMMON
         if self.limit is not None:
             more = f"How many; all for all. Default: {self.limit}."
             if self.by_time:
                 more = f"{more[:-1]}, all with --since."
-            kinds["limit"] = _option(more, "N", "-n", "--limit")
-        return [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-            for name, kind in kinds.items()
-        ]
+            kinds["limit"] = _option(str, "-n", "--limit", metavar="N", help=more)
+        return keywords(kinds)
 
     def asked(self, given: Mapping[str, Any], utc: bool) -> Listing:
         """What these values of its options ask for. Errors: UsageError."""
@@ -166,35 +165,20 @@ class Lists:
         return listing
 
 
-def _option(
-    help: str, metavar: str, *spellings: str, many: bool = False, hidden: bool = False
-) -> Any:
-    kind = list[str] | None if many else str | None
-    return Annotated[
-        kind,
-        typer.Option(
-            *spellings,
-            metavar=metavar,
-            help=help,
-            show_default=False,
-            rich_help_panel=PANEL,
-            hidden=hidden,
-        ),
-    ]
-
-
-_flag = partial(typer.Option, show_default=False, rich_help_panel=PANEL)
+_option = partial(option, rich_help_panel=PANEL)
 _COMMON: dict[str, Any] = {
     "where": _option(
-        "Only rows whose field has this value, or with != another; repeatable.",
-        "FIELD=VALUE",
-        many=True,
+        list[str],
+        metavar="FIELD=VALUE",
+        help="Only rows whose field has this value, or with != another; repeatable.",
     ),
-    "limit": _option("How many; all for all.", "N", "-n", "--limit"),
-    "sort": _option("Sort by a column; -COLUMN the other way round.", "COLUMN"),
-    "columns": _option("Which columns, in which order; fields of the JSON too.", "COLUMN,…"),
-    "wide": Annotated[bool | None, _flag("--wide", help="All columns, however narrow it is.")],
-    "watch": _option("Again and again, every S seconds. Default: 2.", "[S]"),
+    "limit": _option(str, "-n", "--limit", metavar="N", help="How many; all for all."),
+    "sort": _option(str, metavar="COLUMN", help="Sort by a column; -COLUMN the other way round."),
+    "columns": _option(
+        str, metavar="COLUMN,…", help="Which columns, in which order; fields of the JSON too."
+    ),
+    "wide": _option(bool, "--wide", help="All columns, however narrow it is."),
+    "watch": _option(str, metavar="[S]", help="Again and again, every S seconds. Default: 2."),
 }
 
 
