@@ -1,6 +1,6 @@
 """The head of each page: which window, with which gaps, on which records, by which settings."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import text, word
@@ -68,30 +68,36 @@ def strip(
     yield f"limits {limits or 'unknown'}"
 
 
-def facts(about: About, more: Iterable[tuple[str, str]] = ()) -> str:
+def words(what: Iterable[str], says: Iterable[str], cant_tell: Iterable[str]) -> page.Section:
+    """The section that comes first: what the page is of, says, and can't tell."""
+    return page.section(
+        "words", "In plain words", "In plain words",
+        page.heading("What this is"), *map(page.paragraph, what),
+        page.heading("What it says"), page.bullets(says),
+        page.heading("What it can't tell"), page.bullets(cant_tell),
+    )  # fmt: skip
+
+
+def facts(about: About, more: Mapping[str, str] = {}) -> str:
     """What the figures rest on."""
-    return page.facts("Window, records, rules", [*_facts(about), *more])
-
-
-def _facts(about: About) -> Iterator[tuple[str, str]]:
-    yield "Window", span(about.since_ms, about.until_ms)
+    rows = {"Window": span(about.since_ms, about.until_ms)}
     if begins_late(about.since_ms, about.asked_ms) and about.asked_ms is not None:
-        yield "Asked from", f"{moment(about.asked_ms)}; what was before the window is unknown"
+        rows["Asked from"] = f"{moment(about.asked_ms)}; what was before the window is unknown"
     observed = format.span(about.observed_ms / 1000)
     lasted = about.until_ms - about.since_ms
-    yield "Covered by passes", f"{observed} of {format.span(lasted / 1000)}"
-    yield "All records", f"{moment(about.first_ms)} to {moment(about.last_ms)}"
-    yield "Gaps in the window", gaps_in_words(about.gaps)
+    rows["Covered by passes"] = f"{observed} of {format.span(lasted / 1000)}"
+    rows["All records"] = f"{moment(about.first_ms)} to {moment(about.last_ms)}"
+    rows["Gaps in the window"] = gaps_in_words(about.gaps)
     if about.late:
-        yield "Late", f"{count(about.late, 'pass', 'passes')}: counted as made, and nowhere else"
+        passes = count(about.late, "pass", "passes")
+        rows["Late"] = f"{passes}: counted as made, and nowhere else"
     if about.unknown_rules:
-        yield (
-            "Unknown rules",
-            (f"{amount(about.unknown_rules)}: 10 s is taken as interval, and clamps are unknown"),
-        )
-    yield "Head of the chain", about.chain or "none: no day is sealed yet"
-    yield "Rules in force at the end", about.rules or "unknown: no passes"
-    yield "Limits in force at the end", about.limits or "unknown: no decisions"
+        unknown = amount(about.unknown_rules)
+        rows["Unknown rules"] = f"{unknown}: 10 s is taken as interval, and clamps are unknown"
+    rows["Head of the chain"] = about.chain or "none: no day is sealed yet"
+    rows["Rules in force at the end"] = about.rules or "unknown: no passes"
+    rows["Limits in force at the end"] = about.limits or "unknown: no decisions"
+    return page.facts("Window, records, rules", {**rows, **more})
 
 
 def gaps(found: Sequence[Gap]) -> str:

@@ -1,6 +1,6 @@
 """The allocation loop in a report: charts, tables, and the sentences that they prove."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from qtctl import svg
 from qtctl.cli.output import format
@@ -231,38 +231,30 @@ def merged(spans: Sequence[Span]) -> list[Span]:
 # Tables -------------------------------------------------------------------------------------------
 
 
-def _changes(own: Allocation) -> Iterator[tuple[str, str]]:
+def _changes(own: Allocation) -> dict[str, str]:
     gross = own.gross
-    yield (
-        "Gross exposure, without sign",
-        (
-            f"P50 {share(gross.p50)}, P95 {share(gross.p95)}, P99 {share(gross.p99)} of "
-            f"{count(gross.passes, 'pass', 'passes')}; {gross.without:,} more had no live exposure"
-        ),
-    )
-    yield "Largest of all", _largest(gross.largest, change(_value(gross.largest)))
-    usd = own.largest_usd
-    yield (
-        "Largest of one symbol, USD",
-        _largest(usd, "" if usd is None else f"{format.fixed(usd.value, 2, True)} USD"),
-    )
-    rel = own.largest_share
-    yield "Largest of one symbol, %", _largest(rel, change(_value(rel)))
-    step = own.largest_step
-    yield "Largest step from one pass to the next", _largest(step, share(_value(step)))
-    yield "Turnover proposed", amount(own.turnover_usd_per_hour, 0, "USD per hour")
-    yield "Turnover live", amount(own.live_turnover_usd_per_hour, 0, "USD per hour")
-    yield "Flips per symbol-hour, all symbols", amount(own.flips_per_symbol_hour, 3)
+    return {
+        "Gross exposure, without sign": f"P50 {share(gross.p50)}, P95 {share(gross.p95)}, P99 "
+        f"{share(gross.p99)} of {count(gross.passes, 'pass', 'passes')}; {gross.without:,} more "
+        "had no live exposure",
+        "Largest of all": _largest(gross.largest, change),
+        "Largest of one symbol, USD": _largest(own.largest_usd, _usd),
+        "Largest of one symbol, %": _largest(own.largest_share, change),
+        "Largest step from one pass to the next": _largest(own.largest_step, share),
+        "Turnover proposed": amount(own.turnover_usd_per_hour, 0, "USD per hour"),
+        "Turnover live": amount(own.live_turnover_usd_per_hour, 0, "USD per hour"),
+        "Flips per symbol-hour, all symbols": amount(own.flips_per_symbol_hour, 3),
+    }
 
 
-def _value(found: Largest | None) -> float | None:
-    return None if found is None else found.value
+def _usd(value: float) -> str:
+    return f"{format.fixed(value, 2, True)} USD"
 
 
-def _largest(found: Largest | None, shown: str) -> str:
+def _largest(found: Largest | None, show: Callable[[float], str]) -> str:
     if found is None:
         return "none"
-    return ", ".join(filter(None, (shown, found.symbol, moment(found.at_ms))))
+    return ", ".join(filter(None, (show(found.value), found.symbol, moment(found.at_ms))))
 
 
 def _percent(title: str, reason: str) -> Column:

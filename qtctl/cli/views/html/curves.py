@@ -18,13 +18,13 @@ def plain(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else catalog.plain(value)
 
 
-def parts(found: Replay) -> Iterator[str]:
+def parts(found: Replay) -> Iterator[page.Section]:
     """The section of a replay."""
     curves = found.curves
     if not curves:
         return
     yield page.section(
-        "curves", "A setting over a range",
+        "curves", "Curves", "A setting over a range",
         page.paragraph(_under(found), style="small"),
         page.charts(*map(_curve, curves)),
         *(page.table(f"Values of {curve.setting}", curve.decisions or curve.proposals,

@@ -11,6 +11,7 @@ from qtctl.cli.views.html.readiness import GATES, STYLES
 from qtctl.cli.views.html.words import count, moment
 from qtctl.cli.views.replay_record import Found
 from qtctl.evidence.manifest import CHAIN, MANIFEST, Manifest
+from qtctl.evidence.parity import Parity
 from qtctl.evidence.readiness import Readiness
 from qtctl.evidence.report import Report
 from qtctl.evidence.settings_record import ServiceChange, SettingsRecord
@@ -45,61 +46,63 @@ class Contents(NamedTuple):
 def evidence_page(manifest: Manifest, digest: str, found: Contents) -> str:
     """The whole page; it shows the digest exactly once."""
     verdict = manifest.about.verdict
-    parts = [
+    head = [
         about.warnings(synthetic=found.window.synthetic, weaker=found.readiness.weaker),
         page.verdict(verdict, STYLES[verdict]),
-        page.contents(
-            ("about", "In short"), ("digest", "The digest"), ("files", "What is in it"),
-            ("gates", "Gates"),
-            ("changes", "Versions and settings"), ("halts", "Halts and gaps"), ("days", "Days"),
-            ("check", "How to check it"),
+    ]
+    sections = [
+        page.section(
+            "about", "In short", "In short",
+            page.facts("What this is about", _about(manifest, found)),
         ),
         page.section(
-            "about", "In short", page.facts("What this is about", _about(manifest, found))
-        ),
-        page.section(
-            "digest", "The digest: write it down",
+            "digest", "The digest", "The digest: write it down",
             page.paragraph(
                 "It stands for every byte of this folder. Keep it where the folder is not, in a "
                 "ticket or in minutes: who has it can tell whether anything here was changed.",
             ),
             f"<p class='digest'>{digest}</p>",
         ),
-        page.section("files", "What is in it", *_files(manifest)),
-        page.section("gates", "Gate by gate", page.table(
+        page.section("files", "What is in it", "What is in it", *_files(manifest)),
+        page.section("gates", "Gates", "Gate by gate", page.table(
             "Gates of the whole", found.readiness.gates, GATES,
             "Each symbol's own gates are in readiness.html.",
         )),
-        page.section("changes", "Versions and settings", *_changes(found.settings)),
-        page.section("halts", "Halts and gaps", *_noticed(found)),
-        page.section("days", "The days of the history", *_days(found)),
-        page.section("check", "How to check it", *_check(manifest, found.window)),
+        page.section(
+            "changes", "Versions and settings", "Versions and settings", *_changes(found.settings)
+        ),
+        page.section("halts", "Halts and gaps", "Halts and gaps", *_noticed(found)),
+        page.section("days", "Days", "The days of the history", *_days(found)),
+        page.section(
+            "check", "How to check it", "How to check it", *_check(manifest, found.window)
+        ),
     ]  # fmt: skip
     lead = about.span(found.window.since_ms, found.window.until_ms)
-    return page.document(KIND, TITLE, lead, parts, FOOTER)
+    return page.document(KIND, TITLE, lead, head, sections, FOOTER)
 
 
-def _about(manifest: Manifest, found: Contents) -> Iterator[tuple[str, str]]:
+def _about(manifest: Manifest, found: Contents) -> dict[str, str]:
     own, made, ready = manifest.about, manifest.made, found.readiness.window
-    yield "Window", about.span(own.since_ms, own.until_ms)
-    yield "Symbols", ", ".join(own.symbols) or f"all {len(found.readiness.symbols):,}"
     judged = about.span(ready.since_ms, ready.until_ms)
-    yield "Readiness", f"{own.verdict}: {judged}, by policy {own.policy}"
-    parity = found.replay.result.parity
-    yield "Parity", _parity(own.parity, parity.decisions, parity.proposals, parity.differences)
-    yield "Proofs", own.proofs or "left out"
-    yield "Gaps in the window", about.gaps_in_words(found.window.gaps)
-    yield "Head of the chain", own.chain or "none: no day was sealed yet"
-    yield "Made", f"{moment(made.at_ms)} by {made.by}, qtctl {made.version}, {made.commit}"
+    return {
+        "Window": about.span(own.since_ms, own.until_ms),
+        "Symbols": ", ".join(own.symbols) or f"all {len(found.readiness.symbols):,}",
+        "Readiness": f"{own.verdict}: {judged}, by policy {own.policy}",
+        "Parity": _parity(own.parity, found.replay.result.parity),
+        "Proofs": own.proofs or "left out",
+        "Gaps in the window": about.gaps_in_words(found.window.gaps),
+        "Head of the chain": own.chain or "none: no day was sealed yet",
+        "Made": f"{moment(made.at_ms)} by {made.by}, qtctl {made.version}, {made.commit}",
+    }
 
 
-def _parity(holds: bool | None, decisions: int, proposals: int, differences: int) -> str:
-    judged = f"{count(decisions, 'decision')} and {count(proposals, 'proposal')}"
+def _parity(holds: bool | None, found: Parity) -> str:
+    judged = f"{count(found.decisions, 'decision')} and {count(found.proposals, 'proposal')}"
     if holds is None:
         return "unknown: nothing in the window could be judged again"
     if holds:
         return f"holds: {judged} come out as they were recorded, to the byte"
-    return f"DOES NOT HOLD: {differences:,} of {judged} come out otherwise"
+    return f"DOES NOT HOLD: {found.differences:,} of {judged} come out otherwise"
 
 
 def _files(manifest: Manifest) -> Iterator[str]:

@@ -146,29 +146,24 @@ def _price_bar(price: Price, size: float) -> Bar:
     )  # fmt: skip
 
 
-def _facts(own: Governor) -> Iterator[tuple[str, str]]:
+def _facts(own: Governor) -> dict[str, str]:
     sizes, waited = own.downsizes, own.latency
+    opens = count(sizes.opens, "permitted open")
+    hints = f"none of {opens}"
+    if sizes.downsized:
+        hints = (
+            f"{sizes.downsized:,} of {opens}; would take off {amount(sizes.off_usd, 2)} of "
+            f"{amount(sizes.usd, 2, 'USD')}, of the {sizes.known:,} with a known notional"
+        )
     rejected = "not counted for some symbols only" if own.rejected is None else f"{own.rejected:,}"
-    yield "Not readable, beside them", rejected
-    yield "Permits withdrawn", f"{own.withdrawn:,}"
-    yield (
-        "Hints to downsize",
-        (
-            f"{sizes.downsized:,} of {count(sizes.opens, 'permitted open')}; would take off "
-            f"{amount(sizes.off_usd, 2)} of {amount(sizes.usd, 2, 'USD')}, of the "
-            f"{sizes.known:,} with a known notional"
-            if sizes.downsized
-            else f"none of {count(sizes.opens, 'permitted open')}"
-        ),
-    )
-    yield "Closes", f"{own.closes:,}; refused without a full stop: {len(own.refused):,}"
-    yield (
-        "Time in the queue",
-        (
-            f"P50 {seconds(waited.p50_sec)}, P99 {seconds(waited.p99_sec)}, longest "
-            f"{seconds(waited.max_sec)} of {waited.known:,}; {waited.unknown:,} unknown"
-        ),
-    )
+    return {
+        "Not readable, beside them": rejected,
+        "Permits withdrawn": f"{own.withdrawn:,}",
+        "Hints to downsize": hints,
+        "Closes": f"{own.closes:,}; refused without a full stop: {len(own.refused):,}",
+        "Time in the queue": f"P50 {seconds(waited.p50_sec)}, P99 {seconds(waited.p99_sec)}, "
+        f"longest {seconds(waited.max_sec)} of {waited.known:,}; {waited.unknown:,} unknown",
+    }
 
 
 def _wait(title: str, key: str) -> Column:

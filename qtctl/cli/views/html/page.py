@@ -2,7 +2,7 @@
 symbols, names of policies and settings come from elsewhere."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Literal, NamedTuple
 
@@ -45,12 +45,23 @@ FOOTER = (
 )
 
 
+class Section(NamedTuple):
+    """A part of a page. name: its id; short: its title among the contents."""
+
+    name: str
+    short: str
+    title: str
+    parts: Sequence[str]
+
+
 def document(
-    kind: str, title: str, lead: str, parts: Iterable[str], footer: str = FOOTER,
-    strip: Iterable[str] = (),
+    kind: str, title: str, lead: str, head: Sequence[str], sections: Sequence[Section],
+    footer: str = FOOTER, strip: Iterable[str] = (),
 ) -> str:  # fmt: skip
-    """A whole page. kind: the command that made it; lead: below the title; footer: what it was
-    made by; strip: what the figures are of, in a few words each."""
+    """A whole page. kind: the command that made it; lead: below the title; head: what stands above
+    the contents; footer: what it was made by; strip: what the figures are of, in a few words
+    each."""
+    parts = [*head, _contents(sections), *map(_section, sections)]
     few = "".join(f"<li>{text(each)}</li>" for each in strip)
     return _FRAME.format(
         title=text(f"{title}: {lead}"), style=svg.STYLE + STYLE, kind=text(kind),
@@ -59,16 +70,19 @@ def document(
     )  # fmt: skip
 
 
-def contents(*sections: tuple[str, str]) -> str:
-    """Where to find what: id and title of each section."""
-    links = " ".join(f"<a href='#{text(to)}'>{text(title)}</a>" for to, title in sections)
+def section(name: str, short: str, title: str, *parts: str) -> Section:
+    """A section with what stands in it."""
+    return Section(name, short, title, parts)
+
+
+def _contents(sections: Sequence[Section]) -> str:
+    links = " ".join(f"<a href='#{text(it.name)}'>{text(it.short)}</a>" for it in sections)
     return f"<nav aria-label='Contents'>{links}</nav>"
 
 
-def section(name: str, title: str, *parts: str) -> str:
-    """A section under its title; name: its id."""
-    body = "\n".join(filter(None, parts))
-    return f"<section id='{text(name)}'>\n<h2>{text(title)}</h2>\n{body}\n</section>"
+def _section(it: Section) -> str:
+    body = "\n".join(filter(None, it.parts))
+    return f"<section id='{text(it.name)}'>\n<h2>{text(it.title)}</h2>\n{body}\n</section>"
 
 
 def heading(title: str) -> str:
@@ -96,10 +110,11 @@ def verdict(word: str, style: Literal["good", "bad", "warn"]) -> str:
     return f"<p class='verdict {style}'><span aria-hidden='true'>{sign}</span> {text(word)}</p>"
 
 
-def facts(caption: str, rows: Iterable[tuple[str, str]]) -> str:
+def facts(caption: str, rows: Mapping[str, str]) -> str:
     """Names and values."""
     lines = "\n".join(
-        f"<tr><th scope='row'>{text(name)}</th><td>{text(value)}</td></tr>" for name, value in rows
+        f"<tr><th scope='row'>{text(name)}</th><td>{text(value)}</td></tr>"
+        for name, value in rows.items()
     )
     return (
         f"<table class='facts short'><caption>{text(caption)}</caption><tbody>\n{lines}\n"

@@ -9,7 +9,7 @@ from qtctl.cli.views.html import about, page
 from qtctl.cli.views.html.allocation import WORST
 from qtctl.cli.views.html.words import are, count, moment, share
 from qtctl.cli.views.readiness import figure_of, limit_of
-from qtctl.evidence.policy import RULES, Policy
+from qtctl.evidence.policy import RULES, Policy, load
 from qtctl.evidence.readiness import Gate, Readiness, SymbolReadiness
 from qtctl.svg import Bar, Part
 
@@ -40,26 +40,19 @@ def readiness_page(found: Readiness, policy: Policy) -> str:
     """The whole page."""
     window = found.window
     waiting = [one for one in found.symbols if one.verdict != "READY"]
-    parts = [
+    head = [
         about.warnings(synthetic=window.synthetic, weaker=found.weaker),
         page.verdict(found.verdict, STYLES[found.verdict]),
-        page.contents(
-            ("words", "In plain words"), ("gates", "Gates"), ("symbols", "Symbols"),
-            ("basis", "Basis"),
-        ),
+    ]
+    sections = [
+        about.words(WHAT, _says(found), CANT_TELL),
         page.section(
-            "words", "In plain words",
-            page.heading("What this is"), *map(page.paragraph, WHAT),
-            page.heading("What it says"), page.bullets(_says(found)),
-            page.heading("What it can't tell"), page.bullets(CANT_TELL),
-        ),
-        page.section(
-            "gates", "Gate by gate",
+            "gates", "Gates", "Gate by gate",
             page.table("Gates of the whole", found.gates, GATES, "In the order of the policy."),
         ),
-        page.section("symbols", "Symbol by symbol", *_symbols(found, waiting)),
+        page.section("symbols", "Symbols", "Symbol by symbol", *_symbols(found, waiting)),
         page.section(
-            "basis", "What the verdict rests on",
+            "basis", "Basis", "What the verdict rests on",
             about.facts(window, _policy(found, policy)), about.gaps(window.gaps),
             page.table(
                 "Comes out otherwise when judged again", found.parity.listed, DIFFERENCES,
@@ -73,7 +66,7 @@ def readiness_page(found: Readiness, policy: Policy) -> str:
         count(len(found.symbols), "symbol"), count(found.parity.proposals, "proposal"),
         count(found.parity.decisions, "decision"), f"policy {found.policy}",
     )  # fmt: skip
-    return page.document(KIND, TITLE, lead, parts, strip=strip)
+    return page.document(KIND, TITLE, lead, head, sections, strip=strip)
 
 
 def _says(found: Readiness) -> Iterator[str]:
@@ -221,20 +214,11 @@ DIFFERENCES = (
 # The basis ----------------------------------------------------------------------------------------
 
 
-def _policy(found: Readiness, policy: Policy) -> Iterator[tuple[str, str]]:
-    yield "Policy", f"{policy.digest}{' (the default)' * (policy.digest == _default())}"
-    yield (
-        "Followed with",
-        (
-            f"a deadband of {share(policy.deadband)} and {share(policy.step_limit)} a pass at "
-            "most, of the multiplier"
-        ),
-    )
+def _policy(found: Readiness, policy: Policy) -> dict[str, str]:
     unproven = "; ".join(f"{count_:,}: {why}" for why, count_ in found.parity.unproven.items())
-    yield "Could not be judged again", unproven or "none"
-
-
-def _default() -> str:
-    from qtctl.evidence.policy import load
-
-    return load(None).digest
+    return {
+        "Policy": f"{policy.digest}{' (the default)' * (policy.digest == load(None).digest)}",
+        "Followed with": f"a deadband of {share(policy.deadband)} and {share(policy.step_limit)} a "
+        "pass at most, of the multiplier",
+        "Could not be judged again": unproven or "none",
+    }

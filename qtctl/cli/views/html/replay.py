@@ -38,17 +38,9 @@ CANT_TELL = (
 def replay_page(window: Window, found: Replay) -> str:
     """The whole page."""
     record = replay_record.as_record(replay_record.Found(window, found))
-    parts = [
-        about.warnings(synthetic=window.synthetic),
-        _verdict(found),
-        page.contents(*_contents(found)),
-        page.section(
-            "words", "In plain words",
-            page.heading("What this is"), *map(page.paragraph, WHAT),
-            page.heading("What it says"), page.bullets(_says(window, found)),
-            page.heading("What it can't tell"), page.bullets(_cant_tell(found)),
-        ),
-        page.section("basis", "What the figures rest on", _basis(window, found),
+    sections = [
+        about.words(WHAT, _says(window, found), _cant_tell(found)),
+        page.section("basis", "Basis", "What the figures rest on", _basis(window, found),
                      about.gaps(window.gaps)),
         *_parity(found),
         *curves.parts(found),
@@ -60,20 +52,8 @@ def replay_page(window: Window, found: Replay) -> str:
         window.gaps, found.chain, parity.rules, parity.limits,
         count(parity.decisions, "decision"), count(parity.proposals, "proposal"),
     )  # fmt: skip
-    return page.document(KIND, TITLE, lead, parts, strip=strip)
-
-
-def _contents(found: Replay) -> Iterator[tuple[str, str]]:
-    yield "words", "In plain words"
-    yield "basis", "Basis"
-    if not found.parity.holds:
-        yield "parity", "Differences"
-    if found.curves:
-        yield "curves", "Curves"
-    if found.alone is not None:
-        yield "governor", "Governor"
-    if found.proposed is not None:
-        yield "allocation", "Allocation loop"
+    head = [about.warnings(synthetic=window.synthetic), _verdict(found)]
+    return page.document(KIND, TITLE, lead, head, sections, strip=strip)
 
 
 def _verdict(found: Replay) -> str:
@@ -141,21 +121,21 @@ def _cant_tell(found: Replay) -> Iterator[str]:
 
 def _basis(window: Window, found: Replay) -> str:
     parity = found.parity
-    rows = [
-        ("Window", about.span(window.since_ms, window.until_ms)),
-        ("All records", f"{moment(window.first_ms)} to {moment(window.last_ms)}"),
-        ("Gaps in the window", about.gaps_in_words(window.gaps)),
-        ("Judged again", f"{count(parity.decisions, 'decision')}, "
-                         f"{count(parity.proposals, 'proposal')}"),
-        ("Could not be judged again", f"{sum(parity.unproven.values()):,}"),
-        ("Head of the chain", found.chain or "none: no day is sealed yet"),
-        ("Rules in force at the end", parity.rules or "unknown: no passes"),
-        ("Limits in force at the end", parity.limits or "unknown: no decisions"),
-        *((f"Setting {path}", f"{_today(found.today.get(path))} → {curves.plain(value)}")
-          for path, value in found.changes.items()),
-    ]  # fmt: skip
+    rows = {"Window": about.span(window.since_ms, window.until_ms)}
     if about.begins_late(window.since_ms, window.asked_ms) and window.asked_ms is not None:
-        rows.insert(1, ("Asked from", f"{moment(window.asked_ms)}; what was before is unknown"))
+        rows["Asked from"] = f"{moment(window.asked_ms)}; what was before is unknown"
+    judged = f"{count(parity.decisions, 'decision')}, {count(parity.proposals, 'proposal')}"
+    rows |= {
+        "All records": f"{moment(window.first_ms)} to {moment(window.last_ms)}",
+        "Gaps in the window": about.gaps_in_words(window.gaps),
+        "Judged again": judged,
+        "Could not be judged again": f"{sum(parity.unproven.values()):,}",
+        "Head of the chain": found.chain or "none: no day is sealed yet",
+        "Rules in force at the end": parity.rules or "unknown: no passes",
+        "Limits in force at the end": parity.limits or "unknown: no decisions",
+    }
+    for path, value in found.changes.items():
+        rows[f"Setting {path}"] = f"{_today(found.today.get(path))} → {curves.plain(value)}"
     return page.facts("Window, records, settings", rows)
 
 
@@ -163,12 +143,12 @@ def _today(value: Any) -> str:
     return "unknown" if value is None else curves.plain(value)
 
 
-def _parity(found: Replay) -> Iterator[str]:
+def _parity(found: Replay) -> Iterator[page.Section]:
     if found.parity.holds:
         return
     listed = found.parity.listed
     yield page.section(
-        "parity", "What does not come out again",
+        "parity", "Differences", "What does not come out again",
         page.table(
             "Differences", listed, DIFFERENCES,
             f"{found.parity.differences:,} in all; the first {len(listed):,}.",
@@ -179,12 +159,12 @@ def _parity(found: Replay) -> Iterator[str]:
 # The governor and the allocation loop -------------------------------------------------------------
 
 
-def _governor(record: dict[str, Any], found: Replay) -> Iterator[str]:
+def _governor(record: dict[str, Any], found: Replay) -> Iterator[page.Section]:
     own = record["governor"]
     if own is None:
         return
     yield page.section(
-        "governor", "The governor under the other settings",
+        "governor", "Governor", "The governor under the other settings",
         page.charts(_verdicts(own["verdicts"])),
         page.table(
             "Opens, closes and hints", own["figures"], FIGURES,
@@ -201,13 +181,13 @@ def _governor(record: dict[str, Any], found: Replay) -> Iterator[str]:
     )  # fmt: skip
 
 
-def _allocation(record: dict[str, Any], found: Replay) -> Iterator[str]:
+def _allocation(record: dict[str, Any], found: Replay) -> Iterator[page.Section]:
     own = record["allocation"]
     if own is None:
         return
     unknown = f"; {own['unknown']:,} {are(own['unknown'])} unknown" if own["unknown"] else ""
     yield page.section(
-        "allocation", "The allocation loop under the other settings",
+        "allocation", "Allocation loop", "The allocation loop under the other settings",
         page.table(
             "Proposals", own["figures"], terminal.PROPOSED,
             f"Of {count(own['proposals'], 'proposal')} in {count(own['passes'], 'pass', 'passes')}"

@@ -36,29 +36,23 @@ CANT_TELL = (
 def report_page(found: Report) -> str:
     """The whole page."""
     window = found.window
-    parts = [
-        about.warnings(synthetic=window.synthetic),
-        page.contents(
-            ("words", "In plain words"), ("basis", "Basis"), ("allocation", "Allocation loop"),
-            ("governor", "Governor"), ("symbols", "All symbols"),
-        ),
+    sections = [
+        about.words(WHAT, _says(found), _cant_tell(found)),
         page.section(
-            "words", "In plain words",
-            page.heading("What this is"), *map(page.paragraph, WHAT),
-            page.heading("What it says"), page.bullets(_says(found)),
-            page.heading("What it can't tell"), page.bullets(_cant_tell(found)),
-        ),
-        page.section(
-            "basis", "What the figures rest on",
+            "basis", "Basis", "What the figures rest on",
             about.facts(window), about.gaps(window.gaps), about.changes(found.changes),
         ),
-        page.section("allocation", "The allocation loop, in shadow", *allocation.parts(found)),
-        page.section("governor", "The governor", *governor.parts(found)),
-        page.section("symbols", "All symbols", allocation.all_symbols(found)),
+        page.section(
+            "allocation", "Allocation loop", "The allocation loop, in shadow",
+            *allocation.parts(found),
+        ),
+        page.section("governor", "Governor", "The governor", *governor.parts(found)),
+        page.section("symbols", "All symbols", "All symbols", allocation.all_symbols(found)),
     ]  # fmt: skip
+    head = [about.warnings(synthetic=window.synthetic)]
     lead = about.span(window.since_ms, window.until_ms)
     strip = about.strip(window.gaps, window.chain, window.rules, window.limits, *_of(found))
-    return page.document(KIND, TITLE, lead, parts, strip=strip)
+    return page.document(KIND, TITLE, lead, head, sections, strip=strip)
 
 
 def _of(found: Report) -> Iterator[str]:
