@@ -99,11 +99,10 @@ def _style(value: Any) -> str:
 GATES = (
     text("gate", "gate"),
     text("result", _result, named="passed", style=_style),
-    Column("value", lambda row: figure_of(row.value, row.unit), lambda value, utc: value,
-           right=True, named="value"),
-    Column("limit", limit_of, lambda value, utc: value, right=True, named="limit"),
+    text("value", lambda row: figure_of(row.value, row.unit), right=True, named="value"),
+    text("limit", limit_of, right=True, named="limit"),
     text("", _why, named="why", fold=True),
-)  # fmt: skip
+)
 SYMBOLS = (
     text("symbol", "symbol"),
     text("verdict", "verdict", style=_style),

@@ -7,7 +7,7 @@ from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, moment, number, plan_id, text, word
+from qtctl.cli.output.columns import Column, moment, money, number, plan_id, text, word
 from qtctl.cli.output.render import Fields, Rows, emit_one
 from qtctl.cli.output.tables import on_terminal
 from qtctl.cli.views import evidence_window
@@ -141,7 +141,7 @@ def _amount(title: str, key: str, **more: Any) -> Column:
         value = row[key]
         return format.fixed(value, 2 if isinstance(value, float) else 0)
 
-    return Column(title, shown, lambda value, utc: format.text(value), right=True, **more)
+    return text(title, shown, right=True, **more)
 
 
 FIGURES = (
@@ -166,8 +166,8 @@ CHANGES = (
     word("was", "was"),
     word("alone", "alone", drop=1),
     word("in sequence", "in_sequence"),
-    Column("USD", "notional_usd", lambda value, utc: format.money(value), right=True),
-    Column("factor", "factor", lambda value, utc: format.fixed(value, 4), right=True, drop=4),
+    money("USD", "notional_usd"),
+    number("factor", "factor", 4, drop=4),
 )
 DIFFERENCES = (
     moment("time", lambda each: each.at_ms / 1000, drop=1),
@@ -187,7 +187,7 @@ def _figure(title: str, key: str, sign: bool = False) -> Column:
     def shown(row: Mapping[str, Any]) -> str:
         return format.fixed(row[key], 2 if row["unit"] == "USD" else 4, sign)
 
-    return Column(title, shown, lambda value, utc: format.text(value), right=True)
+    return text(title, shown, right=True)
 
 
 PROPOSED = (
@@ -217,7 +217,7 @@ def _curve(ctx: Context, curve: Curve) -> Rows:
         columns += [
             number("opens alone", "alone_permits"),
             number("in sequence", "permits"),
-            Column("USD", "notional_usd", lambda value, utc: format.money(value), right=True),
+            money("USD", "notional_usd"),
             number("downsized", "downsizes", drop=1),
         ]
     else:
@@ -225,7 +225,7 @@ def _curve(ctx: Context, curve: Curve) -> Rows:
             number("mean multiplier", "mean", 4),
             number("at the clamps", "clamped", 4),
             number("ok", "ok", 4, drop=1),
-            Column("gross USD", "gross_usd", lambda value, utc: format.money(value), right=True),
+            money("gross USD", "gross_usd"),
         ]
     if curve.decisions and on_terminal(ctx):
         sizes = [float(point.permits) for point in curve.decisions]

@@ -23,10 +23,9 @@ GAPS = (
     text("entries missing", lambda gap: "unknown" if gap.count is None else f"{gap.count:,}"),
     text("what happened", "detail", fold=True),
 )
-CHANGES = (
-    text("time (UTC)", lambda change: moment(change.at_ms)),
-    text("what changed", "what"),
-)
+AT = text("time (UTC)", lambda row: moment(row.at_ms), named="at_ms")
+"""When something happened, in every table of such things."""
+CHANGES = (AT, text("what changed", "what"))
 
 
 def span(since_ms: int, until_ms: int) -> str:

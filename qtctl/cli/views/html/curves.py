@@ -90,26 +90,22 @@ def _curve(curve: Curve) -> str:
     )  # fmt: skip
 
 
-def _point(title: str, key: str, places: int = 0) -> Column:
-    return number(title, key, places=places)
-
-
 VALUE = (
     Column("value", "value", lambda value, utc: plain(value), right=True),
     text("", lambda point: "← today" if point.today else " ", named="today"),
 )
 DECISION_POINTS = (
     *VALUE,
-    _point("opens alone", "alone_permits"),
-    _point("opens in sequence", "permits"),
-    _point("notional, USD", "notional_usd", 2),
-    _point("downsized", "downsizes"),
-    _point("unknown alone", "unknown"),
+    number("opens alone", "alone_permits"),
+    number("opens in sequence", "permits"),
+    number("notional, USD", "notional_usd", 2),
+    number("downsized", "downsizes"),
+    number("unknown alone", "unknown"),
 )
 PROPOSAL_POINTS = (
     *VALUE,
-    _point("mean multiplier", "mean", 4),
+    number("mean multiplier", "mean", 4),
     Column("at the clamps", "clamped", lambda value, utc: share(value, 2), right=True),
     Column("ok", "ok", lambda value, utc: share(value, 2), right=True),
-    _point("gross, USD", "gross_usd", 2),
+    number("gross, USD", "gross_usd", 2),
 )

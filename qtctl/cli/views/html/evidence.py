@@ -137,34 +137,30 @@ def _listed(
     return page.table(caption, rows[-MOST_ROWS:], columns, note)
 
 
-def _at(title: str, name: str) -> Column:
-    return text(title, lambda row: moment(getattr(row, name)), named=name)
-
-
 def _service(row: Any) -> str:
     return f"{row.service} {row.name}"
 
 
 IN_FORCE = (
-    _at("since (UTC)", "since_ms"),
+    text("since (UTC)", lambda row: moment(row.since_ms), named="since_ms"),
     text("service", _service),
     text("version", "version"),
     text("settings", "settings"),
 )
 CHANGES = (
-    _at("time (UTC)", "at_ms"),
+    about.AT,
     text("service", _service),
     text("what changed", lambda change: _changed(change), named="changed", fold=True),
 )
 HALTS = (
-    _at("time (UTC)", "at_ms"),
+    about.AT,
     text("what", "what"),
     text("scope", "scope"),
     text("by", "actor"),
     text("why", "why", fold=True),
 )
 SERVERS = (
-    _at("time (UTC)", "at_ms"),
+    about.AT,
     text("what", "what"),
     text("role", "role"),
     text("version", "version"),

@@ -7,6 +7,7 @@ from qtctl import svg
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, number, plan_id, text, word
 from qtctl.cli.views.html import page
+from qtctl.cli.views.html.about import AT
 from qtctl.cli.views.html.allocation import merged, part_ends, unknown_spans
 from qtctl.cli.views.html.page import Mark
 from qtctl.cli.views.html.words import amount, count, moment, seconds, share
@@ -191,7 +192,7 @@ PRICES = (
     number("unknown", "unknown"),
 )
 REFUSED = (
-    text("time (UTC)", lambda row: moment(row.at_ms), named="at_ms"),
+    AT,
     text("symbol", "symbol", wrap="id"),
     plan_id("plan_id", "plan_id"),
     word("reason", "reason"),

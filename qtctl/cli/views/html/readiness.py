@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import Literal
 
 from qtctl import svg
-from qtctl.cli.output.columns import Column, plan_id, text, word
+from qtctl.cli.output.columns import Column, text
 from qtctl.cli.views.html import about, page
 from qtctl.cli.views.html.allocation import WORST
-from qtctl.cli.views.html.words import are, count, moment, share
+from qtctl.cli.views.html.replay import DIFFERENCES
+from qtctl.cli.views.html.words import are, count, share
 from qtctl.cli.views.readiness import figure_of, limit_of
 from qtctl.evidence.policy import RULES, Policy, load
 from qtctl.evidence.readiness import Gate, Readiness, SymbolReadiness
@@ -55,7 +56,7 @@ def readiness_page(found: Readiness, policy: Policy) -> str:
             "basis", "Basis", "What the verdict rests on",
             about.facts(window, _policy(found, policy)), about.gaps(window.gaps),
             page.table(
-                "Comes out otherwise when judged again", found.parity.listed, DIFFERENCES,
+                "Comes out otherwise when judged again", found.parity.listed, DIFFERENCES[:-1],
                 f"{found.parity.differences:,} in all; the first {len(found.parity.listed):,}.",
             ),
         ),
@@ -109,19 +110,14 @@ def _remark(gate: Gate) -> str:
     return "; ".join(parts) or " "
 
 
-def _right(title: str, key: str) -> Column:
-    show = {"figure": lambda gate: figure_of(gate.value, gate.unit), "threshold": limit_of}[key]
-    return Column(title, show, lambda value, utc: value, right=True, named=key)
-
-
 GATES = (
     text("gate", "gate"),
     Column(
         "result", "passed", lambda value, utc: _RESULTS[value],
         style=lambda value: _COLOURS[value],
     ),
-    _right("figure", "figure"),
-    _right("threshold", "threshold"),
+    text("figure", lambda gate: figure_of(gate.value, gate.unit), right=True, named="figure"),
+    text("threshold", limit_of, right=True, named="threshold"),
     text("what is measured", lambda gate: RULES[gate.gate].means, named="means"),
     text("remark", _remark, named="why", fold=True),
 )  # fmt: skip
@@ -201,14 +197,6 @@ SYMBOLS = (
     ),
     text("gates that it does not pass", _shortfalls, named="gates", fold=True),
 )  # fmt: skip
-DIFFERENCES = (
-    text("time (UTC)", lambda row: moment(row.at_ms), named="at_ms"),
-    text("what", "what"),
-    plan_id("name", "name"),
-    text("field", "field"),
-    word("recorded", "recorded"),
-    word("again", "again"),
-)
 
 
 # The basis ----------------------------------------------------------------------------------------

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from qtctl import svg
-from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, text
+from qtctl.cli.output.columns import number, text
 from qtctl.cli.views import replay as terminal
 from qtctl.cli.views import replay_record
 from qtctl.cli.views.html import about, curves, page
@@ -238,10 +237,8 @@ FIGURES = (
     terminal.FIGURES[0], text("unit", lambda row: row["unit"] or "count"), *terminal.FIGURES[2:],
 )  # fmt: skip
 CHANGES = (
-    text("time (UTC)", lambda row: moment(row.at_ms), named="at_ms"),
+    about.AT,
     *terminal.CHANGES[1:-1],
-    Column("factor", "factor", lambda value, utc: format.fixed(value, 4), right=True),
+    number("factor", "factor", 4),
 )
-DIFFERENCES = (
-    text("time (UTC)", lambda row: moment(row.at_ms), named="at_ms"), *terminal.DIFFERENCES[1:],
-)  # fmt: skip
+DIFFERENCES = (about.AT, *terminal.DIFFERENCES[1:])
