@@ -104,6 +104,12 @@ size_hint = partial(_kind(format.size_hint, style=action_style), "size hint")
 """What a score makes of a permit's size."""
 
 
+def line(title: str, words: str, style: str = "", *, width: int = 0) -> Column:
+    """These words, whatever the object is. width: of the title at least, so that parts of a page
+    that stand below each other are aligned."""
+    return text(title.ljust(width), lambda _: words, style=style)
+
+
 def number(title: str, key: Key, places: int = 0, **more: Any) -> Column:
     """A number with thousands and a fixed count of decimals."""
     return Column(title, key, lambda value, utc: format.fixed(value, places), right=True, **more)

@@ -48,9 +48,9 @@ def fixed(value: Any, places: int, sign: bool = False) -> str:
     return f"{number:{'+' if sign and number else ''},.{places}f}"
 
 
-def count(number: int, what: str) -> str:
-    """`1 permit`, `2,000 permits`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def count(number: int, what: str, plural: str = "") -> str:
+    """`1 permit`, `2,000 passes`; plural: where that is not with an s."""
+    return f"{number:,} {what if number == 1 else plural or f'{what}s'}"
 
 
 money = partial(fixed, places=2)

@@ -5,7 +5,6 @@ The JSON of report, readiness and replay is what these commands print, to the by
 """
 
 import platform
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from qtctl.cli.views import evidence_window, proofs
 from qtctl.cli.views.history import opened
 from qtctl.cli.views.html import evidence_page, readiness_page, replay_page, report_page
 from qtctl.cli.views.html.evidence import Contents
+from qtctl.cli.views.replay import progress
 from qtctl.cli.views.replay_record import Found, as_record
 from qtctl.errors import NotFoundError, QtctlError
 from qtctl.evidence import filing, policy, readiness, replay, report, settings_record
@@ -92,19 +92,14 @@ def export(ctx: Context, target: Path, wanted: Wanted) -> Filed:
     return Filed(about, left_out, len(parts) + 2, digest)
 
 
-def _progress(ctx: Context, doing: str) -> None:
-    if sys.stderr.isatty():
-        ctx.say(f"Working on {doing} …")
-
-
 def _judged(
     ctx: Context, history: History, window: Window, rules: Policy, symbols: Sequence[str]
 ) -> Contents:
-    _progress(ctx, "the report")
+    progress(ctx, "the report")
     reported = report.make(history, window, symbols)
-    _progress(ctx, "readiness")
+    progress(ctx, "readiness")
     ready = readiness.assess(history, rules, symbols, window.until_ms)
-    _progress(ctx, "parity")
+    progress(ctx, "parity")
     replayed = Found(window, replay.run(history, window, {}))
     return Contents(
         window,
@@ -205,7 +200,7 @@ def _proofs(ctx: Context, wanted: Wanted) -> dict[str, str]:
         return {}
     if wanted.proofs is not None:
         return {name: _read(wanted.proofs / name) for name in PROOF_FILES}
-    _progress(ctx, "the proofs")
+    progress(ctx, "the proofs")
     try:
         return reports.contents(*proofs.conduct(ctx, ("step1", "step2")))
     except QtctlError as problem:

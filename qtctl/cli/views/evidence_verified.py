@@ -1,19 +1,20 @@
 """What `evidence export` and `evidence verify` print."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, text
+from qtctl.cli.output.columns import Column, line, text
 from qtctl.cli.output.render import Fields, Rows
 from qtctl.cli.views.evidence_window import SYNTHETIC
 from qtctl.evidence import policy as policies
 from qtctl.evidence.manifest import About
 from qtctl.evidence.verifying import Verification
 
-TITLE_WIDTH = 9
+_line = partial(line, width=9)
 STYLES = {"verified": "bold green", "NOT VERIFIED": "bold red"}
 FINDINGS = (
     text("file", "file"),
@@ -66,10 +67,6 @@ def written(ctx: Context, folder: Path, about: About, digest: str) -> Fields:
             _line("digest", digest),
         ]
     )
-
-
-def _line(title: str, words: str, style: str = "") -> Column:
-    return text(title.ljust(TITLE_WIDTH), lambda _: words, style=style)
 
 
 def as_record(folder: Path, found: Any) -> dict[str, Any]:

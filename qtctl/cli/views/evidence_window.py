@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
+from qtctl.cli.views.history import gaps_in_words
 from qtctl.errors import UsageError
 from qtctl.evidence import window as windows
 from qtctl.evidence.window import Window
@@ -57,9 +58,4 @@ def describe(ctx: Context, window: Window, gaps: Sequence[Gap]) -> Iterator[str]
         yield "the history begins there: what was before is unknown"
     if window.synthetic:
         yield SYNTHETIC
-    if gaps:
-        longest = max(gaps, key=lambda gap: gap.to_ms - gap.from_ms)
-        span = format.span((longest.to_ms - longest.from_ms) / 1000)
-        yield f"{format.count(len(gaps), 'gap')}, the longest {span} ({longest.kind})"
-    else:
-        yield "no gaps"
+    yield gaps_in_words(gaps) or "no gaps"

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, text
+from qtctl.cli.output.columns import line, text
 from qtctl.cli.output.render import Fields, Rows
 from qtctl.deploy.host import Host
 from qtctl.doctor.command_lines import CommandLines, own_words, words_of
@@ -23,8 +24,8 @@ from qtctl.settings import Settings
 
 STYLES = {"wrong": "red", "warning": "yellow", "unknown": "magenta"}
 PASSED = (text("ok", "check"), text("seen", "what", fold=True))
-WIDTH = 7
-"""Of the longest level; all lines of a finding begin alike."""
+_line = partial(line, width=7)
+"""As wide as the longest level: all lines of a finding begin alike."""
 
 COLUMNS = tuple(text(name, name) for name in ("check", "level", "what", "why", "command"))
 """A finding in a line."""
@@ -120,11 +121,6 @@ def _lines(finding: Finding) -> Iterator[Fields]:
     yield Fields(columns)
     if finding.command:
         yield Fields((_line("run", finding.command),), unbroken=True, joined=True)
-
-
-def _line(title: str, words: str, style: str = "") -> Column:
-    """A line of the page, all of them with their text at the same place."""
-    return text(title.ljust(WIDTH), lambda _: words, style=style)
 
 
 def _summary(report: Report, where: str) -> str:

@@ -7,6 +7,7 @@ import msgspec
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.prose import fitted
+from qtctl.cli.output.format import count
 from qtctl.cli.output.render import to_json
 from qtctl.cli.views import halts, nearest
 from qtctl.cli.views.health import lateness, readiness
@@ -120,7 +121,7 @@ def warn(ctx: Context, order: HaltRequest, everything: bool, report: Report) -> 
         )
     if report.withdrawn.closes and _closes_stop(order, everything, report):
         ctx.warn(
-            f"{_count(report.withdrawn.closes, 'close permit')} NOT withdrawn: issued before the "
+            f"{count(report.withdrawn.closes, 'close permit')} NOT withdrawn: issued before the "
             "halt, they reduce risk, and the Apply Layer may still take them for up to "
             f"{_lifetime(report)}; --revoke withdraws them too"
         )
@@ -177,14 +178,14 @@ def _effects(
     """The parts of the line behind what and where."""
     withdrawn = report.withdrawn
     would = "to withdraw" if dry_run else "withdrawn"
-    parts = [f"{_count(withdrawn.opens, 'permit')} {would}"]
+    parts = [f"{count(withdrawn.opens, 'permit')} {would}"]
     if withdrawn.revoked:
-        parts.append(f"{_count(withdrawn.revoked, 'close permit')} {would}")
+        parts.append(f"{count(withdrawn.revoked, 'close permit')} {would}")
     if not closes_stop:
         parts.append("closes still pass (--all stops them)")
     elif withdrawn.closes:
         parts.append(
-            f"{_count(withdrawn.closes, 'close permit')} NOT withdrawn (takeable for up to "
+            f"{count(withdrawn.closes, 'close permit')} NOT withdrawn (takeable for up to "
             f"{_lifetime(report)})"
         )
     # A stop that was there before: whose it is decides who can take it back.
@@ -202,7 +203,7 @@ def _governors(report: Report) -> list[str]:
     alive = len(report.governors) - len(late)
     if not alive:
         return [*late, "no governor is working: nothing enforces this halt yet"]
-    return [f"{_count(alive, 'governor')} alive", *late]
+    return [f"{count(alive, 'governor')} alive", *late]
 
 
 def _closes_stop(order: HaltRequest, everything: bool, report: Report) -> bool:
@@ -214,10 +215,6 @@ def _lifetime(report: Report) -> str:
     """How long a permit lives, at most, by the records of the governors."""
     found = [it.settings.get("permit_ttl_sec") for it in report.governors]
     return f"{max([60, *(each for each in found if isinstance(each, int))])} s"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def known(store: Store, order: HaltRequest, force: bool) -> None:

@@ -16,6 +16,7 @@ from qtctl.history.folder import CHAIN
 from qtctl.history.ids import day_start_ms
 from qtctl.history.overview import Day
 from qtctl.history.reader import History
+from qtctl.history.rows import Gap
 from qtctl.settings.places import history_to_read
 
 SYNTHETIC = "All of it is synthetic: qtctl simulate made it."
@@ -162,19 +163,22 @@ def describe(ctx: Context, history: History, days: Sequence[Day], head: str) -> 
         yield f"{first} to {last}, {size(total)} in {history.folder}"
     if history.synthetic():
         yield SYNTHETIC
-    gaps = history.gaps()
-    if gaps:
-        longest = max(gaps, key=lambda gap: gap.to_ms - gap.from_ms)
-        span = format.span((longest.to_ms - longest.from_ms) / 1000)
-        yield (
-            f"{format.count(len(gaps), 'gap')}, the longest {span} ({longest.kind}): "
-            "'qtctl history show DAY', or query \"SELECT * FROM gaps\""
-        )
+    if gaps := gaps_in_words(history.gaps()):
+        yield f"{gaps}: 'qtctl history show DAY', or query \"SELECT * FROM gaps\""
     if head.strip("0"):
         yield f"Head of the chain: {head}"
     for place, _, problem in chain.examined(history.folder):
         if problem:
             yield f"Line {place} of {CHAIN} {problem}. See 'qtctl history verify'."
+
+
+def gaps_in_words(gaps: Sequence[Gap]) -> str:
+    """`3 gaps, the longest 12 min (loop_restarted)`; "" for none."""
+    if not gaps:
+        return ""
+    longest = max(gaps, key=lambda gap: gap.to_ms - gap.from_ms)
+    span = format.span((longest.to_ms - longest.from_ms) / 1000)
+    return f"{format.count(len(gaps), 'gap')}, the longest {span} ({longest.kind})"
 
 
 def say_synthetic(ctx: Context, history: History) -> None:

@@ -1,18 +1,19 @@
 """The page of `qtctl readiness`."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, text
+from qtctl.cli.output.columns import Column, line, text
 from qtctl.cli.output.render import Fields, Rows
 from qtctl.cli.views.evidence_window import describe
 from qtctl.evidence.policy import RULES, Policy
 from qtctl.evidence.readiness import Gate, Readiness, SymbolReadiness
 from qtctl.evidence.window import Window
 
-TITLE_WIDTH = 8
+_line = partial(line, width=8)
 STYLES = {"READY": "bold green", "NOT READY": "bold red", "CAN'T TELL": "bold yellow",
           "pass": "green", "FAIL": "bold red", "unknown": "yellow"}  # fmt: skip
 
@@ -124,7 +125,3 @@ DIFFERENCES = (
     text("recorded", "recorded"),
     text("again", "again"),
 )
-
-
-def _line(title: str, words: str, style: str = "") -> Column:
-    return text(title.ljust(TITLE_WIDTH), lambda _: words, style=style)

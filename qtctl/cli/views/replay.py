@@ -30,7 +30,7 @@ def run(
     changes, curves = _changes(ctx), [sweep.parse(each) for each in sweeps]
     history = opened(ctx, folder)
     window = evidence_window.asked(ctx, history, since, until)
-    found = replay.run(history, window, changes, curves, partial(_progress, ctx))
+    found = replay.run(history, window, changes, curves, partial(progress, ctx))
     parity = found.parity
     if not parity.decisions + parity.proposals:
         why = "; ".join(parity.unproven) or "no proposals and no decisions"
@@ -38,7 +38,7 @@ def run(
     return Found(window, found)
 
 
-def _progress(ctx: Context, doing: str) -> None:
+def progress(ctx: Context, doing: str) -> None:
     """What is being worked on, for a person who waits: days of history take a while."""
     if sys.stderr.isatty():
         ctx.say(f"Working on {doing} …")

@@ -1,11 +1,13 @@
 """The page of `qtctl report`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import starmap
 from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, age, money, number, plan_id, recent, text, word
+from qtctl.cli.output.columns import Column, age, line, money, number, plan_id, recent, text, word
 from qtctl.cli.output.render import Fields, Rows
 from qtctl.cli.output.sparks import bars
 from qtctl.cli.output.tables import on_terminal
@@ -16,7 +18,7 @@ from qtctl.evidence.shadow import Part
 from qtctl.evidence.track import Largest
 from qtctl.evidence.window import Window
 
-TITLE_WIDTH = 12
+_line = partial(line, width=12)
 
 
 def page(ctx: Context, report: Report, window: Window, limit: int) -> Iterator[Fields | Rows]:
@@ -64,30 +66,22 @@ def _allocation(ctx: Context, found: Allocation) -> list[Column]:
         format.fixed(each, 0)
         for each in (found.turnover_usd_per_hour, found.live_turnover_usd_per_hour)
     )
-    return [
-        _line(
-            "coverage",
-            f"{percent(cover.share, 2)} of {cover.due:,} passes due: {cover.made:,} made, "
-            f"{cover.not_made:,} not made, {cover.unknown:,} unknown",
-        ),
-        _line("symbols", f"{found.symbols:,}, observed for {found.symbol_hours:,.1f} symbol-hours"),
-        _line("reasons", _reasons(found.reasons)),
-        _line("multiplier", _multiplier(found.multiplier)),
-        _line(
-            "flips",
-            f"{found.flips:,}: {format.fixed(found.flips_per_symbol_hour, 3)} per symbol-hour",
-        ),
-        _line("turnover", f"{proposed} USD/h proposed, {live} USD/h live"),
-        _line(
-            "gross",
-            f"change P50 {percent(gross.p50)}, P95 {percent(gross.p95)}, "
-            f"P99 {percent(gross.p99)} of {gross.passes:,} passes; largest "
-            f"{_largest(ctx, gross.largest, _signed)}",
-        ),
-        _line("largest", f"in USD {_largest(ctx, found.largest_usd, _usd)}"),
-        _line("change", f"in % {_largest(ctx, found.largest_share, _signed)}"),
-        _line("", f"in one step {_largest(ctx, found.largest_step, percent)}"),
-    ]
+    lines = {
+        "coverage": f"{percent(cover.share, 2)} of {cover.due:,} passes due: {cover.made:,} made, "
+        f"{cover.not_made:,} not made, {cover.unknown:,} unknown",
+        "symbols": f"{found.symbols:,}, observed for {found.symbol_hours:,.1f} symbol-hours",
+        "reasons": _reasons(found.reasons),
+        "multiplier": _multiplier(found.multiplier),
+        "flips": f"{found.flips:,}: {format.fixed(found.flips_per_symbol_hour, 3)} per symbol-hour",
+        "turnover": f"{proposed} USD/h proposed, {live} USD/h live",
+        "gross": f"change P50 {percent(gross.p50)}, P95 {percent(gross.p95)}, "
+        f"P99 {percent(gross.p99)} of {gross.passes:,} passes; largest "
+        f"{_largest(ctx, gross.largest, _signed)}",
+        "largest": f"in USD {_largest(ctx, found.largest_usd, _usd)}",
+        "change": f"in % {_largest(ctx, found.largest_share, _signed)}",
+        "": f"in one step {_largest(ctx, found.largest_step, percent)}",
+    }
+    return list(starmap(_line, lines.items()))
 
 
 def _trends(parts: Sequence[Part]) -> list[Column]:
@@ -157,7 +151,8 @@ def _share(reason: str) -> Callable[[Any], float]:
     return lambda row: 100 * row.reasons.get(reason, 0.0)
 
 
-def _percents(share: float | None) -> float | None:
+def percents(share: float | None) -> float | None:
+    """A share as a number for a column in %."""
     return None if share is None else 100 * share
 
 
@@ -169,7 +164,7 @@ SYMBOLS = (
     number("P10", lambda row: row.multiplier.p10, places=3),
     number("P50", lambda row: row.multiplier.p50, places=3),
     number("P90", lambda row: row.multiplier.p90, places=3),
-    number("clamp %", lambda row: _percents(row.multiplier.at_clamps), places=1),
+    number("clamp %", lambda row: percents(row.multiplier.at_clamps), places=1),
     number("USD/h", "turnover_usd_per_hour", places=0, drop=1),
     number("live USD/h", "live_turnover_usd_per_hour", places=0, drop=2),
 )
@@ -232,7 +227,3 @@ def _largest(ctx: Context, found: Largest | None, shown: Callable[[float], str])
         return format.ABSENT
     at = format.moment(found.at_ms / 1000, ctx.utc)
     return " ".join(filter(None, (shown(found.value), found.symbol, at)))
-
-
-def _line(title: str, words: str, style: str = "") -> Column:
-    return text(title.ljust(TITLE_WIDTH), lambda _: words, style=style)

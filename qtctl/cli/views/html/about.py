@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import text, word
+from qtctl.cli.output.format import count
+from qtctl.cli.views.history import gaps_in_words
 from qtctl.cli.views.html import page
-from qtctl.cli.views.html.words import amount, count, moment
+from qtctl.cli.views.html.words import amount, moment
 from qtctl.evidence.report import About
 from qtctl.evidence.window import Change
 from qtctl.history.rows import Gap
@@ -42,15 +44,6 @@ def warnings(*, synthetic: bool, weaker: Sequence[str] = ()) -> str:
     return "\n".join(page.paragraph(each, style="note") for each in found)
 
 
-def gaps_in_words(gaps: Sequence[Gap]) -> str:
-    """How much the history lacks."""
-    if not gaps:
-        return "none"
-    longest = max(gaps, key=lambda gap: gap.to_ms - gap.from_ms)
-    length = format.span((longest.to_ms - longest.from_ms) / 1000)
-    return f"{count(len(gaps), 'gap')}, the longest {length} ({longest.kind})"
-
-
 def begins_late(since_ms: int, asked_ms: int | None) -> bool:
     """True where more was asked for than there is."""
     return asked_ms is not None and since_ms - asked_ms > 60_000
@@ -61,7 +54,7 @@ def strip(
 ) -> Iterator[str]:
     """What the figures are of, for the top of a page. of: the denominators."""
     yield from of
-    yield gaps_in_words(gaps) if gaps else "no gaps"
+    yield gaps_in_words(gaps) or "no gaps"
     yield f"head of the chain {chain or 'none'}"
     yield f"rules {rules or 'unknown'}"
     yield f"limits {limits or 'unknown'}"
@@ -86,7 +79,7 @@ def facts(about: About, more: Mapping[str, str] = {}) -> str:
     lasted = about.until_ms - about.since_ms
     rows["Covered by passes"] = f"{observed} of {format.span(lasted / 1000)}"
     rows["All records"] = f"{moment(about.first_ms)} to {moment(about.last_ms)}"
-    rows["Gaps in the window"] = gaps_in_words(about.gaps)
+    rows["Gaps in the window"] = gaps_in_words(about.gaps) or "none"
     if about.late:
         passes = count(about.late, "pass", "passes")
         rows["Late"] = f"{passes}: counted as made, and nowhere else"

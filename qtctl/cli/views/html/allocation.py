@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from qtctl import svg
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, number, text
+from qtctl.cli.output.format import count
 from qtctl.cli.views.html import page
 from qtctl.cli.views.html.page import Mark
-from qtctl.cli.views.html.words import amount, change, count, moment, share
+from qtctl.cli.views.html.words import amount, change, moment, share
+from qtctl.cli.views.report import percents
 from qtctl.evidence.report import Allocation, Report, SymbolFigures
 from qtctl.evidence.track import Largest
 from qtctl.evidence.window import lost, of_stream
@@ -261,10 +263,6 @@ def _percent(title: str, reason: str) -> Column:
     return number(title, lambda row: 100 * row.reasons.get(reason, 0.0), places=1)
 
 
-def _percents(value: float | None) -> float | None:
-    return None if value is None else 100 * value
-
-
 SYMBOLS = (
     text("symbol", "symbol", wrap="id"),
     number("flips per h", "flips_per_hour", places=3),
@@ -273,7 +271,7 @@ SYMBOLS = (
     number("multiplier P10", lambda row: row.multiplier.p10, places=3),
     number("P50", lambda row: row.multiplier.p50, places=3),
     number("P90", lambda row: row.multiplier.p90, places=3),
-    number("at a clamp, %", lambda row: _percents(row.multiplier.at_clamps), places=1),
+    number("at a clamp, %", lambda row: percents(row.multiplier.at_clamps), places=1),
     number("turnover, USD/h", "turnover_usd_per_hour", places=0),
     number("live, USD/h", "live_turnover_usd_per_hour", places=0),
 )

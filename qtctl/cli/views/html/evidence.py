@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, text
-from qtctl.cli.views.history import size
+from qtctl.cli.output.format import count
+from qtctl.cli.views.history import gaps_in_words, size
 from qtctl.cli.views.html import about, page
 from qtctl.cli.views.html.readiness import GATES, STYLES
-from qtctl.cli.views.html.words import count, moment
+from qtctl.cli.views.html.words import moment
 from qtctl.cli.views.replay_record import Found
 from qtctl.evidence.manifest import CHAIN, MANIFEST, Manifest
 from qtctl.evidence.parity import Parity
@@ -90,7 +91,7 @@ def _about(manifest: Manifest, found: Contents) -> dict[str, str]:
         "Readiness": f"{own.verdict}: {judged}, by policy {own.policy}",
         "Parity": _parity(own.parity, found.replay.result.parity),
         "Proofs": own.proofs or "left out",
-        "Gaps in the window": about.gaps_in_words(found.window.gaps),
+        "Gaps in the window": gaps_in_words(found.window.gaps) or "none",
         "Head of the chain": own.chain or "none: no day was sealed yet",
         "Made": f"{moment(made.at_ms)} by {made.by}, qtctl {made.version}, {made.commit}",
     }

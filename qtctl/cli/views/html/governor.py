@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from qtctl import svg
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, number, plan_id, text, word
+from qtctl.cli.output.format import count
 from qtctl.cli.views.html import page
 from qtctl.cli.views.html.about import AT
 from qtctl.cli.views.html.allocation import merged, part_ends, unknown_spans
 from qtctl.cli.views.html.page import Mark
-from qtctl.cli.views.html.words import amount, count, moment, seconds, share
+from qtctl.cli.views.html.words import amount, moment, seconds, share
 from qtctl.domain.gates import GATES
 from qtctl.domain.reasons import Reason
 from qtctl.evidence.gate_price import Price

@@ -5,10 +5,11 @@ from typing import Literal
 
 from qtctl import svg
 from qtctl.cli.output.columns import Column, text
+from qtctl.cli.output.format import count
 from qtctl.cli.views.html import about, page
 from qtctl.cli.views.html.allocation import WORST
 from qtctl.cli.views.html.replay import DIFFERENCES
-from qtctl.cli.views.html.words import are, count, share
+from qtctl.cli.views.html.words import are, share
 from qtctl.cli.views.readiness import figure_of, limit_of
 from qtctl.evidence.policy import RULES, Policy, load
 from qtctl.evidence.readiness import Gate, Readiness, SymbolReadiness

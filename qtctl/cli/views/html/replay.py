@@ -6,12 +6,14 @@ from typing import Any
 
 from qtctl import svg
 from qtctl.cli.output.columns import number, text
+from qtctl.cli.output.format import count
 from qtctl.cli.views import replay as terminal
 from qtctl.cli.views import replay_record
+from qtctl.cli.views.history import gaps_in_words
 from qtctl.cli.views.html import about, curves, page
 from qtctl.cli.views.html.governor import gate_of
 from qtctl.cli.views.html.page import Mark
-from qtctl.cli.views.html.words import amount, are, change, count, moment
+from qtctl.cli.views.html.words import amount, are, change, moment
 from qtctl.domain.reasons import Reason
 from qtctl.evidence.replay import Replay
 from qtctl.evidence.window import Window
@@ -126,7 +128,7 @@ def _basis(window: Window, found: Replay) -> str:
     judged = f"{count(parity.decisions, 'decision')}, {count(parity.proposals, 'proposal')}"
     rows |= {
         "All records": f"{moment(window.first_ms)} to {moment(window.last_ms)}",
-        "Gaps in the window": about.gaps_in_words(window.gaps),
+        "Gaps in the window": gaps_in_words(window.gaps) or "none",
         "Judged again": judged,
         "Could not be judged again": f"{sum(parity.unproven.values()):,}",
         "Head of the chain": found.chain or "none: no day is sealed yet",

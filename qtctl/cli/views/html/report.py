@@ -2,17 +2,9 @@
 
 from collections.abc import Iterator
 
+from qtctl.cli.output.format import count
 from qtctl.cli.views.html import about, allocation, governor, page
-from qtctl.cli.views.html.words import (
-    amount,
-    are,
-    change,
-    count,
-    listed,
-    moment,
-    seconds,
-    share,
-)
+from qtctl.cli.views.html.words import amount, are, change, listed, moment, seconds, share
 from qtctl.evidence.report import Allocation, Report
 from qtctl.evidence.window import lost
 

@@ -44,11 +44,6 @@ def moment(at_ms: float) -> str:
     return format.moment(at_ms / 1000)
 
 
-def count(number: int, what: str, plural: str = "") -> str:
-    """`1 pass`, `2,000 passes`."""
-    return f"{number:,} {what if number == 1 else plural or f'{what}s'}"
-
-
 def listed(parts: Sequence[str]) -> str:
     """`a, b and c`."""
     return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
