@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.prose import fitted
 from qtctl.cli.output import csv, tables
 from qtctl.cli.output.columns import Column
 from qtctl.cli.output.layout import squeeze
 from qtctl.cli.output.listed import Listed, as_listed
 from qtctl.errors import UsageError
-from qtctl.text import INVISIBLE
+from qtctl.text import INVISIBLE, escape
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,14 @@ def emit_one(ctx: Context, record: Any, *parts: Fields | Rows, as_json: Any = No
             tables.print_table(ctx, part.rows, part.columns)
         else:
             tables.print_fields(ctx, record, part.columns, part.unbroken)
+
+
+def emit_line(ctx: Context, record: Any, line: str) -> None:
+    """Print what was done: JSON has `record`, else it is the line, which is escaped here."""
+    if ctx.output == "table":
+        sys.stdout.write(f"{fitted(escape(line), sys.stdout)}\n")
+    else:
+        emit_one(ctx, record)
 
 
 def to_json(value: Any, *, indent: bool = False) -> str:

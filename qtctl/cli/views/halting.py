@@ -1,25 +1,17 @@
 """Halting: what is done, what is warned of, and the line or JSON about it."""
 
-import sys
 from typing import Any
 
 import msgspec
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.prose import fitted
 from qtctl.cli.output.format import count
-from qtctl.cli.output.render import to_json
+from qtctl.cli.output.render import emit_line
 from qtctl.cli.views import halts, nearest
 from qtctl.cli.views.health import lateness, readiness
 from qtctl.domain.names import ascii_upper
-from qtctl.errors import (
-    QtctlError,
-    RedisUnreachable,
-    UsageError,
-    WireError,
-)
+from qtctl.errors import QtctlError, RedisUnreachable, UsageError, WireError
 from qtctl.settings import display_url
-from qtctl.text import escape
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import halt as control
 from qtctl.wire.control.halt import HaltRequest, Report
@@ -30,9 +22,6 @@ BY_SYSTEMD = (
     "stop the governors on their hosts: systemctl stop quantum-governor.service "
     "(qtctl.service where one process runs both loops)"
 )
-
-
-_IN_DOUBT = "'qtctl doctor' shows what is there"
 
 
 def halt(
@@ -65,9 +54,7 @@ def is_certain(report: Report) -> bool:
 
 def stop(ctx: Context, store: Store, order: HaltRequest, everything: bool, dry_run: bool) -> Report:
     """Stop opens, or everything, and withdraw the permits of opens."""
-    of = f" of {order.symbol}" if order.symbol else ""
-    what = "opens and closes" if everything else "opens"
-    ctx.announce(f"halting {what}{of}", dry_run=dry_run, urgent=True)
+    ctx.announce(f"halting {_stopped(order, everything)}", dry_run=dry_run, urgent=True)
     try:
         first = None if dry_run else control.stop(store, order, everything)
     except WireError as refused:
@@ -117,7 +104,8 @@ def warn(ctx: Context, order: HaltRequest, everything: bool, report: Report) -> 
     elif not report.enforced:
         ctx.warn(
             "no governor is running: nothing enforces this halt yet. Is this the right Redis? If "
-            "so, start a governor: it obeys the halt from its first plan on. " + _IN_DOUBT
+            "so, start a governor: it obeys the halt from its first plan on. 'qtctl doctor' shows "
+            "what is there"
         )
     if report.withdrawn.closes and _closes_stop(order, everything, report):
         ctx.warn(
@@ -131,18 +119,13 @@ def report_halt(
     ctx: Context, order: HaltRequest, everything: bool, dry_run: bool, report: Report
 ) -> None:
     """What was done and where: one line, or one JSON object."""
-    if ctx.output == "table":
-        line = escape(halt_line(ctx, order, everything, dry_run, report))
-        sys.stdout.write(fitted(line, sys.stdout) + "\n")
-        return
-    where = display_url(ctx.settings.redis.url)
     row = strictest(report.rows, order.symbol or None)
     closes_stop = _closes_stop(order, everything, report)
     record = row.record if row is not None else None
     document: dict[str, Any] = {
         "halted": None if dry_run else "all" if closes_stop else "opens",
         "symbol": order.symbol or None,
-        "redis": where,
+        "redis": display_url(ctx.settings.redis.url),
         "key": row.key if row else None,
         "value": row.value if row else None,
         "who": record.who if record else None,
@@ -156,7 +139,7 @@ def report_halt(
         "governors": [governor.name for governor in report.governors],
         "late": [*(governor.name for governor in report.late), *report.silent],
     }
-    sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
+    emit_line(ctx, document, halt_line(ctx, order, everything, dry_run, report))
 
 
 def halt_line(
@@ -166,10 +149,13 @@ def halt_line(
     row = strictest(report.rows, order.symbol or None)
     closes_stop = _closes_stop(order, everything, report)
     did = "WOULD HALT" if dry_run else "HALTED"
+    what = f"{did} {_stopped(order, closes_stop)} on {display_url(ctx.settings.redis.url)}"
+    return " · ".join([what, *_effects(ctx, row, closes_stop, dry_run, report)])
+
+
+def _stopped(order: HaltRequest, closes_too: bool) -> str:
     of = f" of {order.symbol}" if order.symbol else ""
-    what = "opens and closes" if closes_stop else "opens"
-    parts = [f"{did} {what}{of} on {display_url(ctx.settings.redis.url)}"]
-    return " · ".join([*parts, *_effects(ctx, row, closes_stop, dry_run, report)])
+    return f"{'opens and closes' if closes_too else 'opens'}{of}"
 
 
 def _effects(

@@ -1,19 +1,16 @@
 """Resuming: what is asked, what is undone and acknowledged, and the line or JSON about it."""
 
-import sys
 from collections.abc import Callable
 
 import msgspec
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.prose import fitted
 from qtctl.cli.output import format
-from qtctl.cli.output.render import to_json
+from qtctl.cli.output.render import emit_line
 from qtctl.cli.views import halts
 from qtctl.cli.views.health import lateness, readiness
 from qtctl.errors import NotFoundError, RefusedError, WireError
 from qtctl.settings import display_url
-from qtctl.text import escape
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import clock_jump, forgotten, kill_switch
 from qtctl.wire.control import halt as control
@@ -118,15 +115,12 @@ def end_quarantine(
         clock_jump.lift(store, order.who, order.why, order.events_maxlen)
     warn_of_late(ctx, store)
     where = display_url(ctx.settings.redis.url)
-    if ctx.output != "table":
-        name = store.keys.clock_jump.removeprefix(store.keys.prefix)
-        gone = [] if dry_run else [{"name": name, "value": told, "restored": None}]
-        document = {"resumed": gone, "symbol": None, "redis": where, "acknowledged": None,
-                    "still_halted": []}  # fmt: skip
-        sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
-        return
+    name = store.keys.clock_jump.removeprefix(store.keys.prefix)
+    gone = [] if dry_run else [{"name": name, "value": told, "restored": None}]
+    document = {"resumed": gone, "symbol": None, "redis": where, "acknowledged": None,
+                "still_halted": []}  # fmt: skip
     word = "WOULD RESUME" if dry_run else "RESUMED"
-    sys.stdout.write(fitted(escape(f"{word} opens on {where} · {told}"), sys.stdout) + "\n")
+    emit_line(ctx, document, f"{word} opens on {where} · {told}")
 
 
 def report_resume(
@@ -141,23 +135,20 @@ def report_resume(
     where = display_url(ctx.settings.redis.url)
     still = None if dry_run else strictest(rows, order.symbol or None)
     others = [row.symbol for row in rows if row.symbol and row.symbol != order.symbol]
-    if ctx.output != "table":
-        document = {
-            "resumed": [
-                {"name": each.name, "value": each.value, "restored": each.restored or None}
-                for each in ([] if dry_run else taken)
-            ],
-            "symbol": order.symbol or None,
-            "redis": where,
-            "acknowledged": None if lost is None or dry_run else lost.what,
-            "still_halted": [
-                {"key": row.key, "value": row.value, "symbol": row.symbol or None}
-                for row in rows
-                if row.mode.level
-            ],
-        }
-        sys.stdout.write(to_json(document, indent=ctx.output == "json") + "\n")
-        return still is None
+    document = {
+        "resumed": [
+            {"name": each.name, "value": each.value, "restored": each.restored or None}
+            for each in ([] if dry_run else taken)
+        ],
+        "symbol": order.symbol or None,
+        "redis": where,
+        "acknowledged": None if lost is None or dry_run else lost.what,
+        "still_halted": [
+            {"key": row.key, "value": row.value, "symbol": row.symbol or None}
+            for row in rows
+            if row.mode.level
+        ],
+    }
     word = "WOULD RESUME" if dry_run else "RESUMED"
     parts = [f"{word} {order.symbol or 'all that halt stopped'} on {where}"]
     if not taken:
@@ -174,5 +165,5 @@ def report_resume(
         parts.append(f"STILL HALTED by {halts.describe(still, ctx.utc)}")
     if others:
         parts.append(f"symbols still halted: {', '.join(others)}")
-    sys.stdout.write(fitted(escape(" · ".join(parts)), sys.stdout) + "\n")
+    emit_line(ctx, document, " · ".join(parts))
     return still is None
