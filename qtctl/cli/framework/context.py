@@ -62,7 +62,8 @@ class Context:
     notice: HaltNotice = field(default=lambda rows, utc: "", repr=False)
     root: Any = field(default=None, repr=False)
     """The whole command line, for completion."""
-    _confirmed: bool = field(default=False, init=False, repr=False)
+    confirmed: bool = field(default=False, init=False, repr=False)
+    """True once the name of a protected context was given, which answers every question."""
     _halt_reported: str = field(default="", init=False, repr=False)
     _halt_asked_at: float = field(default=float("-inf"), init=False, repr=False)
 
@@ -116,11 +117,6 @@ class Context:
         context = self.loaded.context
         return context is not None and context.protected
 
-    @property
-    def confirmed(self) -> bool:
-        """True once the name of a protected context was given, which answers every question."""
-        return self._confirmed
-
     def confirm(self, *, dry_run: bool = False, no_input: bool = False) -> None:
         """The question of `announce`, for a command that must not read the clock before it has the
         answer; asked once. Errors: RefusedError."""
@@ -132,7 +128,7 @@ class Context:
                 f"--confirm-context {given}, but {there} is in force ({self._place()}): nothing "
                 "was done"
             )
-        if not self.is_protected or dry_run or self._confirmed:
+        if not self.is_protected or dry_run or self.confirmed:
             return
         if given is None and (no_input or not sys.stdin.isatty()):
             raise RefusedError(
@@ -143,7 +139,7 @@ class Context:
             self.say(f"[{self._place()}] is protected: type {name} to go on")
             if sys.stdin.readline().strip() != name:
                 raise RefusedError(f"not done: the answer was not {name}")
-        self._confirmed = True
+        self.confirmed = True
 
     def _place(self) -> str:
         """`context prod, redis://prod-1/0, prefix quantum:`, without the password."""

@@ -10,7 +10,7 @@ from rich.text import Text
 from qtctl.cli.framework.context import Context
 from qtctl.cli.live import drawing
 from qtctl.cli.live.poller import TopSnapshot
-from qtctl.cli.live.selection import Prepared, Row, Selection
+from qtctl.cli.live.selection import Prepared, Row, Selection, Shape
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column
 from qtctl.wire.client.store import Store
@@ -102,15 +102,16 @@ def _is_late(held: Held, now: float) -> bool:
 
 
 class ListPage(Page):
-    """A list with a selected row, below lines of its own."""
+    """A list with a selected row, below lines of its own. shape: of its rows."""
 
+    shape: Shape
     empty = "nothing"
     loading = "reading …"
     hints: tuple[str, ...] = ("s sort", "/ filter", "x problems")
 
-    def __init__(self, ctx: Context, selection: Selection) -> None:
+    def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
-        self.selection = selection
+        self.selection = Selection(self.shape)
 
     def rows(self, moment: Moment) -> Sequence[Row] | Prepared:
         """The rows as they come; the same object as long as they are the same."""
@@ -152,7 +153,7 @@ class ListPage(Page):
 
     def columns(self, moment: Moment) -> Sequence[Column]:
         """What is shown of a row now."""
-        return self.selection.shape.columns
+        return self.shape.columns
 
     def pressed(self, key: str) -> bool:
         """Moves the selection, sorts."""

@@ -25,12 +25,13 @@ class Trend:
 
 
 class Trends:
-    """Keeps what was seen: a minute that is over stays known, also when the streams forget it."""
+    """Keeps what was seen: a minute that is over stays known, also when the streams forget it.
+    looked_back: True once the past was asked for."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._kept: dict[str, PerMinute] = {"permits": {}, "blocks": {}, "lag": {}}
-        self._looked_back = False
+        self.looked_back = False
 
     def of(self, found: Status) -> tuple[Trend, ...]:
         """With one more look. Errors: RedisUnreachable, WireError."""
@@ -49,14 +50,9 @@ class Trends:
 
     def look_back(self, now: float) -> None:
         """How long the queue was before the first look. Errors: RedisUnreachable."""
-        self._looked_back = True
+        self.looked_back = True
         with suppress(WireError):  # What can't be read is not known, and costs no picture.
             self._kept["lag"] = trends.queued(self._store, now) | self._kept["lag"]
-
-    @property
-    def looked_back(self) -> bool:
-        """True once the past was asked for."""
-        return self._looked_back
 
     def _sample(self, found: Status) -> None:
         group = found.group

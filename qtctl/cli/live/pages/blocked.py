@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from qtctl.cli.framework.context import Context
-from qtctl.cli.live.page import ListPage, Moment, Page, Words
+from qtctl.cli.live.page import ListPage, Page, Words
 from qtctl.cli.live.pages.plan import PlanPage
-from qtctl.cli.live.pages.tail import MOST, Tail
-from qtctl.cli.live.selection import Selection, Shape
+from qtctl.cli.live.pages.tail import TailPage
+from qtctl.cli.live.selection import Shape
 from qtctl.cli.output.columns import age, money, recent, text
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions
@@ -39,28 +38,45 @@ SHAPE = Shape(
 )
 
 
-class BlockedPage(ListPage):
+class BlockedPage(TailPage):
     """The same as `qtctl plan list --blocked`, and repeats and conflicts beside."""
 
+    shape = SHAPE
     title = "blocked"
     empty = "nothing was blocked, as far back as the events go"
     hints = ("↵ plan", *ListPage.hints)
 
-    def __init__(self, ctx: Context) -> None:
-        super().__init__(ctx, Selection(SHAPE))
-        self._tail = Tail(
-            lambda store: store.keys.events,
-            lambda entry: entry.fields.get("event") == "blocked",
-            _rows_of,
-        )
+    def is_wanted(self, entry: StreamEntry) -> bool:
+        """Those that were blocked."""
+        return entry.fields.get("event") == "blocked"
 
-    def read(self, store: Store) -> Any:
-        """The newest of them."""
-        return self._tail.read(store)
-
-    def limit(self, moment: Moment, listed: int) -> str:
-        """Older ones are let go of."""
-        return f"the newest {MOST:,} are kept" if listed >= MOST else ""
+    def rows_of(self, store: Store, entries: list[StreamEntry]) -> list[dict[str, str]]:
+        """The event, and of the decision what was blocked; capitals for closes, which should
+        pass."""
+        ids = list(dict.fromkeys(entry.fields.get("plan_id", "") for entry in entries))
+        known = decisions.by_id(store, [id_ for id_ in ids if id_])
+        rows = []
+        for entry in entries:
+            plan_id = entry.fields.get("plan_id", "")
+            decision = known.get(plan_id, {})
+            # A repeat or a conflict leaves the first decision as it was.
+            own = decision if decision.get("reason") == entry.fields.get("reason") else {}
+            kind = decision.get("kind", "")
+            rows.append(
+                {
+                    "id": entry.id,
+                    "at": str(time_of(entry.id)),
+                    "plan_id": plan_id,
+                    "symbol": entry.fields.get("symbol", ""),
+                    "reason": entry.fields.get("reason", ""),
+                    "kind": "CLOSE" if kind == "close" else kind,
+                    **{
+                        name: own.get(name, "")
+                        for name in ("action", "notional_usd", "queue_age_sec", "source")
+                    },
+                }
+            )
+        return rows
 
     def entered(self) -> Page | None:
         """The plan, gate by gate."""
@@ -72,31 +88,3 @@ class BlockedPage(ListPage):
         row = self.selection.row
         own = [("the selected plan", ("plan", "show", row["plan_id"]))] if row else []
         return [("this list", ("plan", "list", "--blocked", "--since", "1h")), *own]
-
-
-def _rows_of(store: Store, entries: list[StreamEntry]) -> list[dict[str, str]]:
-    """The event, and of the decision what was blocked; capitals for closes, which should pass."""
-    ids = list(dict.fromkeys(entry.fields.get("plan_id", "") for entry in entries))
-    known = decisions.by_id(store, [id_ for id_ in ids if id_])
-    rows = []
-    for entry in entries:
-        plan_id = entry.fields.get("plan_id", "")
-        decision = known.get(plan_id, {})
-        # A repeat or a conflict leaves the first decision as it was.
-        own = decision if decision.get("reason") == entry.fields.get("reason") else {}
-        kind = decision.get("kind", "")
-        rows.append(
-            {
-                "id": entry.id,
-                "at": str(time_of(entry.id)),
-                "plan_id": plan_id,
-                "symbol": entry.fields.get("symbol", ""),
-                "reason": entry.fields.get("reason", ""),
-                "kind": "CLOSE" if kind == "close" else kind,
-                **{
-                    name: own.get(name, "")
-                    for name in ("action", "notional_usd", "queue_age_sec", "source")
-                },
-            }
-        )
-    return rows

@@ -7,7 +7,7 @@ from qtctl.cli.framework.context import Context
 from qtctl.cli.live.page import ListPage, Moment, Page, Words
 from qtctl.cli.live.pages.plan import PlanPage
 from qtctl.cli.live.poller import TopSnapshot
-from qtctl.cli.live.selection import Row, Selection, Shape
+from qtctl.cli.live.selection import Row, Shape
 from qtctl.cli.output.columns import Column, age, money, number, size_hint, text, ttl
 from qtctl.cli.output.styles import lifetime_style
 
@@ -35,13 +35,14 @@ SHAPE = Shape(
 class PermitsPage(ListPage):
     """The same as `qtctl permit list`."""
 
+    shape = SHAPE
     title = "permits"
     reads = False
     empty = "no open permits"
     hints = ("↵ plan", *ListPage.hints)
 
     def __init__(self, ctx: Context) -> None:
-        super().__init__(ctx, Selection(SHAPE))
+        super().__init__(ctx)
         self._open: list[Row] | None = None
         self._of: TopSnapshot | None = None
 

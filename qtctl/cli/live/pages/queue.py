@@ -4,11 +4,10 @@ from typing import Any
 
 from rich.text import Text
 
-from qtctl.cli.framework.context import Context
 from qtctl.cli.live import drawing
 from qtctl.cli.live.page import ListPage, Moment, Page, Words
 from qtctl.cli.live.pages.plan import PlanPage
-from qtctl.cli.live.selection import Selection, Shape
+from qtctl.cli.live.selection import Shape
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import age, number, text
 from qtctl.wire.client.store import Store
@@ -39,12 +38,10 @@ SHAPE = Shape(
 class QueuePage(ListPage):
     """The same as `qtctl group list`, with the plans themselves."""
 
+    shape = SHAPE
     title = "queue"
     empty = "the queue is empty: every plan was read and settled"
     hints = ("↵ plan", *ListPage.hints)
-
-    def __init__(self, ctx: Context) -> None:
-        super().__init__(ctx, Selection(SHAPE))
 
     def read(self, store: Store) -> Any:
         """The groups, and a row for each plan; ages by the server's clock."""

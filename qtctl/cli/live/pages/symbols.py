@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from qtctl.cli.framework.context import Context
 from qtctl.cli.live.page import ListPage, Page, Words
 from qtctl.cli.live.pages.why import WhyPage
-from qtctl.cli.live.selection import Prepared, Row, Selection, Shape
+from qtctl.cli.live.selection import Prepared, Shape
 from qtctl.cli.output.columns import age, money, number, percent, text, ttl
 from qtctl.cli.output.styles import reason_style
 from qtctl.cli.views import targets
@@ -37,12 +36,10 @@ SHAPE = Shape(
 class SymbolsPage(ListPage):
     """The same as `qtctl target list`."""
 
+    shape = SHAPE
     title = "symbols"
     empty = "no targets: is P2.9 writing them?"
     hints = ("↵ why", *ListPage.hints)
-
-    def __init__(self, ctx: Context) -> None:
-        super().__init__(ctx, Selection(SHAPE))
 
     def read(self, store: Store) -> Any:
         """All of them: for 10,000 a second, which is why it is read seldom then."""
@@ -54,9 +51,5 @@ class SymbolsPage(ListPage):
 
     def commands(self) -> list[tuple[str, Words]]:
         """The list, and the selected symbol."""
-        return [("this list", ("target", "list")), *of_symbol(self.selection.row)]
-
-
-def of_symbol(row: Row | None) -> list[tuple[str, Words]]:
-    """What shows a row's symbol on the command line."""
-    return [("the selected symbol", ("why", str(row["symbol"])))] if row and row["symbol"] else []
+        own = [("the selected symbol", ("why", self.symbol))] if self.symbol else []
+        return [("this list", ("target", "list")), *own]

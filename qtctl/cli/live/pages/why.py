@@ -9,7 +9,7 @@ from qtctl.cli.framework.context import Context
 from qtctl.cli.live import drawing
 from qtctl.cli.live.page import ListPage, Moment, Page, Words
 from qtctl.cli.live.pages.plan import PlanPage
-from qtctl.cli.live.selection import Row, Selection, Shape
+from qtctl.cli.live.selection import Row, Shape
 from qtctl.cli.output.columns import recent, text
 from qtctl.cli.output.styles import verdict_style
 from qtctl.cli.views import why_facts, why_page
@@ -39,11 +39,12 @@ SHAPE = Shape(
 class WhyPage(ListPage):
     """The same as `qtctl why SYMBOL`; below it the plans, to be opened."""
 
+    shape = SHAPE
     empty = "no plan in the last hour"
     hints = ("↵ plan", *ListPage.hints)
 
     def __init__(self, ctx: Context, symbol: str) -> None:
-        super().__init__(ctx, Selection(SHAPE))
+        super().__init__(ctx)
         self.name = symbol
         self.title = f"why {symbol}"
 
