@@ -18,7 +18,7 @@ from qtctl.cli.framework.listing import Listing
 from qtctl.cli.output import format
 from qtctl.cli.output.archive import Archive
 from qtctl.cli.output.masking import masking
-from qtctl.cli.views import findings, groups, health, logs, settings_shown, streams, timeline
+from qtctl.cli.views import findings, groups, health, logs, settings_shown, stream_states, timeline
 from qtctl.deploy.host import Host
 from qtctl.errors import ConfigError, NotFoundError, QtctlError, RedisUnreachable
 from qtctl.operator import user_at_host
@@ -94,7 +94,7 @@ class Bundle:
             Part("timeline.json", f"as qtctl timeline --since {span} -o json", self._timeline),
             Part("groups.json", "consumer groups, as qtctl group list -o json", self._groups),
             Part("streams.json", "as qtctl stream list -o json",
-                 lambda: streams.states(self._store())),
+                 lambda: stream_states.states(self._store())),
             Part("events.ndjson", f"the last {MOST_EVENTS:,} events", self._last_events, True),
             Part("decisions.ndjson", f"the last {MOST_DECISIONS:,} decisions that events name",
                  self._last_decisions, True),

@@ -1,4 +1,4 @@
-"""The streams: how each stands, and its entries as rows, plans beside their verdicts."""
+"""The entries of the streams as rows, plans beside their verdicts."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.listing import Listing
-from qtctl.cli.output.columns import age, money, number, plan_id, recent, size_hint, text, word
+from qtctl.cli.output.columns import Column, money, number, plan_id, recent, size_hint, text, word
 from qtctl.cli.output.listed import Filter, Listed
 from qtctl.cli.output.styles import reason_style, verdict_style
 from qtctl.cli.views.in_force import InForce
@@ -15,8 +15,7 @@ from qtctl.domain.names import ascii_upper
 from qtctl.domain.plans import PlanRules
 from qtctl.domain.reasons import EffReason, Kind, Verdict
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import groups, streams, verdicts
-from qtctl.wire.queries.groups import StreamState
+from qtctl.wire.queries import streams, verdicts
 from qtctl.wire.queries.streams import PAGE, StreamEntry
 from qtctl.wire.schema import pass_entry
 from qtctl.wire.schema.decision import DECISION_FIELDS, HISTORY
@@ -41,8 +40,13 @@ def _added(row: Mapping[str, Any]) -> float:
     return time_of(row["id"])
 
 
+def _entries(columns: Sequence[Column], *fields: str, **filters: Filter) -> Listed:
+    """The entries of a stream, which may have other fields as well."""
+    return Listed(columns, ("id", *fields), any_field=True, at=_added, filters=filters)
+
+
 LISTED: dict[str, Listed] = {
-    "proposed": Listed(
+    "proposed": _entries(
         (
             recent("time", "ts_epoch"),
             text("symbol", "symbol", width=10),
@@ -53,12 +57,10 @@ LISTED: dict[str, Listed] = {
             number("score", "eff_score", places=4, drop=2, width=6),
             text("confidence", "eff_confidence", drop=3, right=True),
         ),
-        fields=("id", *(field.name for field in PROPOSAL)),
-        any_field=True,
-        at=_added,
-        filters={"reason": Filter("reason", tuple(EffReason))},
+        *(field.name for field in PROPOSAL),
+        reason=Filter("reason", tuple(EffReason)),
     ),
-    "plans": Listed(
+    "plans": _entries(
         (
             recent("queued", _added),
             plan_id("plan", "plan_id", width=12),
@@ -70,16 +72,12 @@ LISTED: dict[str, Listed] = {
             text("verdict", "verdict", style=verdict_style, width=9),
             word("reason", "verdict_reason", width=10),
         ),
-        fields=("id", *PLAN_FIELDS),
-        any_field=True,
-        at=_added,
-        filters={
-            "verdict": Filter("verdict", tuple(Verdict)[:4]),
-            "kind": Filter("kind", tuple(Kind)),
-            "reason": Filter("verdict_reason"),
-        },
+        *PLAN_FIELDS,
+        verdict=Filter("verdict", tuple(Verdict)[:4]),
+        kind=Filter("kind", tuple(Kind)),
+        reason=Filter("verdict_reason"),
     ),
-    "events": Listed(
+    "events": _entries(
         (
             recent("time", "ts"),
             word("event", "event", style=verdict_style, width=9),
@@ -89,12 +87,10 @@ LISTED: dict[str, Listed] = {
             text("value", "value", drop=3),
             text("actor", "actor", drop=2),
         ),
-        fields=("id",),
-        any_field=True,
-        at=_added,
-        filters={"verdict": Filter("event"), "reason": Filter("reason")},
+        verdict=Filter("event"),
+        reason=Filter("reason"),
     ),
-    "decisions": Listed(
+    "decisions": _entries(
         (
             recent("decided", _added),
             plan_id("plan", "plan_id", width=12),
@@ -106,16 +102,12 @@ LISTED: dict[str, Listed] = {
             size_hint("eff_action", drop=2, width=9),
             text("score", "score", drop=3, right=True, width=6),
         ),
-        fields=("id", *(name for name, _ in DECISION_FIELDS), *(name for name, _ in HISTORY)),
-        any_field=True,
-        at=_added,
-        filters={
-            "verdict": Filter("verdict", (Verdict.PERMITTED, Verdict.BLOCKED)),
-            "kind": Filter("kind", tuple(Kind)),
-            "reason": Filter("reason"),
-        },
+        *(name for name, _ in (*DECISION_FIELDS, *HISTORY)),
+        verdict=Filter("verdict", (Verdict.PERMITTED, Verdict.BLOCKED)),
+        kind=Filter("kind", tuple(Kind)),
+        reason=Filter("reason"),
     ),
-    "passes": Listed(
+    "passes": _entries(
         (
             recent("time", _added),
             text("pass", "pass", right=True, width=6),
@@ -125,12 +117,10 @@ LISTED: dict[str, Listed] = {
             text("rules", "rules", drop=1, width=16),
             text("block bytes", "block_bytes", drop=2, right=True),
         ),
-        fields=("id", *(name for name, _ in PASS_FIELDS if name != "block"), *OF_A_BLOCK),
-        any_field=True,
-        at=_added,
-        filters={},
+        *(name for name, _ in PASS_FIELDS if name != "block"),
+        *OF_A_BLOCK,
     ),
-    "rejected": Listed(
+    "rejected": _entries(
         (
             recent("queued", _queued),
             plan_id("plan", "raw:plan_id", width=8),
@@ -138,10 +128,9 @@ LISTED: dict[str, Listed] = {
             text("problem", "problem", fold=True, width=24),
             text("entry", "entry_id", drop=1),
         ),
-        fields=("id", "reason", "sha256"),
-        any_field=True,
-        at=_added,
-        filters={"reason": Filter("reason")},
+        "reason",
+        "sha256",
+        reason=Filter("reason"),
     ),
 }
 """The entries of each stream."""
@@ -173,24 +162,6 @@ class Look:
 
 PASSES_PAGE = 20
 """Passes read at once: each has all symbols."""
-MOST_COUNTED = 1_000
-"""Entries of the last minute that are counted, at most."""
-STATES = (
-    text("stream", "stream"),
-    number("entries", "length"),
-    age("first", "first_age_s", drop=3),
-    age("last", "last_age_s"),
-    number("minutes kept", "minutes_kept", places=1, drop=1),
-    number("per minute", "per_minute", places=1, drop=2),
-    text(
-        "last minute",
-        lambda row: (
-            f"{MOST_COUNTED:,}+" if row["last_minute"] == MOST_COUNTED else row["last_minute"]
-        ),
-        right=True,
-    ),
-    text("problem", "problem", fold=True, style="red"),
-)
 
 
 def stream_keys(store: Store) -> dict[str, str]:
@@ -263,27 +234,3 @@ def _of_pass(row: dict[str, str], entry: StreamEntry) -> dict[str, str]:
             f"{reason or 'no proposal'} {count:,}" for reason, count in reasons.most_common()
         )
     return {name: value for name, value in row.items() if name != "block"} | found
-
-
-def states(store: Store) -> list[dict[str, Any]]:
-    """A row for each stream: entries, ages in seconds, minutes kept, entries per minute."""
-    names = list(stream_keys(store).values())
-    now_ms = store.now_ms()
-    fresh = groups.added_since(store, names, now_ms - 60_000, MOST_COUNTED)
-    found = groups.streams(store, names)
-    return [_state(state, count, now_ms) for state, count in zip(found, fresh, strict=True)]
-
-
-def _state(state: StreamState, last_minute: int | None, now_ms: int) -> dict[str, Any]:
-    first, last = state.first_ms, state.last_ms
-    kept = None if first is None or last is None else (last - first) / 60_000
-    return {
-        "stream": state.name,
-        "length": state.length,
-        "first_age_s": None if first is None else round((now_ms - first) / 1000, 3),
-        "last_age_s": None if last is None else round((now_ms - last) / 1000, 3),
-        "minutes_kept": None if kept is None else round(kept, 3),
-        "per_minute": round(state.length / kept, 3) if kept else None,
-        "last_minute": last_minute,
-        "problem": state.problem,
-    }
