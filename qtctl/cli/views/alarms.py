@@ -6,6 +6,7 @@ screen meaningless, what costs money now, what has no effect yet.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from qtctl.cli.output import format
 from qtctl.cli.views.health_record import Alarm, Feed, KillSwitchKey, Overall, Service
@@ -91,15 +92,9 @@ def _plan_ids(found: Overall) -> Found:
 # What is stopped on purpose ----------------------------------------------------------------------
 
 
-def _halted(found: Overall) -> Found:
+def _halted(found: Overall, *, everything: bool) -> Found:
     keys = found.kill_switch.keys
-    if any(it.mode == "halted" and not it.symbol for it in keys):
-        yield f"HALTED {found.kill_switch.told}", _end_of_halt(keys)
-
-
-def _opens_halted(found: Overall) -> Found:
-    keys = found.kill_switch.keys
-    if keys and not any(it.mode == "halted" and not it.symbol for it in keys):
+    if keys and everything == any(it.mode == "halted" and not it.symbol for it in keys):
         yield f"HALTED {found.kill_switch.told}", _end_of_halt(keys)
 
 
@@ -119,15 +114,7 @@ def _unread(found: Overall) -> Found:
 # Plans -------------------------------------------------------------------------------------------
 
 
-def _governor(found: Overall) -> Found:
-    yield from _service(found, "governor", "no plan is judged")
-
-
-def _allocation(found: Overall) -> Found:
-    yield from _service(found, "allocation", "nothing is proposed")
-
-
-def _service(found: Overall, service: str, effect: str) -> Found:
+def _service(found: Overall, *, service: str, effect: str) -> Found:
     rows = [it for it in found.services if it.service == service]
     bad = [it for it in rows if not it.well]
     alone = len(bad) == len(rows)
@@ -148,11 +135,8 @@ def _what_ails(it: Service) -> str:
     if it.state == "late":
         return f"{name} is LATE, {it.detail}"
     if it.state == "silent":
-        passed = (
-            ""
-            if it.last_pass_age_s is None
-            else f", last pass {format.span(it.last_pass_age_s)} ago"
-        )
+        age_s = it.last_pass_age_s
+        passed = "" if age_s is None else f", last pass {format.span(age_s)} ago"
         return f"{name} gives NO ANSWER, {it.detail}{passed}"
     return f"{name} is NOT READY, {it.detail}"
 
@@ -243,9 +227,8 @@ def _scores(found: Overall) -> Found:
 def _feed(feed: Feed, name: str) -> Iterator[str]:
     """Silent, missing, or low: under a half of them count; one that can't be read is a fault."""
     of = f"of {feed.looked_at:,}"
-    newest = (
-        "" if feed.newest_age_s is None else f", the newest {format.span(feed.newest_age_s)} old"
-    )
+    age_s = feed.newest_age_s
+    newest = "" if age_s is None else f", the newest {format.span(age_s)} old"
     if feed.missing == feed.looked_at:
         yield f"NO {name.upper()}: none for any of {feed.looked_at:,} symbols"
     elif feed.stale and feed.stale + feed.missing == feed.looked_at:
@@ -268,10 +251,8 @@ def wrong_in(feed: Feed) -> str:
 
 def _other_groups(found: Overall) -> Found:
     for it in found.other_groups:
-        stuck = (
-            f"{_plans(it.stuck)} stuck in the group {it.group} for up to {format.span(it.stuck_s)}"
-        )
-        yield f"{stuck}: another system's", "group list"
+        where = f"stuck in the group {it.group} for up to {format.span(it.stuck_s)}"
+        yield f"{_plans(it.stuck)} {where}: another system's", "group list"
 
 
 def _unreadable(found: Overall) -> Found:
@@ -286,18 +267,18 @@ RULES: dict[str, Callable[[Overall], Found]] = {
     "plan_stream": _plan_stream,
     "redis_emptied": _emptied,
     "redis_unfit": _unfit,
-    "halted": _halted,
-    "governor": _governor,
+    "halted": partial(_halted, everything=True),
+    "governor": partial(_service, service="governor", effect="no plan is judged"),
     "plan_ids": _plan_ids,
     "group_gone": _group_gone,
     "pending": _pending,
     "behind": _behind,
     "closes_refused": _closes_refused,
     "all_stale": _all_stale,
-    "opens_halted": _opens_halted,
+    "opens_halted": partial(_halted, everything=False),
     "unread_switch": _unread,
     "redis_restarted": _restarted,
-    "allocation": _allocation,
+    "allocation": partial(_service, service="allocation", effect="nothing is proposed"),
     "targets": _targets,
     "scores": _scores,
     "other_group": _other_groups,
