@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from heapq import merge
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 from qtctl.cli.framework.context import Context
@@ -34,6 +33,8 @@ from qtctl.wire.schema.keys import DECISION_TTL_SEC
 
 Row = Mapping[str, str]
 T = TypeVar("T")
+UNREADABLE = (QtctlError, OSError, sqlite3.Error)
+"""What keeps a history, or a part of it, from being read."""
 FROM, HISTORY = "from", "history"
 """The field that marks a row of the history; the others are Redis's."""
 ABOUT_ANOTHER = (Reason.DUPLICATE_PLAN.value, Reason.PLAN_CONFLICT.value)
@@ -58,39 +59,39 @@ class Past:
         self.missing = False
         self._count = 0
         self._window: tuple[float | None, float] | None = None
-        self._known_since: float | None = None
 
     @cached_property
     def history(self) -> History | None:
         """None where there is none, or it may not be read."""
         try:
-            history = History(self._folder, lenient=True)
+            folder = history_to_read(self._ctx.settings.history, self._ctx.environ)
+            history = History(folder, lenient=True)
             own, there = history_streams.stream_keys(self._ctx.keys()), history.streams()
-            if there and own["decisions"] not in there:
-                self.problem = (
-                    f"the history in {history.folder} is of other streams: "
-                    f"{own['decisions']} is not among them; [history] dir says where another is"
-                )
-                return None
-        except NotFoundError as problem:
-            self.missing, self.problem = True, str(problem)
-        except (QtctlError, OSError, sqlite3.Error) as problem:
-            self.problem = str(problem)
-        else:
-            return history
-        return None
+        except UNREADABLE as problem:
+            self.missing, self.problem = isinstance(problem, NotFoundError), str(problem)
+            return None
+        if there and own["decisions"] not in there:
+            self.problem = (
+                f"the history in {history.folder} is of other streams: {own['decisions']} is not "
+                "among them; [history] dir says where another is"
+            )
+            return None
+        return history
 
-    @cached_property
-    def _folder(self) -> Path:
-        return history_to_read(self._ctx.settings.history, self._ctx.environ)
+    def _tried(self, read: Callable[[], T], otherwise: T) -> T:
+        """What this reads of the history; what keeps it from being read is said."""
+        try:
+            return read()
+        except UNREADABLE as problem:
+            self.problem = str(problem)
+            return otherwise
 
     @cached_property
     def known_since(self) -> float:
         """Since when Redis has every decision, epoch seconds; without Redis since never."""
         if self._store is None:
             return float("inf")
-        self._known_since = decisions.known_since(self._store, self._store.now_ms())
-        return self._known_since
+        return decisions.known_since(self._store, self._store.now_ms())
 
     # Lists -----------------------------------------------------------------------------------
 
@@ -164,7 +165,7 @@ class Past:
         """What keeps a day from being read ends the reading, and is said."""
         try:
             yield from rows
-        except (QtctlError, OSError, sqlite3.Error) as problem:
+        except UNREADABLE as problem:
             self.problem = str(problem)
 
     # One plan ----------------------------------------------------------------------------------
@@ -174,11 +175,7 @@ class Past:
         history = self.history
         if history is None:
             return None
-        found: list[Decision] = []
-        try:
-            found = history.decisions_on(plan_id)
-        except (QtctlError, OSError, sqlite3.Error) as problem:
-            self.problem = str(problem)
+        found: list[Decision] = self._tried(lambda: history.decisions_on(plan_id), [])
         own = [each for each in found if each.reason not in ABOUT_ANOTHER]
         if not own:
             return None
@@ -219,13 +216,8 @@ class Past:
         return found
 
     def _limits(self, digest: str) -> Limits | None:
-        if self.history is None:
-            return None
-        try:
-            return self.history.limits(digest)
-        except (QtctlError, OSError, sqlite3.Error) as problem:
-            self.problem = str(problem)
-            return None
+        history = self.history
+        return None if history is None else self._tried(lambda: history.limits(digest), None)
 
     # What is said ------------------------------------------------------------------------------
 
@@ -270,7 +262,7 @@ class Past:
     def _is_synthetic(self, history: History) -> bool:
         try:
             return history.synthetic()
-        except (QtctlError, OSError, sqlite3.Error):
+        except UNREADABLE:
             return False
 
     def _is_forgotten(self, since: float) -> bool:
@@ -283,7 +275,7 @@ class Past:
         """Where the history begins later than was asked for, and its gaps in the window."""
         try:
             span, gaps = history.span(), history.gaps(_ms(since), _ms(min(until, 1e11)))
-        except (QtctlError, OSError, sqlite3.Error):
+        except UNREADABLE:
             return
         if since is not None and span is not None and span[0] / 1000 > since + 60:
             yield f"The history begins at {format.moment(span[0] / 1000, self._ctx.utc)}"
