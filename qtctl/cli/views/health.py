@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from msgspec.structs import asdict
+
 from qtctl import probe
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
@@ -281,16 +283,8 @@ def _upstream(found: Status) -> Upstream:
 
 def _feed(read: Read) -> Feed:
     newest = None if read.newest_sec is None else round(read.newest_sec, 3)
-    return Feed(
-        looked_at=read.looked_at,
-        good=read.good,
-        missing=read.missing,
-        stale=read.stale,
-        low_conf=read.low_conf,
-        unreadable=read.unreadable,
-        newest_age_s=newest,
-        problem=read.problem,
-    )
+    same = {name: value for name, value in asdict(read).items() if not name.endswith("_sec")}
+    return Feed(newest_age_s=newest, **same)
 
 
 def _age(now: float, at: float | None) -> float | None:

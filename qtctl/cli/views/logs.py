@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import msgspec
+
 from qtctl import clock
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import Column, recent, text
@@ -83,14 +85,7 @@ def rows(ctx: Context, service: str | None, asked: Asked) -> Iterator[dict[str, 
     """What the journal has, the oldest first. Errors: NotFoundError where there is none."""
     for each in journalctl.read(asked, ctx.environ.get("PATH")):
         if service is None or _is_of(each, service):
-            yield {
-                "at": each.at,
-                "unit": each.unit,
-                "level": each.level,
-                "source": each.source,
-                "message": each.message,
-                "fields": each.fields,
-            }
+            yield msgspec.structs.asdict(each)
 
 
 def _is_of(line: Logged, service: str) -> bool:

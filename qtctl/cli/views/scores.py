@@ -16,6 +16,8 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.queries import targets
 from qtctl.wire.queries.targets import Found
 
+AS_SENT = ("mode", "version", "stale_flags", "inputs_ok")
+"""Fields of a score that nothing is made of."""
 LISTED = Listed(
     (
         text("symbol", "symbol"),
@@ -28,7 +30,7 @@ LISTED = Listed(
         ttl("expires in", "ttl_s", drop=3),
         text("its producer says", producer_flags, drop=4, named="producer_flags"),
     ),
-    fields=("ts", "mode", "version", "stale_flags", "inputs_ok"),
+    fields=("ts", *AS_SENT),
     at="ts",
     filters={"reason": Filter("counts_as", tuple(EffReason))},
 )
@@ -56,10 +58,7 @@ def _row(
         "efficiency_score": fields.get("efficiency_score", ""),
         "confidence": fields.get("confidence", ""),
         "ts": score_time_text(fields, now),
-        "mode": fields.get("mode", ""),
-        "version": fields.get("version", ""),
-        "stale_flags": fields.get("stale_flags", ""),
-        "inputs_ok": fields.get("inputs_ok", ""),
+        **{name: fields.get(name, "") for name in AS_SENT},
         "age_s": None if seen.age_sec is None else round(seen.age_sec, 3),
         "counts_as": seen.reason.value,
         "governor_counts_as": governor.reason.value,

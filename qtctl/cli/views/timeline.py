@@ -3,7 +3,10 @@ journal."""
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import asdict
 
 from qtctl import clock
 from qtctl.cli.framework.context import Context
@@ -31,6 +34,11 @@ USUAL_SEC = 86_400.0
 ALARMS_SEC = 3_600.0
 MOST_JOURNAL = 2_000
 DEPLOYED = "deployments of this host"
+FIELDS = (
+    *("at", "kind", "what", "by", "reason", "symbol", "changes", "alert", "count", "until"),
+    *("source", "id"),
+)
+"""Of a row, in the order of the JSON."""
 _STYLES = {
     "halt": "bold red", "alarm": "bold red", "refused": "bold red", "gap": "red",
     "redis": "yellow", "clock": "yellow", "settings": "yellow", "resume": "green",
@@ -39,14 +47,14 @@ _STATES = {"done": "", "applied": ", services not started", "applying": ", NOT F
 _DIED = ("Main process exited", "Watchdog timeout", "Failed with result")
 
 
+@dataclass(frozen=True)
 class Gathered:
     """What every source gave. away: why Redis could not be asked, "" where it could."""
 
-    def __init__(self, sources: Sequence[Source], since: float, until: float, away: str) -> None:
-        self.sources = sources
-        self.since = since
-        self.until = until
-        self.away = away
+    sources: Sequence[Source]
+    since: float
+    until: float
+    away: str
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -184,28 +192,8 @@ def journal(ctx: Context, since: float, until: float) -> Source:
 
 
 def _row(it: Moment) -> dict[str, Any]:
-    return {
-        "at": it.at,
-        "kind": it.kind,
-        "what": it.what,
-        "by": it.by,
-        "reason": it.reason,
-        "symbol": it.symbol,
-        "changes": [
-            {
-                "setting": each.setting,
-                "before": each.before,
-                "after": each.after,
-                "raises_risk": _is_riskier(each),
-            }
-            for each in it.changes
-        ],
-        "alert": it.alert,
-        "count": it.count,
-        "until": it.until,
-        "source": it.source,
-        "id": it.id,
-    }
+    changes = [asdict(each) | {"raises_risk": _is_riskier(each)} for each in it.changes]
+    return {name: getattr(it, name) for name in FIELDS} | {"changes": changes}
 
 
 def _is_riskier(change: Change) -> bool:
@@ -240,7 +228,7 @@ LISTED = Listed(
         text("what", _told, fold=True, named="what"),
         word("by", "by", drop=1),
     ),
-    fields=("at", "what", "reason", "symbol", "changes", "alert", "count", "until", "source", "id"),
+    fields=FIELDS,
     at="at",
 )
 """Columns of the list."""

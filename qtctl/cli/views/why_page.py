@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec.structs import asdict
+
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import Column, age, number, text
@@ -99,7 +101,7 @@ def _answer(cause: str, it: Narrator, own: str) -> dict[str, str]:
 def _state(answer: Answer) -> dict[str, Any]:
     """How things stand now."""
     facts, seen = answer.facts, answer.hint.efficiency
-    target, kill = facts.target, facts.kill
+    target, kill = facts.target, asdict(facts.kill)
     return {
         "target": {
             "target_usd": target.usd,
@@ -121,15 +123,7 @@ def _state(answer: Answer) -> dict[str, Any]:
             "inputs_ok": answer.score.get("inputs_ok", ""),
             "shadow": answer.score_shadow,
         },
-        "kill_switch": {
-            "mode": ("normal", "reduce_only", "halted")[kill.level],
-            "key": kill.key,
-            "value": kill.value,
-            "symbol": kill.symbol,
-            "since": kill.since,
-            "who": kill.who,
-            "why": kill.why,
-        },
+        "kill_switch": {"mode": ("normal", "reduce_only", "halted")[kill.pop("level")], **kill},
         "governors": [
             {
                 "name": it.name,
