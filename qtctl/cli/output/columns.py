@@ -88,6 +88,13 @@ def _sign_style(value: Any) -> str:
 
 text = _kind(format.text)
 """Any text or value as it is, escaped."""
+
+
+def texts(*names: str) -> tuple[Column, ...]:
+    """Columns of texts whose titles are the names of their fields."""
+    return tuple(text(name, name) for name in names)
+
+
 plan_id = _kind(format.text, wrap="id")
 """An id, never cut: where it can't stand in one line it goes on in the next."""
 word = _kind(format.text, wrap="words")

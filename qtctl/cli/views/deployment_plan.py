@@ -22,7 +22,6 @@ _STYLES = {"-": "red", "+": "green", "@": "cyan"}
 _VERBS = {"new": "install", "replaced": "replace", "removed": "remove"}
 _SUMMARY_LINES = 10
 _NAMES_CHARS = 55
-Write = Callable[..., None]
 
 
 def where(host: Host) -> str:

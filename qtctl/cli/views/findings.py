@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import line, text
+from qtctl.cli.output.columns import line, text, texts
 from qtctl.cli.output.render import Fields, Rows
 from qtctl.deploy.host import Host
 from qtctl.doctor.command_lines import CommandLines, own_words, words_of
@@ -27,7 +27,7 @@ PASSED = (text("ok", "check"), text("seen", "what", fold=True))
 _line = partial(line, width=7)
 """As wide as the longest level: all lines of a finding begin alike."""
 
-COLUMNS = tuple(text(name, name) for name in ("check", "level", "what", "why", "command"))
+COLUMNS = texts("check", "level", "what", "why", "command")
 """A finding in a line."""
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from qtctl.cli.framework.arguments import choice
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output.columns import Column, age, number, text
+from qtctl.cli.output.columns import Column, age, number, text, texts
 from qtctl.cli.output.listed import Listed
 from qtctl.cli.output.render import Rows, emit, emit_one
 from qtctl.cli.views.health import readiness
@@ -52,9 +52,7 @@ CONSUMERS = (
     number("deliveries", "deliveries", style=lambda most: "red" if (most or 0) > 1 else ""),
 )
 DONE = (
-    text("group", "group"),
-    text("did", "did"),
-    text("consumer", "consumer"),
+    *texts("group", "did", "consumer"),
     number("entries", "entries"),
 )
 

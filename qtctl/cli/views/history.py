@@ -8,7 +8,7 @@ from qtctl import clock
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, moment, number, text
+from qtctl.cli.output.columns import Column, moment, number, text, texts
 from qtctl.cli.output.listed import Listed
 from qtctl.errors import NotFoundError, UsageError
 from qtctl.history import chain
@@ -69,19 +69,14 @@ GAPS = (
 )
 SERVICES = (
     moment("time", _at("at_ms"), named="at_ms"),
-    text("what", "what"),
-    text("service", "service"),
-    text("name", "name"),
-    text("version", "version"),
+    *texts("what", "service", "name", "version"),
     text("host", "host", drop=2),
     text("pid", "pid", right=True, drop=3),
     text("settings", "settings", drop=1),
 )
 SERVERS = (
     moment("time", _at("at_ms"), named="at_ms"),
-    text("what", "what"),
-    text("role", "role"),
-    text("version", "version"),
+    *texts("what", "role", "version"),
     text("run id", "run_id", drop=2),
     text("detail", "detail", fold=True, drop=1),
 )

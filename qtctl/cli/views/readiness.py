@@ -6,7 +6,7 @@ from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, line, text
+from qtctl.cli.output.columns import Column, line, text, texts
 from qtctl.cli.output.render import Fields, Rows
 from qtctl.cli.views.evidence_window import describe
 from qtctl.evidence.policy import RULES, Policy
@@ -112,16 +112,10 @@ SYMBOLS = (
 SELFTEST = (
     text("fault", "fault"),
     text("gate", lambda row: row.expected or "none", named="expected"),
-    text("verdict", "verdict"),
-    text("failed", "failed"),
-    text("unknown", "unknown"),
+    *texts("verdict", "failed", "unknown"),
     text("result", lambda row: "pass" if row.right else "FAIL", named="right", style=_style),
 )
 DIFFERENCES = (
     text("time", lambda row: format.moment(row.at_ms / 1000), named="at_ms"),
-    text("what", "what"),
-    text("name", "name"),
-    text("field", "field"),
-    text("recorded", "recorded"),
-    text("again", "again"),
+    *texts("what", "name", "field", "recorded", "again"),
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, text
+from qtctl.cli.output.columns import Column, text, texts
 from qtctl.cli.output.format import count
 from qtctl.cli.views.history import gaps_in_words, size
 from qtctl.cli.views.html import about, page
@@ -162,9 +162,7 @@ HALTS = (
 )
 SERVERS = (
     about.AT,
-    text("what", "what"),
-    text("role", "role"),
-    text("version", "version"),
+    *texts("what", "role", "version"),
     text("detail", "detail", fold=True),
 )
 
