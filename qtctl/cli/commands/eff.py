@@ -38,7 +38,6 @@ def list_scores(
     from qtctl.cli.views.in_force import InForce
     from qtctl.domain.allocation import AllocationRules
     from qtctl.domain.downsize import DownsizeRules
-    from qtctl.wire.queries import upstream
     from qtctl.wire.schema.keys import EFFICIENCY
 
     wanted = arguments.symbols(symbols)
@@ -46,15 +45,8 @@ def list_scores(
         narrowed = ctx.window(store).filtered
         rows = view.rows(ctx, store, wanted)
         first = [row for row in (next(rows, None),) if row is not None]
-        empty = f"No scores: is P3.1 writing {store.keys.pattern(EFFICIENCY)} ?"
-        shadow = None if first else upstream.shadow(store, EFFICIENCY, store.now_ms() / 1000)
-        if shadow is not None:
-            empty = f"No scores: {shadow.sentence}."
-        if first and narrowed:
-            empty = "No scores match."
-        elif wanted:
-            empty = "No scores for these symbols."
-            empty += "" if first else nearest.meant(store, wanted)
+        there = bool(first)
+        empty = nearest.none_listed(store, EFFICIENCY, wanted, there=there, narrowed=narrowed)
         emit(ctx, chain(first, rows), view.LISTED, empty=empty)
         if ctx.output == "table" and first:
             in_force = InForce(ctx, store)

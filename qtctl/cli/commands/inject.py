@@ -22,8 +22,6 @@ app = group(
 )
 
 SOURCE = "qtctl-inject"
-MAX_TTL_SEC = 30 * 86_400
-_ANOTHER_KEY = "this is a key of its own, and {upper} keeps the one that it has"
 _ANOTHER_PLAN = (
     "the score, the halt and the rates of {upper} apply to it where it has none of its own, and it "
     "is listed as it was sent"
@@ -52,7 +50,6 @@ def eff(
         qtctl inject eff BTCUSDT 0.9 --age 700
     """
     from qtctl.cli.views import injection as view
-    from qtctl.cli.views import nearest
     from qtctl.wire.schema.keys import EFFICIENCY
 
     symbol = arguments.symbol(symbol)
@@ -62,12 +59,11 @@ def eff(
         "mode": "synthetic",
         "version": SOURCE,
     }
-    age_sec = arguments.duration(age, "--age", 0, MAX_TTL_SEC)
-    with ctx.store() as store:
-        ctx.confirm(dry_run=dry_run)
-        nearest.spelt(ctx, symbol, _ANOTHER_KEY)
-        fields["ts"] = str(int(store.now_ms() / 1000 - age_sec))
-        view.cover(ctx, store, EFFICIENCY, symbol, fields, ttl, force, dry_run)
+    age_sec = arguments.duration(age, "--age", 0, view.MAX_TTL_SEC)
+    view.cover(
+        ctx, EFFICIENCY, symbol, lambda ms: fields | {"ts": str(int(ms / 1000 - age_sec))}, ttl,
+        force, dry_run,
+    )  # fmt: skip
 
 
 @command(app)
@@ -90,7 +86,6 @@ def target(
         qtctl inject target BTCUSDT 2500 --ttl 5m
     """
     from qtctl.cli.views import injection as view
-    from qtctl.cli.views import nearest
     from qtctl.wire.schema.keys import TARGET
 
     symbol = arguments.symbol(symbol)
@@ -99,11 +94,9 @@ def target(
         "confidence": repr(arguments.number(confidence, "--confidence", 0, 1)),
         "mode": "synthetic",
     }
-    with ctx.store() as store:
-        ctx.confirm(dry_run=dry_run)
-        nearest.spelt(ctx, symbol, _ANOTHER_KEY)
-        fields["timestamp"] = str(store.now_ms() // 1000)
-        view.cover(ctx, store, TARGET, symbol, fields, ttl, force, dry_run)
+    view.cover(
+        ctx, TARGET, symbol, lambda ms: fields | {"timestamp": str(ms // 1000)}, ttl, force, dry_run
+    )
 
 
 @command(app)

@@ -1,5 +1,6 @@
 """`qtctl proof`: the six-plus-six scenarios, proven from outside."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,8 +50,11 @@ def proof(
 
     if live and host_redis:
         raise UsageError("--host-redis is for a private server, and --live uses none")
-    steps = CHOICES[step]
-    if not proofs.run(
-        ctx, steps, report, live=live, host_redis=host_redis, yes=yes, no_input=no_input
-    ):
+    found, about = proofs.conduct(
+        ctx, CHOICES[step], live=live, host_redis=host_redis, yes=yes, no_input=no_input
+    )
+    proofs.show(ctx, found)
+    if report is not None:
+        proofs.write(ctx, Path(report), found, about)
+    if found.failed:
         raise typer.Exit(1)

@@ -37,22 +37,14 @@ def list_targets(
     from qtctl.cli.views import targets as view
     from qtctl.cli.views.in_force import InForce
     from qtctl.domain.allocation import AllocationRules
-    from qtctl.wire.queries import upstream
     from qtctl.wire.schema.keys import TARGET
 
     wanted = arguments.symbols(symbols)
     with ctx.store() as store:
         narrowed = ctx.window(store).filtered
         found = view.rows(store, wanted)
-        empty = f"No targets: is P2.9 writing {store.keys.pattern(TARGET)} ?"
-        shadow = None if found else upstream.shadow(store, TARGET, store.now_ms() / 1000)
-        if shadow is not None:
-            empty = f"No targets: {shadow.sentence}."
-        if found and narrowed:
-            empty = "No targets match."
-        elif wanted:
-            empty = "No targets for these symbols."
-            empty += "" if found else nearest.meant(store, wanted)
+        there = bool(found)
+        empty = nearest.none_listed(store, TARGET, wanted, there=there, narrowed=narrowed)
         emit(ctx, found, view.LISTED, empty=empty)
         if not wanted and (note := view.misnamed(store)):
             ctx.say(note)

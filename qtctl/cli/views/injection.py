@@ -1,7 +1,7 @@
 """Injecting synthetic keys and plans, and what is reported about it."""
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import typer
 
@@ -11,13 +11,14 @@ from qtctl.cli.framework.context import Context
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import number, text
 from qtctl.cli.output.render import emit_one
+from qtctl.cli.views import nearest
 from qtctl.cli.views.in_force import InForce
 from qtctl.domain.names import ascii_upper
 from qtctl.domain.plans import EXECUTE, SIDES, PlanRules, kind_of
 from qtctl.domain.readings import score_time
 from qtctl.domain.reasons import SKIPPED_DECISIONS, Kind
 from qtctl.errors import NotFoundError, RefusedError
-from qtctl.settings.sources import nearest
+from qtctl.settings import sources
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import injection
 from qtctl.wire.control.injection import InTheWay
@@ -26,28 +27,33 @@ from qtctl.wire.schema.keys import KeySpec
 
 MAX_TTL_SEC = 30 * 86_400
 MAX_SHOWN_CHARS = 40
+_ANOTHER_KEY = "this is a key of its own, and {upper} keeps the one that it has"
 CLEARED = (text("key", "key"), text("did", "did"), number("entries", "count"))
 
 
 def cover(
     ctx: Context,
-    store: Store,
     spec: KeySpec,
     symbol: str,
-    fields: Mapping[str, str],
+    made: Callable[[int], Mapping[str, str]],
     ttl: str,
     force: bool,
     dry_run: bool,
 ) -> None:
-    """Write a synthetic hash. Errors: RefusedError where another one would be overwritten."""
-    ttl_sec = int(arguments.duration(ttl, "--ttl", 1, MAX_TTL_SEC))
-    key = store.keys.at(spec, symbol)
-    what = f"injecting {key}: {listed(fields)}; for {format.span(ttl_sec)}"
-    # A look first: what is refused is not announced.
-    _refuse(store, key, injection.cover(store, key, fields, ttl_sec, force=force, dry_run=True))
-    ctx.announce(what, dry_run=dry_run)
-    if not dry_run:
-        _refuse(store, key, injection.cover(store, key, fields, ttl_sec, force=force))
+    """Write a synthetic hash; made: its fields at a time of the server (epoch ms). Errors:
+    RefusedError where another one would be overwritten."""
+    with ctx.store() as store:
+        ctx.confirm(dry_run=dry_run)
+        nearest.spelt(ctx, symbol, _ANOTHER_KEY)
+        fields = made(store.now_ms())
+        ttl_sec = int(arguments.duration(ttl, "--ttl", 1, MAX_TTL_SEC))
+        key = store.keys.at(spec, symbol)
+        what = f"injecting {key}: {listed(fields)}; for {format.span(ttl_sec)}"
+        # A look first: what is refused is not announced.
+        _refuse(store, key, injection.cover(store, key, fields, ttl_sec, force=force, dry_run=True))
+        ctx.announce(what, dry_run=dry_run)
+        if not dry_run:
+            _refuse(store, key, injection.cover(store, key, fields, ttl_sec, force=force))
     if ctx.output != "table":
         emit_one(ctx, {"key": key, "ttl_s": ttl_sec, **fields})
 
@@ -86,7 +92,7 @@ def unknown_words(ctx: Context, store: Store, entry: Mapping[str, str]) -> list[
             f"{', '.join(SKIPPED_DECISIONS)}): it will not be carried out"
         )
     if entry["action"] and not _any_case(entry["action"], actions):
-        near = nearest(entry["action"].upper(), sorted(actions))
+        near = sources.nearest(entry["action"].upper(), sorted(actions))
         reduce_only = True if entry.get("reduceOnly") else None
         kind = kind_of(entry["action"], entry["side"], reduce_only, rules)
         counts = "an open" if kind == Kind.OPEN else "a close"

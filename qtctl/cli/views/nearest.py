@@ -7,8 +7,10 @@ from qtctl.cli.framework.context import Context
 from qtctl.domain.names import ascii_upper
 from qtctl.errors import WireError
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries import activity
+from qtctl.wire.queries import activity, upstream
+from qtctl.wire.schema.keys import EFFICIENCY, TARGET, KeySpec
 
+_UPSTREAM = {TARGET: ("targets", "P2.9"), EFFICIENCY: ("scores", "P3.1")}
 ALIKE = 0.6
 """From here on two names are taken for a misspelling of each other."""
 
@@ -27,6 +29,23 @@ def meant(store: Store, symbols: Sequence[str]) -> str:
     """` Did you mean BTCUSDT?`, of the first of these for which something is near; else ""."""
     found = next(filter(None, (nearest(store, symbol) for symbol in symbols[:3])), "")
     return f" Did you mean {found}?" if found else ""
+
+
+def none_listed(
+    store: Store, spec: KeySpec, wanted: Sequence[str], *, there: bool, narrowed: bool
+) -> str:
+    """Why a list of targets or scores shows none. there: some were found; narrowed: the options of
+    lists may have left these out. Errors: RedisUnreachable, WireError."""
+    named, producer = _UPSTREAM[spec]
+    what = f"No {named}"
+    shadow = None if there else upstream.shadow(store, spec, store.now_ms() / 1000)
+    if there and narrowed:
+        return f"{what} match."
+    if wanted:
+        return f"{what} for these symbols.{'' if there else meant(store, wanted)}"
+    if shadow is not None:
+        return f"{what}: {shadow.sentence}."
+    return f"{what}: is {producer} writing {store.keys.pattern(spec)} ?"
 
 
 def spelt(ctx: Context, symbol: str, effect: str) -> None:

@@ -40,25 +40,6 @@ CHECKS = (
 )
 
 
-def run(
-    ctx: Context,
-    steps: Sequence[str],
-    directory: str | None,
-    *,
-    live: bool,
-    host_redis: bool,
-    yes: bool,
-    no_input: bool,
-) -> bool:
-    """Run the scenarios of these steps, print and report what they found; True if all passed."""
-    found, about = conduct(ctx, steps, live=live, host_redis=host_redis, yes=yes, no_input=no_input)
-    _print(ctx, found)
-    if directory is not None:
-        for path in reports.write(Path(directory), found, about):
-            ctx.say(f"wrote {path}")
-    return not found.failed
-
-
 def conduct(
     ctx: Context,
     steps: Sequence[str],
@@ -149,8 +130,8 @@ def _progress(ctx: Context, result: ScenarioResult) -> None:
         ctx.say(f"{mark} {result.step} {result.id}: {result.title} ({result.duration_s:.1f} s)")
 
 
-def _print(ctx: Context, found: Report) -> None:
-    """A table for each step, the checks of what failed, and the summary line."""
+def show(ctx: Context, found: Report) -> None:
+    """Print a table for each step, the checks of what failed, and the summary line."""
     parts = [
         Rows([_row(result) for result in found.of(step)], SCENARIOS, title=step)
         for step in found.steps()
@@ -165,6 +146,12 @@ def _print(ctx: Context, found: Report) -> None:
         ctx.say(note)
     if ctx.output == "table":
         sys.stdout.write(f"\n{found.summary}\n")
+
+
+def write(ctx: Context, directory: Path, found: Report, about: dict[str, Any]) -> None:
+    """Write the files of a report, and name them on stderr."""
+    for path in reports.write(directory, found, about):
+        ctx.say(f"wrote {path}")
 
 
 def _result(passed: bool) -> str:
