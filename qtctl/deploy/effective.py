@@ -74,10 +74,8 @@ def effective(view: View, packaged: Mapping[str, str]) -> dict[str, Loaded]:
     if units.SINGLE in enabled and units.GOVERNOR not in enabled:
         both = of_unit(view, units.SINGLE, packaged)
         return {"allocation": both, "governor": both}
-    return {
-        units.SERVICE[unit]: of_unit(view, unit, packaged)
-        for unit in (units.ALLOCATION, units.GOVERNOR)
-    }
+    loops = (units.ALLOCATION, units.GOVERNOR)
+    return {units.SERVICE[unit]: of_unit(view, unit, packaged) for unit in loops}
 
 
 def records(view: View, packaged: Mapping[str, str]) -> bool:

@@ -45,17 +45,12 @@ def units(inspection: Inspection) -> Findings:
 
 def env_files(inspection: Inspection) -> Findings:
     """EnvironmentFiles: no trailing comments, no GOV_ or P31_ variable that nothing reads."""
-    there = [
-        (each, file)
-        for each in inspection.installed
-        for file in each.files
-        if file.text is not None
-    ]
-    for each, file in there:
+    read = [(it, file) for it in inspection.installed for file in it.files if file.text is not None]
+    for each, file in read:
         found = [*_comments(file), *_unread(file, each)]
         fine = f"{file.path}: {len(file.variables)} variables, all of them read"
         yield from found or [ok(fine)]
-    if not there:
+    if not read:
         yield ok("no EnvironmentFile is installed on this host")
 
 
@@ -63,10 +58,8 @@ def sanity(inspection: Inspection) -> Findings:
     """Values that are allowed, and that nobody can mean."""
     allocation, its = inspection.settings_of("allocation")
     governor, whose = inspection.settings_of("governor")
-    found = [
-        *_allocation_sane(inspection, allocation, its),
-        *_governor_sane(inspection, governor, whose),
-    ]
+    found = list(_allocation_sane(inspection, allocation, its))
+    found += _governor_sane(inspection, governor, whose)
     one, other = allocation["min_conf"], governor["min_conf"]
     if one != other:
         what = f"min_conf is {one:g} of {its}, and {other:g} of {whose}"

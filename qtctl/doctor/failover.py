@@ -14,9 +14,8 @@ def nodes(inspection: Inspection) -> Findings:
     sentinel = scheme_of(inspection.store.url) == SENTINEL
     nodes = "sentinels" if sentinel else "nodes of the cluster"
     if not problems:
-        yield ok(
-            f"all {nodes} say that {display_url(inspection.store.server_url())} is the primary"
-        )
+        primary = display_url(inspection.store.server_url())
+        yield ok(f"all {nodes} say that {primary} is the primary")
         return
     nobody = "nobody decides that another server takes over"
     why = nobody if sentinel else "the cluster refuses every command"

@@ -92,9 +92,8 @@ def contradiction(fields: Mapping[str, Any], rules: DownsizeRules) -> str:
     lacking = [field.name for field in HINT if field.name not in fields]
     if lacking:
         return f"lacks {', '.join(lacking)}"
-    score, confidence = (
-        numbers.ratio(str(fields[name])) for name in ("eff_score", "eff_confidence")
-    )
+    score = numbers.ratio(str(fields["eff_score"]))
+    confidence = numbers.ratio(str(fields["eff_confidence"]))
     reason = str(fields["eff_reason"])
     if reason not in set(EffReason):
         return f"eff_reason {reason[:40]!r} is not a known reason"

@@ -118,9 +118,8 @@ def _misnamed(inspection: Inspection, spec: KeySpec) -> Findings:
     """Keys that are there and belong to no symbol."""
     kind, effect = _EFFECTS[spec]
     for problem, keys in by_problem(inspection.sweep.misnamed[spec.template].items()).items():
-        what = (
-            f"{len(keys):,} of the keys of {kind}: the symbol {problem} ({some(map(repr, keys))})"
-        )
+        shown = some(map(repr, keys))
+        what = f"{len(keys):,} of the keys of {kind}: the symbol {problem} ({shown})"
         why = f"{effect}: a symbol is 1 to 64 characters without whitespace, ':' and globs (write "
         why += "BTCUSDT, not BTC/USDT:USDT)"
         yield wrong(what, why, inspection.redis_cli("hgetall", keys[0]))

@@ -96,9 +96,7 @@ def _by_name(fields: _Known) -> str:
     return fields["event"] + (f": {fields['reason']}" if fields["reason"] else "")
 
 
-_REASON_IN_WORDS = frozenset(
-    {"halted", "resumed", "halt_kept", "permits_stopped", "loss_acknowledged"}
-)
+_REASON_IN_WORDS = ("halted", "resumed", "halt_kept", "permits_stopped", "loss_acknowledged")
 _EVENTS: dict[str, tuple[Kind, str, str | Callable[[_Known], str]]] = {
     "halted": ("halt", "QtctlTradingHalted", _halted),
     "resumed": ("resume", "", _resumed),

@@ -19,9 +19,7 @@ _NUMBERS: dict[str, type[int] | type[float]] = {
     if field.type in (int, float, float | None) and field.name != "kill_level"
 }
 """The facts that are numbers: a count, or an age, an amount or a score."""
-_ALWAYS_A_NUMBER = {
-    field.name for field in msgspec.structs.fields(Facts) if field.type in (int, float)
-}
+_ALWAYS_A_NUMBER = {it.name for it in msgspec.structs.fields(Facts) if it.type in (int, float)}
 _OF_EVERY_PLAN = ("kind", "queue_age_sec", "kill_key", "kill_value", "kill_level")
 _LEVELS = ("0", "1", "2")
 

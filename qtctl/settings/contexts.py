@@ -125,11 +125,7 @@ def instead(context: KnownContext, claims: Iterable[Claim]) -> list[Claim]:
     """The claims with those of the context instead of all others about Redis. What the context
     overrules stays in front of it, to be shown."""
     own = {claim.field.path for claim in context.claims}
-    kept = [
-        claim
-        for claim in claims
-        if claim.field.section != "redis" or claim.field.path in (*_SHARED, *own)
-    ]
+    kept = (it for it in claims if it.field.section != "redis" or it.field.path in (*_SHARED, *own))
     return [*kept, *context.claims]
 
 

@@ -160,9 +160,8 @@ def _load(given: _Given, sections: Sequence[str]) -> Loaded:
     chosen = None if named is None else contexts.chosen(named, others, file)
     claims = list(sources.toml_claims(tables, f"file {file}"))
     explicit_url = any(claim.field.path == "redis.url" for claim in flags)
-    claims += _environment_claims(
-        variables, given.service, sources.url_of(claims), explicit_url or chosen is not None
-    )
+    has_url = explicit_url or chosen is not None
+    claims += _environment_claims(variables, given.service, sources.url_of(claims), has_url)
     set_aside += contexts.unused(named, environ)
     if chosen is not None:
         claims = contexts.instead(chosen, claims)

@@ -198,9 +198,7 @@ def _masked_ports(where: str) -> str:
     nodes = hosts.split(",")
     if all(_HOST_PORT.fullmatch(node) for node in nodes):
         return where
-    shown = [
-        node if _HOST_PORT.fullmatch(node) else f"{node.partition(':')[0]}:{MASK}" for node in nodes
-    ]
+    shown = [it if _HOST_PORT.fullmatch(it) else f"{it.partition(':')[0]}:{MASK}" for it in nodes]
     return ",".join(shown) + (slash and f"/{MASK}")
 
 

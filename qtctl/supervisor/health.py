@@ -209,11 +209,8 @@ class _Handler(BaseHTTPRequestHandler):
         """No access log: probes and scrapes come every few seconds."""
 
 
-_OTHER = Page(
-    HTTPStatus.FORBIDDEN,
-    PLAIN,
-    b"forbidden: the Host header must be an address or a name of this host\n",
-)
+_REFUSED = b"forbidden: the Host header must be an address or a name of this host\n"
+_OTHER = Page(HTTPStatus.FORBIDDEN, PLAIN, _REFUSED)
 
 
 def most_connections() -> int:

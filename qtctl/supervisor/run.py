@@ -75,10 +75,7 @@ class Supervisor:
         Raises QtctlError, before any loop starts, if a port can't be bound, but for that of an
         optional service.
         """
-        hosted = [
-            HostedService(service, optional=service.name in self._optional)
-            for service in self._services
-        ]
+        hosted = [HostedService(it, optional=it.name in self._optional) for it in self._services]
         reporter = Reporter(self._notify, hosted)
         with contextlib.ExitStack() as stack:
             stack.enter_context(handling(self._requests.put, reload=self._read_again is not None))

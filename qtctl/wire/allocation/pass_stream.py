@@ -31,9 +31,8 @@ class PassStream:
     def __init__(self, keys: Keys, rules: AllocationRules, interval_sec: float) -> None:
         self._keys = keys
         self._interval_sec = interval_sec
-        self._rules_json = msgspec.json.encode(
-            msgspec.structs.asdict(rules) | {"interval_sec": interval_sec}
-        )
+        record = msgspec.structs.asdict(rules) | {"interval_sec": interval_sec}
+        self._rules_json = msgspec.json.encode(record)
         self.rules = hashlib.sha256(self._rules_json).hexdigest()[:16]
         self._refreshed_at: float | None = None
 

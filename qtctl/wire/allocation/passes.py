@@ -111,10 +111,7 @@ class _Pass:
             self._keep()
 
     def read(self, symbols: Sequence[Symbol]) -> None:
-        self._pipe.send(
-            [symbol.ask_target for symbol in symbols]
-            + [symbol.ask_efficiency for symbol in symbols]
-        )
+        self._pipe.send([it.ask_target for it in symbols] + [it.ask_efficiency for it in symbols])
         self._due.append(partial(self._have_read, symbols))
 
     def _have_read(self, symbols: Sequence[Symbol]) -> None:

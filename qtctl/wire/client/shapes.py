@@ -70,19 +70,12 @@ def are_entries(reply: Any) -> bool:
 
 def are_streams(reply: Any) -> bool:
     """Streams by name, each with entries; or nothing new."""
-    return reply is None or (
-        isinstance(reply, list) and bool(reply) and all(map(_is_stream, reply))
-    )
+    return reply is None or (is_list(reply) and bool(reply) and all(map(_is_stream, reply)))
 
 
 def is_page(reply: Any) -> bool:
     """A cursor, and what is on the page."""
-    return (
-        isinstance(reply, list)
-        and len(reply) == 2
-        and _is_decimal(reply[0])
-        and are_texts(reply[1])
-    )
+    return is_list(reply) and len(reply) == 2 and _is_decimal(reply[0]) and are_texts(reply[1])
 
 
 def is_claim(reply: Any) -> bool:

@@ -135,8 +135,6 @@ def acknowledge(
     known = from_json(reply, Emptied, Emptied())
     if known.acknowledged_by:
         return None
-    after = msgspec.json.encode(
-        msgspec.structs.replace(known, acknowledged_by=who, resumed=resumed)
-    )
-    more = (reply, after, who, why, events_maxlen)
+    after = msgspec.structs.replace(known, acknowledged_by=who, resumed=resumed)
+    more = (reply, msgspec.json.encode(after), who, why, events_maxlen)
     return known if store.script("acknowledge", (key, store.keys.events), more) else None

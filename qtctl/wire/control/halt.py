@@ -257,9 +257,8 @@ def resume(
 
 def _sum(first: Withdrawn, then: Withdrawn) -> Withdrawn:
     # The second round has met all that the first one left.
-    return msgspec.structs.replace(
-        then, opens=first.opens + then.opens, revoked=first.revoked + then.revoked
-    )
+    opens, revoked = first.opens + then.opens, first.revoked + then.revoked
+    return msgspec.structs.replace(then, opens=opens, revoked=revoked)
 
 
 def _permit_keys(store: Store, plan_id: str) -> tuple[str, ...]:

@@ -47,9 +47,8 @@ def cover(
     run, when it would be). Without force, what inject did not write itself is returned and nothing
     is written. Errors: RedisUnreachable, WireError."""
     flat = [part for pair in fields.items() for part in pair]
-    reply = store.script(
-        "inject_hash", (key, _record(store, key)), (ttl_sec, flag(force), flag(dry_run), *flat)
-    )
+    how = (ttl_sec, flag(force), flag(dry_run))
+    reply = store.script("inject_hash", (key, _record(store, key)), (*how, *flat))
     if text(reply[0]) != "refused":
         return None
     ttl_ms = int(reply[2])
@@ -80,10 +79,8 @@ def send_plan(store: Store, fields: Mapping[str, str]) -> str:
     flat = [part for pair in fields.items() for part in pair]
     entry_id = text(store.run("XADD", store.keys.plans, "*", *flat))
     record = _record(store, store.keys.plans)
-    store.batch(
-        [("HSET", record, entry_id, fields["plan_id"]), ("EXPIRE", record, PLAN_RECORD_TTL_SEC)],
-        atomic=True,
-    )
+    remember = ("HSET", record, entry_id, fields["plan_id"])
+    store.batch([remember, ("EXPIRE", record, PLAN_RECORD_TTL_SEC)], atomic=True)
     return entry_id
 
 

@@ -102,9 +102,8 @@ def read(store: Store, names: KillNames) -> list[KillKey]:
     replies = store.batch(asks(store.keys, names))
     found = rows_of(store.keys, names, replies)
     records = _records(replies[-1])
-    further = [
-        name for name in records if name not in names.names and not name.startswith(record_name(""))
-    ]
+    of_keys = (name for name in records if not name.startswith(record_name("")))
+    further = [name for name in of_keys if name not in names.names]
     if not further:
         return found
     values = store.batch([("GET", store.keys.prefix + name) for name in further])

@@ -17,8 +17,7 @@ def note(store: Store, event: str, fields: Mapping[str, str]) -> None:
     """Adds one entry. Errors: RedisUnreachable; WireError where Redis refuses it."""
     key = store.keys.runs
     flat = [part for pair in ({"event": event} | dict(fields)).items() for part in pair]
-    added, _ = store.batch(
-        [("XADD", key, "MAXLEN", "~", KEPT, "*", *flat), ("EXPIRE", key, RUNS_TTL_SEC)]
-    )
+    add = ("XADD", key, "MAXLEN", "~", KEPT, "*", *flat)
+    added, _ = store.batch([add, ("EXPIRE", key, RUNS_TTL_SEC)])
     if is_error(added):
         raise reply_error(added, key)

@@ -62,11 +62,7 @@ def recent_plans(
     events = streams.since(store, store.keys.events, since, PLAN_CAP)
     unreadable = streams.since(store, store.keys.rejected, since, REJECTED_CAP, REJECTED_PAGE)
     group = group_state(store)
-    ours = [
-        entry
-        for entry in queued.entries
-        if same_symbol(entry.fields.get("symbol", "").strip(), symbol)
-    ]
+    ours = [it for it in queued.entries if same_symbol(it.fields.get("symbol", "").strip(), symbol)]
     seen = _judged(store, ours, rules, group)
     seen = with_rejected(
         seen, unreadable.entries, lambda raw: same_symbol(raw.get("raw:symbol", "").strip(), symbol)
@@ -222,9 +218,7 @@ def _decisions(
 def _permits(
     store: Store, decisions: Mapping[str, Decision], now: float, ttl_sec: float
 ) -> dict[str, Permit]:
-    permitted = [
-        id_ for id_, decision in decisions.items() if decision.get("verdict") == Verdict.PERMITTED
-    ]
+    permitted = [id_ for id_, it in decisions.items() if it.get("verdict") == Verdict.PERMITTED]
     left = permits.time_left(store, permitted)
     return {id_: _permit(id_, decisions[id_], left[id_], now, ttl_sec) for id_ in permitted}
 

@@ -157,7 +157,5 @@ def still_there(store: Store, stream: str, ids: Sequence[str]) -> set[str]:
 def added_since(store: Store, streams: Sequence[str], since_ms: int, most: int) -> list[int | None]:
     """How many entries each stream got since then (epoch ms), at most `most`; None for no stream.
     Ids come back with their fields: keep `most` small."""
-    replies = store.batch(
-        [("XREVRANGE", stream, "+", since_ms, "COUNT", most) for stream in streams]
-    )
+    replies = store.batch([("XREVRANGE", it, "+", since_ms, "COUNT", most) for it in streams])
     return [None if is_error(reply) else len(reply) for reply in replies]

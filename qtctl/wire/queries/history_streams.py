@@ -70,10 +70,8 @@ def read(
     keys = stream_keys(store.keys)
     commands: list[tuple[Any, ...]] = []
     for kind, key in keys.items():
-        commands += [
-            ("XREAD", "COUNT", counts[kind], "STREAMS", key, places[kind].id),
-            ("XINFO", "STREAM", key),
-        ]
+        page = ("XREAD", "COUNT", counts[kind], "STREAMS", key, places[kind].id)
+        commands += [page, ("XINFO", "STREAM", key)]
     # One step for both: what is trimmed in between would be neither read nor known to be lost.
     replies = store.batch(commands, atomic=True)
     found: dict[Kind, News] = {}

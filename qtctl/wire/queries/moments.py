@@ -80,11 +80,8 @@ def _window(
 
 def _events(store: Store, since: float) -> Source:
     entries, back_to, trimmed = _window(store, store.keys.events, since)
-    out = [
-        found
-        for each in entries
-        if (found := moment(each.id, time_of(each.id), each.fields)) is not None
-    ]
+    told = (moment(each.id, time_of(each.id), each.fields) for each in entries)
+    out = [it for it in told if it is not None]
     plans = [each for each in entries if each.fields.get("event") in ("permitted", "blocked")]
     judged = _judged(store, plans)
     refused = (
@@ -135,9 +132,7 @@ def _of_limits(store: Store, judged: Sequence[Judged]) -> Iterator[Moment]:
         if before is not None and before.limits != each.limits:
             found.append((before, each))
         last[each.instance] = each
-    known = decisions.limits_by_digest(
-        store, [digest for pair in found for digest in (pair[0].limits, pair[1].limits)]
-    )
+    known = decisions.limits_by_digest(store, (it.limits for pair in found for it in pair))
     for before, after in found:
         was, now = known[before.limits], known[after.limits]
         changes = () if was is None or now is None else _different(was, now)
@@ -192,10 +187,8 @@ def closes_unread(entries: Iterable[StreamEntry], rules: PlanRules) -> Iterator[
 
 def _running(store: Store) -> Source:
     """The services that have a record, as of their start: of those that leave no notes."""
-    noted = {
-        (each.fields.get("service"), each.fields.get("name"))
-        for each in _window(store, store.keys.runs, 0.0)[0]
-    }
+    notes, _, _ = _window(store, store.keys.runs, 0.0)
+    noted = {(each.fields.get("service"), each.fields.get("name")) for each in notes}
     out = [
         Moment(
             at=float(it.started_at), kind="service",

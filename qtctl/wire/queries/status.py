@@ -113,9 +113,8 @@ class Watch:
             self._forget()
             self._generation = self._store.generation
         self._problems.clear()
-        stream = self._part(
-            "plans", lambda: plan_stream.look(self._store), PlanStream(self._store.keys.plans)
-        )
+        unread = PlanStream(self._store.keys.plans)
+        stream = self._part("plans", lambda: plan_stream.look(self._store), unread)
         usable = stream.there and not stream.other_type
         no_groups: list[Group] = []
         all_groups = self._part("group", self._groups, no_groups) if usable else no_groups

@@ -164,9 +164,8 @@ class Follower:
 
     def wait(self) -> None:
         """Until there is something new, at most block_sec."""
-        self._waiter.run(
-            "XREAD", "COUNT", 1, "BLOCK", self._block_ms, "STREAMS", self._stream, self._last
-        )
+        block = ("BLOCK", self._block_ms)
+        self._waiter.run("XREAD", "COUNT", 1, *block, "STREAMS", self._stream, self._last)
 
     def read(self) -> News:
         """What is new, at most PAGE entries. Errors: RedisUnreachable."""

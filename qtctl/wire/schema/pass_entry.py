@@ -108,9 +108,8 @@ def read(fields: Mapping[bytes, bytes]) -> Pass:
         raise ValueError(problem)
     try:
         number, ts_ms = int(fields[b"pass"]), int(fields[b"ts_ms"])
-        instance, version, rules = (
-            text(fields[name]) for name in (b"instance", b"version", b"rules")
-        )
+        names = (b"instance", b"version", b"rules")
+        instance, version, rules = (text(fields[name]) for name in names)
     except (KeyError, ValueError) as problem:
         raise ValueError(f"it lacks pass, ts_ms, instance, version or rules: {problem}") from None
     return Pass(number, ts_ms, instance, version, rules, len(columns), columns)
