@@ -10,11 +10,8 @@ _SAYS_WHO = ("source", "producer", "mode", "version")
 
 def renamed(fields: Mapping[str, str], missing: str, known: Collection[str]) -> str | None:
     """The field not among `known` that is most like a missing one; None for none."""
-    rated = [
-        (SequenceMatcher(None, _bare(name), _bare(missing)).ratio(), name)
-        for name in fields
-        if name not in known and fields[name]
-    ]
+    others = (name for name in fields if name not in known and fields[name])
+    rated = [(SequenceMatcher(None, _bare(name), _bare(missing)).ratio(), name) for name in others]
     best = max(rated, default=(0.0, ""))
     return best[1][:40] if best[0] >= _LIKE else None
 

@@ -22,6 +22,7 @@ SKEW_MUCH_SEC = 60.0
 """From here on the readers take a time for one ahead, and trust it no more."""
 FORGETS = "a plan whose decision is forgotten can be permitted, and traded, a second time"
 _ALSO = "Put it into redis.conf as well"
+_OF_WRITES = ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status")
 _NOT_BY_IT = (
     "nothing is decided by a host's clock, but one of the two is wrong: all ages, rates and "
     "lifetimes go by the server's, and publishers may put the host's time into plans and scores"
@@ -124,11 +125,7 @@ def memory(inspection: Inspection) -> Findings:
 def persistence(inspection: Inspection) -> Findings:
     """Decisions outlive a crash of the server."""
     info = inspection.info
-    failed = [
-        name
-        for name in ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status")
-        if info.get(name, "ok") != "ok"
-    ]
+    failed = [name for name in _OF_WRITES if info.get(name, "ok") != "ok"]
     if failed:
         why = "what was decided since is not on disk, and Redis may refuse every write until it is"
         fix = "bgrewriteaof" if info.get("aof_enabled") == "1" else "bgsave"

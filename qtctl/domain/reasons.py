@@ -36,11 +36,8 @@ class Reason(StrEnum):
     TOTAL = "total_limit_exceeded"
 
 
-DECISION_REASONS = tuple(
-    reason
-    for reason in Reason
-    if reason not in (Reason.INVALID_PLAN, Reason.PLAN_CONFLICT, Reason.DUPLICATE_PLAN)
-)
+_OTHERS = (Reason.INVALID_PLAN, Reason.PLAN_CONFLICT, Reason.DUPLICATE_PLAN)
+DECISION_REASONS = tuple(reason for reason in Reason if reason not in _OTHERS)
 """Those that a decision record can have: the other three leave none, or keep the one there is."""
 
 

@@ -26,11 +26,8 @@ def _conflicts(
         yield f"{described('redis.tls_key_file')} needs redis.tls_cert_file as well"
     if allocation.min_mult > allocation.max_mult:
         yield f"{described('allocation.min_mult')} is over {described('allocation.max_mult')}"
-    opening, closing = (
-        {action.upper() for action in actions}
-        for actions in (governor.open_actions, governor.close_actions)
-    )
-    both = opening & closing
+    opening = {action.upper() for action in governor.open_actions}
+    both = opening & {action.upper() for action in governor.close_actions}
     if both:
         yield (
             f"an action can't open and close: {', '.join(sorted(both))} is in "

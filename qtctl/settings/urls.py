@@ -22,21 +22,11 @@ _PLAIN = ("redis", "rediss")
 _KNOWN = (*_PLAIN, "unix", SENTINEL, CLUSTER)
 _USER = re.compile(r"[\w.%~+-]*")
 """A user name that can't be part of a password."""
-_SHOWN_OPTIONS = frozenset(
-    [
-        "db",
-        "protocol",
-        "username",
-        "sentinel_username",
-        "client_name",
-        "socket_timeout",
-        "socket_connect_timeout",
-        "socket_keepalive",
-        "health_check_interval",
-        "max_connections",
-        "timeout",
-    ]
-)
+_SHOWN_OPTIONS = (
+    "db", "protocol", "username", "sentinel_username", "client_name", "socket_timeout",
+    "socket_connect_timeout", "socket_keepalive", "health_check_interval", "max_connections",
+    "timeout",
+)  # fmt: skip
 _PORT_6379 = re.compile(r":6379(?=[,/?#]|$)")
 _LOGIN = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:/+)?[^\s\"'@:/()=]*:(?!//)[^\s@]+@[^\s\"')]*")
 """Something with `user:password@` in it."""

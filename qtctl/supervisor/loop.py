@@ -117,9 +117,6 @@ class Loop:
 
     def _exception(self, exc: Exception) -> float:
         delay = self._exception_backoff.next()
-        self._log.error(
-            "the loop raised and is restarted",
-            exc_info=exc,
-            extra={"fields": {"error": type(exc).__name__, "in_sec": f"{delay:.1f}"}},
-        )
+        fields = {"error": type(exc).__name__, "in_sec": f"{delay:.1f}"}
+        self._log.error("the loop raised and is restarted", exc_info=exc, extra={"fields": fields})
         return delay

@@ -55,22 +55,10 @@ _NOT_SERVING = {
 }
 """Why a Redis serves nothing at all, by the first word of its reply."""
 _UNKNOWN_COMMAND = re.compile(r"(?:ERR )?unknown command [`'\"]?(\w+)", re.IGNORECASE)
-_EVERY_REDIS_HAS = [
-    "GET",
-    "SET",
-    "TTL",
-    "TYPE",
-    "EXISTS",
-    "HGETALL",
-    "HMGET",
-    "HSET",
-    "XADD",
-    "XLEN",
-    "XRANGE",
-    "XREVRANGE",
-    "XREADGROUP",
-    "TIME",
-]
+_EVERY_REDIS_HAS = (
+    "GET", "SET", "TTL", "TYPE", "EXISTS", "HGETALL", "HMGET", "HSET", "XADD", "XLEN", "XRANGE",
+    "XREVRANGE", "XREADGROUP", "TIME",
+)  # fmt: skip
 
 
 class Access(msgspec.Struct, frozen=True):

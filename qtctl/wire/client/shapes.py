@@ -182,12 +182,9 @@ SCRIPTS: Mapping[str, Shape] = {
 
 def are_words(reply: Any, least: int, more: tuple[type, ...] = ()) -> bool:
     """So many texts at least; behind them these types too."""
-    return (
-        isinstance(reply, list)
-        and len(reply) >= least
-        and are_texts(reply[:least])
-        and {*_TEXT, *more}.issuperset(map(type, reply[least:]))
-    )
+    if not is_list(reply) or len(reply) < least:
+        return False
+    return are_texts(reply[:least]) and {*_TEXT, *more}.issuperset(map(type, reply[least:]))
 
 
 def starts(reply: Sequence[bytes | str], **least: int) -> bool:

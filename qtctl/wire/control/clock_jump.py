@@ -43,10 +43,8 @@ def lift(store: Store, who: str, why: str, events_maxlen: int) -> None:
     seconds, _ = store.run("TIME")
     event = ("event", "resumed", "plan_id", "", "symbol", "", "reason", why, "ts", seconds,
              "actor", who, "key", CLOCK_JUMP.template)  # fmt: skip
-    gone, told = store.batch(
-        [("DEL", key), ("XADD", keys.events, "MAXLEN", "~", events_maxlen, "*", *event)],
-        atomic=True,
-    )
+    add = ("XADD", keys.events, "MAXLEN", "~", events_maxlen, "*", *event)
+    gone, told = store.batch([("DEL", key), add], atomic=True)
     for reply, about in ((gone, key), (told, keys.events)):
         if is_error(reply):
             raise reply_error(reply, about)

@@ -59,11 +59,9 @@ def of_pending(store: Store) -> list[WrongType]:
     held = groups.pending(store, store.keys.plans, GROUP)[:PENDING]
     replies = store.batch([("XRANGE", store.keys.plans, it.id, it.id) for it in held])
     plans = [pairs(reply[0][1]) for reply in replies if reply and not is_error(reply)]
-    return wrong(
-        store,
-        dict.fromkeys(plan.get("symbol", "").strip() for plan in plans),
-        dict.fromkeys(plan.get("plan_id", "").strip() for plan in plans),
-    )
+    symbols = dict.fromkeys(plan.get("symbol", "").strip() for plan in plans)
+    plan_ids = dict.fromkeys(plan.get("plan_id", "").strip() for plan in plans)
+    return wrong(store, symbols, plan_ids)
 
 
 _SPOKEN = {"zset": "sorted set"}

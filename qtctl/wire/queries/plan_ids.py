@@ -63,11 +63,9 @@ class PlanIds(msgspec.Struct, frozen=True):
     @property
     def effect(self) -> str:
         """What follows."""
-        opens = (
-            "every open is blocked (stale_plan or failover_quarantine)"
-            if self.trouble == "s"
-            else "every open is blocked (future_plan), also those of other publishers"
-        )
+        opens = "every open is blocked (future_plan), also those of other publishers"
+        if self.trouble == "s":
+            opens = "every open is blocked (stale_plan or failover_quarantine)"
         return f"{opens}; closes pass, and how long they waited is unknown"
 
     def way_out(self, redis_cli: Command) -> tuple[str, ...]:

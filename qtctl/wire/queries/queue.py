@@ -46,11 +46,8 @@ def queue(store: Store) -> Queue:
     waiting = store.run("XRANGE", stream, behind, "+", "COUNT", MOST)
     plans = [Queued(text(id_), "waiting", pairs(raw)) for id_, raw in waiting]
     held = _held(store) if own is not None and own.pending else []
-    return Queue(
-        tuple(found),
-        tuple(sorted((*held, *plans), key=lambda plan: order(plan.entry_id))),
-        cut=max(len(waiting), len(held)) == MOST,
-    )
+    ordered = sorted((*held, *plans), key=lambda plan: order(plan.entry_id))
+    return Queue(tuple(found), tuple(ordered), cut=max(len(waiting), len(held)) == MOST)
 
 
 def _held(store: Store) -> list[Queued]:

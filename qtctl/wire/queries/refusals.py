@@ -47,13 +47,8 @@ class RefusedCloses:
 
     def read(self, store: Store, events: Sequence[Event], now: float) -> Refusals:
         """Those of the last WINDOW_SEC. Errors: RedisUnreachable."""
-        blocked = [
-            it
-            for it in events
-            if it.event == Verdict.BLOCKED
-            and it.reason in _MAY_HIT_CLOSES
-            and it.at >= now - WINDOW_SEC
-        ]
+        lately = (it for it in events if it.at >= now - WINDOW_SEC and it.event == Verdict.BLOCKED)
+        blocked = [it for it in lately if it.reason in _MAY_HIT_CLOSES]
         looked_at = blocked[-MOST:]
         self._ask(store, dict.fromkeys(it.plan_id for it in reversed(looked_at)))
         closes = [it for it in looked_at if self._known[it.plan_id][0]]

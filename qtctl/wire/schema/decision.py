@@ -167,8 +167,6 @@ DECISION_FIELDS: tuple[tuple[str, str], ...] = (
 
 def limits_json(limits: Limits, rules: PlanRules, downsize: DownsizeRules) -> bytes:
     """What decisions rest on, canonical: sorted lists, fields in their order."""
-    return msgspec.json.encode(
-        msgspec.structs.asdict(limits)
-        | {name: sorted(getattr(rules, name)) for name in rules.__struct_fields__}
-        | msgspec.structs.asdict(downsize)
-    )
+    plans = {name: sorted(getattr(rules, name)) for name in rules.__struct_fields__}
+    asdict = msgspec.structs.asdict
+    return msgspec.json.encode(asdict(limits) | plans | asdict(downsize))

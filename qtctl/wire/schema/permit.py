@@ -28,9 +28,7 @@ PERMIT_TAIL = (("consumed", "false"),)
 _TAIL = b',"consumed":false'
 _INF = float("inf")
 PERMIT_FIELDS = (
-    *(name for name, _ in PERMIT_HEAD),
-    PERMIT_CREATED[0],
-    *(name for name, _ in PERMIT_TAIL),
+    *(name for name, _ in (*PERMIT_HEAD, PERMIT_CREATED, *PERMIT_TAIL)),
     *(field.name for field in HINT),
 )
 """The names of all its fields."""
