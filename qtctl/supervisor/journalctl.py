@@ -55,30 +55,27 @@ def read(asked: Asked, path: str | None = None) -> Iterator[Logged]:
     program = shutil.which(PROGRAM, path=path)
     if program is None:
         raise NotFoundError(f"no journal here ({PROGRAM} is not installed): {WHERE_ELSE}")
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [program, *_arguments(asked)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         # Ctrl-C is for this process, which then ends the other.
         start_new_session=True,
-    )
-    assert child.stdout is not None
-    assert child.stderr is not None
-    found = False
-    try:
-        for line in child.stdout:
-            with contextlib.suppress(ValueError):  # not an entry
-                yield logged(json.loads(line))
-                found = True
-        told = " ".join(child.stderr.read().decode("utf-8", "backslashreplace").split())
-        if not found and told:
-            raise NotFoundError(f"no journal to read here ({PROGRAM}: {told}): {WHERE_ELSE}")
-    finally:
-        child.kill()
-        child.wait()
-        child.stdout.close()
-        child.stderr.close()
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        found = False
+        try:
+            for line in child.stdout:
+                with contextlib.suppress(ValueError):  # not an entry
+                    yield logged(json.loads(line))
+                    found = True
+            told = " ".join(child.stderr.read().decode("utf-8", "backslashreplace").split())
+            if not found and told:
+                raise NotFoundError(f"no journal to read here ({PROGRAM}: {told}): {WHERE_ELSE}")
+        finally:
+            child.kill()
 
 
 def has_any(units: Sequence[str], path: str | None = None) -> bool:

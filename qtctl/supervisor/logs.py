@@ -125,15 +125,9 @@ class _Handler(logging.StreamHandler[TextIO]):
         return f"{self.format(record)}\n".encode(encoding, "backslashreplace")
 
     def _notice(self, lost: int) -> bytes:
-        record = logging.makeLogRecord(
-            {
-                "name": "qtctl.supervisor.logs",
-                "levelname": "WARNING",
-                "levelno": logging.WARNING,
-                "msg": "lines of this log were dropped here, since nobody read it",
-                "fields": {"lines": lost},
-            }
-        )
+        what = "lines of this log were dropped here, since nobody read it"
+        extra = {"fields": {"lines": lost}}
+        record = log.makeRecord(log.name, logging.WARNING, "", 0, what, (), None, extra=extra)
         return self._encoded(record)
 
 

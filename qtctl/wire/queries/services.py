@@ -7,7 +7,7 @@ where a kind has no record otherwise.
 """
 
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from qtctl import clock
@@ -92,17 +92,13 @@ class Walk:
         """A page at least, and further ones for so long. Errors: RedisUnreachable, WireError."""
         until = clock.monotonic() + within_sec
         for page, _ in self._pages:
-            self.found.update(_of_keys(map(text, page), self._head, self._services))
+            for key in map(text, page):
+                service, colon, name = key.removeprefix(self._head).partition(":")
+                if colon and key.startswith(self._head) and service in self._services:
+                    self.found.add((service, name))
             if clock.monotonic() > until:
                 return
         self.complete = True
-
-
-def _of_keys(keys: Iterable[str], head: str, services: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for key in keys:
-        service, colon, name = key.removeprefix(head).partition(":")
-        if colon and key.startswith(head) and service in services:
-            yield service, name
 
 
 def of_names(store: Store, wanted: Sequence[tuple[str, str]]) -> list[ServiceRecord]:
