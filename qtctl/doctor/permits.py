@@ -158,8 +158,5 @@ def _deletes(inspection: Inspection, found: Sequence[PermitKey]) -> str:
 
 
 def _number(fields: Mapping[str, Any], name: str) -> float:
-    value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return float("nan")
-    read = numbers.number(str(value))
+    read = numbers.number(str(fields.get(name)))
     return float("nan") if read is None else read

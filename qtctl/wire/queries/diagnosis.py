@@ -117,22 +117,21 @@ def _judged(
     store: Store, entries: Sequence[StreamEntry], rules: PlanRules, group: xinfo.GroupInfo | None
 ) -> list[PlanSeen]:
     settled = "0-0" if group is None else group.last_id
-    found = []
     outcomes = verdicts.of_entries(store, entries, rules) if entries else []
-    for entry, outcome in zip(entries, outcomes, strict=True):
-        found.append(
-            PlanSeen(
-                at=time_of(entry.id),
-                plan_id=entry.fields.get("plan_id", ""),
-                entry_id=entry.id,
-                decision=entry.fields.get("decision", ""),
-                verdict=str(outcome.verdict),
-                reason=str(outcome.reason),
-                problem=outcome.problem,
-                waits="queue" if order(entry.id) > order(settled) else "",
-                kind=str(outcome.kind),
-            )
+    found = [
+        PlanSeen(
+            at=time_of(entry.id),
+            plan_id=entry.fields.get("plan_id", ""),
+            entry_id=entry.id,
+            decision=entry.fields.get("decision", ""),
+            verdict=str(outcome.verdict),
+            reason=str(outcome.reason),
+            problem=outcome.problem,
+            waits="queue" if order(entry.id) > order(settled) else "",
+            kind=str(outcome.kind),
         )
+        for entry, outcome in zip(entries, outcomes, strict=True)
+    ]
     return _with_pending(store, found)
 
 

@@ -88,8 +88,4 @@ class Directory:
     def _read(self) -> tuple[Any, list[ServiceRecord]]:
         records = [("HGETALL", self._store.keys.service(*each)) for each in self._names]
         info, *replies = self._store.batch([("INFO",), *records])
-        found = [
-            services.of_reply(service, name, reply)
-            for (service, name), reply in zip(self._names, replies, strict=True)
-        ]
-        return info, [each for each in found if each is not None]
+        return info, services.of_replies(self._names, replies)

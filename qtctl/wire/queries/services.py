@@ -104,10 +104,10 @@ class Walk:
 def of_names(store: Store, wanted: Sequence[tuple[str, str]]) -> list[ServiceRecord]:
     """Those of these (service, name) that are alive, in their order; one round trip."""
     replies = store.batch([("HGETALL", store.keys.service(*each)) for each in wanted])
-    found = [of_reply(*each, reply) for each, reply in zip(wanted, replies, strict=True)]
-    return [each for each in found if each is not None]
+    return of_replies(wanted, replies)
 
 
-def of_reply(service: str, name: str, reply: Any) -> ServiceRecord | None:
-    """A record from the reply to HGETALL; None where there is none (any more)."""
-    return None if is_error(reply) or not reply else record_of(service, name, pairs(reply))
+def of_replies(wanted: Sequence[tuple[str, str]], replies: Sequence[Any]) -> list[ServiceRecord]:
+    """The same from the replies to HGETALL."""
+    found = zip(wanted, replies, strict=True)
+    return [record_of(*each, pairs(it)) for each, it in found if it and not is_error(it)]
