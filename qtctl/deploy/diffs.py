@@ -68,8 +68,7 @@ def masked(
             continue
         covered[first] = shown
         covered |= dict.fromkeys(range(first + 1, last + 1), MASK)
-    by_looks = _by_looks(lines, known)
-    return [covered.get(at, line) for at, line in enumerate(by_looks)]
+    return [covered.get(at, line) for at, line in enumerate(_by_looks(lines, known))]
 
 
 def _of_variables(lines: Sequence[str]) -> Iterator[tuple[int, int, str]]:

@@ -41,8 +41,7 @@ def on_disk(
             wanted[path] = State("file", content, mode=0o640, owner=ours)
         elif there.content != content:
             kept.append(path)
-    sysusers = packaged.sysusers().encode()
-    wanted[users.PATH] = State("file", sysusers, mode=0o644, owner=root)
+    wanted[users.PATH] = State("file", packaged.sysusers().encode(), mode=0o644, owner=root)
     program = _program(host, choices)
     dropin = packaged.home_dropin(None if host.live else program)
     for unit, text in packaged.unit_texts().items():

@@ -28,8 +28,7 @@ def shell(inspection: Inspection) -> Findings:
         return
     for what in inspection.warnings:
         found = _VARIABLE.match(what)
-        show = inspection.qtctl("config", "show")
-        command = _in_shell(inspection, found[1]) if found else show
+        command = _in_shell(inspection, found[1]) if found else inspection.qtctl("config", "show")
         yield warning(what, "the value in force is not what it looks like", command)
     if not inspection.warnings:
         yield ok("the settings of this shell are plain")

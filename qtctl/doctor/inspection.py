@@ -114,8 +114,7 @@ class Inspection:
     @cached_property
     def sweep(self) -> keyspace.Sweep:
         """Which targets, scores, permits and service records there really are."""
-        specs = (TARGET, EFFICIENCY, PERMIT, SERVICE)
-        return keyspace.sweep(self.store, specs, self.scan)
+        return keyspace.sweep(self.store, (TARGET, EFFICIENCY, PERMIT, SERVICE), self.scan)
 
     @cached_property
     def targets(self) -> list[Symbol]:

@@ -189,8 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Respond with the page at that path."""
         path = self.path.partition("?")[0]
         accept = self.headers.get("Accept", "")
-        page = self.server.page(path, accept) if self._is_meant() else _OTHER
-        status, content_type, body = page
+        status, content_type, body = self.server.page(path, accept) if self._is_meant() else _OTHER
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

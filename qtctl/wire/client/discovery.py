@@ -136,8 +136,7 @@ class Finder:
             raise self._refused(node, str(problem)) from problem
         if self._sentinels:
             known = pairs(reply)
-            place = Place(known["ip"], int(known["port"]))
-            return place, int(known.get("config-epoch", 0))
+            return Place(known["ip"], int(known["port"])), int(known.get("config-epoch", 0))
         return self._owner(node, reply), 0
 
     def _owner(self, node: Place, slots: Any) -> Place:

@@ -142,8 +142,7 @@ def rows_of(keys: Keys, names: KillNames, replies: Sequence[Any]) -> list[KillKe
             rows.append(_row(keys.halted_symbols, OTHER_TYPE, None))
         return rows
     for symbol, value in sorted(pairs(symbols).items()):
-        record = records.get(record_name(symbol))
-        row = _row(keys.halted_symbols, value, record, symbol, halts=True)
+        row = _row(keys.halted_symbols, value, records.get(record_name(symbol)), symbol, halts=True)
         if row.mode is not Mode.NORMAL:
             rows.append(row)
     return rows

@@ -135,8 +135,7 @@ def temporary(
 ) -> Iterator[Embedded]:
     """A server in a temporary directory; both are removed afterwards, even if this process is
     killed. hosts_own: see program.find. Options and errors as for `Embedded.start`."""
-    program = find(hosts_own=True) if hosts_own else None
-    options = Options(port, appendonly, extra, program)
+    options = Options(port, appendonly, extra, find(hosts_own=True) if hosts_own else None)
     with (
         processes.guarded_directory() as (directory, tell_pid),
         Embedded._spawned(directory, options) as server,

@@ -22,8 +22,7 @@ def is_known(store: Store, symbol: str) -> bool:
     # whose halt stops nothing, too.
     exact = [each for each in _OF_SYMBOLS if not each.upper or ascii_upper(symbol) == symbol]
     asks = [("TYPE", keys.at(spec, symbol)) for spec in exact]
-    replies = store.batch([*asks, ("HMGET", keys.halted_symbols, symbol)])
-    *types, halted = replies
+    *types, halted = store.batch([*asks, ("HMGET", keys.halted_symbols, symbol)])
     if any(is_error(reply) or reply not in (b"none", "none") for reply in types):
         return True
     if is_error(halted) or halted[0] is not None:

@@ -67,8 +67,7 @@ def feeds(store: Store, now: float, symbols: Sequence[str] | None, rules: Downsi
 
 def _proposed(store: Store) -> tuple[list[str], float | None]:
     """The symbols of the last proposals, the latest first, and when the last one was made."""
-    stream = store.keys.proposed_stream
-    reply = store.reply(("XREVRANGE", stream, "+", "-", "COUNT", 2 * SAMPLE))
+    reply = store.reply(("XREVRANGE", store.keys.proposed_stream, "+", "-", "COUNT", 2 * SAMPLE))
     names = (pairs(fields).get("symbol", "") for _, fields in reply)
     return [*dict.fromkeys(filter(None, names))], time_of(reply[0][0]) if reply else None
 

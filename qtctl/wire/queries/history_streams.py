@@ -83,8 +83,7 @@ def read(
 
 def _news(place: Place, key: str, page: Any, info: Any, count: int) -> News:
     if is_error(info) and xinfo.is_missing(info):
-        gone = place.id != START
-        return News((), Place(START, 0), break_="emptied" if gone else "")
+        return News((), Place(START, 0), break_="emptied" if place.id != START else "")
     for reply in (page, info):
         if is_error(reply):
             return News((), place, problem=str(reply_error(reply, key)))

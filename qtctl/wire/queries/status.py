@@ -213,8 +213,7 @@ class Watch:
 
     def _switches(self, names: KillNames) -> list[UnreadSwitch]:
         sweep = self._directory.sweep
-        lookalikes = None if sweep is None else sweep.switches
-        return switches.unread(self._store, names.names, lookalikes)
+        return switches.unread(self._store, names.names, None if sweep is None else sweep.switches)
 
     def _elsewhere(
         self, info: bytes | None, running: Sequence[ServiceRecord], stream: PlanStream

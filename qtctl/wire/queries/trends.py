@@ -56,8 +56,7 @@ def queued(store: Store, now: float) -> PerMinute:
     """How many plans stood behind the one that was judged: the most of each minute, by a few of its
     decisions. Errors: RedisUnreachable, WireError."""
     window = minutes(now)
-    ids = list(dict.fromkeys(_sampled(store, window)))
-    judged = decisions.by_id(store, ids).values()
+    judged = decisions.by_id(store, list(dict.fromkeys(_sampled(store, window)))).values()
     plans = streams.since(store, store.keys.plans, window[0] * 60.0, MOST_PLANS)
     added = [order(entry.id) for entry in reversed(plans.entries)]
     found: PerMinute = {}
