@@ -9,6 +9,8 @@ import pytest
 
 from qtctl.history.reader import History
 from qtctl.history.rows import Gap
+from qtctl.services.allocation import AllocationLoop
+from qtctl.services.governor import Governor
 from qtctl.services.recorder import Recorder
 from qtctl.settings.model import History as HistorySettings
 from qtctl.wire.client.store import Store
@@ -36,6 +38,33 @@ def running(store: Store, folder: Path) -> Iterator[Recorder]:
     made.close()
 
 
+@pytest.fixture
+def gov(store: Store) -> Iterator[Governor]:
+    made = governor(store)
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def loop(store: Store) -> Iterator[AllocationLoop]:
+    made = allocation(store)
+    made.open()
+    yield made
+    made.close()
+
+
+def decide(store: Store, gov: Governor, *plan_ids: str) -> None:
+    """Has an open on each of these plans judged."""
+    for plan_id in plan_ids:
+        send(store, fields(plan_id=plan_id))
+    serve_all(gov)
+
+
+def numbered(head: str, count: int) -> list[str]:
+    return [f"{head}{place}" for place in range(count)]
+
+
 def record(made: Recorder) -> None:
     """Up to what is there now; observations are due again."""
     made._looked_at = None
@@ -59,17 +88,13 @@ def plan_ids(folder: Path) -> list[str]:
 
 
 def test_what_both_loops_decide_is_recorded_once(
-    store: Store, running: Recorder, folder: Path
+    store: Store, running: Recorder, folder: Path, gov: Governor, loop: AllocationLoop
 ) -> None:
-    gov, loop = governor(store), allocation(store)
-    gov.open()
-    loop.open()
     target(store, "BTCUSDT")
     score(store, "BTCUSDT", "0.61234")
     for place in range(3):
         loop.step()
-        send(store, fields(plan_id=f"p{place}"))
-        serve_all(gov)
+        decide(store, gov, f"p{place}")
         record(running)
         record(running)
     history = History(folder)
@@ -88,32 +113,23 @@ def test_what_both_loops_decide_is_recorded_once(
     assert [each.what for each in history.servers()] == ["seen"]
     for each in history.services():
         assert history.settings(each.settings) is not None
-    gov.close()
-    loop.close()
 
 
 def test_a_restart_reads_on_where_the_last_one_stopped(
-    store: Store, running: Recorder, folder: Path
+    store: Store, running: Recorder, folder: Path, gov: Governor, loop: AllocationLoop
 ) -> None:
-    gov, loop = governor(store), allocation(store)
-    gov.open()
-    loop.open()
     loop.step()
-    send(store, fields(plan_id="before"))
-    serve_all(gov)
+    decide(store, gov, "before")
     record(running)
     running.close()
     loop.step()
-    send(store, fields(plan_id="meanwhile"))
-    serve_all(gov)
+    decide(store, gov, "meanwhile")
     following = again(running, store, folder)
     record(following)
     assert plan_ids(folder) == ["before", "meanwhile"]
     assert [each.value.number for each in History(folder).passes()] == [1, 2]
     assert gaps(folder) == []
     following.close()
-    gov.close()
-    loop.close()
 
 
 def trim(store: Store) -> None:
@@ -122,16 +138,11 @@ def trim(store: Store) -> None:
 
 @pytest.mark.parametrize("restarted", [True, False])
 def test_what_was_trimmed_before_it_was_read_is_counted(
-    store: Store, running: Recorder, folder: Path, restarted: bool
+    store: Store, running: Recorder, folder: Path, gov: Governor, restarted: bool
 ) -> None:
-    gov = governor(store)
-    gov.open()
-    send(store, fields(plan_id="read"))
-    serve_all(gov)
+    decide(store, gov, "read")
     record(running)
-    for place in range(5):
-        send(store, fields(plan_id=f"p{place}"))
-    serve_all(gov)
+    decide(store, gov, *numbered("p", 5))
     trim(store)
     made = again(running, store, folder) if restarted else running
     record(made)
@@ -142,44 +153,32 @@ def test_what_was_trimmed_before_it_was_read_is_counted(
     record(made)
     assert len(gaps(folder)) == 1
     made.close()
-    gov.close()
 
 
 def test_a_trimmed_stream_that_was_read_to_its_end_is_no_gap(
-    store: Store, running: Recorder, folder: Path
+    store: Store, running: Recorder, folder: Path, gov: Governor
 ) -> None:
-    gov = governor(store)
-    gov.open()
-    for place in range(5):
-        send(store, fields(plan_id=f"p{place}"))
-    serve_all(gov)
+    decide(store, gov, *numbered("p", 5))
     record(running)
     store.run("XTRIM", store.keys.decisions, "MAXLEN", "=", 0)
     record(running)
-    send(store, fields(plan_id="later"))
-    serve_all(gov)
+    decide(store, gov, "later")
     record(running)
     assert gaps(folder) == []
     assert plan_ids(folder)[-1] == "later"
-    gov.close()
 
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_an_emptied_server_is_a_gap_whether_it_was_seen_empty_or_not(
-    store: Store, running: Recorder, folder: Path, seen: bool
+    store: Store, running: Recorder, folder: Path, gov: Governor, seen: bool
 ) -> None:
-    gov = governor(store)
-    gov.open()
-    for place in range(3):
-        send(store, fields(plan_id=f"p{place}"))
-    serve_all(gov)
+    decide(store, gov, *numbered("p", 3))
     record(running)
     store.run("FLUSHALL")
     if seen:
         record(running)
     gov.open()
-    send(store, fields(plan_id="after"))
-    serve_all(gov)
+    decide(store, gov, "after")
     record(running)
     assert plan_ids(folder) == ["p0", "p1", "p2", "after"]
     found = [gap for gap in gaps(folder) if gap.stream == store.keys.decisions]
@@ -187,11 +186,10 @@ def test_an_emptied_server_is_a_gap_whether_it_was_seen_empty_or_not(
     assert found[0].count is None
     record(running)
     assert len([g for g in gaps(folder) if g.stream == store.keys.decisions]) == 1
-    gov.close()
 
 
 def test_what_was_written_between_two_emptyings_is_not_missing_without_a_gap(
-    store: Store, running: Recorder, folder: Path
+    store: Store, running: Recorder, folder: Path, gov: Governor
 ) -> None:
     """Both between looks, with a look in between that finds nothing: only the record of the
     recorder itself, gone each time, tells the second one from a stream that nobody writes to."""
@@ -206,18 +204,14 @@ def test_what_was_written_between_two_emptyings_is_not_missing_without_a_gap(
     def of_decisions() -> list[Gap]:
         return [gap for gap in gaps(folder) if gap.stream == store.keys.decisions]
 
-    gov = governor(store)
-    gov.open()
-    send(store, fields(plan_id="p1"))
-    serve_all(gov)
+    decide(store, gov, "p1")
     record(running)
     store.run("FLUSHALL")
     look()
     look()
     assert len(of_decisions()) == 1
     gov.open()
-    send(store, fields(plan_id="never read"))
-    serve_all(gov)
+    decide(store, gov, "never read")
     written_ms = store.now_ms()
     store.run("FLUSHALL")
     look()
@@ -227,46 +221,33 @@ def test_what_was_written_between_two_emptyings_is_not_missing_without_a_gap(
     assert first.to_ms <= second.from_ms <= written_ms <= second.to_ms
     look()
     assert len(of_decisions()) == 2
-    gov.close()
 
 
 @pytest.mark.parametrize("after", [2, 3, 7])
 def test_a_stream_that_was_made_anew_and_outgrew_what_was_read_is_a_gap(
-    store: Store, running: Recorder, folder: Path, after: int
+    store: Store, running: Recorder, folder: Path, gov: Governor, after: int
 ) -> None:
-    gov = governor(store)
-    gov.open()
-    for place in range(3):
-        send(store, fields(plan_id=f"p{place}"))
-    serve_all(gov)
+    decide(store, gov, *numbered("p", 3))
     record(running)
     running.close()
-    send(store, fields(plan_id="never read"))
-    serve_all(gov)
+    decide(store, gov, "never read")
     store.run("FLUSHALL")
     gov.open()
-    for place in range(after):
-        send(store, fields(plan_id=f"a{place}"))
-    serve_all(gov)
+    decide(store, gov, *numbered("a", after))
     following = again(running, store, folder)
     record(following)
-    assert plan_ids(folder) == ["p0", "p1", "p2", *(f"a{place}" for place in range(after))]
+    assert plan_ids(folder) == [*numbered("p", 3), *numbered("a", after)]
     found = [gap for gap in gaps(folder) if gap.stream == store.keys.decisions]
     assert [(gap.kind, gap.count) for gap in found] == [("emptied", None)]
     following.close()
-    gov.close()
 
 
 def test_a_stream_that_went_back_is_a_gap_and_nothing_is_there_twice(
-    store: Store, running: Recorder, folder: Path
+    store: Store, running: Recorder, folder: Path, gov: Governor
 ) -> None:
-    gov = governor(store)
-    gov.open()
-    send(store, fields(plan_id="kept"))
-    serve_all(gov)
+    decide(store, gov, "kept")
     backup = store.run("DUMP", store.keys.decisions)
-    send(store, fields(plan_id="lost"))
-    serve_all(gov)
+    decide(store, gov, "lost")
     record(running)
     store.run("RESTORE", store.keys.decisions, 0, backup, "REPLACE")
     send(store, fields(plan_id="after"))
@@ -275,14 +256,11 @@ def test_a_stream_that_went_back_is_a_gap_and_nothing_is_there_twice(
     record(running)
     assert plan_ids(folder) == ["kept", "lost", "after"]
     assert [gap.kind for gap in gaps(folder)] == ["restored"]
-    gov.close()
 
 
 def test_passes_that_are_missing_are_counted_and_a_loop_that_restarts_is_told(
-    store: Store, running: Recorder, folder: Path
+    store: Store, running: Recorder, folder: Path, loop: AllocationLoop
 ) -> None:
-    loop = allocation(store)
-    loop.open()
     loop.step()
     record(running)
     store.run("SET", store.keys.passes + "-aside", "x")
@@ -343,16 +321,13 @@ def test_halts_are_kept_with_who_and_why(store: Store, running: Recorder, folder
 
 
 def test_a_history_that_can_not_be_written_is_told_once_and_nothing_is_lost(
-    store: Store, folder: Path, caplog: pytest.LogCaptureFixture
+    store: Store, folder: Path, gov: Governor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gov = governor(store)
-    gov.open()
     folder.parent.mkdir(exist_ok=True)
     folder.write_text("a file where the folder should be")
     made = recorder(store, folder)
     made.open()
-    send(store, fields(plan_id="early"))
-    serve_all(gov)
+    decide(store, gov, "early")
     for _ in range(3):
         made.step()
     assert made.not_ready() is not None
@@ -364,7 +339,6 @@ def test_a_history_that_can_not_be_written_is_told_once_and_nothing_is_lost(
     assert plan_ids(folder) == ["early"]
     assert gaps(folder) == []
     made.close()
-    gov.close()
 
 
 def test_another_recorder_in_the_folder_is_refused_and_waits(
@@ -384,31 +358,24 @@ def test_another_recorder_in_the_folder_is_refused_and_waits(
 
 
 def test_a_stream_of_another_type_costs_the_others_nothing(
-    store: Store, running: Recorder, folder: Path
+    store: Store, running: Recorder, folder: Path, gov: Governor
 ) -> None:
     store.run("SET", store.keys.passes, "not a stream")
-    gov = governor(store)
-    gov.open()
-    send(store, fields(plan_id="p1"))
-    serve_all(gov)
+    decide(store, gov, "p1")
     record(running)
     assert plan_ids(folder) == ["p1"]
     assert running.metrics.errors.labels("stream")._value.get() >= 1
-    gov.close()
 
 
 def test_an_entry_that_is_no_pass_is_a_gap_of_one(
-    store: Store, running: Recorder, folder: Path
+    store: Store, running: Recorder, folder: Path, loop: AllocationLoop
 ) -> None:
     store.run("XADD", store.keys.passes, "*", "pass", "1", "codec", "x/9", "block", "y")
-    loop = allocation(store)
-    loop.open()
     loop.step()
     record(running)
     (gap,) = gaps(folder)
     assert (gap.kind, gap.count) == ("unreadable", 1)
     assert [each.value.number for each in History(folder).passes()] == [1]
-    loop.close()
 
 
 def test_the_lag_grows_also_while_nothing_can_be_written(
