@@ -19,10 +19,9 @@ from qtctl.services.governor import Governor
 from qtctl.services.recorder import Recorder
 from qtctl.settings.model import History as HistorySettings
 from qtctl.wire.client.store import Store
-from tests.services.helpers import governor, send, serve_all
+from tests.services.helpers import decide, governor
 from tests.support.cli import Cli
 from tests.support.clocks import stepped_server
-from tests.support.plans import fields
 from tests.support.processes import until
 
 
@@ -47,12 +46,6 @@ def recording(store: Store, folder: Path) -> Iterator[Recorder]:
         yield made
     finally:
         made.close()
-
-
-def decide(store: Store, gov: Governor, *plan_ids: str) -> None:
-    for plan_id in plan_ids:
-        send(store, fields(plan_id=plan_id))
-    serve_all(gov)
 
 
 def recorded(folder: Path) -> list[str]:

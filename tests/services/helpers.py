@@ -50,6 +50,13 @@ def serve_all(service: Governor) -> None:
     assert service.once(), "something stayed pending"
 
 
+def decide(store: Store, gov: Governor, *plan_ids: str) -> None:
+    """Has an open on each of these plans judged."""
+    for plan_id in plan_ids:
+        send(store, fields(plan_id=plan_id))
+    serve_all(gov)
+
+
 def target(store: Store, symbol: str, usd: object = "1000.0") -> None:
     key = store.keys.at(TARGET, symbol)
     store.run("HSET", key, "target_usd", usd, "timestamp", store.now_ms() // 1000)

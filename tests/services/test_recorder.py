@@ -17,7 +17,7 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.control import halt as halts
 from qtctl.wire.schema.keys import TARGET
 from qtctl.wire.schema.records import text
-from tests.services.helpers import allocation, governor, score, send, serve_all, target
+from tests.services.helpers import allocation, decide, governor, score, send, serve_all, target
 from tests.support.plans import NAMES, fields
 
 
@@ -52,13 +52,6 @@ def loop(store: Store) -> Iterator[AllocationLoop]:
     made.open()
     yield made
     made.close()
-
-
-def decide(store: Store, gov: Governor, *plan_ids: str) -> None:
-    """Has an open on each of these plans judged."""
-    for plan_id in plan_ids:
-        send(store, fields(plan_id=plan_id))
-    serve_all(gov)
 
 
 def numbered(head: str, count: int) -> list[str]:
