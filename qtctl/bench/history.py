@@ -67,23 +67,14 @@ class Turn(msgspec.Struct):
     plain_rows: int = 0
 
 
-class Beside(msgspec.Struct, frozen=True):
-    """A round each: of the history, and of the plain table; µs of a processor for a row. clock: of
-    the history, by the clock."""
-
-    ours: list[float]
-    plain: list[float]
-    clock: list[float]
-
-
 class Measured(msgspec.Struct, frozen=True):
-    """What one process found. memory_mb: the most that it held; write and read are without the
-    making of the rows."""
+    """What one process found. memory_mb: the most that it held; write and read, round by round, are
+    without the making of the rows."""
 
     rows: int
     bytes: int
-    write: Beside
-    read: Beside
+    write: list[Turn]
+    read: list[Turn]
     memory_mb: float
 
 
@@ -125,14 +116,16 @@ def _size(what: str, bytes_: float, target: float, note: str = "") -> Figure:
     return Figure("history", what, bytes_ / 1e6, target, unit="MB", note=note)
 
 
-def _rate(what: str, beside: Beside, times: float, per_sec: int) -> Iterator[Figure]:
+def _rate(what: str, turns: Sequence[Turn], times: float, per_sec: int) -> Iterator[Figure]:
     """Beside a plain table, and by itself; by the time of a processor, which other load on the
     machine takes from the clock's. times, per_sec: the least of each."""
-    yield compared("history", f"{what}, beside a plain table", beside.ours, beside.plain, times,
+    ours = [turn.ours.processor_sec / turn.our_rows * 1e6 for turn in turns]
+    plain = [turn.plain.processor_sec / max(turn.plain_rows, 1) * 1e6 for turn in turns]
+    by_clock = 1 / statistics.median(turn.ours.clock_sec / turn.our_rows for turn in turns)
+    yield compared("history", f"{what}, beside a plain table", ours, plain, times,
                    times_as_fast=True, measured_unit="µs a row",
-                   note=f"{1e6 / statistics.median(beside.clock):,.0f} /s by the clock"
-                   )  # fmt: skip
-    rates = [1e6 / usec for usec in beside.ours]
+                   note=f"{by_clock:,.0f} /s by the clock")  # fmt: skip
+    rates = [1e6 / usec for usec in ours]
     yield in_rounds("history", what, rates, per_sec, at_least=True, unit="/s")
 
 
@@ -217,16 +210,7 @@ def _measured(
                     turn.plain_rows = plain.read()
         memory_mb = most_memory_mb()
         rows_written = sum(turn.our_rows for turn in writes)
-        return Measured(rows_written, size_of(folder), _beside(writes), _beside(reads), memory_mb)
-
-
-def _beside(turns: Sequence[Turn]) -> Beside:
-    sides = [
-        [turn.ours.processor_sec / turn.our_rows * 1e6 for turn in turns],
-        [turn.plain.processor_sec / max(turn.plain_rows, 1) * 1e6 for turn in turns],
-        [turn.ours.clock_sec / turn.our_rows * 1e6 for turn in turns],
-    ]
-    return Beside(*sides)
+        return Measured(rows_written, size_of(folder), writes, reads, memory_mb)
 
 
 class Plain:

@@ -79,12 +79,12 @@ def _unescaped(value: str) -> str:
     return "\\".join([part.replace("\\n", "\n") for part in value.split("\\\\")])
 
 
-def pack_numbers(values: Sequence[int], effort: Effort = "usual") -> bytes:
+def pack_numbers(values: Sequence[int]) -> bytes:
     """A column of integers from 0 to 2³² − 1."""
     numbers = array("I", values)
     if sys.byteorder == "big":
         numbers.byteswap()
-    return _pack(numbers.tobytes(), effort)
+    return _pack(numbers.tobytes(), "usual")
 
 
 def unpack_numbers(raw: bytes, count: int) -> Sequence[int]:
