@@ -3,7 +3,7 @@ time, written as the recorder writes it and marked synthetic."""
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -95,40 +95,44 @@ class HistoryMaker:
         self._places = {name: place for place, name in enumerate(self._market.names)}
         self._last_plan = self._last_id = (0, 0)
 
-    def write(self, folder: Path, progress: Callable[[float], None] = lambda share: None) -> Made:
+    def write(self, folder: Path) -> Made:
         """Writes it. Errors: those of history.store.Store."""
-        wanted, made = self._wanted, [0, 0, 0]
+        passes = proposals = decisions = now = 0
+        with Store(folder, synthetic=True) as store:
+            for now, batch in self.batches():
+                store.write(batch)
+                store.seal(now - SETTLE_MS, now)
+                passes += len(batch.passes)
+                proposals += sum(each.value.symbols for each in batch.passes)
+                decisions += len(batch.decisions)
+        days = (now - 1) // DAY_MS - self._wanted.start_ms // DAY_MS + 1
+        return Made(passes, proposals, decisions, days)
+
+    def batches(self) -> Iterator[tuple[int, Batch]]:
+        """All of it in the order of its time, each batch with when it ends, epoch ms."""
+        now, end_ms = self._wanted.start_ms, self._wanted.end_ms
+        yield now, self._beginning()
         passes: list[PassEntry] = []
         decisions: list[Entry] = []
         events: list[Entry] = []
-        due, now = wanted.start_ms + BATCH_MS, wanted.start_ms
-        with Store(folder, synthetic=True) as store:
-            store.write(self._beginning())
-            while now < wanted.end_ms:
-                for entry, event in self._decisions(now):
-                    decisions.append(entry)
-                    events.append(event)
-                one = self._pass(now)
-                if one is not None:
-                    passes.append(one)
-                now += self._interval_ms
-                if now >= due or now >= wanted.end_ms:
-                    made[0] += len(passes)
-                    made[1] += sum(each.value.symbols for each in passes)
-                    made[2] += len(decisions)
-                    store.write(
-                        Batch(
-                            passes=passes, decisions=decisions, events=events,
-                            documents=self._documents(),
-                        )
-                    )  # fmt: skip
-                    store.seal(now - SETTLE_MS, now)
-                    passes, decisions, events = [], [], []
-                    due += BATCH_MS
-                    progress((now - wanted.start_ms) / (wanted.end_ms - wanted.start_ms))
-            store.write(self._ending(now - 1))
-        days = (now - 1) // DAY_MS - wanted.start_ms // DAY_MS + 1
-        return Made(made[0], made[1], made[2], days)
+        due = now + BATCH_MS
+        while now < end_ms:
+            for entry, event in self._decisions(now):
+                decisions.append(entry)
+                events.append(event)
+            one = self._pass(now)
+            if one is not None:
+                passes.append(one)
+            now += self._interval_ms
+            if now >= due or now >= end_ms:
+                documents = self._documents()
+                yield (
+                    now,
+                    Batch(passes=passes, decisions=decisions, events=events, documents=documents),
+                )
+                passes, decisions, events = [], [], []
+                due += BATCH_MS
+        yield now, self._ending(now - 1)
 
     # The allocation loop ---------------------------------------------------------------------
 

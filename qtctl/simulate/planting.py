@@ -9,11 +9,9 @@ from qtctl.domain import numbers
 from qtctl.domain.allocation import AllocationRules, multiplier
 from qtctl.domain.passes import COLUMNS, Columns
 from qtctl.domain.readings import assess
-from qtctl.history.reader import History
 from qtctl.history.rows import (
     Batch,
     Document,
-    DocumentKind,
     Entry,
     Gap,
     HaltRow,
@@ -44,26 +42,14 @@ class Rows(msgspec.Struct):
         return Rows(*map(list, msgspec.structs.astuple(self)))
 
 
-def read(history: History) -> Rows:
-    """All rows. Errors: those of History."""
-    passes = [PassEntry(each.id, each.value) for each in history.passes()]
-    decisions = [Entry(each.id, each.record()) for each in history.decisions()]
-    services = history.services()
-    digests: dict[DocumentKind, set[str]] = {
-        "rules": {each.value.rules for each in passes},
-        "limits": {each.fields["limits"] for each in decisions},
-        "settings": {each.settings for each in services},
-    }
-    documents = [
-        Document(kind, digest, body)
-        for kind, found in digests.items()
-        for digest in sorted(found)
-        if (body := history.document(kind, digest)) is not None
-    ]
-    return Rows(
-        passes, decisions, [*history.events()], services, history.servers(), history.halts(),
-        history.gaps(), documents,
-    )  # fmt: skip
+def gathered(batches: Iterable[Batch]) -> Rows:
+    """All rows, each document once."""
+    rows = Rows(*([] for _ in Rows.__struct_fields__))
+    for batch in batches:
+        for name in rows.__struct_fields__:
+            getattr(rows, name).extend(getattr(batch, name))
+    rows.documents = [*dict.fromkeys(rows.documents)]
+    return rows
 
 
 def write(rows: Rows, folder: Path, sealed_ms: int) -> None:

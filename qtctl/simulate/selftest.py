@@ -262,8 +262,7 @@ def run(folder: Path) -> Iterator[Result]:
     wanted = Wanted(
         seed=SEED, symbols=SYMBOLS, start_ms=start_ms, end_ms=end_ms, per_minute=PER_MINUTE
     )
-    HistoryMaker(wanted, Settings()).write(folder / "made")
-    made = planting.read(History(folder / "made"))
+    made = planting.gathered(batch for _, batch in HistoryMaker(wanted, Settings()).batches())
     policy = policies.load(None)
     # So short a history moves little; all other limits are those that count.
     limits = {"window": HOURS, "span": 0.005}

@@ -13,10 +13,8 @@ from qtctl.evidence import report as reports
 from qtctl.evidence import window as windows
 from qtctl.evidence.report import Report
 from qtctl.history.reader import History
-from qtctl.history.rows import Batch, Entry, PassEntry, Written
-from qtctl.history.store import Store
+from qtctl.history.rows import Entry, PassEntry
 from qtctl.settings.model import Settings
-from qtctl.simulate import history_maker
 from qtctl.simulate.history_maker import GAP_MS, HistoryMaker, Wanted
 from qtctl.simulate.market import FAULTS
 from tests.evidence.made import END_MS, INTERVAL
@@ -34,21 +32,14 @@ class Planted:
         self.fault = fault
         self.passes: list[PassEntry] = []
         self.decisions: list[Entry] = []
-        made = self
-
-        class Spy(Store):
-            def write(self, batch: Batch) -> Written:
-                made.passes += batch.passes
-                made.decisions += batch.decisions
-                return super().write(batch)
-
         wanted = Wanted(
             seed=11, symbols=SYMBOLS, start_ms=START_MS, end_ms=END_MS, per_minute=8,
             faults=frozenset({fault} - {""}),
         )  # fmt: skip
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(history_maker, "Store", Spy)
-            HistoryMaker(wanted, Settings()).write(folder)
+        for _, batch in HistoryMaker(wanted, Settings()).batches():
+            self.passes += batch.passes
+            self.decisions += batch.decisions
+        HistoryMaker(wanted, Settings()).write(folder)
         history = History(folder)
         self.report: Report = reports.make(history, windows.choose(history, None, None))
 
