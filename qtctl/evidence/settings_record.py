@@ -65,7 +65,7 @@ def of(history: History, since_ms: int, until_ms: int) -> SettingsRecord:
         last[who] = row
         if row.at_ms < since_ms or who not in in_force:
             in_force[who] = InForce(row.at_ms, *who, row.version, row.settings)
-        elif before is not None and _differs(before, row):
+        elif before and (before.version, before.settings) != (row.version, row.settings):
             changes.append(_change(history, before, row))
     documents = history.documents(since_ms, until_ms)
 
@@ -77,10 +77,6 @@ def of(history: History, since_ms: int, until_ms: int) -> SettingsRecord:
     return SettingsRecord(
         list(in_force.values()), changes, known("settings"), known("rules"), known("limits")
     )
-
-
-def _differs(before: ServiceRow, row: ServiceRow) -> bool:
-    return (before.version, before.settings) != (row.version, row.settings)
 
 
 def _change(history: History, before: ServiceRow, row: ServiceRow) -> ServiceChange:

@@ -74,7 +74,7 @@ class BlockMaker:
             gone, came, new = self._realigned(columns)
         kept = len(new[0]) - len(came)
         old = _without(self._state, gone)
-        changed = _changed_rows(old, new, kept)
+        changed = _changed_rows(old, new)
         self._gone.append(gone)
         self._came.append(came)
         self._changed.append(changed)
@@ -121,8 +121,8 @@ class BlockMaker:
         return msgspec.msgpack.encode(layout)
 
 
-def _changed_rows(old: list[list[str]], new: list[list[str]], kept: int) -> list[int]:
-    """The positions among the first `kept` rows where any column differs."""
+def _changed_rows(old: list[list[str]], new: list[list[str]]) -> list[int]:
+    """The positions among the rows that stayed where any column differs."""
     found: set[int] = set()
     for before, after in zip(old[1:], new[1:], strict=True):
         if before != after:

@@ -37,9 +37,7 @@ class Table(msgspec.Struct, frozen=True):
         chosen = [c for c in self.columns if c.name in names] or list(self.columns[:1])
         shown = ", ".join(f"{c.sql} AS {c.name}" for c in chosen)
         whole = f"SELECT {shown} FROM {self.source}"
-        for word, value in (("db", db), ("day", f"'{day}'"), ("start", start), ("index", index)):
-            whole = whole.replace(f"{{{word}}}", str(value))
-        return whole
+        return whole.format(db=db, day=f"'{day}'", start=start, index=index)
 
 
 def _text_id(number: str, otherwise: str) -> str:

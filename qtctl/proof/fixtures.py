@@ -107,12 +107,9 @@ class Fixtures:
 
     def proposals(self) -> dict[str, dict[str, str]]:
         """The latest stream entry of each symbol since the inputs were written."""
-        found: dict[str, dict[str, str]] = {}
         symbols = {subject.symbol for subject in self.subjects}
-        for _, fields in self._since(self._store.keys.proposed_stream):
-            if fields.get("symbol") in symbols:
-                found[fields["symbol"]] = fields
-        return found
+        since = self._since(self._store.keys.proposed_stream)
+        return {each["symbol"]: each for _, each in since if each.get("symbol") in symbols}
 
     def remove_inputs(self) -> None:
         """Delete targets, scores and plans. Errors: RedisUnreachable."""

@@ -74,12 +74,12 @@ def time_axis(low_ms: float, high_ms: float, ticks: int = 6) -> Axis:
     first = math.ceil(low / step)
     times = [each * step for each in range(first, math.floor(high / step) + 1)]
     days = {datetime.fromtimestamp(low, UTC).date(), datetime.fromtimestamp(high, UTC).date()}
-    labels = [(at * 1000, _time_label(at, step)) for at in times]
+    labels = [(at * 1000, _time_label(at)) for at in times]
     named = " to ".join(f"{day:%d %b %Y}".lstrip("0") for day in sorted(days))
     return Axis(f"time, UTC ({named})", low_ms, high_ms, labels)
 
 
-def _time_label(at: float, step: float) -> str:
+def _time_label(at: float) -> str:
     moment = datetime.fromtimestamp(at, UTC)
     if moment.hour or moment.minute:
         return f"{moment:%H:%M}"
