@@ -61,22 +61,25 @@ def plan(at: float, **changes: str) -> Entry:
     return decision_at(at_ms, **{"decided_at": f"{at_ms / 1000:.3f}"} | changes)
 
 
-def written(folder: Path, *batches: Batch) -> History:
-    """A history of these, with the documents that they mention."""
+def written(folder: Path, *batches: Batch, sealed_ms: int = 0) -> History:
+    """A history of these, with the documents that they mention; days that end by sealed_ms are
+    sealed."""
     with Store(folder) as store:
         for batch in batches:
             store.write(msgspec.structs.replace(batch, documents=[*batch.documents, *DOCUMENTS]))
+        store.seal(sealed_ms, sealed_ms)
     return History(folder)
 
 
 def simulated(
-    folder: Path, *faults: str, hours: float = 4, symbols: int = 12, seed: int = 3
-) -> History:
+    folder: Path, *faults: str, hours: float = 4, symbols: int = 12, seed: int = 3,
+    per_minute: float = 4, settings: Settings | None = None,
+) -> History:  # fmt: skip
     """A short history of the synthetic market."""
     start_ms, end_ms = window(END_MS, hours)
     wanted = Wanted(
-        seed=seed, symbols=symbols, start_ms=start_ms, end_ms=end_ms, per_minute=4,
+        seed=seed, symbols=symbols, start_ms=start_ms, end_ms=end_ms, per_minute=per_minute,
         faults=frozenset(faults),
     )  # fmt: skip
-    HistoryMaker(wanted, Settings()).write(folder)
+    HistoryMaker(wanted, settings or Settings()).write(folder)
     return History(folder)

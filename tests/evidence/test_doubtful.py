@@ -1,7 +1,6 @@
 """What a sceptic tries on the formulas: edges of windows, symbols that come late, huge sums,
 two instances at once, and histories from which nothing can be said."""
 
-import json
 from pathlib import Path
 
 import msgspec
@@ -27,12 +26,7 @@ S, OTHER = "BTCUSDT", "ETHUSDT"
 
 def gathered(folder: Path, entries: list[PassEntry]) -> History:
     """These passes in one block, as a recorder packs them in the end."""
-    with Store(folder) as store:
-        store.write(
-            Batch(passes=entries, documents=[Document("rules", "r1", json.dumps(RULES).encode())])
-        )
-        store.seal(NOON + DAY_MS, NOON + DAY_MS)
-    return History(folder)
+    return written(folder, Batch(passes=entries), sealed_ms=NOON + DAY_MS)
 
 
 def test_a_symbol_that_appears_within_a_block_has_its_own_time(tmp_path: Path) -> None:

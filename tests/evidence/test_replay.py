@@ -24,27 +24,21 @@ from qtctl.history.reader import History
 from qtctl.history.rows import Batch, Document, Entry
 from qtctl.history.store import Store
 from qtctl.settings.model import Allocation, Governor, Settings
-from qtctl.simulate.history_maker import HistoryMaker, Wanted
 from qtctl.simulate.market import FAULTS
+from tests.evidence import made as histories
 from tests.history.samples import NOON, decision_at
 
-END_MS = 1_769_558_400_000
 LONG = 10 if os.environ.get("TESTS_LONG") == "1" else 1
 
 
 def simulated(
-    folder: Path, *faults: str, seed: int = 1, hours: float = 1.0, per_minute: float = 20.0,
-    symbols: int = 5,
-    governor: Mapping[str, Any] = {}, allocation: Mapping[str, Any] = {},
+    folder: Path, *faults: str, governor: Mapping[str, Any] = {},
+    allocation: Mapping[str, Any] = {}, **more: Any,
 ) -> tuple[History, Window]:  # fmt: skip
     """A synthetic history and the whole of it as a window."""
-    wanted = Wanted(
-        seed=seed, symbols=symbols, start_ms=END_MS - int(hours * 3_600_000), end_ms=END_MS,
-        per_minute=per_minute, faults=frozenset(faults),
-    )  # fmt: skip
-    made = Settings(governor=Governor(**governor), allocation=Allocation(**allocation))
-    HistoryMaker(wanted, made).write(folder)
-    history = History(folder)
+    own = Settings(governor=Governor(**governor), allocation=Allocation(**allocation))
+    usual = {"seed": 1, "hours": 1.0, "per_minute": 20.0, "symbols": 5}
+    history = histories.simulated(folder, *faults, settings=own, **(usual | more))
     return history, choose(history, None, None)
 
 
@@ -117,7 +111,10 @@ def test_with_the_recorded_settings_all_comes_out_again(
             again.seed(case)
         for case in cases.window():
             made = again.take(case)
-            assert (made.verdict, made.reason) == (case.decision.verdict, case.decision.reason)
+            assert (made.verdict, made.reason) == (
+                case.decision.verdict,
+                case.decision.reason,
+            )
             assert again.factor(case) == case.factor
 
 

@@ -11,8 +11,8 @@ from qtctl.evidence.rules import Changes, RulesBook
 from qtctl.evidence.swept import Sweeping, Swept
 from qtctl.history.reader import History
 from qtctl.history.rows import Batch, PassEntry
-from qtctl.history.store import Store
-from tests.evidence.made import DOCUMENTS, Row, a_pass, passes, simulated
+from tests.evidence.made import Row, a_pass, passes, simulated, written
+from tests.history.samples import DAY_MS, NOON
 
 S = "BTCUSDT"
 WANTED: list[Changes] = [
@@ -68,10 +68,7 @@ def test_symbols_that_come_and_go_and_rules_that_are_lost(tmp_path: Path) -> Non
     entries.append(a_pass(9, (S, "soon", "", "", "0.6"), ("ETHUSDT", 50.0, 0.9)))
     lost = replace(entries[4], value=replace(entries[4].value, rules="lost"))
     entries[4] = lost
-    with Store(tmp_path) as store:
-        store.write(Batch(passes=entries, documents=DOCUMENTS))
-        store.seal(entries[-1].value.ts_ms + 86_400_000, 0)
-    history = History(tmp_path)
+    history = written(tmp_path, Batch(passes=entries), sealed_ms=NOON + DAY_MS)
     compared(history)
     assert alone(history, {}).unknown == 2
 
@@ -88,8 +85,6 @@ def test_what_changed_in_a_pass_without_rules_is_judged_in_the_next(tmp_path: Pa
         later = a_pass(number, right)
         columns = wrong.value.columns
         entries.append(replace(later, value=replace(later.value, columns=columns)))
-    with Store(tmp_path) as store:
-        store.write(Batch(passes=entries, documents=DOCUMENTS))
-        store.seal(entries[-1].value.ts_ms + 86_400_000, 0)
-    found = parity.check(History(tmp_path), 0, 2**41)
+    history = written(tmp_path, Batch(passes=entries), sealed_ms=NOON + DAY_MS)
+    found = parity.check(history, 0, 2**41)
     assert [each.again for each in found.listed] == ["1.0000"]

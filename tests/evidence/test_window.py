@@ -10,18 +10,8 @@ from qtctl.evidence import window as windows
 from qtctl.evidence.window import Coverage, PassTimes
 from qtctl.history.reader import History
 from qtctl.history.rows import Batch, Document, Gap, PassEntry
-from qtctl.history.store import Store
+from tests.evidence.made import INTERVAL, written
 from tests.history.samples import NOON, a_pass, decision_at
-
-INTERVAL = 10_000
-RULES = {"interval_sec": 10.0}
-
-
-def written(folder: Path, *batches: Batch) -> History:
-    with Store(folder) as store:
-        for batch in batches:
-            store.write(batch)
-    return History(folder)
 
 
 def passes(*numbers: int) -> list[PassEntry]:
@@ -94,7 +84,6 @@ def test_ends_of_the_window_are_due_too(tmp_path: Path) -> None:
 
 def test_the_interval_stands_in_the_rules_of_a_pass(tmp_path: Path) -> None:
     documents = [
-        Document("rules", "r1", msgspec.json.encode(RULES)),
         Document("rules", "r2", msgspec.json.encode({"interval_sec": True})),
         Document("rules", "r3", b"{}"),
         Document("rules", "r4", b"not json"),

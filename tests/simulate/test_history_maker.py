@@ -16,21 +16,11 @@ from qtctl.domain.readings import assess, target_usd
 from qtctl.history.day_reader import PassRead
 from qtctl.history.reader import History
 from qtctl.settings.model import Settings
-from qtctl.simulate.history_maker import HistoryMaker, Made, Wanted, window
+from qtctl.simulate.history_maker import HistoryMaker, Wanted, window
 from qtctl.simulate.market import FAULTS
+from tests.evidence.made import END_MS, simulated
 
-END_MS = 1_769_558_400_000
 SYMBOLS = 12
-
-
-def made(folder: Path, *faults: str, hours: float = 4, seed: int = 3) -> tuple[History, Made]:
-    start_ms, end_ms = window(END_MS, hours)
-    wanted = Wanted(
-        seed=seed, symbols=SYMBOLS, start_ms=start_ms, end_ms=end_ms, per_minute=4,
-        faults=frozenset(faults),
-    )  # fmt: skip
-    figures = HistoryMaker(wanted, Settings()).write(folder)
-    return History(folder), figures
 
 
 def passes(history: History) -> list[PassRead]:
@@ -38,7 +28,10 @@ def passes(history: History) -> list[PassRead]:
 
 
 def test_a_clean_history_is_whole_and_marked_synthetic(tmp_path: Path) -> None:
-    history, figures = made(tmp_path / "h")
+    start_ms, end_ms = window(END_MS, 4)
+    wanted = Wanted(seed=3, symbols=SYMBOLS, start_ms=start_ms, end_ms=end_ms, per_minute=4)
+    figures = HistoryMaker(wanted, Settings()).write(tmp_path / "h")
+    history = History(tmp_path / "h")
     assert history.synthetic()
     found = passes(history)
     assert [each.value.number for each in found] == [*range(1, 4 * 360 + 1)]
@@ -60,15 +53,15 @@ def test_the_same_seed_gives_the_same_history_to_the_byte(tmp_path: Path) -> Non
         ]
 
     first, second, other = (tmp_path / name for name in ("a", "b", "c"))
-    made(first, hours=1)
-    made(second, hours=1)
-    made(other, hours=1, seed=4)
+    simulated(first, hours=1)
+    simulated(second, hours=1)
+    simulated(other, hours=1, seed=4)
     assert content(first) == content(second)
     assert content(first) != content(other)
 
 
 def test_every_proposal_is_decided_the_same_again(tmp_path: Path) -> None:
-    history, _ = made(tmp_path / "h", "stale", hours=2)
+    history = simulated(tmp_path / "h", "stale", hours=2)
     reasons = set()
     for each in passes(history)[::7]:
         value, columns = each.value, each.value.columns
@@ -87,7 +80,7 @@ def test_every_proposal_is_decided_the_same_again(tmp_path: Path) -> None:
 
 
 def test_every_decision_is_taken_the_same_again(tmp_path: Path) -> None:
-    history, _ = made(tmp_path / "h", "lockdown", hours=8)
+    history = simulated(tmp_path / "h", "lockdown", hours=8)
     seen = set()
     for each in history.decisions():
         record = each.record()
@@ -110,19 +103,19 @@ def late_half(history: History) -> list[PassRead]:
 
 
 def test_stale_scores_stop_for_a_fifth_of_the_symbols(tmp_path: Path) -> None:
-    history, _ = made(tmp_path / "h", "stale")
+    history = simulated(tmp_path / "h", "stale")
     rows = [reason for each in late_half(history) for reason in each.value.columns.reason]
     assert rows.count("stale_eff") / len(rows) == pytest.approx(3 / 12, abs=0.02)
 
 
 def test_flat_scores_give_one_multiplier(tmp_path: Path) -> None:
-    history, _ = made(tmp_path / "h", "flat")
+    history = simulated(tmp_path / "h", "flat")
     found = {m for each in late_half(history) for m in each.value.columns.multiplier}
     assert found == {"1.0000"}
 
 
 def test_oscillating_scores_change_sides_every_minute(tmp_path: Path) -> None:
-    history, _ = made(tmp_path / "h", "oscillating")
+    history = simulated(tmp_path / "h", "oscillating")
     row = [each.value.columns.multiplier[0] for each in late_half(history)]
     flips = sum(a != b for a, b in pairwise(row))
     assert set(row) == {"0.9200", "1.0800"}
@@ -130,13 +123,13 @@ def test_oscillating_scores_change_sides_every_minute(tmp_path: Path) -> None:
 
 
 def test_compounding_writes_the_proposal_into_the_target(tmp_path: Path) -> None:
-    history, _ = made(tmp_path / "h", "compounding")
+    history = simulated(tmp_path / "h", "compounding")
     bases = [float(each.value.columns.target_usd[0]) for each in late_half(history)]
     assert max(bases) / min(bases) > 1.5
 
 
 def test_a_gap_is_missing_and_is_told_with_its_counts(tmp_path: Path) -> None:
-    history, _ = made(tmp_path / "h", "gap")
+    history = simulated(tmp_path / "h", "gap")
     numbers = [each.value.number for each in passes(history)]
     missing = sorted({*range(1, 1_441)} - {*numbers})
     by_stream = {gap.stream.rpartition(":")[2]: gap for gap in history.gaps()}
@@ -154,13 +147,13 @@ def test_a_gap_is_missing_and_is_told_with_its_counts(tmp_path: Path) -> None:
 
 
 def test_a_lockdown_stops_closes_too(tmp_path: Path) -> None:
-    history, _ = made(tmp_path / "h", "lockdown", hours=8)
+    history = simulated(tmp_path / "h", "lockdown", hours=8)
     refused = [each for each in history.decisions() if each.reason == "kill_switch_active"]
     assert {each.kind for each in refused} == {"open", "close"}
 
 
 def test_drift_takes_the_multiplier_to_its_clamp(tmp_path: Path) -> None:
-    history, _ = made(tmp_path / "h", "drift")
+    history = simulated(tmp_path / "h", "drift")
     last = passes(history)[-1].value.columns.multiplier
     assert min(float(each) for each in last) > 1.4
 
@@ -170,7 +163,7 @@ def test_faults_are_those_of_the_documentation() -> None:
 
 
 def test_a_passes_rules_have_the_interval(tmp_path: Path) -> None:
-    history, _ = made(tmp_path / "h", hours=0.1)
+    history = simulated(tmp_path / "h", hours=0.1)
     raw = history.document("rules", passes(history)[0].value.rules)
     assert raw is not None
     assert msgspec.json.decode(raw)["interval_sec"] == 10.0
