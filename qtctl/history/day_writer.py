@@ -19,7 +19,7 @@ _CACHE_KIB = 8_192
 _BUSY_SEC = 5.0
 _MAX_WORDS = 50_000
 """So many words and profiles are remembered; beyond it the memory begins anew."""
-_OBSERVED = ("services", "servers", "halts", "gaps")
+OBSERVED = ("services", "servers", "halts", "gaps", "documents")
 """What is not an entry of a stream, by table; the fields of a row are its columns."""
 
 
@@ -92,11 +92,9 @@ class DayWriter:
             "events": self._insert("events", map(_fields_row, batch.events), 3),
             "rejected": self._insert("rejected", map(_fields_row, batch.rejected), 3),
         }
-        for table in _OBSERVED:
+        for table in OBSERVED:
             rows = [msgspec.structs.astuple(row) for row in getattr(batch, table)]
             found[table] = self._insert(table, rows, len(rows[0])) if rows else 0
-        documents = [(each.kind, each.digest, each.body) for each in batch.documents]
-        found["documents"] = self._insert("documents", documents, 3)
         return found
 
     def _insert(self, table: str, rows: Iterable[Sequence[Any]], columns: int) -> int:
