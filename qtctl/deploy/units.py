@@ -48,7 +48,9 @@ def sources(texts: Iterable[str]) -> Sources:
     command = ""
     for key, value in _assignments(texts):
         if key == "Environment":
-            found.variables = {**found.variables, **_variables(value)} if value else {}
+            pairs = (word.partition("=") for word in _words(value))
+            more = {name: text for name, equals, text in pairs if equals}
+            found.variables = {**found.variables, **more} if value else {}
         elif key == "EnvironmentFile":
             file = (value.removeprefix("-"), value.startswith("-"))
             found.files = [*found.files, file] if value else []
@@ -98,11 +100,6 @@ def _words(text: str) -> list[str]:
         return shlex.split(text)
     except ValueError:
         return text.split()
-
-
-def _variables(value: str) -> dict[str, str]:
-    pairs = (word.partition("=") for word in _words(value))
-    return {name: text for name, equals, text in pairs if equals}
 
 
 def _read_command(found: Sources, words: Sequence[str]) -> None:

@@ -31,22 +31,18 @@ def facts_of(record: Mapping[str, str]) -> Facts:
         value = numbers.number(record.get(name, ""))
         if value is not None:
             known[name] = number(value)
+    level, stop = record.get("kill_level", ""), record.get("kill_value", "")
     return Facts(
         symbol=record.get("symbol", ""),
         kind=Kind.CLOSE if record.get("kind") == Kind.CLOSE else Kind.OPEN,
         kill_key=record.get("kill_key", ""),
-        kill_value=record.get("kill_value", ""),
-        kill_level=_kill_level(record),
+        kill_value=stop,
+        kill_level=int(level) if level in _LEVELS else kill_level_before(stop),
         queued_before_server=record.get("queued_before_server") == "1",
         permitted_before=record.get("permitted_before") == "1",
         clock_jump=record.get("clock_jump") == "1",
         **known,
     )
-
-
-def _kill_level(record: Mapping[str, str]) -> int:
-    level = record.get("kill_level", "")
-    return int(level) if level in _LEVELS else kill_level_before(record.get("kill_value", ""))
 
 
 def unrecorded(record: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

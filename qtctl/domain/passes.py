@@ -39,8 +39,7 @@ class Columns(msgspec.Struct, frozen=True):
 
     def efficiency(self, row: int) -> dict[str, str] | Unusable | None:
         """The efficiency hash of a row, for `domain.readings.assess`: None where there was none,
-        Unusable where nothing of it could be read.
-        """
+        Unusable where nothing of it could be read."""
         raw = {
             "efficiency_score": self.score[row],
             "confidence": self.confidence[row],

@@ -11,7 +11,6 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields
 
 _BILLION = 1_000_000_000
-_YEAR_SEC = 31_536_000
 _FULL_NAME = "Full name; follows redis.prefix unless set."
 _PORT = "Port of /metrics, /livez and /readyz; 0 picks a free one."
 _ADDR = "Address of that port."
@@ -35,8 +34,11 @@ Amount = Annotated[float, Meta(ge=0)]
 TimeoutSec = Annotated[float, Meta(gt=0, le=3600)]
 AgeSec = Annotated[float, Meta(ge=1, le=3600)]
 CooldownSec = Annotated[float, Meta(ge=0, le=3600)]
+IntervalSec = Annotated[float, Meta(ge=0.1, le=3600)]
+TtlSec = Annotated[int, Meta(ge=1, le=31_536_000)]  # a year
 Count = Annotated[int, Meta(ge=0, le=_BILLION)]
 Length = Annotated[int, Meta(ge=1, le=_BILLION)]
+Bytes = Annotated[int, Meta(ge=0, le=_BILLION * _BILLION)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Word = Annotated[str, _WORD]
 Item = Annotated[str, _text("letters, digits and _.:@/{}-", r"^[A-Za-z0-9_.:@/{}-]+\Z")]
@@ -101,16 +103,10 @@ class Allocation(Struct, frozen=True, kw_only=True):
     scale: Annotated[Amount, "How much the score moves the multiplier.", "P31_SCALE"] = 1.0
     base: Annotated[Amount, "The multiplier at a score of 0.5.", "P31_BASE"] = 1.0
     interval_sec: Annotated[
-        float,
-        Meta(ge=0.1, le=3600),
-        "From the start of a pass to the next, in seconds.",
-        "LOOP_INTERVAL_SEC",
+        IntervalSec, "From the start of a pass to the next, in seconds.", "LOOP_INTERVAL_SEC"
     ] = 10.0
     propose_key_ttl_sec: Annotated[
-        int,
-        Meta(ge=1, le=_YEAR_SEC),
-        "Lifetime of a symbol's proposal key, in seconds.",
-        "PROPOSE_KEY_TTL",
+        TtlSec, "Lifetime of a symbol's proposal key, in seconds.", "PROPOSE_KEY_TTL"
     ] = 600
     stream_proposed: Annotated[
         Word, f"Stream of proposals. {_FULL_NAME}", "PROPOSE_STREAM_NAME"
@@ -263,9 +259,7 @@ class History(Struct, frozen=True, kw_only=True):
     ] = ""
     keep_days: Annotated[Count, "Finished days are kept for so many days; 0 is for ever."] = 30
     max_bytes: Annotated[
-        int,
-        Meta(ge=0, le=_BILLION * _BILLION),
-        "The oldest finished days go where all take more; 0 is no limit.",
+        Bytes, "The oldest finished days go where all take more; 0 is no limit."
     ] = 0
     metrics_port: Annotated[Port, _PORT] = 8066
     metrics_addr: Annotated[Word, _ADDR] = "127.0.0.1"

@@ -188,17 +188,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Respond with the page at that path."""
         path = self.path.partition("?")[0]
-        accept = self.headers.get("Accept", "")
-        status, content_type, body = self.server.page(path, accept) if self._is_meant() else _OTHER
+        hosts, accept = self.headers.get_all("Host", []), self.headers.get("Accept", "")
+        is_meant = all(is_own_host(host, self.server.own_address) for host in hosts)
+        status, content_type, body = self.server.page(path, accept) if is_meant else _OTHER
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def _is_meant(self) -> bool:
-        hosts = self.headers.get_all("Host", [])
-        return all(is_own_host(host, self.server.own_address) for host in hosts)
 
     def version_string(self) -> str:
         """Sent as `Server`, without Python's version."""

@@ -158,7 +158,10 @@ def follow_up(
             problem = stop(store, order, everything, name).problem
             problems += [problem] if problem else []
     if more and first is not None:
-        withdrawn = _sum(withdrawn, withdraw(store, order))
+        # The second round meets all that the first one left.
+        before, withdrawn = withdrawn, withdraw(store, order)
+        opens, revoked = before.opens + withdrawn.opens, before.revoked + withdrawn.revoked
+        withdrawn = msgspec.structs.replace(withdrawn, opens=opens, revoked=revoked)
     unheard = [it for it in governors if not (order.symbol or names_of(it.settings))]
     rows = kill_switch.read(store, order.names)
     again = first is not None and first.was != "normal"
@@ -253,12 +256,6 @@ def resume(
     problem, *parts = rest
     thirds = range(0, len(parts), 3)
     return [Resumed(*parts[place : place + 3]) for place in thirds], problem
-
-
-def _sum(first: Withdrawn, then: Withdrawn) -> Withdrawn:
-    # The second round has met all that the first one left.
-    opens, revoked = first.opens + then.opens, first.revoked + then.revoked
-    return msgspec.structs.replace(then, opens=opens, revoked=revoked)
 
 
 def _permit_keys(store: Store, plan_id: str) -> tuple[str, ...]:

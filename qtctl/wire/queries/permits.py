@@ -77,8 +77,7 @@ def newest(store: Store, most: int) -> NewestPermits:
 
 def one(store: Store, plan_id: str) -> StoredPermit | None:
     """The permit of one plan, None where there is none (taken, expired, or never issued)."""
-    found = _held(store, [plan_id])
-    return found[0] if found else None
+    return next(iter(_held(store, [plan_id])), None)
 
 
 def _held(store: Store, ids: Sequence[str]) -> list[StoredPermit]:

@@ -116,8 +116,10 @@ class Watch:
         unread = PlanStream(self._store.keys.plans)
         stream = self._part("plans", lambda: plan_stream.look(self._store), unread)
         usable = stream.there and not stream.other_type
-        no_groups: list[Group] = []
-        all_groups = self._part("group", self._groups, no_groups) if usable else no_groups
+        all_groups: list[Group] = []
+        if usable:
+            plans = self._store.keys.plans
+            all_groups = self._part("group", lambda: groups.groups(self._store, plans), all_groups)
         own = next((each for each in all_groups if each.name == GROUP), None)
         info, running = self._directory.records(own)
         events, back_to = self._read(self._events, "events", now)
@@ -173,9 +175,6 @@ class Watch:
     def _read(self, stream: Recent[T], name: str, now: float) -> tuple[list[T], float | None]:
         nothing: tuple[list[T], float | None] = ([], None)
         return self._part(name, lambda: stream.read(self._store, now), nothing)
-
-    def _groups(self) -> list[Group]:
-        return groups.groups(self._store, self._store.keys.plans)
 
     def _plans_per_minute(self, now: float, stream: PlanStream) -> Rate:
         times, back_to = self._read(self._plans, "plans", now)
