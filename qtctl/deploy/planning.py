@@ -137,8 +137,8 @@ def _compare(host: Host, plan: Plan, records: Sequence[Record]) -> None:
     Errors: ConfigError for settings with which a service would not start. In a rollback they are
     a risk instead: the previous files need not have been qtctl's.
     """
-    limits = [record.extra["limits"] for record in records if record.extra.get("limits")]
-    last = limits[-1] if limits else {}
+    kept = (record.extra.get("limits") for record in reversed(records))
+    last: Mapping[str, Any] = next(filter(None, kept), {})
     ours = packaged.unit_texts()
     if not (plan.changes or plan.stop or plan.restart):
         if last and plan.kind == "deploy":

@@ -10,6 +10,8 @@ import codecs
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from msgspec import Struct
+
 from qtctl.errors import ConfigError
 from qtctl.settings.model import Redis
 from qtctl.settings.urls import has_password
@@ -22,16 +24,12 @@ MAX_BYTES = 4_096
 _FILE = "redis.password_file"
 
 
-class Secret:
+class Secret(Struct, frozen=True):
     """A password stored elsewhere (origin), read again for each connection."""
 
-    def __init__(self, origin: str, read: Callable[[], str]) -> None:
-        self.origin = origin
-        self.read = read
-        """Errors: ConfigError naming the file, and where that name comes from."""
-
-    def __repr__(self) -> str:
-        return f"Secret({self.origin!r})"
+    origin: str
+    read: Callable[[], str]
+    """Errors: ConfigError naming the file, and where that name comes from."""
 
 
 def find(redis: Redis, origins: Mapping[str, str], environ: Mapping[str, str]) -> Secret | None:

@@ -9,6 +9,7 @@ Source: docs/configuration.md#redis-urls.
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -205,10 +206,8 @@ def _started_or_taken_over(directory: Path) -> Embedded:
 
 def _server_pid(directory: Path) -> int | None:
     info = processes.ask(directory, b"INFO") or b""
-    for line in info.split(b"\r\n"):
-        if line.startswith(b"process_id:"):
-            return int(line.removeprefix(b"process_id:"))
-    return None
+    found = re.search(rb"^process_id:([0-9]+)", info, re.MULTILINE)
+    return None if found is None else int(found[1])
 
 
 def _within(seconds: float, condition: Callable[[], bool]) -> bool:

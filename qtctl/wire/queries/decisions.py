@@ -28,13 +28,8 @@ Decision = dict[str, str]
 """A record by field; plan_id is always whole (the key has it, the field may be shortened)."""
 
 
-def every(store: Store, hint: Hint | None = None) -> list[Decision]:
-    """All decisions of the last 24 h that may be wanted, the latest first."""
-    return _scanned(store, (), hint)
-
-
-def _scanned(store: Store, known: Collection[str], hint: Hint | None) -> list[Decision]:
-    """The same without the known ones."""
+def every(store: Store, hint: Hint | None = None, known: Collection[str] = ()) -> list[Decision]:
+    """All decisions of the last 24 h that may be wanted, the latest first; without the known."""
     ids = [plan_id for plan_id in store.scan(DECISION) if plan_id not in known]
     found = by_id(store, ids if hint is None else _sifted(store, ids, hint))
     return sorted(found.values(), key=_decided_at, reverse=True)
@@ -76,7 +71,7 @@ def latest(
                     ids.append(plan_id)
         yield from sorted(by_id(store, ids).values(), key=_decided_at, reverse=True)
     if after is None or not _reaches_back(store, after):
-        yield from _scanned(store, seen, hint)
+        yield from every(store, hint, seen)
 
 
 def _is_decision(event: Mapping[str, str]) -> bool:
@@ -121,7 +116,7 @@ def known_since(store: Store, now_ms: int) -> float:
     times = [now_ms / 1000 - DECISION_TTL_SEC + _EXPIRING_SEC]
     if lost is not None and lost.is_loss:
         times.append(lost.at)
-    (reply,) = store.batch([(*_XINFO, store.keys.events)])
+    (reply,) = store.batch([("XINFO", "STREAM", store.keys.events)])
     if is_error(reply) and xinfo.is_missing(reply):
         times.append(now_ms / 1000)
     elif not is_error(reply):
@@ -131,7 +126,6 @@ def known_since(store: Store, now_ms: int) -> float:
     return min(max(times), now_ms / 1000)
 
 
-_XINFO = ("XINFO", "STREAM")
 _EXPIRING_SEC = 60.0
 """What expires while a list is read counts as gone."""
 

@@ -52,17 +52,12 @@ def feeds(store: Store, now: float, symbols: Sequence[str] | None, rules: Downsi
     """A look at both. symbols: all there are, None where that is not known: those of the last
     proposals then. Errors: RedisUnreachable, WireError (no permission, a wrong type)."""
     proposed, at = _proposed(store)
-    names, whole = proposed if symbols is None else symbols, symbols is not None
+    names = proposed if symbols is None else symbols
     looked_at = names[:SAMPLE]
     targets, scores = (hashes(store, spec, looked_at) for spec in (TARGET, EFFICIENCY))
-    return Feeds(
-        targets=_targets(targets, now),
-        scores=_scores(
-            [assess(it.fields, now, rules.eff_ttl_sec, rules.min_conf) for it in scores]
-        ),
-        proposed_at=at,
-        whole=whole and len(names) <= SAMPLE,
-    )
+    judged = [assess(it.fields, now, rules.eff_ttl_sec, rules.min_conf) for it in scores]
+    whole = symbols is not None and len(names) <= SAMPLE
+    return Feeds(_targets(targets, now), _scores(judged), proposed_at=at, whole=whole)
 
 
 def _proposed(store: Store) -> tuple[list[str], float | None]:
