@@ -117,25 +117,20 @@ def axes(place: Place) -> Iterator[str]:
     """Both axes with their titles, ticks and grid."""
     bottom, right, left_end = place.bottom, WIDTH - RIGHT, place.left_end
     yield f"<path class='axis' d='M{left_end} {TOP}V{bottom}H{right}'/>"
-    yield (
-        f"<text x='{n((left_end + right) / 2)}' y='{place.height - 6}' text-anchor='middle'>"
-        f"{escape(place.x.title)}</text>"
-    )
+    yield text((left_end + right) / 2, place.height - 6, place.x.title)
     if place.y.title:
         yield (
             f"<text transform='translate(14 {n((TOP + bottom) / 2)}) rotate(-90)' "
             f"text-anchor='middle'>{escape(place.y.title)}</text>"
         )
     for value, label in place.x.ticks:
-        left = n(place.left(value))
-        yield f"<path class='grid' d='M{left} {TOP}V{bottom}'/>"
-        yield (f"<text x='{left}' y='{bottom + 18}' text-anchor='middle'>{escape(label)}</text>")
+        left = place.left(value)
+        yield f"<path class='grid' d='M{n(left)} {TOP}V{bottom}'/>"
+        yield text(left, bottom + 18, label)
     for value, label in place.y.ticks:
         top = place.top(value)
         yield f"<path class='grid' d='M{left_end} {n(top)}H{right}'/>"
-        yield (
-            f"<text x='{left_end - 6}' y='{n(top + 4)}' text-anchor='end'>{escape(label)}</text>"
-        )
+        yield text(left_end - 6, top + 4, label, "end")
 
 
 def hatched(place: Place, spans: Sequence[Span]) -> Iterator[str]:
@@ -171,10 +166,12 @@ def marked(place: Place, mark: Mark | None) -> Iterator[str]:
     more = left < (place.left_end + WIDTH - RIGHT) / 2
     anchor, shift = ("start", 6) if more else ("end", -6)
     yield f"<path class='mark' d='M{n(left)} {TOP - 8}V{place.bottom}'/>"
-    yield (
-        f"<text x='{n(left + shift)}' y='{TOP - 3}' text-anchor='{anchor}'>"
-        f"{escape(mark.label)}</text>"
-    )
+    yield text(left + shift, TOP - 3, mark.label, anchor)
+
+
+def text(x: float, y: float, words: str, anchor: str = "middle") -> str:
+    """Words at a point, which is their middle, `start` or `end`."""
+    return f"<text x='{n(x)}' y='{n(y)}' text-anchor='{anchor}'>{escape(words)}</text>"
 
 
 def whole(title: str, sentence: str, height: int, parts: Sequence[str]) -> str:
