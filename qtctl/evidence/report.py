@@ -163,13 +163,10 @@ def refuse_unknown(
 
 def about(history: History, shadow: Shadow, governing: Governing) -> About:
     """What a report is about."""
-    window = shadow.window
     return About(
-        window.since_ms, window.until_ms, window.asked_ms, window.first_ms, window.last_ms,
-        shadow.clock, window.synthetic, shadow.late, shadow.unknown_rules,
-        list(window.gaps),
-        chain.sealed_head(history.folder),
-        shadow.rules, governing.limits,
+        **msgspec.structs.asdict(shadow.window), observed_ms=shadow.clock, late=shadow.late,
+        unknown_rules=shadow.unknown_rules, chain=chain.sealed_head(history.folder),
+        rules=shadow.rules, limits=governing.limits,
     )  # fmt: skip
 
 

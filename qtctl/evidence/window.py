@@ -44,11 +44,6 @@ class Window(msgspec.Struct, frozen=True):
         """How long it is."""
         return (self.until_ms - self.since_ms) / 3_600_000
 
-    @property
-    def lost(self) -> list[Gap]:
-        """The gaps in which records are missing, cut to the window."""
-        return lost(self.gaps, self.since_ms, self.until_ms)
-
 
 def lost(gaps: Iterable[Gap], since_ms: int, until_ms: int) -> list[Gap]:
     """The gaps in which records are missing, cut to a window."""
@@ -141,12 +136,13 @@ class PassTimes:
         made = sorted(self._made)
         if not made:
             return Coverage(0, 0, 0, 0)
-        lost = [gap for gap in window.lost if of_stream(gap, "allocation.pass")]
+        all_lost = lost(window.gaps, window.since_ms, window.until_ms)
+        gaps = [gap for gap in all_lost if of_stream(gap, "allocation.pass")]
         missing = unknown = 0
         for (at, interval), (then, _) in pairwise(made):
             absent = max(0, round((then - at) / interval) - 1)
             missing += absent
-            unknown += min(absent, _unknown(lost, at, then, interval))
+            unknown += min(absent, _unknown(gaps, at, then, interval))
         edges = [
             (window.since_ms, made[0][0], made[0][1]),
             (made[-1][0], window.until_ms - 1, made[-1][1]),
@@ -156,7 +152,7 @@ class PassTimes:
             # next one is due within an interval, give or take what a loop is early or late.
             absent = max(0, (high - low - interval // 10) // interval)
             missing += absent
-            unknown += min(absent, _unknown(lost, low, high, interval))
+            unknown += min(absent, _unknown(gaps, low, high, interval))
         return Coverage(len(made) + missing, len(made), missing - unknown, unknown)
 
 

@@ -19,6 +19,8 @@ from qtctl.history.tables import GAPS, TABLES, Column, Table
 
 Format = Literal["csv", "jsonl", "parquet"]
 Write = Callable[[Sequence[Sequence[Any]]], None]
+Writer = Callable[[Path, Table], AbstractContextManager[Write]]
+"""Opens a file of a table."""
 _BATCH = 5_000
 _NO_LIMIT_SEC = 86_400.0 * 365
 
@@ -74,9 +76,8 @@ def export(
 
 
 def _write(
-    history: History, table: Table, path: Path,
-    writer: Callable[[Path, Table], AbstractContextManager[Write]], low: int, high: int, since: int,
-) -> int:  # fmt: skip
+    history: History, table: Table, path: Path, writer: Writer, low: int, high: int, since: int
+) -> int:
     sql = f"SELECT {', '.join(c.name for c in _columns(table))} FROM {table.name}"
     if table is GAPS:  # A gap is in every window that it touches, and stands in its first day.
         sql += f" WHERE max(from_ms, {since}) >= {low} AND max(from_ms, {since}) < {high}"
@@ -105,7 +106,7 @@ def _columns(table: Table) -> list[Column]:
     return [column for column in table.columns if column.name != "day"]
 
 
-def _writer_of(format: Format) -> Callable[[Path, Table], AbstractContextManager[Write]]:
+def _writer_of(format: Format) -> Writer:
     if format == "parquet":
         try:
             import pyarrow  # noqa: F401

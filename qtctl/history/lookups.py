@@ -47,7 +47,7 @@ class BlockReader:
         """The pass in a place of a block, and whether it can't be compared with the one that was
         asked for before. Errors: Damaged."""
         first = number != self._number or place != self._next
-        if first and (number != self._number or place < self._next):
+        if number != self._number or place < self._next:
             try:
                 row = self._db.execute(
                     "SELECT frames FROM blocks WHERE id = ?", (number,)
@@ -57,9 +57,8 @@ class BlockReader:
             if row is None:
                 raise Damaged(f"block {number} is gone")
             self._number, self._next, self._passes = number, 0, blocks.read(row[0])
-        first = first or place == 0
         for found in self._passes:
             self._next += 1
             if self._next > place:
-                return found, first
+                return found, first or place == 0
         raise Damaged(f"block {number} has no pass {place}")
