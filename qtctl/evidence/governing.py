@@ -14,7 +14,7 @@ from qtctl.domain.reasons import Reason
 from qtctl.evidence.gate_price import Price, Prices
 from qtctl.evidence.in_use import InUse
 from qtctl.evidence.quantiles import quantile
-from qtctl.evidence.window import Change, Window
+from qtctl.evidence.window import Window
 from qtctl.history.decisions import Decision
 from qtctl.history.reader import History
 
@@ -100,6 +100,7 @@ class Governing:
         self._limits = cache(history.limits)
         self._counts: Counter[str] = Counter()
         self._in_use = InUse("governor", "version", "limits")
+        self.changes = self._in_use.changes
         self.limits = ""
         """The digest of the limits in force at the end; "" without decisions."""
         self.times: list[tuple[int, str]] = []
@@ -149,11 +150,6 @@ class Governing:
             self._blocked_open(each)
         if profile.kill_level == "0":
             self._prices.passed_kill_switch(each.symbol, each.decided_ms)
-
-    @property
-    def changes(self) -> list[Change]:
-        """Of version and limits."""
-        return self._in_use.changes
 
     def _close(self, each: Decision) -> None:
         self._closes += 1

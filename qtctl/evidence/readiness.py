@@ -183,10 +183,10 @@ def _whole(
     at_clamps = sum(track.at_clamps_ms for track in tracks)
     known = sum(track.clamps_known_ms for track in tracks)
     steps = [track.highest_step[0] for track in tracks if track.highest_step]
-    coverage = shadow.times.coverage(shadow.window)
+    covered = windows.coverage(shadow.times, shadow.window)
     values = {
         "window": gate_values.settled(shadow, changes),
-        "passes": Value(coverage.share, "" if coverage.due else "no passes", coverage.at_most),
+        "passes": Value(covered.share, "" if covered.due else "no passes", covered.at_most),
         "gap": gate_values.longest_gap(shadow),
         **_shares(times),
         "flips": _known(

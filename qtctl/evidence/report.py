@@ -13,7 +13,7 @@ from qtctl.evidence.governing import Governing, Governor
 from qtctl.evidence.quantiles import quantile, weighted
 from qtctl.evidence.shadow import Part, Shadow
 from qtctl.evidence.track import ONE, Largest, Track, of_all
-from qtctl.evidence.window import Change, Coverage, Window
+from qtctl.evidence.window import Change, Coverage, Window, coverage
 from qtctl.history import chain
 from qtctl.history.reader import History
 from qtctl.history.rows import Gap
@@ -193,11 +193,11 @@ def allocation(shadow: Shadow, figures: list[SymbolFigures]) -> Allocation:
     tracks = shadow.tracks.values()
     observed = sum(track.observed_ms for track in tracks)
     times, weights = of_all(tracks)
-    coverage = shadow.times.coverage(shadow.window)
+    covered = coverage(shadow.times, shadow.window)
     flips = sum(track.flips for track in tracks)
     return Allocation(
-        coverage,
-        coverage.share,
+        covered,
+        covered.share,
         len(figures),
         observed / HOUR_MS,
         shares(times),

@@ -12,7 +12,7 @@ from qtctl.domain.passes import Columns
 from qtctl.domain.reasons import Reason
 from qtctl.evidence.in_use import InUse
 from qtctl.evidence.track import ONE, Clamps, Follow, Track
-from qtctl.evidence.window import HOLE_PASSES, Change, PassTimes, Window, interval_ms
+from qtctl.evidence.window import HOLE_PASSES, Window, interval_ms
 from qtctl.history.day_reader import PassRead
 from qtctl.history.reader import History
 
@@ -64,7 +64,8 @@ class Shadow:
         self._wanted = {ascii_upper(symbol) for symbol in symbols}
         self._follow, self._also = follow, also
         self.tracks: dict[str, Track] = {}
-        self.times = PassTimes()
+        self.times: list[tuple[int, int]] = []
+        """When each pass was made, and how often they were due then, ms."""
         self.gross = array("d")
         """Of each pass with live exposure: the change that the proposals mean, 0.1 for +10 %."""
         self.gross_at: tuple[float, int] | None = None
@@ -72,6 +73,7 @@ class Shadow:
         self.longest_pause_ms = 0
         self.last_ms: int | None = None
         self._in_use = InUse("allocation", "version", "rules")
+        self.changes = self._in_use.changes
         self.clock = 0
         width = max(1, -(-(window.until_ms - window.since_ms) // PARTS))
         self._width = width
@@ -97,7 +99,7 @@ class Shadow:
         """The next pass."""
         value = read.value
         interval, clamps = self._ruled(value.rules)
-        self.times.add(value.ts_ms, interval)
+        self.times.append((value.ts_ms, interval))
         if read.late or (self.last_ms is not None and value.ts_ms < self.last_ms):
             self.late += 1
             return
@@ -161,11 +163,6 @@ class Shadow:
         if rules is not None:
             clamps = Clamps(round(rules.min_mult * ONE), round(rules.max_mult * ONE), rules)
         return interval or DEFAULT_INTERVAL_MS, clamps
-
-    @property
-    def changes(self) -> list[Change]:
-        """Of version and rules."""
-        return self._in_use.changes
 
     def _align(self, symbols: list[str]) -> None:
         """Which track each row belongs to from here on."""

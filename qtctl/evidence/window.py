@@ -120,42 +120,6 @@ def interval_ms(history: History, digest: str) -> int | None:
     return round(found * 1000) if known and isinstance(found, (int, float)) else None
 
 
-class PassTimes:
-    """When passes were made, and how often they were due: made, due, and of those that are not
-    here how many lie in a gap, so that nobody knows whether they were made."""
-
-    def __init__(self) -> None:
-        self._made: list[tuple[int, int]] = []
-
-    def add(self, ts_ms: int, interval_ms: int) -> None:
-        """One pass, in any order."""
-        self._made.append((ts_ms, interval_ms))
-
-    def coverage(self, window: Window) -> "Coverage":
-        """Of what was due in the window."""
-        made = sorted(self._made)
-        if not made:
-            return Coverage(0, 0, 0, 0)
-        all_lost = lost(window.gaps, window.since_ms, window.until_ms)
-        gaps = [gap for gap in all_lost if of_stream(gap, "allocation.pass")]
-        missing = unknown = 0
-        for (at, interval), (then, _) in pairwise(made):
-            absent = max(0, round((then - at) / interval) - 1)
-            missing += absent
-            unknown += min(absent, _unknown(gaps, at, then, interval))
-        edges = [
-            (window.since_ms, made[0][0], made[0][1]),
-            (made[-1][0], window.until_ms - 1, made[-1][1]),
-        ]
-        for low, high, interval in edges:
-            # A pass may have been decided just before the window and written just in it, and the
-            # next one is due within an interval, give or take what a loop is early or late.
-            absent = max(0, (high - low - interval // 10) // interval)
-            missing += absent
-            unknown += min(absent, _unknown(gaps, low, high, interval))
-        return Coverage(len(made) + missing, len(made), missing - unknown, unknown)
-
-
 class Coverage(msgspec.Struct, frozen=True):
     """Passes: due, made, not_made, and unknown (in gaps of the history)."""
 
@@ -173,6 +137,32 @@ class Coverage(msgspec.Struct, frozen=True):
     def at_most(self) -> float | None:
         """The same if every unknown one was made."""
         return (self.made + self.unknown) / self.due if self.due else None
+
+
+def coverage(passes: Iterable[tuple[int, int]], window: Window) -> Coverage:
+    """Of what was due in a window. passes: when each was made and how often they were due then, ms,
+    in any order. What is not among them may lie in a gap: then nobody knows whether it was made."""
+    made = sorted(passes)
+    if not made:
+        return Coverage(0, 0, 0, 0)
+    all_lost = lost(window.gaps, window.since_ms, window.until_ms)
+    gaps = [gap for gap in all_lost if of_stream(gap, "allocation.pass")]
+    missing = unknown = 0
+    for (at, interval), (then, _) in pairwise(made):
+        absent = max(0, round((then - at) / interval) - 1)
+        missing += absent
+        unknown += min(absent, _unknown(gaps, at, then, interval))
+    edges = [
+        (window.since_ms, made[0][0], made[0][1]),
+        (made[-1][0], window.until_ms - 1, made[-1][1]),
+    ]
+    for low, high, interval in edges:
+        # A pass may have been decided just before the window and written just in it, and the
+        # next one is due within an interval, give or take what a loop is early or late.
+        absent = max(0, (high - low - interval // 10) // interval)
+        missing += absent
+        unknown += min(absent, _unknown(gaps, low, high, interval))
+    return Coverage(len(made) + missing, len(made), missing - unknown, unknown)
 
 
 def of_stream(gap: Gap, stream: str) -> bool:

@@ -19,10 +19,9 @@ class Cells:
         self._pass = (-1, -1, -1)
         self._columns: Sequence[Sequence[str]] = ()
 
-    def add_day(self, db: sqlite3.Connection) -> int:
-        """Adds the passes of a file; its number."""
+    def add_day(self, db: sqlite3.Connection) -> None:
+        """Adds the passes of the next file."""
         self._days.append(BlockReader(db))
-        return len(self._days) - 1
 
     def register(self, db: sqlite3.Connection) -> None:
         """Makes the functions known to a connection."""

@@ -178,7 +178,7 @@ def test_late_passes_count_as_made_alone(tmp_path: Path) -> None:
         found.add(each)
     found.end()
     assert found.late == 1
-    assert found.times.coverage(window).made == 4
+    assert windows.coverage(found.times, window).made == 4
     assert found.tracks[S].observed_ms == pytest.approx(2 * INTERVAL, abs=1)
 
 
@@ -268,5 +268,5 @@ def test_what_can_not_be_read_is_a_gap_as_well(tmp_path: Path) -> None:
     history.damage.append(Damage("2026-01-29", "passes", low, high, "damaged"))
     found.end()
     assert [gap.kind for gap in found.window.gaps] == ["day_damaged"]
-    coverage = found.times.coverage(found.window)
+    coverage = windows.coverage(found.times, found.window)
     assert (coverage.made, coverage.unknown, coverage.not_made) == (6, 20, 0)

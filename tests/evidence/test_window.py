@@ -7,7 +7,7 @@ import pytest
 
 from qtctl.errors import NotFoundError
 from qtctl.evidence import window as windows
-from qtctl.evidence.window import Coverage, PassTimes
+from qtctl.evidence.window import Coverage
 from qtctl.history.reader import History
 from qtctl.history.rows import Batch, Document, Gap, PassEntry
 from tests.evidence.made import INTERVAL, written
@@ -24,10 +24,8 @@ def gap(low: int, high: int, count: int | None, kind: str = "trimmed", stream: s
 
 def coverage(history: History, since_ms: int | None = None, until: int | None = None) -> Coverage:
     window = windows.choose(history, since_ms, until)
-    times = PassTimes()
-    for each in history.passes(window.since_ms, window.until_ms):
-        times.add(each.value.ts_ms, INTERVAL)
-    return times.coverage(window)
+    passes = history.passes(window.since_ms, window.until_ms)
+    return windows.coverage([(each.value.ts_ms, INTERVAL) for each in passes], window)
 
 
 def test_the_window_ends_with_the_newest_record(tmp_path: Path) -> None:
