@@ -36,16 +36,6 @@ class Kill(msgspec.Struct, frozen=True):
 NO_KILL = Kill()
 
 
-class Judged(msgspec.Struct, frozen=True):
-    """A decision. record: its fields as in the stream of decisions."""
-
-    plan: Plan
-    verdict: str
-    reason: str
-    at_ms: int
-    record: dict[str, str]
-
-
 class SimulatedGovernor:
     """Judges plans in the order of their time."""
 
@@ -60,9 +50,10 @@ class SimulatedGovernor:
         score: dict[str, str],
         now_ms: int,
         kill: Kill = NO_KILL,
-    ) -> Judged | None:
+    ) -> dict[str, str] | None:
         """The decision about a plan that was queued with this id, with the symbol's score as it
-        stands; None where there is none (not to be executed, or not readable)."""
+        stands, as in the stream of decisions; None where there is none (not to be executed, or not
+        readable)."""
         plan = plans.read(fields, self._rules.plans)
         if not isinstance(plan, Plan):
             return None
@@ -82,33 +73,23 @@ class SimulatedGovernor:
             decided = Standing(entry_id, plan.symbol, plan.kind.value, reason == Reason.OK, now_ms)
             self._state.note(plan.plan_id, decided, full_close=plan.full_close, limits=limits)
         verdict = (Verdict.PERMITTED if reason == Reason.OK else Verdict.BLOCKED).value
-        record = self._record(plan, entry_id, score, now_ms, verdict, reason)
-        return Judged(plan, verdict, reason, now_ms, record | _dynamic(facts, now_ms))
+        request = self._request(plan, entry_id, score, (now_ms - 1) / 1000)
+        flat = history_fields(request)
+        flat[-1] = "0"  # Nobody withdraws a permit in a simulation.
+        flat += ["verdict", verdict, "reason", reason, *static_fields(request)]
+        return dict(zip(flat[::2], flat[1::2], strict=True)) | _dynamic(facts, now_ms)
 
-    def _record(
-        self,
-        plan: Plan,
-        entry_id: str,
-        score: dict[str, str],
-        now_ms: int,
-        verdict: str,
-        reason: str,
-    ) -> dict[str, str]:
-        """Without what the atomic step finds."""
+    def _request(
+        self, plan: Plan, entry_id: str, score: dict[str, str], read_at: float
+    ) -> CommitRequest:
         rules = self._rules
-        read_at = (now_ms - 1) / 1000
         efficiency = assess(
             score or None, read_at, rules.downsize.eff_ttl_sec, rules.downsize.min_conf
         )
-        request = CommitRequest(
+        return CommitRequest(
             plan, entry_id, hint(efficiency, rules.downsize), 1, 1, rules.instance, __version__,
             rules.digest, score=as_read(score or None, read_at),
         )  # fmt: skip
-        flat = history_fields(request)
-        flat[-1] = "0"  # Nobody withdraws a permit in a simulation.
-        flat += ["verdict", verdict, "reason", reason]
-        flat += static_fields(request)
-        return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _facts(plan: Plan, rates: Rates, now_ms: int, queued_ms: int, kill: Kill) -> Facts:

@@ -31,7 +31,7 @@ from qtctl.history.store import Store
 from qtctl.settings import digest, public
 from qtctl.settings.model import Settings
 from qtctl.settings.rules import rules_from
-from qtctl.simulate.governor import NO_KILL, Judged, Kill, Rules, SimulatedGovernor
+from qtctl.simulate.governor import NO_KILL, Kill, Rules, SimulatedGovernor
 from qtctl.simulate.market import Market
 from qtctl.simulate.publishers import PER_MINUTE, Publishers
 from qtctl.wire.schema.decision import limits_json
@@ -186,28 +186,28 @@ class HistoryMaker:
             score = {} if symbol is None else self._market.score_of(symbol)
             self._last_plan = _next_id(self._last_plan, sent.at_ms)
             queued = "{}-{}".format(*self._last_plan)
-            judged = self._governor.judge(sent.fields, queued, score, now_ms, self._kill(now_ms))
-            if judged is None:
+            record = self._governor.judge(sent.fields, queued, score, now_ms, self._kill(now_ms))
+            if record is None:
                 continue
             if self._gap[0] <= now_ms < self._gap[1]:
                 self._dropped["decisions"] += 1
                 continue
-            yield self._entries(judged)
+            yield self._entries(record, now_ms)
 
     def _kill(self, now_ms: int) -> Kill:
         if self._lockdown[0] <= now_ms < self._lockdown[1]:
             return Kill(self._keys.prefix + KILL.template, "1", 2)
         return NO_KILL
 
-    def _entries(self, judged: Judged) -> tuple[Entry, Entry]:
-        self._last_id = _next_id(self._last_id, judged.at_ms)
+    def _entries(self, record: dict[str, str], at_ms: int) -> tuple[Entry, Entry]:
+        """A decision and its event."""
+        self._last_id = _next_id(self._last_id, at_ms)
         entry_id = "{}-{}".format(*self._last_id)
         event = {
-            "event": judged.verdict, "plan_id": judged.plan.plan_id,
-            "symbol": judged.plan.symbol, "reason": judged.reason,
-            "ts": str(judged.at_ms // 1000), "actor": f"governor:{GOVERNOR}",
+            "event": record["verdict"], "plan_id": record["plan_id"], "symbol": record["symbol"],
+            "reason": record["reason"], "ts": str(at_ms // 1000), "actor": f"governor:{GOVERNOR}",
         }  # fmt: skip
-        return Entry(entry_id, judged.record), Entry(entry_id, event)
+        return Entry(entry_id, record), Entry(entry_id, event)
 
     # What stands beside them --------------------------------------------------------------------
 
