@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from qtctl.cli.framework import process
 from qtctl.cli.framework.context import EMBEDDED, Context
 from qtctl.errors import ConfigError
 from qtctl.services.allocation import AllocationLoop
@@ -134,6 +135,7 @@ def share_the_interpreter() -> None:
     after SWITCH_SEC, by default after 5 ms, and collections of garbage, which may take 15 ms, leave
     out what is there for good."""
     sys.setswitchinterval(SWITCH_SEC)
+    process.collect_as_usual()
     gc.collect()
     gc.freeze()
 

@@ -1,15 +1,12 @@
-"""What may be a symbol and what a plan_id, and the form in which a long one is kept.
+"""What may be a symbol and what a plan_id.
 
 Source: docs/rules.md#names.
 """
 
-import hashlib
 import re
 import unicodedata
 
 MAX_CHARS = 64
-MAX_STORED_BYTES = 64
-"""Longer values would push the decision hash out of Redis's compact encoding."""
 _GLOBS = frozenset("*?[]{}")
 _plain = re.compile(r"[0-9A-Za-z_.:/@+-]*").fullmatch
 PROOF_SYMBOLS = "QTPROOF"
@@ -58,15 +55,3 @@ def ascii_upper(text: str) -> str:
 def same_symbol(one: str, other: str) -> bool:
     """True for two spellings that the governor counts as one symbol."""
     return ascii_upper(one) == ascii_upper(other)
-
-
-def stored(text: str) -> str:
-    """The form in which a decision keeps a text: itself, or where it is over 64 bytes of UTF-8
-    its beginning and a digest of the whole, so that two different texts stay different."""
-    if len(text) <= MAX_STORED_BYTES and text.isascii():
-        return text
-    raw = text.encode("utf-8", "backslashreplace")
-    if len(raw) <= MAX_STORED_BYTES:
-        return raw.decode("utf-8")
-    mark = hashlib.sha256(raw).hexdigest()[:16]
-    return raw[: MAX_STORED_BYTES - 17].decode("utf-8", "ignore") + "~" + mark

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import msgspec
 
 from qtctl.domain import numbers
-from qtctl.domain.names import MAX_CHARS, stored
+from qtctl.domain.names import MAX_CHARS
 from qtctl.domain.readings import Unusable
 from qtctl.domain.reasons import EffReason
+from qtctl.domain.stored import stored
 
 
 class Columns(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from qtctl import clock
-from qtctl.domain.names import stored
+from qtctl.domain.stored import stored
 from qtctl.services.metrics import GovernorMetrics
 from qtctl.wire.governor.paging import LargeEntry
 

@@ -9,8 +9,8 @@ import logging
 from collections.abc import Sequence
 
 from qtctl import clock
-from qtctl.domain.names import stored
 from qtctl.domain.plans import Plan
+from qtctl.domain.stored import stored
 from qtctl.services.event_log import EventLog
 
 log = logging.getLogger("qtctl.governor")

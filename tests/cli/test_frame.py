@@ -376,14 +376,31 @@ def test_help_and_version_import_nothing_heavy() -> None:
         "import sys\n"
         "from qtctl.cli.main import run\n"
         "run(['--help'])\n"
-        "heavy = {'rich', 'redis', 'msgspec', 'json', 'logging', 'asyncio'}\n"
-        "heavy.add('qtctl.cli.commands.config')\n"
+        "heavy = {'rich', 'redis', 'msgspec', 'json', 'logging', 'asyncio', 'hashlib'}\n"
+        "heavy |= {'qtctl.cli.commands.config', 'qtctl.cli.framework.list_options'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert ended.stderr == "[]\n"
+
+
+def test_garbage_is_collected_seldom_in_a_command_and_as_usual_in_a_service() -> None:
+    program = (
+        "import gc, sys\n"
+        "usual = gc.get_threshold()\n"
+        "from qtctl.cli import compose\n"
+        "from qtctl.cli.framework import process\n"
+        "process.prepare()\n"
+        "seldom = gc.get_threshold()[0] > 100 * usual[0]\n"
+        "compose.share_the_interpreter()\n"
+        "print(seldom, gc.get_threshold() == usual, file=sys.stderr)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ended.stderr == "True True\n"
 
 
 # As a process

@@ -9,7 +9,7 @@ import typer
 
 from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.listing import Lists
+from qtctl.cli.framework.list_options import Lists
 from qtctl.cli.output.columns import Column, text
 from qtctl.cli.output.listed import Listed
 from qtctl.cli.output.render import Fields, Rows, emit, emit_one

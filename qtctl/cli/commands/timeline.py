@@ -7,7 +7,7 @@ import typer
 
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.listing import Lists
+from qtctl.cli.framework.list_options import Lists
 from qtctl.cli.output.render import emit
 from qtctl.errors import RedisUnreachable
 

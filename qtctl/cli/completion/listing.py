@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from qtctl.cli.framework.listing import ALL, FILTERS, Lists
+from qtctl.cli.framework.list_options import ALL, Lists
+from qtctl.cli.framework.listing import FILTERS
 from qtctl.cli.output.listed import Listed
 from qtctl.errors import UsageError
 

@@ -21,16 +21,19 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.listing import Lists
 from qtctl.cli.framework.options import keywords, option
 from qtctl.cli.framework.parsing import HELP_OPTIONS, Command, Group
 from qtctl.errors import UsageError
+
+if TYPE_CHECKING:
+    # Only for the checker: help pages of what lists nothing do without its options.
+    from qtctl.cli.framework.list_options import Lists
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,7 +49,7 @@ def command(
     *,
     hidden: bool = False,
     outputs: tuple[str, ...] = (),
-    lists: Lists | None = None,
+    lists: "Lists | None" = None,
 ) -> Callable[[F], F]:
     """Register a function, which stays callable as it is, as a command of `app`. `outputs` are
     further words that `-o` takes here; `lists` gives it the options of every list."""

@@ -96,7 +96,7 @@ class Command(TyperCommand):
     """A command: negative numbers are values, and its help has panels and examples."""
 
     lists: Any = None
-    """What it lists (`listing.Lists`), if it does."""
+    """What it lists (`list_options.Lists`), if it does."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         params = self.get_params(ctx)

@@ -144,7 +144,7 @@ def to_json(value: Any, *, indent: bool = False) -> str:
     text = (msgspec.json.format(raw, indent=2) if indent else raw).decode()
     # Legal in JSON, but a terminal may act on it, and a person sees nothing of it. All of it stands
     # in strings, where \\u means the same.
-    return INVISIBLE.sub(_unicode_escape, text)
+    return re.sub(INVISIBLE, _unicode_escape, text)
 
 
 def _unicode_escape(match: "re.Match[str]") -> str:

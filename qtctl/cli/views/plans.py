@@ -28,9 +28,10 @@ from qtctl.domain import gates
 from qtctl.domain.diagnosis import PlanSeen
 from qtctl.domain.facts import facts_of
 from qtctl.domain.gates import Judgement, Limits
-from qtctl.domain.names import ascii_upper, stored
+from qtctl.domain.names import ascii_upper
 from qtctl.domain.plans import EXECUTE, PlanRules
 from qtctl.domain.reasons import SKIPPED_DECISIONS, Verdict
+from qtctl.domain.stored import stored
 from qtctl.domain.what_if import Again, Changes
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions, diagnosis

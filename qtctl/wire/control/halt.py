@@ -11,8 +11,9 @@ from typing import Literal
 import msgspec
 
 from qtctl.domain.gates import EVERYTHING, REDUCE_ONLY
-from qtctl.domain.names import plan_id_problem, stored
+from qtctl.domain.names import plan_id_problem
 from qtctl.domain.reasons import Reason
+from qtctl.domain.stored import stored
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import kill_switch

@@ -6,9 +6,9 @@ import msgspec
 
 from qtctl import errors
 from qtctl.domain import plans
-from qtctl.domain.names import stored
 from qtctl.domain.plans import Plan, PlanRules, Unreadable
 from qtctl.domain.reasons import Reason, Verdict
+from qtctl.domain.stored import stored
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.plan_queue import Entry, group_state
 from qtctl.wire.queries.decisions import Decision, by_id

@@ -7,10 +7,10 @@ import msgspec
 from qtctl.domain import numbers
 from qtctl.domain.downsize import DownsizeRules, Hint
 from qtctl.domain.gates import Limits
-from qtctl.domain.names import MAX_STORED_BYTES, stored
 from qtctl.domain.passes import kept_number
 from qtctl.domain.plans import Plan, PlanRules
 from qtctl.domain.readings import NOTHING_READ, AsRead
+from qtctl.domain.stored import MAX_STORED_BYTES, stored
 from qtctl.wire.schema.records import HINT, Flat, flag
 
 
