@@ -4,14 +4,19 @@ import json
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from qtctl.wire.client.store import Store
+from qtctl.wire.schema.keys import Keys
 from tests.support.cli import interruptible
 from tests.support.processes import alive, qtctl, until
+from tests.support.timing import least
 
 
 @pytest.fixture(autouse=True)
@@ -149,6 +154,22 @@ def test_an_interrupted_demo_leaves_nothing_behind(folder: Path, number: signal.
         assert_gone(started, folder)
     assert code == (130 if number is signal.SIGINT else -number)
     assert "Traceback" not in err
+
+
+def test_an_interrupted_demo_does_not_wait_for_the_read_of_its_governor(folder: Path) -> None:
+    def took() -> float:
+        with qtctl("demo", env=environ(folder)) as child:
+            (socket,) = until(lambda: [*folder.glob("qtctl-*/server.sock")], what="its server")
+            with closing(Store(f"unix://{socket}", Keys())) as store:
+                until(lambda: b"cmd=xreadgroup" in store.run("CLIENT", "LIST"), what="a read")
+            begun = time.monotonic()
+            child.signal(signal.SIGTERM)
+            assert child.wait() == -signal.SIGTERM, child
+            took = time.monotonic() - begun
+            assert "ERROR" not in child.stderr
+        return took
+
+    assert least(took, 0.9) < 0.9
 
 
 def test_nobodys_settings_change_the_demo(folder: Path) -> None:

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from qtctl import clock
@@ -70,7 +70,7 @@ def demo(ctx: Context) -> None:
         try:
             demo_traffic.scores_and_targets(store)
             hosted = compose.services(own, SERVICES, server.url)
-            with _running(hosted):
+            with _running(hosted, store):
                 _until(
                     lambda: store.run("XLEN", store.keys.proposed_stream) >= demo_traffic.PROPOSALS,
                     "the allocation loop proposed nothing",
@@ -93,8 +93,10 @@ def _display(ctx: Context) -> dict[str, str]:
 
 
 @contextmanager
-def _running(hosted: "Sequence[Service]") -> Iterator[None]:
+def _running(hosted: "Sequence[Service]", store: "Store") -> Iterator[None]:
     """Both loops under the supervisor, in a thread, until the demo has shown all."""
+    import logging
+
     from qtctl.supervisor.run import Supervisor
 
     supervisor = Supervisor(hosted)
@@ -106,8 +108,21 @@ def _running(hosted: "Sequence[Service]") -> Iterator[None]:
         yield
     finally:
         supervisor.stop()
+        # An interrupt from here on leaves loops whose server goes away, which is no news.
+        logging.getLogger("qtctl").setLevel(logging.CRITICAL)
+        # On a connection of its own: an interrupt may have left the other with a reply to come.
+        with suppress(QtctlError), closing(store.to_url(store.url)) as beside:
+            while thread.is_alive():
+                _end_reads(beside)
+                thread.join(0.02)
         if thread.is_alive():
             thread.join()
+
+
+def _end_reads(store: "Store") -> None:
+    """Ends the reads that wait on the server: a governor waits for the next plan for a second."""
+    for client in store.run("CLIENT", "LIST").splitlines():
+        store.run("CLIENT", "UNBLOCK", client.split()[0].removeprefix(b"id="))
 
 
 def _until(done: Any, problem: str) -> None:
