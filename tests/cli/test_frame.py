@@ -453,3 +453,44 @@ def test_an_interrupt_ends_with_130_and_no_traceback() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15)])
+def test_an_interrupt_from_where_nothing_can_be_raised_ends_the_command_all_the_same(
+    number: signal.Signals, code: int
+) -> None:
+    """As in a callback of an import, or here in a finalizer: what is raised there is dropped."""
+    program = (
+        "import os, signal, sys, time\n"
+        "from qtctl.cli.framework import exit, process\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Finalized:\n"
+        "    def __del__(self):\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "def action():\n"
+        "    Finalized()\n"
+        "    print('went on', flush=True)\n"
+        "    time.sleep(60)\n"
+        "process.prepare()\n"
+        "sys.exit(exit.guarded(action, debug=False))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "went on\n", "")
+
+
+def test_what_else_a_finalizer_raises_is_reported() -> None:
+    program = (
+        "from qtctl.cli.framework import process\n"
+        "class Finalized:\n"
+        "    def __del__(self):\n"
+        "        raise SystemExit('no interrupt')\n"
+        "process.prepare()\n"
+        "Finalized()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0
+    assert "SystemExit: no interrupt" in ended.stderr

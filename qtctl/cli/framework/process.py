@@ -3,6 +3,7 @@
 One writer for all output: every byte arrives, also through a pipe that is slow or non-blocking, or
 an OSError says why not. Prose on stderr is another matter: where nobody takes it, the command goes
 on. SIGTERM ends whatever waits at once, also as PID 1, where no signal has an effect by default.
+What it or Ctrl-C raises in a place from where nothing can be raised comes again.
 """
 
 import atexit
@@ -14,7 +15,10 @@ import signal
 import sys
 import time
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 TERMINATED = 128 + signal.SIGTERM
 """The exit code where the process can't end by the signal itself."""
@@ -24,6 +28,8 @@ _USUAL_THRESHOLDS = gc.get_threshold()
 _NEW_OBJECTS = 200_000
 """So many before garbage is looked for. What a short command creates are mostly modules, which are
 none: by Python's own 700, it would look a hundred times, for a tenth of the time it takes."""
+_AGAIN_SEC = 0.005
+"""How soon an interrupt that was lost comes again."""
 _PIPE_BUF = 4096
 """What a pipe that has room at all takes without blocking."""
 
@@ -108,6 +114,9 @@ def prepare() -> None:
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
         atexit.register(_die_of_it)
+    if signal.getsignal(signal.SIGALRM) is signal.SIG_DFL:
+        signal.signal(signal.SIGALRM, _interrupt_again)
+        sys.unraisablehook = _unraisable
 
 
 def collect_as_usual() -> None:
@@ -153,6 +162,28 @@ def _terminate(number: int, _: FrameType | None) -> None:
 
 
 _terminated = False
+
+
+def _unraisable(lost: "UnraisableHookArgs") -> None:
+    """An interrupt within a callback of the interpreter (a lock of an import that is let go, a
+    finalizer) is dropped by it: it is to come again once that is over. All else is reported."""
+    global _lost
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        _lost = signal.SIGINT
+    elif isinstance(lost.exc_value, SystemExit) and _terminated:
+        _lost = signal.SIGTERM
+    else:
+        sys.__unraisablehook__(lost)
+        return
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN_SEC)
+
+
+def _interrupt_again(number: int, _: FrameType | None) -> None:
+    # Sent, not raised: whoever handles it now may differ from who did then.
+    signal.raise_signal(_lost)
+
+
+_lost = signal.SIGTERM
 
 
 def _die_of_it() -> None:
