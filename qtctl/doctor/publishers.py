@@ -41,7 +41,11 @@ NO_SOURCE = "a publisher without a source"
 
 def stream_of_plans(inspection: Inspection) -> Findings:
     """Plans come, and can be read; a producer that has renamed a field is named."""
-    deleted_at = plan_stream.deleted_after(inspection.plan_stream, verdicts(inspection))
+    judged = [
+        Event(time_of(it.id), it.fields.get("event", ""), it.fields.get("reason", ""), b"")
+        for it in inspection.events
+    ]
+    deleted_at = plan_stream.deleted_after(inspection.plan_stream, judged)
     if deleted_at is not None:
         yield _deleted(inspection, deleted_at)
         return
@@ -62,14 +66,6 @@ def stream_of_plans(inspection: Inspection) -> Findings:
     yield from bad
     if age <= IDLE_SEC and not bad:
         yield ok(f"the last of the plans came {max(age, 0):,.0f} s ago; {len(entries):,} readable")
-
-
-def verdicts(inspection: Inspection) -> list[Event]:
-    """The events of the last hour, as far as they say that plans were judged."""
-    return [
-        Event(time_of(it.id), it.fields.get("event", ""), it.fields.get("reason", ""), b"")
-        for it in inspection.events
-    ]
 
 
 def _deleted(inspection: Inspection, at: float) -> Finding:

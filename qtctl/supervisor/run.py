@@ -21,7 +21,7 @@ from qtctl.services.base import Service
 from qtctl.supervisor.hosted_service import HostedService
 from qtctl.supervisor.notify import Notify
 from qtctl.supervisor.reporter import Reporter
-from qtctl.supervisor.signals import Reload, Request, handling
+from qtctl.supervisor.signals import Request, handling
 
 log = logging.getLogger("qtctl.supervisor")
 
@@ -98,14 +98,14 @@ class Supervisor:
 
     def reload(self) -> None:
         """Make `run` read the settings again, as SIGHUP does."""
-        self._requests.put(Reload.REQUESTED)
+        self._requests.put(None)
 
     def _watch(self, hosted: Sequence[HostedService], reporter: Reporter) -> int:
         """Look after the loops until an end is requested or one gives up; the exit code."""
         while True:
             with contextlib.suppress(queue.Empty):
                 request = self._requests.get(timeout=reporter.pause_sec)
-                if isinstance(request, int):
+                if request is not None:
                     return request
                 self._reload_due = True
             now = clock.monotonic()

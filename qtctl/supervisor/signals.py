@@ -1,7 +1,6 @@
 """Signals as requests to the supervisor; a second request to end is carried out at once."""
 
 import contextlib
-import enum
 import os
 import select
 import signal
@@ -18,14 +17,8 @@ FORCED_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 EXIT_HANGUP = 129
 
 
-class Reload(enum.Enum):
-    """The request that SIGHUP makes."""
-
-    REQUESTED = enum.auto()
-
-
-Request = int | Reload
-"""An exit code, or a reload."""
+Request = int | None
+"""An exit code, or None for a reload, which SIGHUP requests."""
 
 
 @contextlib.contextmanager
@@ -48,7 +41,7 @@ def handling(put: Callable[[Request], None], *, reload: bool) -> Iterator[None]:
 
     def hangup(number: int, _: FrameType | None) -> None:
         # If the terminal it was started on is gone, end, as any other program does.
-        put(EXIT_HANGUP if on_terminal and not _on_terminal() else Reload.REQUESTED)
+        put(EXIT_HANGUP if on_terminal and not _on_terminal() else None)
 
     handlers = dict.fromkeys(EXIT_CODES, end) | ({signal.SIGHUP: hangup} if reload else {})
     # What was ignored from the start (nohup, a shell's background job) stays ignored.

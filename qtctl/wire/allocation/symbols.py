@@ -45,17 +45,22 @@ class Symbols:
         self._proposed = store.keys.at(PROPOSED, "").encode()
         self.tracking = Tracking(store, store.keys.at(TARGET, ""), self._no_news)
         self._known: dict[bytes, Symbol | str | None] = {}
-        self._cursor = b"0"
-        self._scanning = self._again = False
-        """A round of SCAN is under way; another one must follow, since something was missed."""
         self._round_due = 0.0
-        self._seen: set[bytes] = set()
-        self._found: set[bytes] = set()
-        self._sorted: tuple[list[Symbol], dict[str, str]] = ([], {})
-        self._suspicion: str | None = None
+        self.forget()
         self.gap: str | None = None
         """Why changes may have been missed before the last look, which a round of SCAN finds that
         begins with it; "" at the start, None where none were."""
+
+    def forget(self) -> None:
+        """Starts from scratch, since another server may answer: the next look sees all keys."""
+        self.tracking.stop()
+        self._cursor = b"0"
+        self._seen: set[bytes] = set()
+        self._found: set[bytes] = set()
+        self._scanning = self._again = False
+        """A round of SCAN is under way; another one must follow, since something was missed."""
+        self._suspicion: str | None = None
+        self._sorted: tuple[list[Symbol], dict[str, str]] = ([], {})
 
     def look(self) -> tuple[list[Symbol], dict[str, str]]:
         """The symbols in order, and the keys whose symbol is invalid: key to problem. Our own
@@ -94,14 +99,6 @@ class Symbols:
     def suspect(self, why: str) -> None:
         """Begins a round at the next look: the server may not have reported all that changed."""
         self._suspicion = why
-
-    def forget(self) -> None:
-        """Starts from scratch, since another server may answer: the next look sees all keys."""
-        self.tracking.stop()
-        self._cursor, self._seen, self._found = b"0", set(), set()
-        self._scanning = self._again = False
-        self._suspicion = None
-        self._sorted = ([], {})
 
     def _no_news(self, raw: bytes) -> bool:
         """True for a key whose change tells nothing: a proposal, or a target that each pass reads

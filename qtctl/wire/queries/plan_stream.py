@@ -7,7 +7,7 @@ import msgspec
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
-from qtctl.wire.queries.recent import Event, newest_before
+from qtctl.wire.queries.recent import Event
 from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.records import text
 
@@ -63,4 +63,5 @@ def deleted_after(stream: PlanStream, events: Sequence[Event]) -> float | None:
     shows that it was: a verdict older than the first entry ever is about a plan of another one."""
     if stream.other_type or (stream.there and not stream.is_new):
         return None
-    return newest_before(events, stream.first)
+    until = time_of(stream.first) if stream.first else float("inf")
+    return max((it.at for it in events if it.is_verdict and it.at < until), default=None)

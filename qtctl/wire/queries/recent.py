@@ -182,10 +182,3 @@ def verdicts(
         fresh_stale=sum(it.reason == Reason.STALE_PLAN for it in fresh),
         last_minute=sum(it.at >= now - MINUTE_SEC for it in fresh),
     )
-
-
-def newest_before(found: Sequence[Event], entry_id: str) -> float | None:
-    """When the last verdict was reached before an entry was added ("" for none at all); epoch
-    seconds, None where there is none."""
-    until = time_of(entry_id) if entry_id else float("inf")
-    return max((it.at for it in found if it.is_verdict and it.at < until), default=None)

@@ -36,9 +36,8 @@ class Symbol(msgspec.Struct, frozen=True):
     proposal: Found
 
 
-def symbols(store: Store, wanted: Sequence[str] = ()) -> list[Symbol]:
-    """Every symbol with a live target, or those wanted; in order."""
-    names = list(wanted) or store.scan(TARGET)
+def symbols(store: Store, names: Sequence[str]) -> list[Symbol]:
+    """Those of these symbols of which anything is known, in their order."""
     columns = [hashes(store, spec, names) for spec in (TARGET, EFFICIENCY, PROPOSED)]
     return [
         Symbol(name, *found)
