@@ -187,8 +187,10 @@ def _without_aof(inspection: Inspection, info: Mapping[str, str]) -> Finding:
 
 def clocks(inspection: Inspection) -> Findings:
     """The clock of this host and of each service's beside the server's."""
-    for each in (it for found in inspection.running.values() for it in found if it.clock_is_off):
+    for each in (it for found in inspection.running.values() for it in found):
         off = each.clock_ahead_sec
+        if abs(off) <= MAX_CLOCK_OFF_SEC:
+            continue
         yield warning(
             f"the clock of {each.host} ({each.service} {each.name}) is {abs(off):.0f} s "
             f"{'ahead of' if off > 0 else 'behind'} the server's",

@@ -78,11 +78,6 @@ def read(asked: Asked, path: str | None = None) -> Iterator[Logged]:
             child.kill()
 
 
-def has_any(units: Sequence[str], path: str | None = None) -> bool:
-    """True where the journal has lines of these units at all. Errors: as in `read`."""
-    return any(True for _ in read(Asked(units, most=1), path))
-
-
 def logged(entry: Mapping[str, Any]) -> Logged:
     """One line from an entry of the journal, in whichever format it was logged."""
     at = int(entry.get("__REALTIME_TIMESTAMP", 0)) / 1e6

@@ -75,7 +75,7 @@ def show(ctx: Context, service: str | None, *, follow: bool) -> None:
 
 def _refuse_none(ctx: Context, units: Sequence[str]) -> None:
     """Errors: NotFoundError where these units never logged anything here."""
-    if not journalctl.has_any(units, ctx.environ.get("PATH")):
+    if not any(True for _ in journalctl.read(Asked(units, most=1), ctx.environ.get("PATH"))):
         raise NotFoundError(
             f"the journal of this host has no lines of {', '.join(units)}: {journalctl.WHERE_ELSE}"
         )

@@ -58,11 +58,6 @@ def are_pairs(reply: Any) -> bool:
     return are_texts(reply) and (len(reply) % 2 == 0 or isinstance(reply, Part))
 
 
-def is_time(reply: Any) -> bool:
-    """Seconds and microseconds."""
-    return are_texts(reply) and len(reply) == 2 and all(map(_is_decimal, reply))
-
-
 def are_entries(reply: Any) -> bool:
     """Of a stream: each has an id, and fields or (deleted while pending) none."""
     return isinstance(reply, list) and all(map(_is_entry, reply))
@@ -118,10 +113,6 @@ def is_id(reply: Any) -> bool:
     return is_text(reply) and _ID.match(_as_text(reply)) is not None
 
 
-def is_role(reply: Any) -> bool:
-    return isinstance(reply, list) and bool(reply) and is_text(reply[0])
-
-
 def is_anything(_reply: Any) -> bool:
     return True
 
@@ -149,9 +140,9 @@ SHAPES: Mapping[str, Shape | dict[str, Shape]] = {
     "CLUSTER": is_list,
     "HGETALL": are_pairs,
     "MEMORY": lambda reply: reply is None or is_number(reply),
-    "ROLE": is_role,
+    "ROLE": lambda reply: is_list(reply) and bool(reply) and is_text(reply[0]),
     "SENTINEL": are_pairs,
-    "TIME": is_time,
+    "TIME": lambda reply: are_texts(reply) and len(reply) == 2 and all(map(_is_decimal, reply)),
     "XADD": is_id,
     "XAUTOCLAIM": is_claim,
     "XINFO": _XINFO,

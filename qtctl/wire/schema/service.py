@@ -55,11 +55,6 @@ class ServiceRecord(msgspec.Struct, frozen=True):
         """How old its last pass may be."""
         return LATE_PASSES * self.interval_sec + GRACE_SEC
 
-    @property
-    def clock_is_off(self) -> bool:
-        """True while its host's clock is off by more than is worth a word."""
-        return abs(self.clock_ahead_sec) > MAX_CLOCK_OFF_SEC
-
     def age_sec(self, now: float) -> float:
         """Since its last pass; now in epoch seconds on the server's clock."""
         return max(0.0, now - self.last_pass_at)
