@@ -9,6 +9,8 @@ from qtctl.domain.gates import Check
 from qtctl.domain.plans import EXECUTE
 from qtctl.domain.reasons import Verdict
 
+_JUDGED = (Verdict.PERMITTED, Verdict.BLOCKED, Verdict.REJECTED)
+
 
 class PermitState(StrEnum):
     """What became of a permit, as far as Redis can tell: a take leaves no trace there."""
@@ -96,9 +98,6 @@ class PlanSeen(msgspec.Struct, frozen=True):
     def meant(self) -> bool:
         """True for a plan that was sent to be carried out, was judged, or could not be read."""
         return self.decision == EXECUTE or self.verdict in _JUDGED
-
-
-_JUDGED = (Verdict.PERMITTED, Verdict.BLOCKED, Verdict.REJECTED)
 
 
 class Diagnosis(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ OF_PLANS = ("permitted", "blocked", "withdrawn")
 """Events of single plans."""
 STREAM = "events"
 CLOCK_KEY = "governor:clock_jump"
+_REASON_IN_WORDS = ("halted", "resumed", "halt_kept", "permits_stopped", "loss_acknowledged")
 
 
 def moment(entry_id: str, at: float, fields: Mapping[str, str]) -> Moment | None:
@@ -96,7 +97,6 @@ def _by_name(fields: _Known) -> str:
     return fields["event"] + (f": {fields['reason']}" if fields["reason"] else "")
 
 
-_REASON_IN_WORDS = ("halted", "resumed", "halt_kept", "permits_stopped", "loss_acknowledged")
 _EVENTS: dict[str, tuple[Kind, str, str | Callable[[_Known], str]]] = {
     "halted": ("halt", "QtctlTradingHalted", _halted),
     "resumed": ("resume", "", _resumed),

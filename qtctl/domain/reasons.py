@@ -5,6 +5,10 @@ Source: docs/rules.md.
 
 from enum import StrEnum
 
+SKIPPED_DECISIONS = ("SKIP", "BLOCKED", "ERROR", "HALT", "HOLD")
+"""EXECUTE's siblings with a metric label of their own; anything else counts as `other`, and leaves
+an event."""
+
 
 class EffReason(StrEnum):
     """What an efficiency score counts as."""
@@ -59,8 +63,3 @@ class Kind(StrEnum):
 
     OPEN = "open"
     CLOSE = "close"
-
-
-SKIPPED_DECISIONS = ("SKIP", "BLOCKED", "ERROR", "HALT", "HOLD")
-"""EXECUTE's siblings with a metric label of their own; anything else counts as `other`, and leaves
-an event."""

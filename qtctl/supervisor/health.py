@@ -44,6 +44,7 @@ BACKLOG = 1024
 
 # How soon a server notices its end; each look costs some 20 µs.
 _POLL_SEC = 0.1
+_HOSTNAME = socket.gethostname()
 
 
 class Page(NamedTuple):
@@ -241,9 +242,6 @@ def is_own_host(host: str, own_address: str) -> bool:
 def _own_names() -> frozenset[str]:
     # Only asked for where a name needs it: looking up the full name may take seconds.
     return frozenset(name.lower().removesuffix(".") for name in (_HOSTNAME, socket.getfqdn()))
-
-
-_HOSTNAME = socket.gethostname()
 
 
 def _netloc(host: str, port: int) -> str:

@@ -85,7 +85,7 @@ class Loop:
 
     def _redis_gone(self, exc: RedisUnreachable) -> float:
         now = clock.monotonic()
-        self._progress.unreachable(now, str(exc))
+        self._progress.tried(now, str(exc), away=True)
         self._service.failed("redis_unreachable")
         if self._away_since is None:
             self._away_since, self._away_message = now, str(exc)
@@ -94,7 +94,7 @@ class Loop:
 
     def _redis_error(self, exc: QtctlError) -> float:
         if isinstance(exc, WireError):
-            self._progress.refused(clock.monotonic(), str(exc))
+            self._progress.tried(clock.monotonic(), str(exc), away=False)
         else:
             self._progress.broke(str(exc))
         self._service.failed("redis_error")

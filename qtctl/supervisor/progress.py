@@ -38,15 +38,11 @@ class Progress:
         self.last_pass, self.blocked, self.warning = now, blocked, warning
         self.away, self.problem = False, None
 
-    def unreachable(self, now: float, why: str) -> None:
-        """Note a try without Redis: trying again is all there is to do, so it is progress."""
+    def tried(self, now: float, why: str, *, away: bool) -> None:
+        """Note a try without Redis (away), or that Redis refused. Both are progress: trying again
+        is all there is to do, and another process is refused as well."""
         self.last_try = now
-        self.away, self.problem = True, why
-
-    def refused(self, now: float, why: str) -> None:
-        """Note a try that Redis refused, which is progress: another process is refused as well."""
-        self.last_try = now
-        self.away, self.problem = False, why
+        self.away, self.problem = away, why
 
     def broke(self, why: str) -> None:
         """Note a try that ended in another error, which is no progress."""

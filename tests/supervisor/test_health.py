@@ -173,7 +173,7 @@ def test_progress_tells_how_long_ago_something_ended() -> None:
     assert progress.live(101) == (True, "ok: started 1.0 s ago")
     assert progress.ready(101) == (False, "not ready: no pass finished yet")
     assert progress.live(131) == (False, "no progress: started 31.0 s ago, limit 30 s")
-    progress.unreachable(135, "no Redis")
+    progress.tried(135, "no Redis", away=True)
     assert progress.live(140) == (True, "ok: waiting for Redis, last try 5.0 s ago")
     assert progress.ready(140) == (False, "not ready: no Redis")
     progress.passed(150, None)

@@ -46,6 +46,6 @@ def test_symbols_that_are_gone_are_forgotten() -> None:
     many = [msgspec.structs.replace(PROPOSAL_MADE, symbol=f"S{n}") for n in range(1_100)]
     packer.commands(many, 10_000)
     packer.keep_only(1_000)
-    assert len(packer) == 1_100
+    assert len(packer._kept) == 1_100
     packer.keep_only(10)
-    assert len(packer) == 0
+    assert len(packer._kept) == 0

@@ -39,9 +39,6 @@ class Packer:
         self._ttl = packed_words((str(ttl_sec),))
         self._kept: dict[str, _Kept] = {}
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
     def commands(self, proposals: Sequence[Proposal], maxlen: int) -> list[bytes]:
         """The commands that write these: _PER_SYMBOL for each, in their order. maxlen: of the
         stream, about."""

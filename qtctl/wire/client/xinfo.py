@@ -14,6 +14,8 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.schema.ids import order
 from qtctl.wire.schema.records import text
 
+_MOVES_IT = "'qtctl doctor' has the command that moves it out of the way"
+
 
 class StreamInfo(msgspec.Struct, frozen=True):
     """added: entries ever added, None before Redis 7.0; first, last: the ids of the oldest and the
@@ -78,9 +80,6 @@ def groups(store: Store, stream: str) -> list[GroupInfo]:
 def not_a_stream(name: str) -> WrongTypeError:
     """A key that holds another type, in words, with what helps."""
     return WrongTypeError(f"{name} is not a stream (WRONGTYPE): {_MOVES_IT}")
-
-
-_MOVES_IT = "'qtctl doctor' has the command that moves it out of the way"
 
 
 def groups_of(reply: Any) -> list[GroupInfo]:

@@ -26,6 +26,9 @@ Hint = Callable[[Mapping[str, str]], bool]
 decision; it may be wrong the other way round only."""
 Decision = dict[str, str]
 """A record by field; plan_id is always whole (the key has it, the field may be shortened)."""
+_OF_EVENTS = ("event", "symbol", "reason", "ts")
+_EXPIRING_SEC = 60.0
+"""What expires while a list is read counts as gone."""
 
 
 def every(store: Store, hint: Hint | None = None, known: Collection[str] = ()) -> list[Decision]:
@@ -45,9 +48,6 @@ def _sifted(store: Store, ids: Sequence[str], hint: Hint) -> list[str]:
         # An error (no right to HMGET) says nothing about the decision.
         if is_error(reply) or hint(dict(zip(_OF_EVENTS, texts(reply), strict=True)))
     ]
-
-
-_OF_EVENTS = ("event", "symbol", "reason", "ts")
 
 
 def latest(
@@ -124,10 +124,6 @@ def known_since(store: Store, now_ms: int) -> float:
         if events.added == events.length and events.first:
             times.append(time_of(events.first))
     return min(max(times), now_ms / 1000)
-
-
-_EXPIRING_SEC = 60.0
-"""What expires while a list is read counts as gone."""
 
 
 def limits(store: Store, digest: str) -> Limits | None:

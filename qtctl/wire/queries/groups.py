@@ -20,6 +20,8 @@ STUCK_SEC = 60.0
 STUCK_MS = int(STUCK_SEC * 1000)
 CONSUMERS = 1_000
 """Consumers of a group that are looked at."""
+LOOKED_AT = 1_000
+"""Pending entries of a group that are looked at."""
 
 
 class StreamState(msgspec.Struct, frozen=True):
@@ -123,10 +125,6 @@ def _stream(name: str, reply: Any) -> StreamState:
     found = xinfo.stream(reply)
     first, last = (ms_of(id_) if id_ else None for id_ in (found.first, found.last))
     return StreamState(name, found.length, first, last)
-
-
-LOOKED_AT = 1_000
-"""Pending entries of a group that are looked at."""
 
 
 def pending(store: Store, stream: str, group: str) -> list[xinfo.Pending]:

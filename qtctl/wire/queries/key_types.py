@@ -22,6 +22,7 @@ _FIXED = (LEDGER_TOTAL, PERMITS, HALT_RECORDS)
 _OURS = tuple(it for it in CONTRACT if it.writer in ("governor", "allocation loop"))
 _OF_SYMBOL = tuple(it for it in _OURS if it.template.endswith("{symbol}"))
 _OF_PLAN = tuple(it for it in _OURS if it.template.endswith("{plan_id}"))
+_SPOKEN = {"zset": "sorted set"}
 PENDING = 50
 """Pending plans whose keys are looked at, the oldest first."""
 
@@ -62,9 +63,6 @@ def of_pending(store: Store) -> list[WrongType]:
     symbols = dict.fromkeys(plan.get("symbol", "").strip() for plan in plans)
     plan_ids = dict.fromkeys(plan.get("plan_id", "").strip() for plan in plans)
     return wrong(store, symbols, plan_ids)
-
-
-_SPOKEN = {"zset": "sorted set"}
 
 
 def _types(spec: KeySpec) -> tuple[str, ...]:

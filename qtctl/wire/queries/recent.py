@@ -23,6 +23,7 @@ LEAST_SPAN_SEC = MINUTE_SEC
 """A rate is an average over at least this long, however short a time the cap left: a thousand plans
 within a millisecond are no million a second."""
 _VERDICTS = (Verdict.PERMITTED.value, Verdict.BLOCKED.value)
+_IN_THEIR_PLACES = (b"event", b"plan_id", b"reason")
 
 T = TypeVar("T")
 
@@ -117,9 +118,6 @@ def _event(entry_id: bytes, fields: Sequence[bytes]) -> Event:
         found = dict(zip(fields[::2], fields[1::2], strict=False))
         event, plan_id, reason = (found.get(name, b"") for name in _IN_THEIR_PLACES)
     return Event(_time(entry_id), _word(event), _word(reason), plan_id)
-
-
-_IN_THEIR_PLACES = (b"event", b"plan_id", b"reason")
 
 
 @lru_cache(1_000)

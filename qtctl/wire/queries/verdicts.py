@@ -45,10 +45,8 @@ def of_entries(
     out = []
     for entry, plan in zip(entries, found, strict=True):
         verdict = _verdict(entry.id, plan, known, settled)
-        if isinstance(plan, Plan):
-            out.append(msgspec.structs.replace(verdict, kind=plan.kind))
-        else:
-            out.append(msgspec.structs.replace(verdict, problem=plan.problem))
+        more = {"kind": plan.kind} if isinstance(plan, Plan) else {"problem": plan.problem}
+        out.append(msgspec.structs.replace(verdict, **more))
     return out
 
 

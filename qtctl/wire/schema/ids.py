@@ -1,5 +1,7 @@
 """Ids of stream entries: `milliseconds-number`."""
 
+_FACTORS = (("s", 1000.0), ("µs", 0.001), ("ns", 0.000001))
+
 
 def order(entry_id: str) -> tuple[int, int]:
     """What ids sort by."""
@@ -7,12 +9,9 @@ def order(entry_id: str) -> tuple[int, int]:
     return int(ms), int(number or 0)
 
 
-_LAST_NUMBER = 2**64 - 1
-
-
 def last_before(ms: int) -> tuple[int, int]:
     """What the last id before this millisecond sorts by."""
-    return ms - 1, _LAST_NUMBER
+    return ms - 1, 2**64 - 1
 
 
 def ms_of(entry_id: str | bytes) -> int:
@@ -20,9 +19,6 @@ def ms_of(entry_id: str | bytes) -> int:
     text = entry_id.decode("ascii", "replace") if isinstance(entry_id, bytes) else entry_id
     head = text.partition("-")[0]
     return int(head) if head.isascii() and head.isdecimal() else 0
-
-
-_FACTORS = (("s", 1000.0), ("µs", 0.001), ("ns", 0.000001))
 
 
 def unit_of(ms: int, now_ms: int) -> str:

@@ -18,6 +18,12 @@ LEVEL = 1
 """Fast: 10,000 symbols in 1 to 4 ms."""
 MAX_BLOCK_BYTES = 256 << 20
 """No honest block is larger when unpacked; a hostile one must not fill the memory."""
+_encode = msgspec.msgpack.Encoder().encode
+_LONG = (b"\xd9", b"\xda", b"\xdb")
+"""What MessagePack writes before a text of over 31 bytes, and hardly ever otherwise."""
+_ZLIB_HEAD = b"\x78\x01"
+_DIGITS, _MANY_DIGITS = ("target_usd", "score"), 12
+"""Of numbers with many digits, nothing but Huffman codes is worth its time."""
 
 PASS_FIELDS: tuple[tuple[str, str], ...] = (
     ("pass", "its number since this loop started, from 1"),
@@ -69,14 +75,6 @@ class Packing:
             end = zlib.Z_FINISH if name == COLUMNS[-1] else zlib.Z_SYNC_FLUSH
             parts += (coder.compress(raw), coder.flush(end))
         return b"".join((*parts, check.to_bytes(4, "big")))
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_LONG = (b"\xd9", b"\xda", b"\xdb")
-"""What MessagePack writes before a text of over 31 bytes, and hardly ever otherwise."""
-_ZLIB_HEAD = b"\x78\x01"
-_DIGITS, _MANY_DIGITS = ("target_usd", "score"), 12
-"""Of numbers with many digits, nothing but Huffman codes is worth its time."""
 
 
 def _list_head(count: int) -> bytes:

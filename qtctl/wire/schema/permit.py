@@ -27,6 +27,8 @@ _CREATED = b',"created_at":'
 PERMIT_TAIL = (("consumed", "false"),)
 _TAIL = b',"consumed":false'
 _INF = float("inf")
+_PERMIT_FLAGS = ("granted", "consumed")
+_PERMIT_NUMBERS = ("computed_qty", "computed_notional", "created_at")
 PERMIT_FIELDS = (
     *(name for name, _ in (*PERMIT_HEAD, PERMIT_CREATED, *PERMIT_TAIL)),
     *(field.name for field in HINT),
@@ -63,10 +65,6 @@ def _hash_text(value: Any) -> str:
     if isinstance(value, bool):
         return flag(value)
     return repr(value) if isinstance(value, float) else str(value)
-
-
-_PERMIT_FLAGS = ("granted", "consumed")
-_PERMIT_NUMBERS = ("computed_qty", "computed_notional", "created_at")
 
 
 def permit_fields(raw: Any) -> dict[str, Any] | None:
