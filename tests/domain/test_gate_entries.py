@@ -14,12 +14,14 @@ from qtctl.cli.views.why_sentences import SENTENCES
 from qtctl.deploy.limits import LIMITS as RISKS
 from qtctl.domain.gates import BY_REASON, GATES, Facts, Gate, Limits
 from qtctl.domain.reasons import Kind, Reason
+from qtctl.domain.sequence import Rates
 from qtctl.settings import Governor
 from qtctl.settings.catalog import by_path
 from qtctl.wire.client.scripts import source
 from qtctl.wire.governor.commit import STEP
 from qtctl.wire.schema.decision import DECISION_FIELDS
 from tests.domain.vectors import load
+from tests.wire.test_judge_agrees import DRAWN
 
 ROOT = Path(__file__).parents[2]
 Names = Mapping[str, set[str]]
@@ -43,6 +45,9 @@ def needed(gate: Gate) -> Names:
         "argument of the atomic step": limits if in_step else set(),
         "sentence of why": reason,
         "golden case in tests/vectors": reason,
+        "limit that tests/wire/test_judge_agrees.py draws": limits,
+        # Without it, a replay under other limits would go by the counts as they were recorded.
+        "field of Rates, by which a replay counts anew": set(gate.facts) if gate.wait else set(),
         "row in docs/redis-contract.md": {gate.name},
         "row in docs/configuration.md": limits,
         "limit in deploy's risks": limits,
@@ -82,6 +87,10 @@ def parts() -> Names:
         "sentence of why": {str(word) for word in SENTENCES},
         "golden case in tests/vectors": {
             case["expect"]["reason"] for case in load("gates")["cases"]
+        },
+        "limit that tests/wire/test_judge_agrees.py draws": set(DRAWN),
+        "field of Rates, by which a replay counts anew": {
+            re.sub("_ms$", "_sec", name) for name in Rates.__struct_fields__
         },
         "row in docs/redis-contract.md": _found(r"\n\| `(\w+)` \|", "docs/redis-contract.md"),
         "row in docs/configuration.md": _found(r"\n\| `(\w+)` \|", "docs/configuration.md"),

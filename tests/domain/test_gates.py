@@ -28,6 +28,10 @@ def limits_and_rules(case: dict[str, Any]) -> tuple[Limits, PlanRules]:
     return Limits(**merged), PlanRules(require=frozenset(require))
 
 
+_GIVEN = {*Facts.__struct_fields__} - {"queue_age_sec"}
+"""The facts that a case gives as they are."""
+
+
 def facts_of(plan: plans.Plan, found: dict[str, Any]) -> Facts:
     levels = [(kill_level(value or ""), value or "") for value in found.get("kill", ())]
     levels += [(kill_level(value, halts=True), value) for value in found.get("halt", ())]
@@ -43,12 +47,7 @@ def facts_of(plan: plans.Plan, found: dict[str, Any]) -> Facts:
         kill_key="quantum:kill",
         kill_value=value,
         kill_level=level,
-        queued_before_server=found.get("queued_before_server", False),
-        last_open_age_sec=found.get("last_open_age_sec"),
-        opens_5min=found.get("opens_5min", 0),
-        opens_1h=found.get("opens_1h", 0),
-        last_close_age_sec=found.get("last_close_age_sec"),
-        opens_total_5min=found.get("opens_total_5min", 0),
+        **{name: value for name, value in found.items() if name in _GIVEN},
     )
 
 

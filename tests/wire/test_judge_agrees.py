@@ -3,31 +3,33 @@ random facts on the real server."""
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from qtctl.domain.facts import facts_of, unrecorded
-from qtctl.domain.gates import Limits, judge
+from qtctl.domain.gates import GATES, Gate, Limits, judge
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import DECISION, LAST_CLOSE, LEDGER, PERMIT
 from tests.domain.vectors import cases, of_the_stream
 from tests.support import plans
 
-limits = st.builds(
-    Limits,
-    max_plan_age_sec=st.sampled_from([1.0, 60.0, 3600.0]),
-    max_queue_age_sec=st.sampled_from([1.0, 10.0, 3600.0]),
-    kill_score_critical=st.sampled_from([0.0, 0.5, 0.8]),
-    max_notional_per_trade_usd=st.sampled_from([0.0, 200.0]),
-    symbol_cooldown_sec=st.sampled_from([0.0, 0.5, 60.0, 3600.0]),
-    reopen_cooldown_sec=st.sampled_from([0.0, 0.5, 60.0, 3600.0]),
-    max_exec_per_5min=st.integers(0, 3),
-    max_exec_per_hour=st.integers(0, 4),
-    max_opens_per_5min_total=st.integers(0, 4),
-)
+DRAWN: dict[str, st.SearchStrategy[float]] = {
+    "max_plan_age_sec": st.sampled_from([1.0, 60.0, 3600.0]),
+    "max_queue_age_sec": st.sampled_from([1.0, 10.0, 3600.0]),
+    "kill_score_critical": st.sampled_from([0.0, 0.5, 0.8]),
+    "max_notional_per_trade_usd": st.sampled_from([0.0, 200.0]),
+    "symbol_cooldown_sec": st.sampled_from([0.0, 0.5, 60.0, 3600.0]),
+    "reopen_cooldown_sec": st.sampled_from([0.0, 0.5, 60.0, 3600.0]),
+    "max_exec_per_5min": st.integers(0, 3),
+    "max_exec_per_hour": st.integers(0, 4),
+    "max_opens_per_5min_total": st.integers(0, 4),
+}
+limits = st.builds(Limits, **DRAWN)
+RATES = [(gate, gate.wait) for gate in GATES if gate.wait and gate.wait.window_sec]
 entries = st.fixed_dictionaries(
     {
         "action": st.sampled_from(["OPEN", "CLOSE", "", "PARTIAL_33"]),
@@ -104,9 +106,10 @@ def test_the_worksheet_gives_the_verdict_of_the_atomic_step(
     if record["kind"] == "open":
         # The facts themselves are what was laid down, not merely consistent with the verdict.
         # What lies ahead of the clock, which stepped back, is none of them.
-        assert int(record["opens_1h"]) == sum(0 <= ago < 3600 for ago in own)
-        assert int(record["opens_5min"]) == sum(0 <= ago < 300 for ago in own)
-        assert int(record["opens_total_5min"]) == sum(0 <= ago < 300 for ago in others)
+        for gate, wait in RATES:
+            agos = own if wait.mark == "opens" else others
+            within = sum(0 <= ago < (wait.window_sec or 0) for ago in agos)
+            assert int(record[gate.facts[0]]) == within, gate.name
         last = min((ago for ago in own if ago >= 0), default=None)
         assert (record["last_open_age_sec"] == "") == (last is None)
         assert last is None or last <= float(record["last_open_age_sec"]) < last + 2
@@ -124,6 +127,20 @@ def _opens_before(store: Store, now: int, own: list[int], others: list[int]) -> 
     for key, agos in ((store.keys.at(LEDGER, "BTCUSDT"), own), (store.keys.ledger_total, others)):
         for number, ago in enumerate(agos):
             store.run("ZADD", key, f"{(now - ago * 1000 - 500) / 1000:.3f}", f"old{number}")
+
+
+@pytest.mark.parametrize("gate", [gate for gate in GATES if gate.wait], ids=lambda gate: gate.name)
+def test_a_gate_of_opens_blocks_from_its_limit_on_in_the_step_too(store: Store, gate: Gate) -> None:
+    """Two opens, and a full close, half a minute ago; all other gates are off."""
+    now = store.now_ms()
+    assert gate.wait
+    blocking, passing = (60, 20) if gate.wait.window_sec is None else (2, 3)
+    for plan_id, limit, reason in (("p1", blocking, gate.reason), ("p2", passing, Reason.OK)):
+        _opens_before(store, now, [30, 30], [30, 30])
+        store.run("SET", store.keys.at(LAST_CLOSE, "BTCUSDT"), now - 30_500)
+        limits = msgspec.structs.replace(plans.RATES_OFF, **{gate.limits[0]: limit})
+        outcome: Any = plans.judge(store, plans.fields(plan_id=plan_id), limits)
+        assert outcome.reason is reason
 
 
 def test_ids_of_one_millisecond_are_told_apart(store: Store) -> None:
