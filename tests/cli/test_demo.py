@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from qtctl.services.governor import Governor
 from qtctl.wire.client.store import Store
 from qtctl.wire.schema.keys import Keys
-from tests.support.cli import interruptible
+from tests.support.cli import Cli, interruptible
 from tests.support.processes import alive, qtctl, until
 from tests.support.timing import least
 
@@ -170,6 +171,23 @@ def test_an_interrupted_demo_does_not_wait_for_the_read_of_its_governor(folder: 
         return took
 
     assert least(took, 0.9) < 0.9
+
+
+def test_a_governor_that_is_slow_to_start_permits_what_another_would(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Opens that wait for its first look at a server are quarantined in the server's first second,
+    which begins here."""
+    opened = Governor.open
+
+    def late(self: Governor) -> None:
+        time.sleep(0.3)
+        opened(self)
+
+    monkeypatch.setattr(Governor, "open", late)
+    time.sleep(1 - time.time() % 1)
+    shown = Cli("redis://127.0.0.1:1", capsys).ok("demo", "-o", "json").json
+    assert "demo-btc-open" in [row["plan_id"] for row in shown["permits"]], shown["blocked"]
 
 
 def test_nobodys_settings_change_the_demo(folder: Path) -> None:

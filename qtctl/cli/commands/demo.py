@@ -56,6 +56,7 @@ def demo(ctx: Context) -> None:
     from qtctl.cli import compose
     from qtctl.settings import SERVICES
     from qtctl.supervisor import logs
+    from qtctl.wire.governor.plan_queue import group_state
     from qtctl.wire.private_server.embedded import temporary
 
     # Nobody's settings: the demo shows the same everywhere.
@@ -75,6 +76,8 @@ def demo(ctx: Context) -> None:
                     lambda: store.run("XLEN", store.keys.proposed_stream) >= demo_traffic.PROPOSALS,
                     "the allocation loop proposed nothing",
                 )
+                # Opens that wait for its first look are quarantined in the server's first second.
+                _until(lambda: group_state(store), "the governor did not look at the server")
                 for send in demo_traffic.PLANS:
                     send(store)
                     _until(lambda: _settled(store), "the governor settled no plan")
