@@ -16,7 +16,7 @@ from qtctl.domain.sequence import DAY_MS
 from qtctl.domain.what_if import lacking
 from qtctl.evidence.cases import HINT, Case, Cases, accounted
 from qtctl.evidence.hints import fields_of, hint_of
-from qtctl.evidence.proposals import Readings, Rows
+from qtctl.evidence.proposals import Rows
 from qtctl.evidence.rules import RulesBook
 from qtctl.evidence.scenario import UNKNOWN_LIMITS
 from qtctl.history.day_reader import PassRead
@@ -79,7 +79,7 @@ class Checker:
         self._breaks = [(gap.from_ms, gap.to_ms) for gap in history.gaps()] + [
             (row.at_ms, row.at_ms) for row in history.servers() if row.what != "seen"
         ]
-        self._rows, self._readings = Rows(), Readings()
+        self._rows = Rows()
         self._unproven: Counter[str] = Counter()
         self._decisions = self._proposals = self._uncounted = self._differences = 0
         self._listed: list[Difference] = []
@@ -112,15 +112,13 @@ class Checker:
         value, columns = read.value, read.value.columns
         self._latest_rules = value.rules
         rules = self._book.allocation(value.rules)
-        self._readings.take(read)
-        rows = self._rows
+        wanted, outcomes = self._rows.take(read, rules), self._rows.outcomes
         if rules is None:
             self._unproven[UNKNOWN_RULES] += len(columns)
-            rows.forget()
             return
         self._proposals += len(columns)
-        for row in rows.take(read, rules, self._readings.rows):
-            recorded, again = (columns.reason[row], columns.multiplier[row]), rows.outcomes[row]
+        for row in wanted:
+            recorded, again = (columns.reason[row], columns.multiplier[row]), outcomes[row]
             if recorded != again:
                 field = 0 if recorded[0] != again[0] else 1
                 self._differ(

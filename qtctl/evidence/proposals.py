@@ -174,14 +174,18 @@ class Rows:
 
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
+        self.readings = Readings()
         self._due = Due()
 
-    def take(
-        self, read: PassRead, rules: AllocationRules, rows: Sequence[Reading]
-    ) -> Iterable[int]:
-        """The next pass, and its readings: judges what may have changed, and says which rows those
-        were."""
-        now, due, outcomes = read.value.ts_ms / 1000, self._due, self.outcomes
+    def take(self, read: PassRead, rules: AllocationRules | None) -> Sequence[int]:
+        """The next pass; none may be left out. Judges what may have changed, and says which rows
+        those were: none without rules, and then all rows of the next one."""
+        self.readings.take(read)
+        if rules is None:
+            self._due.forget()
+            return ()
+        now, due = read.value.ts_ms / 1000, self._due
+        rows, outcomes = self.readings.rows, self.outcomes
         wanted = due.wanted(read, rules)
         if len(wanted) == len(rows):
             outcomes[:] = [NO_PROPOSAL] * len(rows)
@@ -192,7 +196,3 @@ class Rows:
             outcomes[row] = outcome(found, now, rules)
             due.judged(row, found.changes_at(now, rules.stale_sec))
         return wanted
-
-    def forget(self) -> None:
-        """A pass was left out."""
-        self._due.forget()

@@ -12,7 +12,7 @@ import msgspec
 from qtctl.domain import numbers
 from qtctl.domain.allocation import AllocationRules
 from qtctl.domain.reasons import EffReason
-from qtctl.evidence.proposals import Readings, Rows
+from qtctl.evidence.proposals import Rows
 from qtctl.evidence.quantiles import weighted
 from qtctl.evidence.rules import Changes, RulesBook, changed
 from qtctl.history.day_reader import PassRead
@@ -72,7 +72,7 @@ class ProposedTally:
 
     def __init__(self, book: RulesBook, changes: Changes) -> None:
         self._book, self._changes = book, changes
-        self._replay, self._readings = Rows(), Readings()
+        self._replay = Rows()
         self._factor = cache(lambda text: numbers.number(text) or 0.0)
         self._ends: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._symbols: Sequence[str] = ()
@@ -87,15 +87,13 @@ class ProposedTally:
     def add(self, read: PassRead) -> None:
         """One pass."""
         value = read.value
-        self._readings.take(read)
         own = self._book.allocation(value.rules)
-        if own is None:
+        rules = None if own is None else changed(own, "allocation", self._changes)
+        wanted = self._replay.take(read, rules)
+        if own is None or rules is None:
             self._unknown += len(value.columns)
-            self._replay.forget()
             self._digest = ""
             return
-        rules = changed(own, "allocation", self._changes)
-        wanted = self._replay.take(read, rules, self._readings.rows)
         if read.shifted or value.rules != self._digest or len(value.columns) < len(self._rows):
             self._begin_anew(read)
             wanted = range(len(value.columns))
@@ -137,7 +135,7 @@ class ProposedTally:
         reason, mult = columns.reason[row], columns.multiplier[row]
         again, other = self._replay.outcomes[row]
         own_ends, ends = self._ends
-        usd = (self._readings.rows[row].base if reason else None) or 0.0
+        usd = (self._replay.readings.rows[row].base if reason else None) or 0.0
         key = (
             reason, mult, reason == EffReason.OK and mult in own_ends,
             again, other, again == EffReason.OK and other in ends,

@@ -10,7 +10,7 @@ rows that came late stand in a later file, before its others.
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +31,6 @@ from qtctl.history.rows import DocumentKind, Entry, Gap, HaltRow, ServerRow, Ser
 Ms = int | None
 """A time, epoch ms; None is no bound."""
 _REFUSED = (RefusedError, ConfigError)
-T = TypeVar("T")
 R = TypeVar("R", Gap, ServiceRow, ServerRow, HaltRow)
 
 
@@ -140,21 +139,21 @@ class History:
 
     def rules(self, digest: str) -> AllocationRules | None:
         """The rules of passes with that digest; None where they are unknown."""
-        return self._parsed("rules", digest, rules_of)
+        raw = self.document("rules", digest)
+        return None if raw is None else rules_of(raw)
 
     def limits(self, digest: str) -> Limits | None:
         """The limits of decisions with that digest; None where they are unknown."""
-        return self._parsed("limits", digest, limits_of)
+        raw = self.document("limits", digest)
+        return None if raw is None else limits_of(raw)
 
     def settings(self, digest: str) -> dict[str, Any] | None:
         """The settings of a service with that digest, by name; None where they are unknown."""
-        return self._parsed("settings", digest, _object)
-
-    def _parsed(
-        self, kind: DocumentKind, digest: str, parse: Callable[[bytes], T | None]
-    ) -> T | None:
-        raw = self.document(kind, digest)
-        return None if raw is None else parse(raw)
+        raw = self.document("settings", digest)
+        try:
+            return None if raw is None else msgspec.json.decode(raw, type=dict[str, Any])
+        except msgspec.DecodeError:
+            return None
 
     def _observed(self, table: str, shape: type[R], since_ms: Ms, until_ms: Ms) -> list[R]:
         low = -1 if since_ms is None else since_ms
@@ -187,10 +186,3 @@ class History:
                     raise
                 start = day_start_ms(day)
                 note(self.damage, Damage(day, "", start, start + DAY_MS, str(problem)))
-
-
-def _object(raw: bytes) -> dict[str, Any] | None:
-    try:
-        return msgspec.json.decode(raw, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return None
