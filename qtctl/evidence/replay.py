@@ -93,7 +93,9 @@ def run(
     largest: Sequence[Change] = ()
     if _of("governor", changes):
         progress("decisions")
-        alone, in_sequence, largest = _decisions(history, window, book, changes)
+        pair, top = _Pair(changes), Largest()
+        _judge(history, window, book, [pair], top)
+        (alone, in_sequence), largest = pair.tallies, tuple(top.changes())
     proposed = None if tally is None else tally.result()
     curves = []
     for sweep in sweeps:
@@ -142,14 +144,6 @@ def _judge(
             pair.tallies[1].add(case, found, factor)
             if largest is not None:
                 largest.add(case, alone, found, factor)
-
-
-def _decisions(
-    history: History, window: Window, book: RulesBook, changes: Changes
-) -> tuple[Tally, Tally, Sequence[Change]]:
-    pair, largest = _Pair(changes), Largest()
-    _judge(history, window, book, [pair], largest)
-    return *pair.tallies, tuple(largest.changes())
 
 
 def _curve(
