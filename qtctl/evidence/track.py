@@ -5,6 +5,7 @@ hole. Multipliers are in ten-thousandths, as proposals carry them.
 """
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -200,15 +201,12 @@ class Track:
         return sum(self.ms.values())
 
 
-def of_all(tracks: Iterable[Track]) -> tuple[dict[str, int], dict[int, int]]:
+def of_all(tracks: Iterable[Track]) -> tuple[Counter[str], Counter[int]]:
     """Of all symbols together: ms in each reason, and by the multiplier that counted."""
-    times: dict[str, int] = {}
-    weights: dict[int, int] = {}
+    times, weights = Counter[str](), Counter[int]()
     for track in tracks:
-        for reason, lasted in track.ms.items():
-            times[reason] = times.get(reason, 0) + lasted
-        for e4, lasted in track.multipliers().items():
-            weights[e4] = weights.get(e4, 0) + lasted
+        times.update(track.ms)
+        weights.update(track.multipliers())
     return times, weights
 
 

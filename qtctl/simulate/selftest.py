@@ -157,11 +157,10 @@ def _absent(rows: Rows) -> None:
         entry = rows.passes[place]
         columns = entry.value.columns
         out = columns.symbol.index(symbol)
-        kept = {
-            name: [each for row, each in enumerate(getattr(columns, name)) if row != out]
-            for name in COLUMNS
-        }
-        rows.passes[place] = planting.replace_columns(entry, Columns(**kept))
+        kept = [[*getattr(columns, name)] for name in COLUMNS]
+        for values in kept:
+            del values[out]
+        rows.passes[place] = planting.replace_columns(entry, Columns(*kept))
 
 
 def _other_multiplier(rows: Rows) -> None:
@@ -174,13 +173,9 @@ def _other_multiplier(rows: Rows) -> None:
 
 
 def _other_verdict(rows: Rows) -> None:
-    place = next(
-        place
-        for place, each in enumerate(rows.decisions)
-        if each.fields["reason"] == Reason.COOLDOWN
-    )
-    fields = {**rows.decisions[place].fields, "verdict": "permitted", "reason": "ok"}
-    rows.decisions[place] = replace(rows.decisions[place], fields=fields)
+    held = next(each for each in rows.decisions if each.fields["reason"] == Reason.COOLDOWN)
+    fields = {**held.fields, "verdict": "permitted", "reason": "ok"}
+    rows.decisions[rows.decisions.index(held)] = replace(held, fields=fields)
 
 
 # What was in force --------------------------------------------------------------------------------
