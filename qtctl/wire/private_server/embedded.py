@@ -23,6 +23,7 @@ from qtctl.wire.private_server import process as processes
 from qtctl.wire.private_server.folder import SERVER_LOCK, SOCKET, prepare
 from qtctl.wire.private_server.process import Options
 from qtctl.wire.private_server.program import find
+from qtctl.wire.private_server.serving import uninterrupted
 
 SERVE_LOCK = "serve.lock"
 
@@ -139,9 +140,11 @@ def temporary(
     options = Options(port, appendonly, extra, find(hosts_own=True) if hosts_own else None)
     with (
         processes.guarded_directory() as (directory, tell_pid),
-        Embedded._spawned(directory, options) as server,
+        contextlib.ExitStack() as stack,
     ):
-        tell_pid(server.pid)
+        with uninterrupted():
+            server = stack.enter_context(Embedded._spawned(directory, options))
+            tell_pid(server.pid)
         processes.await_ready(server.directory, server._gone)
         yield server
 

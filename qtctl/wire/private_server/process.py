@@ -16,6 +16,7 @@ from qtctl.errors import ConfigError, QtctlError, RefusedError
 from qtctl.text import escape
 from qtctl.wire.private_server.folder import MAX_SOCKET_BYTES, SERVER_LOCK, SOCKET
 from qtctl.wire.private_server.program import find
+from qtctl.wire.private_server.serving import uninterrupted
 
 LOG = "server.log"
 
@@ -79,14 +80,17 @@ class Options(NamedTuple):
 def spawn(directory: Path, options: Options, lock: int) -> "subprocess.Popen[bytes]":
     """A server process over `directory` that holds a copy of `lock`; not yet ready. In a session of
     its own, so that Ctrl-C does not reach it. Its configuration comes through a pipe: no password
-    is on a command line."""
+    is on a command line. Where it listens is: killed before it has written to the pipe, its starter
+    would leave a server behind that does so where servers do by default."""
     program = options.program or find()
+    port = options.port
+    network = ["--port", "0"] if port is None else ["--port", str(port), "--bind", "127.0.0.1"]
     config = _config(directory, options)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     descriptor = os.open(directory / LOG, flags, 0o600)
     try:
         process = subprocess.Popen(
-            [program, "-"],
+            [program, "-", *network],
             stdin=subprocess.PIPE,
             stdout=descriptor,
             stderr=subprocess.STDOUT,
@@ -141,13 +145,23 @@ def guarded_directory() -> Iterator[tuple[Path, Callable[[int], None]]]:
     """A temporary directory, and a function that registers the pid of the server in it. A shell
     removes both when this process ends, even by SIGKILL."""
     folder = _short_folder()
-    try:
-        directory = Path(tempfile.mkdtemp(prefix="qtctl-", dir=folder))
-    except OSError as problem:
-        raise ConfigError(
-            f"no temporary folder can be made in {folder}: {problem.strerror}; set TMPDIR to a "
-            "short path that can be written"
-        ) from problem
+    with contextlib.ExitStack() as stack:
+        # An interrupt between the folder and its guard would leave it there.
+        with uninterrupted():
+            try:
+                directory = Path(tempfile.mkdtemp(prefix="qtctl-", dir=folder))
+            except OSError as problem:
+                raise ConfigError(
+                    f"no temporary folder can be made in {folder}: {problem.strerror}; set TMPDIR "
+                    "to a short path that can be written"
+                ) from problem
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            register = stack.enter_context(_guarding(directory))
+        yield directory, register
+
+
+@contextlib.contextmanager
+def _guarding(directory: Path) -> Iterator[Callable[[int], None]]:
     guard = subprocess.Popen(
         ["/bin/sh", "-c", _GUARD, "qtctl-guard", str(directory)],
         stdin=subprocess.PIPE,
@@ -161,23 +175,19 @@ def guarded_directory() -> Iterator[tuple[Path, Callable[[int], None]]]:
     pids = guard.stdin
 
     def register(pid: int | str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # the guard was killed; we clear up below
+        with contextlib.suppress(BrokenPipeError):  # the guard was killed; its starter clears up
             pids.write(f"{pid}\n".encode())
 
     try:
-        yield directory, register
+        yield register
     finally:
         register("")
         pids.close()
         guard.wait()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _config(directory: Path, options: Options) -> bytes:
-    port = options.port
-    network = ["port 0"] if port is None else [f"port {port}", "bind 127.0.0.1"]
     lines = [
-        *network,
         f"unixsocket {_quoted(directory / SOCKET)}",
         "unixsocketperm 600",
         f"dir {_quoted(directory)}",
