@@ -51,7 +51,7 @@ class Took(msgspec.Struct):
 
     @contextmanager
     def more(self) -> Iterator[None]:
-        """Adds what is within."""
+        """Adds the processor time of what runs within."""
         began, worked = clock.monotonic(), _processor_sec()
         yield
         self.clock_sec += clock.monotonic() - began

@@ -46,7 +46,7 @@ def joined(program: str, words: Sequence[str]) -> str:
 
 
 def is_local(url: str) -> bool:
-    """True where the server of a URL is on this host."""
+    """True if the server of a URL is on this host."""
     nodes = nodes_of(url)
     if nodes is not None:
         return any(host in _LOCAL for host, _ in nodes.nodes)
@@ -55,7 +55,7 @@ def is_local(url: str) -> bool:
 
 
 def is_usual(url: str) -> bool:
-    """True where the unit of a Redis on this host is likely to be that server: on another port than
+    """True if the unit of a Redis on this host is likely to be that server: on another port than
     the usual one is another server, and a restart would hit the wrong one."""
     if not is_local(url) or nodes_of(url) is not None:
         return is_local(url)

@@ -29,9 +29,9 @@ def shell(inspection: Inspection) -> Findings:
     for what in inspection.warnings:
         found = _VARIABLE.match(what)
         command = _in_shell(inspection, found[1]) if found else inspection.qtctl("config", "show")
-        yield warning(what, "the value in force is not what it looks like", command)
+        yield warning(what, "the value in force is another than the one given", command)
     if not inspection.warnings:
-        yield ok("the settings of this shell are plain")
+        yield ok("the settings of this shell have nothing odd")
 
 
 def units(inspection: Inspection) -> Findings:
@@ -154,7 +154,7 @@ def _governor_sane(inspection: Inspection, settings: Mapping[str, Any], whose: s
         key = gate.limits[0]
         if not settings.get(key, OFF[key]):
             yield warning(f"the {gate.name.replace('_', ' ')} gate is off: {key} is 0 ({whose})",
-                          "opens pass it unseen",
+                          "opens pass it unchecked",
                           _change(inspection, "governor", key))  # fmt: skip
     if settings["permit_ttl_sec"] > 300:
         what = f"permit_ttl_sec is {settings['permit_ttl_sec']} ({whose})"

@@ -39,7 +39,7 @@ def switches(inspection: Inspection) -> Findings:
 def names(inspection: Inspection) -> Findings:
     """`qtctl halt` from here sets a key that the governors read."""
     if not inspection.running["governor"]:
-        yield ok("no governor runs that could read other kill keys")
+        yield ok("no governor is running that could read other kill keys")
         return
     here = _here(inspection).names
     found = []
@@ -79,8 +79,9 @@ def lookalikes(inspection: Inspection) -> Findings:
     what = some([f"{key} is {value}" for key, value in values] + found[3:])
     yield warning(
         f"looks like a kill switch, and no governor reads it: {what}",
-        "whoever set it may take trading for stopped, and it is not. If it is meant, halt, and add "
-        "the name to governor.kill_keys or governor.halt_keys; if not, its owner must delete it",
+        "whoever set it may believe that trading is stopped, and it is not. If a halt is meant, "
+        "halt, and add the name to governor.kill_keys or governor.halt_keys; if not, its owner "
+        "must delete it",
         inspection.qtctl("halt") if is_set else inspection.show("governor.kill_keys"),
     )
 

@@ -72,7 +72,7 @@ def hints(inspection: Inspection) -> Findings:
         what = f"{_many(found)}: {problem} ({_named(found)})"
         yield wrong(what, why, _deletes(inspection, found))
     if not bad:
-        yield ok(f"the formulas give what stands in {looked:,} permits")
+        yield ok(f"{looked:,} permits have the hint that the formulas give")
 
 
 def decisions(inspection: Inspection) -> Findings:

@@ -182,12 +182,12 @@ def _unknown_decisions(inspection: Inspection) -> Findings:
         meant = " Did it mean EXECUTE?" if word.strip().upper().startswith("EXEC") else ""
         yield warning(
             f"plans of {source or NO_SOURCE} have the decision {word!r}: {count:,} of them",
-            "nobody knows that word: they are acknowledged, and neither judged nor carried out."
+            "an unknown word: they are acknowledged, and neither judged nor carried out."
             f"{meant} Only EXECUTE is carried out; {', '.join(SKIPPED_DECISIONS)} are not meant to",
             see,
         )
     if len(found) > UNKNOWN_SHOWN:
-        more = f"{len(found) - UNKNOWN_SHOWN:,} more decisions that nobody knows"
+        more = f"{len(found) - UNKNOWN_SHOWN:,} more unknown decisions"
         yield warning(more, "likewise not carried out", see)
 
 
@@ -216,7 +216,7 @@ def _lost(inspection: Inspection) -> Findings:
             ago = span(max(0.0, inspection.now - time_of(found[0].id)))
             yield warning(
                 f"{known:,}{more} plans {what}, the last {ago} ago",
-                "nothing was decided about them, and closes may be among them: tell who sent them",
+                "nothing was decided about them, and closes may be among them: tell the sender",
                 inspection.qtctl("tail", "events", "-n", "20"),
             )
 

@@ -169,7 +169,7 @@ def emptied(inspection: Inspection) -> Findings:
 
 
 def _halted(inspection: Inspection) -> bool:
-    """True where a halt that qtctl can lift stops every open."""
+    """True if a halt that qtctl can lift stops every open."""
     rows = kill_switch.read(inspection.store, rules_from(inspection.settings.governor, KillNames))
     return any(row.mode.level and row.is_ours and not row.symbol for row in rows)
 

@@ -47,7 +47,7 @@ def ready(inspection: Inspection) -> Findings:
         else:
             yield _readiness(inspection, each, *place)
     if not found:
-        yield ok("no service runs that could be asked")
+        yield ok("no service is running that could be queried")
 
 
 def versions(inspection: Inspection) -> Findings:

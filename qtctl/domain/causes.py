@@ -111,7 +111,7 @@ def _no_open_passed(facts: Diagnosis) -> bool:
 
 
 def _ids_decided(facts: Diagnosis) -> bool:
-    """True where the last plan fell for its id, or none is seen since ids tell no time."""
+    """True if the last plan fell for its id, or none is seen since ids tell no time."""
     last = facts.last
     return last is None or last.reason in (Reason.FUTURE_PLAN, Reason.STALE_PLAN, Reason.QUARANTINE)
 
@@ -121,7 +121,7 @@ def _all_gone(facts: Diagnosis) -> bool:
 
 
 def _others_waiting(facts: Diagnosis) -> bool:
-    """True where a plan before the last was taken up and has no verdict, though the last has."""
+    """True if a plan before the last was taken up and has no verdict, though the last has."""
     if facts.last is not None and facts.last.waits:
         return False
     return any(plan.waits == "pending" for plan in facts.plans)

@@ -34,7 +34,7 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def there(self) -> bool:
-        """True where its key exists."""
+        """True if its key exists."""
         return self.usd is not None or bool(self.problem)
 
 
@@ -65,7 +65,7 @@ class Alive(msgspec.Struct, frozen=True):
 
     @property
     def gone(self) -> bool:
-        """True where it hangs or was killed: its record outlives it."""
+        """True if it hangs or was killed: its record outlives it."""
         return self.late or bool(self.silent)
 
 

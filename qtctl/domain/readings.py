@@ -44,7 +44,7 @@ class Efficiency(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def ok(self) -> bool:
-        """True where it may be used."""
+        """True if it may be used."""
         return self.reason is EffReason.OK
 
 

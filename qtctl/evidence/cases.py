@@ -58,7 +58,7 @@ class Case(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def permitted(self) -> bool:
-        """True where it was permitted."""
+        """True if it was permitted."""
         return self.recorded.verdict == Verdict.PERMITTED
 
     @property
@@ -159,7 +159,7 @@ class Cases:
         return once_reason(standing, decision.symbol, decision.kind, executes)
 
     def _permitted_before(self, decision: Decision) -> bool:
-        """True where the history has its permit, from before what was read."""
+        """True if the history has its permit, from before what was read."""
         low = decision.decided_ms - DAY_MS
         return any(
             each.verdict == "permitted" and low < each.decided_ms <= decision.decided_ms
@@ -188,7 +188,7 @@ def _counted(decision: Decision, limits: Limits) -> Rates:
 
 
 def accounted(case: Case) -> bool:
-    """True where the permits in the history give the counts of the record."""
+    """True if the permits in the history give the counts of the record."""
     counted, rebuilt = case.counted, case.rebuilt
     if counted == rebuilt:
         return True

@@ -58,7 +58,7 @@ class Parity(msgspec.Struct, frozen=True):
 
     @property
     def holds(self) -> bool:
-        """True where everything that can be judged again came out as recorded, and that is
+        """True if everything that can be judged again came out as recorded, and that is
         something."""
         return not self.differences and self.decisions + self.proposals > 0
 
@@ -158,7 +158,7 @@ class Checker:
         return lacking(case.recorded, case.rules.limits)
 
     def _broken(self, case: Case) -> bool:
-        """True where the history is not whole in the 24 h before."""
+        """True if the history is not whole in the 24 h before."""
         low = case.at_ms - DAY_MS
         return self._first_ms > low or any(
             begin < case.at_ms and end >= low for begin, end in self._breaks

@@ -96,7 +96,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as problem:
         raise ConfigError(f"policy {path} can't be read: {problem.strerror}") from problem
     if len(raw) > _MAX_BYTES:
-        raise ConfigError(f"policy {path} is over {_MAX_BYTES:,} bytes: this is no policy")
+        raise ConfigError(f"policy {path} is over {_MAX_BYTES:,} bytes: not a policy")
     try:
         return tomllib.loads(raw.decode())
     except UnicodeDecodeError as problem:

@@ -45,7 +45,7 @@ def changed(rules: T, section: str, changes: Changes) -> T:
     if isinstance(found, AllocationRules) and found.min_mult > found.max_mult:
         raise UsageError(
             f"allocation.min_mult {found.min_mult:g} would be over allocation.max_mult "
-            f"{found.max_mult:g}: change both, or less of one"
+            f"{found.max_mult:g}: change both, or one by less"
         )
     return found
 

@@ -61,7 +61,7 @@ def parse(text: str) -> Sweep:
     points = int((high - low) / step) + 1
     if points > MOST_POINTS:
         raise UsageError(
-            f"--sweep {path} has {points:,} values, at most {MOST_POINTS}: a larger step"
+            f"--sweep {path} has {points:,} values, at most {MOST_POINTS}: use a larger step"
         )
     field = by_path()[path]
     whole = field.type == "integer"

@@ -129,7 +129,7 @@ class Track:
                 self.highest_step = (step, ts_ms)
 
     def _equals_last(self, before: float, was: int, base: float, clamps: Clamps | None) -> bool:
-        """True where the target is, to the cent, what was proposed last, and that was another sum
+        """True if the target is, to the cent, what was proposed last, and that was another sum
         than the target before: in cents a proposal of 0.00 for 0.004 changes nothing."""
         if abs(base - before * was / ONE) > 0.01 + before / ONE:
             return False

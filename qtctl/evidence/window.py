@@ -166,7 +166,7 @@ def coverage(passes: Iterable[tuple[int, int]], window: Window) -> Coverage:
 
 
 def of_stream(gap: Gap, stream: str) -> bool:
-    """True where entries of that stream, by the end of its name, may be missing."""
+    """True if entries of that stream, by the end of its name, may be missing."""
     return not gap.stream or gap.stream.endswith(stream)
 
 

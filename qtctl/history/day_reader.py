@@ -210,7 +210,7 @@ class DayReader:
         return {row[0] for row in self._rows("cursors", "SELECT stream FROM cursors")}
 
     def synthetic(self) -> bool:
-        """True where the day was made up."""
+        """True if the day was made up."""
         return bool(self._one("meta", "SELECT value FROM meta WHERE key = 'synthetic'") == "1")
 
     def _one(self, table: str, sql: str, *values: Any) -> Any:

@@ -115,7 +115,7 @@ class History:
         return (min(times), max(times)) if times else None
 
     def synthetic(self) -> bool:
-        """True where what the history holds was made up."""
+        """True if what the history holds was made up."""
         return any(day.synthetic() for day in self.readers())
 
     def document(self, kind: DocumentKind, digest: str) -> bytes | None:

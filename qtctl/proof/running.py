@@ -44,7 +44,7 @@ class Run:
 
     def __call__(self) -> Report:
         """Runs it all; nothing is left behind, whatever happens. Errors: RedisUnreachable where
-        Redis is away from the start, or stays away at the end."""
+        Redis is unreachable from the start, or still at the end."""
         self._begun = clock.monotonic()
         try:
             self.fixtures.write_inputs()
@@ -80,7 +80,7 @@ class Run:
                 clock.sleep(0.5)
 
     def _look_until_done(self) -> None:
-        """All data scenarios at once, each until its result is there or its time is over."""
+        """All data scenarios at once, each until its result arrives or its time is up."""
         open_ = list(self.fixtures.subjects)
         while open_:
             away = ""

@@ -49,7 +49,7 @@ class Heartbeat:
         self._index_due = 0.0
         self._problems = ProblemLog(log, "service record")
         self.was_gone = False
-        """True where the record of the last beat was gone at this one: it expired, or somebody
+        """True if the record of the last beat was gone at this one: it expired, or somebody
         removed it or put other data in the place of all that was there."""
 
     def beat(
@@ -127,4 +127,6 @@ class Heartbeat:
             runs.note(self._store, event, self._who | {"ts": str(ts)} | fixed)
         except WireError as problem:
             fields = {"event": event, "problem": problem}
-            log.warning("it is not noted when this service runs", extra={"fields": fields})
+            log.warning(
+                "could not record that this service started or stopped", extra={"fields": fields}
+            )

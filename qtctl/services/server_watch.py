@@ -106,7 +106,7 @@ class RecentPermits:
             self._at[name] = now
 
     def has(self, entry_id: str, plan_id: str) -> bool:
-        """True where the entry or the plan_id had a permit lately."""
+        """True if the entry or the plan_id had a permit lately."""
         return entry_id in self._at or plan_id in self._at
 
     def forget_old(self) -> None:

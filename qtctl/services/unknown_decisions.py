@@ -1,4 +1,4 @@
-"""A trace for plans whose decision is a word that nobody knows.
+"""A trace for plans whose decision is an unknown word.
 
 They are acknowledged like SKIP and its siblings, but a producer that has renamed EXECUTE must not
 fall silent without anybody noticing: one event and one log line per word and source, then one in
@@ -50,7 +50,7 @@ class UnknownDecisions:
         decision, source = pair
         more = {"decision": decision, "source": source, "count": count}
         log.warning(
-            "plans with a decision that nobody knows were acknowledged and not carried out",
+            "plans with an unknown decision were acknowledged and not carried out",
             extra={"fields": more | {"plan_id": plan.plan_id, "symbol": plan.symbol}},
         )
         names = {"plan_id": stored(plan.plan_id), "symbol": plan.symbol}

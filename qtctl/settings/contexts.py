@@ -37,7 +37,7 @@ class Named(Struct, frozen=True):
 
     @property
     def by_flag(self) -> bool:
-        """True where it stands on the command line."""
+        """True if it stands on the command line."""
         return self.origin == FLAG
 
 

@@ -58,9 +58,9 @@ def refuse_oversized(raw: bytes, origin: str) -> None:
     """Errors: ConfigError for a file that no person has written: reading it would take minutes."""
     lines = raw.split(b"\n")
     if len(raw) > MAX_BYTES:
-        raise ConfigError(f"{origin} is over {MAX_BYTES:,} bytes: these are no settings")
+        raise ConfigError(f"{origin} is over {MAX_BYTES:,} bytes: not a settings file")
     if len(lines) > MAX_LINES:
-        raise ConfigError(f"{origin} has over {MAX_LINES:,} lines: these are no settings")
+        raise ConfigError(f"{origin} has over {MAX_LINES:,} lines: not a settings file")
     long = next((at for at, line in enumerate(lines, 1) if len(line) > MAX_LINE_BYTES), None)
     if long is not None:
         raise ConfigError(f"{origin}: line {long} is over {MAX_LINE_BYTES:,} bytes")

@@ -56,7 +56,7 @@ def scores_and_targets(store: "Store") -> None:
 
 
 def _plan(plan_id: str, symbol: str, **more: str) -> Send:
-    """Sends an open, but for what `more` says; `age_sec` makes its timestamp so old."""
+    """Sends an open with these fields changed; `age_sec` is how old its timestamp is."""
     age_sec = int(more.pop("age_sec", "0"))
 
     def send(store: "Store") -> None:

@@ -52,7 +52,7 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def right(self) -> bool:
-        """True where it failed exactly that. What fails may leave other gates unknown: passes in a
+        """True if it failed exactly that. What fails may leave other gates unknown: passes in a
         gap may have been made."""
         own = [self.expected] if self.expected else []
         if self.verdict == "NOT READY":

@@ -89,7 +89,7 @@ class HealthServer:
         return bound
 
     def switch(self, service: Service, progress: Progress) -> None:
-        """Answer for a successor from now on, on the same port."""
+        """From now on answer for the service that replaces this one, on the same port."""
         self._service, self._progress = service, progress
 
     def stop(self) -> None:
@@ -143,7 +143,7 @@ class _Server(ThreadingHTTPServer):
             full = len(self._deadlines) >= self._most
         try:
             if full:
-                raise OSError("as many connections as there may be")
+                raise OSError("too many connections")
             return super().get_request()
         except OSError:
             time.sleep(_POLL_SEC / 10)
@@ -222,7 +222,7 @@ def most_connections() -> int:
 
 
 def is_own_host(host: str, own_address: str) -> bool:
-    """True where a Host header can only mean this host: an address, a name without a dot (nobody
+    """True if a Host header can only mean this host: an address, a name without a dot (nobody
     can register one), `localhost`, the configured address, or the host's own names."""
     name = host.strip().lower()
     if name.startswith("["):

@@ -195,7 +195,7 @@ class _Successor:
         self.server: HealthServer | None = None
 
     def listens_at(self, address: tuple[str, int]) -> bool:
-        """True where it has a port of its own, by that address."""
+        """True if it has a port of its own, by that address."""
         return self.server is not None and address in (self.address, _address(self.service))
 
 

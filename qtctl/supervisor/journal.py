@@ -35,7 +35,7 @@ _LENGTH, _SIZE = struct.Struct("<I"), struct.Struct("<Q")
 
 
 def is_stream(environ: Mapping[str, str], stream: TextIO) -> bool:
-    """True where what is written to this stream goes to the journal."""
+    """True if what is written to this stream goes to the journal."""
     try:
         found = os.fstat(stream.fileno())
     except (OSError, ValueError, AttributeError):

@@ -42,7 +42,7 @@ class LogWriter:
         self._thread: threading.Thread | None = None
 
     def shares(self, other: "LogWriter") -> bool:
-        """True where another writes to the same place."""
+        """True if another writes to the same place."""
         return type(other) is type(self) and other.descriptor == self.descriptor
 
     def write(self, lines: bytes) -> None:

@@ -257,7 +257,7 @@ def test_the_rates_of_a_permitted_open_are_the_facts_at_its_time(cli: Cli) -> No
     ("changes", "verdict", "note"),
     [
         ({"decision": "SKIP"}, "skipped", "sent it as SKIP"),
-        ({"decision": "EXECUTED"}, "skipped", "'EXECUTED' is a word that nobody knows"),
+        ({"decision": "EXECUTED"}, "skipped", "'EXECUTED' is an unknown word"),
         ({"qty": "many"}, "rejected", "it could not be read: qty 'many' is not a number"),
     ],
 )

@@ -154,7 +154,7 @@ def test_a_folder_is_staged_for_its_own_host(
 
 
 def test_a_prefix_is_for_another_host(live: Live, staging: Staging) -> None:
-    assert "goes with --root" in live("deploy", "--prefix", "/opt/q").err
+    assert "needs --root" in live("deploy", "--prefix", "/opt/q").err
     assert staging("deploy", "--prefix", "opt/q").code == 2
 
 

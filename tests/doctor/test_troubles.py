@@ -313,7 +313,7 @@ TROUBLES = (
     Trouble("plans trimmed unread",
             lambda it: it.run("XADD", it.store.keys.events, "*", "event", "trimmed", "count", "3"),
             "upstream.plans", "warning", "3 plans were trimmed from the stream", False),
-    Trouble("decision that nobody knows",
+    Trouble("unknown decision",
             lambda it: it.plan(decision="EXECUTED", source="harvest"),
             "upstream.plans", "warning", "plans of harvest have the decision 'EXECUTED'", False),
     Trouble("decision that nobody knew within the hour",

@@ -251,7 +251,9 @@ def test_recover_does_not_say_that_all_is_well_before_a_dead_governor(scene: Sce
     killed(scene)
     said = scene.cli("group", "recover")
     assert said.code == 1
-    assert "51 plans wait in the stream, and no governor works. Start a governor" in said.err
+    assert (
+        "51 plans wait in the stream, and no governor is taking them. Start a governor" in said.err
+    )
     assert "Nothing is stuck" not in said.err
 
 

@@ -15,7 +15,7 @@ TESTS = sorted(CONFIG.glob("*.test.yml"))
 def promtool(*args: str) -> str:
     """What promtool says of files in etc/prometheus; fails where it finds something."""
     said = subprocess.run(
-        [needed("promtool"), *args], cwd=CONFIG, capture_output=True, text=True, timeout=30
+        [needed("promtool"), *args], cwd=CONFIG, capture_output=True, text=True, timeout=100
     )
     assert said.returncode == 0, said.stdout + said.stderr
     return said.stdout + said.stderr

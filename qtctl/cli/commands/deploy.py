@@ -70,7 +70,7 @@ def deploy(
     if etc is not None and replace_config:
         raise UsageError("--etc and --replace-config can't be combined")
     if prefix is not None and not prefix.startswith("/"):
-        raise UsageError(f"--prefix {prefix!r} is no path on a host: /opt/qtctl is one")
+        raise UsageError(f"--prefix {prefix!r} is not an absolute path, such as /opt/qtctl")
     from qtctl.cli.views import deployments
     from qtctl.deploy import packaged
     from qtctl.deploy.wanted import Choices

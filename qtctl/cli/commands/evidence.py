@@ -79,7 +79,7 @@ def export(
     )
     for each in found.left_out:
         ctx.say(f"Left out: {each.what}: {each.why}.")
-    ctx.say("Write the digest down where the folder is not: it tells whether anything was changed.")
+    ctx.say("Keep the digest away from the folder: it shows whether anything was changed since.")
 
 
 @command(app)

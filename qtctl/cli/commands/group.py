@@ -63,7 +63,7 @@ def recover(
     Nothing is acknowledged, so nothing is lost. Governors take over by themselves what nobody has
     touched for 5 s; where that has not happened, none is running. Another system's group needs
     --force: what is handed over is carried out there. Exits 1 where something is still stuck, or
-    plans wait and no governor works.
+    plans wait and no governor is taking them.
 
     Examples:
         qtctl group recover --dry-run

@@ -51,7 +51,7 @@ def halt(
     from qtctl.cli.views import halting, halts
 
     if revoke and not everything:
-        raise UsageError("--revoke goes with --all: without it closes pass, and get new permits")
+        raise UsageError("--revoke needs --all: without it closes still pass, and get new permits")
     ctx.lenient = True
     order = halts.request(ctx, symbol, reason, revoke=revoke)
     report = halting.halt(ctx, order, everything, force=force, dry_run=dry_run)

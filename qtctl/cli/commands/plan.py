@@ -80,7 +80,7 @@ def list_plans(
     wanted = arguments.spellings(symbols)
     changes = what_if.changes_asked(given)
     if all_ and not changes:
-        raise UsageError("--all goes with --what-if: without it all decisions are listed anyway")
+        raise UsageError("--all needs --what-if: without it all decisions are listed anyway")
     if blocked:
         ctx.listing = ctx.listing.only_also("verdict", "blocked")
     with ctx.store() as store:

@@ -45,10 +45,12 @@ def resume(
     ctx.lenient = True
     order = halts.request(ctx, symbol, reason)
     if not order.why:
-        raise UsageError('--reason is needed: why may it resume? As in --reason "exchange is back"')
+        raise UsageError(
+            '--reason is required: why is it safe to resume? As in --reason "exchange is back"'
+        )
     if clock:
         if order.symbol or force:
-            raise UsageError("--clock goes neither with SYMBOL nor with --force")
+            raise UsageError("--clock can't be combined with SYMBOL or --force")
         with ctx.store(notice=False) as store:
             resuming.end_quarantine(
                 ctx, store, order, dry_run,

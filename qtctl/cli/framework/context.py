@@ -113,7 +113,7 @@ class Context:
 
     @property
     def is_protected(self) -> bool:
-        """True where the name of the context in force has to be given before a change."""
+        """True if the name of the context in force has to be given before a change."""
         context = self.loaded.context
         return context is not None and context.protected
 

@@ -34,7 +34,7 @@ def guarded(action: Callable[[], None], *, debug: bool) -> int:
         sys.stdout.flush()
         failure = process.failure()
         if failure is not None:
-            raise failure  # Somebody took the error for theirs.
+            raise failure  # Some code on the way caught it as an error of its own.
         return code
     except (KeyboardInterrupt, typer.Abort):
         process.hurry()

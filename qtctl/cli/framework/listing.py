@@ -60,7 +60,7 @@ class Listing:
 
     @property
     def filtered(self) -> bool:
-        """True where rows may be left out for what they are."""
+        """True if rows may be left out for what they are."""
         return bool(self.where or self.only or self.since or self.until)
 
     def only_also(self, name: str, *words: str) -> "Listing":

@@ -111,7 +111,7 @@ class Selection:
         return " · ".join(parts)
 
     def window(self, rows: Sequence[Row] | Prepared, most: int) -> Window:
-        """What is shown of these rows where there is room for `most`."""
+        """The part of these rows that is shown where `most` fit on the screen."""
         self._arrange(rows)
         self._page = max(1, most)
         total = len(self._rows)

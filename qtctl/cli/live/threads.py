@@ -76,7 +76,7 @@ class Watcher:
         return self._poller.seen
 
     def pause(self, paused: bool) -> None:
-        """Look no more, or go on with a look at once."""
+        """Stop looking, or resume with a look at once."""
         if paused != self._paused:
             self._paused = paused
             self._thread.nudge()

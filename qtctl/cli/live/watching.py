@@ -35,7 +35,7 @@ def watch(ctx: Context, poller: Poller, interval_sec: float, count: int | None) 
 
 
 def shows(ctx: Context) -> bool:
-    """True where there is a screen to draw on."""
+    """True if there is a screen to draw on."""
     return ctx.output == "table" and screen.usable(ctx.environ)
 
 

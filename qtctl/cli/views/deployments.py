@@ -59,7 +59,7 @@ def planner(choices: Choices) -> Planner:
 
     def plan(host: Host, systemd: Systemctl | None, records: Sequence[Record]) -> Plan:
         if choices.prefix is not None and host.live:
-            raise UsageError("--prefix goes with --root: here the services run this very qtctl")
+            raise UsageError("--prefix needs --root: here the services run this very qtctl")
         return planning.deploy(host, systemd, choices, records)
 
     return plan

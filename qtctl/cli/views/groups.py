@@ -241,4 +241,4 @@ def report_rest(ctx: Context, found: Recovered, is_ours: bool) -> None:
     if found.waiting != 0:
         many = "Over 1,000" if found.waiting is None else f"{found.waiting:,}"
         wait = "plan waits" if found.waiting == 1 else "plans wait"
-        ctx.say(f"{many} {wait} in the stream, and no governor works. {_START}")
+        ctx.say(f"{many} {wait} in the stream, and no governor is taking them. {_START}")

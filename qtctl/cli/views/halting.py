@@ -47,7 +47,7 @@ def halt(
 
 
 def is_certain(report: Report) -> bool:
-    """True where the halt is enforced from the next plan on, and no permit of an open is left."""
+    """True if the halt is enforced from the next plan on, and no permit of an open is left."""
     left = report.withdrawn.unknown or report.withdrawn.problems
     return bool(report.enforced) and not (report.unheard or left)
 

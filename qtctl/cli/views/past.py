@@ -266,7 +266,7 @@ class Past:
             return False
 
     def _is_forgotten(self, since: float) -> bool:
-        """True where a time is older than anything Redis keeps."""
+        """True if a time is older than anything Redis keeps."""
         if self._store is None:
             return True
         return bool(since < self._store.now_ms() / 1000 - DECISION_TTL_SEC)
@@ -298,7 +298,7 @@ class Past:
         return gap.kind not in _OTHER_GAPS and gap.stream in streams
 
     def _is_foreign(self, history: History) -> bool:
-        """True where the recorder has seen servers, and this was none of them."""
+        """True if the recorder has seen servers, and this was none of them."""
         if self._store is None:
             return False
         try:

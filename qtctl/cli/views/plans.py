@@ -218,7 +218,7 @@ def _without_decision(plan: PlanSeen) -> str:
         return f"its publisher sent it as {plan.decision}: acknowledged, nothing to judge"
     if plan.decision != EXECUTE:
         return (
-            f"its decision {plan.decision!r} is a word that nobody knows: acknowledged, not "
+            f"its decision {plan.decision!r} is an unknown word: acknowledged, not "
             "carried out; only EXECUTE is"
         )
     return UNKNOWN

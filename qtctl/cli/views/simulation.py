@@ -40,7 +40,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(ctx: Context, store: Store, wanted: Live) -> dict[str, Any]:
-    """Writes until the time is over or Ctrl-C; what was written."""
+    """Writes until the time is up or Ctrl-C; returns what was written."""
     start_ms = store.now_ms()
     market = Market(wanted.seed, wanted.symbols, start_ms, start_ms + FAR_MS)
     publishers = Publishers(wanted.seed ^ start_ms, market.names, wanted.per_minute)

@@ -76,7 +76,7 @@ class Gathered:
 
     @property
     def whole(self) -> bool:
-        """True where all could be read but for what only some may read, which is only reported."""
+        """True if all could be read but for what only some may read, which is only reported."""
         needed = (it for it in self.sources if it.name not in _BY_RIGHT)
         return not self.away and not any(it.problem for it in needed)
 

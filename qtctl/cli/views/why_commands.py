@@ -76,7 +76,7 @@ def _typed(seconds: float) -> str:
 
 
 def _is_ours(kill: Kill) -> bool:
-    """True where `resume` lifts it; what another system has set is not ours to take back: doctor
+    """True if `resume` lifts it; what another system has set is not ours to take back: doctor
     names its owner."""
     return kill.since is not None or kill.key.endswith(HALT_KEPT.template)
 

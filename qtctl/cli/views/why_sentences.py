@@ -167,7 +167,7 @@ def _no_plan(it: Narrator) -> str:
 def _word(decision: str) -> str:
     if decision in SKIPPED_DECISIONS:
         return decision
-    return f"{decision!r} (a word that nobody knows)" if decision else "without"
+    return f"{decision!r} (an unknown word)" if decision else "without"
 
 
 def _all_skipped(it: Narrator) -> str:

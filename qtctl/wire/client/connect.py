@@ -210,14 +210,14 @@ def reply_error(problem: Exception, key: str = "") -> errors.WireError:
 
 
 def is_denied(problem: object) -> bool:
-    """True where this user may not run the command, or the server does not have it."""
+    """True if this user may not run the command, or the server does not have it."""
     if isinstance(problem, exceptions.NoPermissionError | errors.NoPermissionError):
         return True
     return isinstance(problem, Exception) and _UNKNOWN_COMMAND.match(str(problem)) is not None
 
 
 def is_elsewhere(problem: Exception) -> bool:
-    """True where the reply says that another server is, or soon will be, primary for these keys."""
+    """True if the reply says that another server is, or soon will be, primary for these keys."""
     if isinstance(problem, _ELSEWHERE):
         return True
     return isinstance(problem, exceptions.ResponseError) and str(problem).startswith("UNBLOCKED")
@@ -265,5 +265,5 @@ def _short(problem: BaseException) -> str:
 
 
 def is_error(reply: Any) -> bool:
-    """True where this reply of a pipeline is an error: pipelines do not raise for one command."""
+    """True if this reply of a pipeline is an error: pipelines do not raise for one command."""
     return isinstance(reply, Exception)

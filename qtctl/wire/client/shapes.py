@@ -54,7 +54,7 @@ def are_texts_or_nothing(reply: Any) -> bool:
 
 
 def are_pairs(reply: Any) -> bool:
-    """Text and text, in turn."""
+    """Texts in pairs: name, value, name, value, …"""
     return are_texts(reply) and (len(reply) % 2 == 0 or isinstance(reply, Part))
 
 

@@ -72,7 +72,7 @@ def groups(store: Store, stream: str) -> list[GroupInfo]:
             return []
         problem = reply_error(reply, stream)
         if isinstance(problem, WrongTypeError):
-            raise WrongTypeError(f"{stream}: WRONGTYPE, it is no stream: {_MOVES_IT}")
+            raise WrongTypeError(f"{stream}: WRONGTYPE, not a stream: {_MOVES_IT}")
         raise problem
     return groups_of(reply)
 
@@ -94,7 +94,7 @@ def groups_of(reply: Any) -> list[GroupInfo]:
 
 
 def is_missing(reply: Any) -> bool:
-    """True where XINFO failed because there is no such stream."""
+    """True if XINFO failed because there is no such stream."""
     return "no such key" in str(reply)
 
 

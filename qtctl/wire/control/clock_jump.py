@@ -25,7 +25,7 @@ def note(store: Store, jump_ms: int, by: str) -> bool:
 
 
 def note_again(store: Store, jump: ClockJump) -> bool:
-    """Likewise, for one that Redis has forgotten."""
+    """The same for a jump that is known and that Redis has forgotten."""
     return store.run("SET", store.keys.clock_jump, msgspec.json.encode(jump), "NX") is not None
 
 

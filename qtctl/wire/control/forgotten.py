@@ -75,7 +75,7 @@ def look(
 
 
 def without_a_trace(store: Store, instance: str) -> bool:
-    """True where nothing of the governors is there that outlives them: no group, no ledgers, no
+    """True if nothing of the governors is there that outlives them: no group, no ledgers, no
     halts, no mark of this one. The loops' own records and proposals may be seconds old, and do not
     count."""
     keys = store.keys

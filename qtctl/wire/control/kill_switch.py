@@ -67,12 +67,12 @@ class KillKey(msgspec.Struct, frozen=True):
 
     @property
     def by_clock(self) -> bool:
-        """True where it is no halt, but the quarantine after a jump of the server's clock."""
+        """True if it is no halt, but the quarantine after a jump of the server's clock."""
         return self.jump is not None
 
     @property
     def is_ours(self) -> bool:
-        """True where `qtctl resume` lifts it: a halt has set it, or a governor has kept it."""
+        """True if `qtctl resume` lifts it: a halt has set it, or a governor has kept it."""
         return self.record is not None or self.key.endswith(HALT_KEPT.template)
 
     @property

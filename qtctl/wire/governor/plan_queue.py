@@ -93,7 +93,7 @@ class QueueLook(msgspec.Struct, frozen=True):
 
     @property
     def lies_ahead(self) -> bool | None:
-        """True where the group's last id is beyond the stream's, so that it sees no plan; None for
+        """True if the group's last id is beyond the stream's, so that it sees no plan; None for
         unknown."""
         if self.group is None or self.stream is None:
             return None
@@ -243,8 +243,8 @@ class PlanQueue:
         return found
 
     def ask(self, count: int, block_sec: float) -> None:
-        """Asks for new entries; the server waits that long for the first. The answer may be looked
-        for between other commands, and is to be had before the next question."""
+        """Asks for new entries; the server waits up to block_sec for the first. Other commands may
+        be sent meanwhile, but the answer must be taken before the next `ask`."""
         block_ms = max(1, int(block_sec * 1000))
         self._page = self._paging.first(count)
         self._left = count - self._page

@@ -201,7 +201,7 @@ def _started_or_taken_over(directory: Path) -> Embedded:
         if clock.monotonic() > deadline:
             raise RefusedError(
                 f"a server in {directory} does not answer; end it first "
-                f"(fuser {directory / SERVER_LOCK} tells its pid)"
+                f"(fuser {directory / SERVER_LOCK} shows its pid)"
             )
         clock.sleep(processes.POLL_SEC)
     return Embedded.start(directory)

@@ -15,7 +15,7 @@ LOOKED_AT = 2_000
 
 
 def is_known(store: Store, symbol: str) -> bool:
-    """True where a key or a recent plan or decision is of exactly this symbol. What can't be read
+    """True if a key or a recent plan or decision is of exactly this symbol. What can't be read
     counts as known: nobody is refused because of it. Errors: RedisUnreachable."""
     keys = store.keys
     # Those that are kept in upper case would make every spelling known: one that nobody trades, and

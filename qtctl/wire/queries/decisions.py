@@ -91,7 +91,7 @@ def _events(store: Store, after: float | None) -> Iterator[list[streams.StreamEn
 
 
 def _reaches_back(store: Store, at: float) -> bool:
-    """True where the events can be read and begin before a time."""
+    """True if the events can be read and begin before a time."""
     try:
         first = store.run("XRANGE", store.keys.events, "-", "+", "COUNT", 1)
     except errors.WireError:

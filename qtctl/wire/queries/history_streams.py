@@ -109,7 +109,7 @@ def _news(place: Place, key: str, page: Any, info: Any, count: int) -> News:
 
 
 def _is_another(place: Place, stream: xinfo.StreamInfo) -> bool:
-    """True where the stream was made anew since: fewer entries were ever added to it than were
+    """True if the stream was made anew since: fewer entries were ever added to it than were
     read, or it begins behind the place and has lost fewer than were read up to there."""
     if stream.added is None or place.position is None:
         return False

@@ -34,7 +34,7 @@ class PlanStream(msgspec.Struct, frozen=True):
 
     @property
     def is_new(self) -> bool:
-        """True where nothing was ever taken out of it, so that its first entry is its first."""
+        """True if nothing was ever taken out of it, so that its first entry is its first."""
         if self.added is None:
             return self.last_id == NO_ID
         return self.length == self.added

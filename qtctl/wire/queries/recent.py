@@ -39,7 +39,7 @@ class Event(NamedTuple):
 
     @property
     def is_verdict(self) -> bool:
-        """True where a plan was judged."""
+        """True if a plan was judged."""
         return self.event in _VERDICTS
 
 

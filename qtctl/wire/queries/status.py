@@ -195,7 +195,7 @@ class Watch:
         return {"plan_ids": f"{found.what}: {found.effect}; see 'qtctl doctor'"}
 
     def _has_restarted(self, server: Server | None, running: Sequence[ServiceRecord]) -> bool:
-        """True where a service, or an event, is older than the server's start."""
+        """True if a service, or an event, is older than the server's start."""
         if server is None:
             return False
         started = server.started_ms / 1000

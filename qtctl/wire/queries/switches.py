@@ -60,7 +60,7 @@ def unread(
 
 
 def stops(name: str, value: str) -> bool:
-    """True where whoever set this value under such a name means trading to stop."""
+    """True if whoever set this value under such a name means trading to stop."""
     last = re.split(r"[:._-]", name.lower())[-1]
     if last in ("enabled", "allowed"):
         return bool(value.strip()) and not kill_level(value)

@@ -45,7 +45,7 @@ def warnings(*, synthetic: bool, weaker: Sequence[str] = ()) -> str:
 
 
 def begins_late(since_ms: int, asked_ms: int | None) -> bool:
-    """True where more was asked for than there is."""
+    """True if more was asked for than there is."""
     return asked_ms is not None and since_ms - asked_ms > 60_000
 
 
