@@ -9,6 +9,7 @@ from qtctl.doctor.field_drift import by_problem, renamed
 from qtctl.doctor.findings import Finding, Findings, ok, some, span, warning, wrong
 from qtctl.doctor.inspection import Inspection
 from qtctl.domain import plans
+from qtctl.domain.entry_ids import time_of
 from qtctl.domain.gates import MAX_AHEAD_SEC, Limits, lacking_input
 from qtctl.domain.plans import Plan, PlanRules, Unreadable
 from qtctl.domain.reasons import SKIPPED_DECISIONS, Kind
@@ -18,7 +19,6 @@ from qtctl.wire.governor.plan_queue import Entry
 from qtctl.wire.queries import plan_stream
 from qtctl.wire.queries.recent import Event
 from qtctl.wire.queries.streams import StreamEntry
-from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.keys import GROUP
 
 IDLE_SEC = 3_600.0

@@ -8,7 +8,7 @@ from qtctl.history.reader import History
 from qtctl.history.rows import DocumentKind, ServiceRow
 
 
-class InForce(msgspec.Struct, frozen=True):
+class SettingsAtStart(msgspec.Struct, frozen=True):
     """A service with the settings that it had when the window began, or when it was first seen in
     it. settings: their digest."""
 
@@ -45,7 +45,7 @@ class SettingsRecord(msgspec.Struct, frozen=True):
     """The whole. settings, rules (of passes) and limits (of decisions): by their digest, those that
     the days of the window mention."""
 
-    in_force: list[InForce]
+    in_force: list[SettingsAtStart]
     changes: list[ServiceChange]
     settings: dict[str, Any]
     rules: dict[str, Any]
@@ -55,7 +55,7 @@ class SettingsRecord(msgspec.Struct, frozen=True):
 def of(history: History, since_ms: int, until_ms: int) -> SettingsRecord:
     """The record of a window."""
     last: dict[tuple[str, str], ServiceRow] = {}
-    in_force: dict[tuple[str, str], InForce] = {}
+    in_force: dict[tuple[str, str], SettingsAtStart] = {}
     changes = []
     for row in history.services(None, until_ms):
         if row.what == "ended":
@@ -64,7 +64,7 @@ def of(history: History, since_ms: int, until_ms: int) -> SettingsRecord:
         before = last.get(who)
         last[who] = row
         if row.at_ms < since_ms or who not in in_force:
-            in_force[who] = InForce(row.at_ms, *who, row.version, row.settings)
+            in_force[who] = SettingsAtStart(row.at_ms, *who, row.version, row.settings)
         elif before and (before.version, before.settings) != (row.version, row.settings):
             changes.append(_change(history, before, row))
     documents = history.documents(since_ms, until_ms)

@@ -12,11 +12,12 @@ from operator import itemgetter
 import msgspec
 
 from qtctl.domain import numbers
+from qtctl.domain.entry_ids import ms_of
 from qtctl.domain.facts import facts_of
 from qtctl.domain.gates import Facts
 from qtctl.domain.reasons import Reason
 from qtctl.history import texts
-from qtctl.history.ids import SEQ_BITS, ms_of, packed, unpacked
+from qtctl.history.ids import SEQ_BITS, packed, unpacked
 from qtctl.history.texts import Loose
 
 OUTCOMES: dict[str, int] = {Reason.DUPLICATE_PLAN: 2, Reason.PLAN_CONFLICT: 3}

@@ -42,12 +42,6 @@ def first_at(ms: int) -> int:
     return max(0, min(ms, _MS_LIMIT - 1)) << SEQ_BITS
 
 
-def ms_of(entry_id: str) -> int:
-    """When an entry was added, epoch ms; 0 for what is not an id."""
-    head = entry_id.partition("-")[0]
-    return int(head) if head.isascii() and head.isdecimal() else 0
-
-
 def day_of(ms: int) -> str:
     """The UTC day of a time, `2026-01-31`."""
     return datetime.fromtimestamp(max(0, min(ms, LAST_DAY_MS)) // 1000, UTC).date().isoformat()

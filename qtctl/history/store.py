@@ -18,13 +18,14 @@ from typing import Any
 
 import msgspec
 
+from qtctl.domain.entry_ids import ms_of
 from qtctl.history import chain, opening, sealing
 from qtctl.history import folder as folders
 from qtctl.history.chain import Link
 from qtctl.history.damage import CannotWrite, Damaged
 from qtctl.history.day_reader import STREAMS
 from qtctl.history.day_writer import OBSERVED, DayWriter
-from qtctl.history.ids import DAY_MS, day_of, day_start_ms, ms_of, packed
+from qtctl.history.ids import DAY_MS, day_of, day_start_ms, packed
 from qtctl.history.rows import Batch, Entry, PassEntry, Written
 
 

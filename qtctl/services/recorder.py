@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from qtctl import clock
+from qtctl.domain.entry_ids import ms_of
 from qtctl.errors import ConfigError, RefusedError
 from qtctl.history.damage import CannotWrite, Damaged
 from qtctl.history.folder import size_of
@@ -33,7 +34,6 @@ from qtctl.settings.model import History
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import history_streams, services
 from qtctl.wire.queries.history_streams import Kind, News, Place
-from qtctl.wire.schema.ids import ms_of
 from qtctl.wire.schema.keys import SERVICE_TTL_SEC
 
 log = logging.getLogger("qtctl.recorder")

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from qtctl.domain.entry_ids import ms_of
 from qtctl.history.rows import Batch, Entry, Gap, HaltRow, PassEntry
 from qtctl.services.pass_continuity import PassContinuity
 from qtctl.wire.queries.history_streams import START, Kind, News, Place, RawEntry, stream_keys
 from qtctl.wire.schema import pass_entry
-from qtctl.wire.schema.ids import ms_of
 from qtctl.wire.schema.keys import HALTED_SYMBOLS, Keys
 from qtctl.wire.schema.records import pairs
 

@@ -6,6 +6,7 @@ import msgspec
 from qtctl import __version__
 from qtctl.domain import numbers, plans
 from qtctl.domain.downsize import DownsizeRules, hint
+from qtctl.domain.entry_ids import ms_of
 from qtctl.domain.gates import Facts, Limits, reason_of
 from qtctl.domain.plans import Plan, PlanRules
 from qtctl.domain.readings import as_read, assess
@@ -57,7 +58,7 @@ class SimulatedGovernor:
         plan = plans.read(fields, self._rules.plans)
         if not isinstance(plan, Plan):
             return None
-        queued_ms = int(entry_id.partition("-")[0])
+        queued_ms = ms_of(entry_id)
         standing = self._state.standing(plan.plan_id, now_ms)
         if standing is not None and not standing.permitted:
             standing = None

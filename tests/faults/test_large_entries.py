@@ -11,12 +11,12 @@ from typing import Any
 import hiredis
 import pytest
 
+from qtctl.domain.entry_ids import ms_of
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.paging import FIRST_PAGE, READ_BYTES
 from qtctl.wire.governor.plan_queue import PlanQueue
 from qtctl.wire.private_server.embedded import Embedded
 from qtctl.wire.private_server.folder import SOCKET
-from qtctl.wire.schema.ids import ms_of
 from qtctl.wire.schema.keys import DECISION, GROUP
 from qtctl.wire.schema.records import pairs
 from tests.faults.test_slow_links import close, governed, permitted, serving

@@ -9,11 +9,11 @@ from itertools import count
 
 import pytest
 
+from qtctl.domain.entry_ids import ms_of
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.private_server.embedded import Embedded
 from qtctl.wire.private_server.folder import SOCKET
-from qtctl.wire.schema.ids import ms_of
 from qtctl.wire.schema.keys import DECISION, GROUP
 from qtctl.wire.schema.records import pairs
 from tests.services.helpers import send

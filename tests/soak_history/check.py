@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from qtctl.domain.entry_ids import ms_of
 from qtctl.domain.passes import COLUMNS, Columns, Pass
-from qtctl.history.ids import ms_of
 from qtctl.history.reader import History
 from qtctl.history.rows import Gap
 from qtctl.history.verify import verify

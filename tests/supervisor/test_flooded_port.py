@@ -11,9 +11,9 @@ from statistics import median
 
 import pytest
 
+from qtctl.domain.entry_ids import ms_of
 from qtctl.supervisor.health import MOST_CONNECTIONS, is_own_host
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.ids import ms_of
 from qtctl.wire.schema.keys import DECISION
 from tests.services.helpers import send
 from tests.supervisor.fakes import FakeService, fetch, running

@@ -17,12 +17,12 @@ from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.listing import Listing
 from qtctl.cli.output import format
 from qtctl.domain import numbers
+from qtctl.domain.entry_ids import ms_of
 from qtctl.domain.gates import Limits
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.errors import NotFoundError, QtctlError, WireError
 from qtctl.history import latest
 from qtctl.history.decisions import Decision
-from qtctl.history.ids import ms_of
 from qtctl.history.reader import History
 from qtctl.history.rows import Entry, Gap
 from qtctl.settings.places import history_to_read

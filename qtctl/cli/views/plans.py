@@ -26,6 +26,7 @@ from qtctl.cli.views import halts, what_if
 from qtctl.cli.views.in_force import InForce
 from qtctl.domain import gates
 from qtctl.domain.diagnosis import PlanSeen
+from qtctl.domain.entry_ids import time_of
 from qtctl.domain.facts import facts_of
 from qtctl.domain.gates import Judgement, Limits
 from qtctl.domain.names import ascii_upper
@@ -37,7 +38,6 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions, diagnosis
 from qtctl.wire.queries.plan_ids import AHEAD, trouble_of
 from qtctl.wire.schema.decision import DECISION_FIELDS
-from qtctl.wire.schema.ids import time_of
 
 LISTED = Listed(
     (

@@ -11,6 +11,7 @@ from qtctl.cli.output.columns import Column, money, number, plan_id, recent, siz
 from qtctl.cli.output.listed import Filter, Listed
 from qtctl.cli.output.styles import reason_style, verdict_style
 from qtctl.cli.views.in_force import InForce
+from qtctl.domain.entry_ids import time_of
 from qtctl.domain.names import ascii_upper
 from qtctl.domain.plans import PlanRules
 from qtctl.domain.reasons import EffReason, Kind, Verdict
@@ -19,7 +20,6 @@ from qtctl.wire.queries import streams, verdicts
 from qtctl.wire.queries.streams import PAGE, StreamEntry
 from qtctl.wire.schema import pass_entry
 from qtctl.wire.schema.decision import DECISION_FIELDS, HISTORY
-from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.pass_entry import PASS_FIELDS
 from qtctl.wire.schema.records import PROPOSAL
 

@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from qtctl.cli.views.past import Past
+from qtctl.domain.entry_ids import time_of
 from qtctl.domain.event_moments import STREAM as EVENTS
 from qtctl.domain.event_moments import moment
 from qtctl.domain.gates import CLOSE_REASONS
@@ -16,7 +17,6 @@ from qtctl.history.rows import ServiceRow
 from qtctl.wire.queries import moments
 from qtctl.wire.queries.moments import CLOSE_REFUSED
 from qtctl.wire.queries.streams import StreamEntry
-from qtctl.wire.schema.ids import time_of
 
 NAME = "days of the history"
 _OF_PLANS = (Verdict.PERMITTED.value, Verdict.BLOCKED.value)

@@ -7,13 +7,13 @@ import msgspec
 from qtctl.cli.views.past import Past
 from qtctl.domain import numbers
 from qtctl.domain.diagnosis import Permit, PermitState, PlanSeen
+from qtctl.domain.entry_ids import time_of
 from qtctl.domain.names import same_symbol
 from qtctl.domain.plans import EXECUTE
 from qtctl.domain.reasons import Verdict
 from qtctl.history.decisions import Decision
 from qtctl.wire.queries.diagnosis import RecentPlans, with_rejected
 from qtctl.wire.queries.streams import StreamEntry
-from qtctl.wire.schema.ids import time_of
 
 MOST = 100_000
 """Decisions of the history that are counted, the newest."""

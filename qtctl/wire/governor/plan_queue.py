@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from qtctl import errors
+from qtctl.domain.entry_ids import ms_of
 from qtctl.domain.plans import GIVEN_TWICE
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_denied, is_error, reply_error
@@ -15,7 +16,7 @@ from qtctl.wire.client.xinfo import GroupInfo, StreamInfo
 from qtctl.wire.governor.paging import LARGE_BYTES, LargeEntry, Paging, size_of
 from qtctl.wire.governor.rejection import rejected
 from qtctl.wire.governor.tries import Tries, count_of
-from qtctl.wire.schema.ids import ms_of, order, unit_of
+from qtctl.wire.schema.ids import order, unit_of
 from qtctl.wire.schema.keys import GROUP
 from qtctl.wire.schema.records import text
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 
 from qtctl import errors
+from qtctl.domain.entry_ids import time_of
 from qtctl.domain.facts import limits_of
 from qtctl.domain.gates import Limits
 from qtctl.domain.reasons import Reason, Verdict
@@ -15,7 +16,6 @@ from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.control import forgotten
 from qtctl.wire.queries import streams
-from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.keys import DECISION, DECISION_TTL_SEC, LIMITS
 from qtctl.wire.schema.records import pairs, text, texts
 

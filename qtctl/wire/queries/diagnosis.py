@@ -10,6 +10,7 @@ import msgspec
 
 from qtctl.domain import numbers
 from qtctl.domain.diagnosis import Kill, Permit, PermitState, PlanSeen
+from qtctl.domain.entry_ids import time_of
 from qtctl.domain.facts import facts_of
 from qtctl.domain.gates import Check, Limits, judge
 from qtctl.domain.names import same_symbol
@@ -23,7 +24,7 @@ from qtctl.wire.governor.plan_queue import group_state
 from qtctl.wire.queries import decisions, permits, streams, verdicts
 from qtctl.wire.queries.decisions import Decision
 from qtctl.wire.queries.streams import StreamEntry
-from qtctl.wire.schema.ids import order, time_of
+from qtctl.wire.schema.ids import order
 from qtctl.wire.schema.keys import GROUP
 from qtctl.wire.schema.kill_names import KillNames
 

@@ -12,11 +12,11 @@ import msgspec
 
 from qtctl.domain import numbers
 from qtctl.domain.downsize import DownsizeRules
+from qtctl.domain.entry_ids import time_of
 from qtctl.domain.readings import TARGET_OLD_SEC, Efficiency, Unusable, assess, target_usd
 from qtctl.domain.reasons import EffReason
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries.targets import Found, hashes
-from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.keys import EFFICIENCY, TARGET
 from qtctl.wire.schema.records import pairs
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
+from qtctl.domain.entry_ids import ms_of
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.ids import ms_of, order
+from qtctl.wire.schema.ids import order
 
 COUNTED = 1_000
 """Entries behind a group's place are counted up to here where its lag is NULL."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from qtctl.domain.entry_ids import time_of
 from qtctl.domain.event_moments import STREAM as EVENTS
 from qtctl.domain.event_moments import moment
 from qtctl.domain.gates import CLOSE_REASONS, Limits
@@ -22,7 +23,6 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.control.runs import STARTED
 from qtctl.wire.queries import decisions, services, streams
 from qtctl.wire.queries.streams import StreamEntry
-from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.keys import DECISION
 from qtctl.wire.schema.records import from_json, texts
 

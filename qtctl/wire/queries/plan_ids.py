@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from qtctl.domain.entry_ids import ms_of, time_of
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.pipe import Large
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries.streams import StreamEntry, last
-from qtctl.wire.schema.ids import ms_of, time_of, unit_of
+from qtctl.wire.schema.ids import unit_of
 from qtctl.wire.schema.keys import GROUP
 from qtctl.wire.schema.records import pairs, shortened, text
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from qtctl.domain.entry_ids import time_of
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error, reply_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries.recent import Event
-from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.records import text
 
 NO_ID = "0-0"

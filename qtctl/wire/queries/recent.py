@@ -10,10 +10,10 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
+from qtctl.domain.entry_ids import time_of
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries.streams import raw_since
-from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.records import text
 
 MOST = 10_000

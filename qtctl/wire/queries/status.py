@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from qtctl.domain.downsize import DownsizeRules
+from qtctl.domain.entry_ids import time_of
 from qtctl.errors import WireError
 from qtctl.settings import Settings
 from qtctl.wire.client.connect import is_error
@@ -37,7 +38,6 @@ from qtctl.wire.queries.recent import Event, Rate, Recent, RecentVerdicts
 from qtctl.wire.queries.refusals import Refusals
 from qtctl.wire.queries.rules_in_force import in_force
 from qtctl.wire.queries.switches import UnreadSwitch
-from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.keys import GROUP, TARGET
 from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.records import text

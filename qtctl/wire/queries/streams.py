@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from qtctl import errors
+from qtctl.domain.entry_ids import time_of
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.ids import order, time_of
+from qtctl.wire.schema.ids import order
 from qtctl.wire.schema.records import pairs, text
 
 PAGE = 500

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from qtctl.domain import numbers
+from qtctl.domain.entry_ids import time_of
 from qtctl.wire.client import xinfo
 from qtctl.wire.client.connect import is_error
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions, streams
 from qtctl.wire.queries.recent import Event
-from qtctl.wire.schema.ids import order, time_of
+from qtctl.wire.schema.ids import order
 from qtctl.wire.schema.records import pairs
 
 MINUTES = 30

@@ -2,9 +2,9 @@
 
 import msgspec
 
+from qtctl.domain.entry_ids import time_of
 from qtctl.errors import WireError
 from qtctl.wire.client.store import Store
-from qtctl.wire.schema.ids import time_of
 from qtctl.wire.schema.keys import EFFICIENCY, SCORE_DECISIONS, TARGET, TARGET_DECISIONS, KeySpec
 
 FRESH_SEC = 600.0

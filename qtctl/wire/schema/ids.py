@@ -1,4 +1,4 @@
-"""Ids of stream entries: `milliseconds-number`."""
+"""Ids of stream entries, `milliseconds-number`: their order, and by whose clock they are."""
 
 _FACTORS = (("s", 1000.0), ("µs", 0.001), ("ns", 0.000001))
 
@@ -12,13 +12,6 @@ def order(entry_id: str) -> tuple[int, int]:
 def last_before(ms: int) -> tuple[int, int]:
     """What the last id before this millisecond sorts by."""
     return ms - 1, 2**64 - 1
-
-
-def ms_of(entry_id: str | bytes) -> int:
-    """When an entry was added, epoch milliseconds; 0 for what is not an id."""
-    text = entry_id.decode("ascii", "replace") if isinstance(entry_id, bytes) else entry_id
-    head = text.partition("-")[0]
-    return int(head) if head.isascii() and head.isdecimal() else 0
 
 
 def unit_of(ms: int, now_ms: int) -> str:
@@ -35,8 +28,3 @@ def queued_at_ms(ms: int, now_ms: int) -> int:
     """When an entry was queued by its id, as far as its unit tells: in seconds too, so that it is
     not taken for one of 1970. What lies ahead stays there: its publisher's clock tells nothing."""
     return ms * 1000 if unit_of(ms, now_ms) == "s" else ms
-
-
-def time_of(entry_id: str | bytes) -> float:
-    """The same in epoch seconds."""
-    return ms_of(entry_id) / 1000

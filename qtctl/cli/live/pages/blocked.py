@@ -7,10 +7,10 @@ from qtctl.cli.live.pages.plan import PlanPage
 from qtctl.cli.live.pages.tail import TailPage
 from qtctl.cli.live.selection import Shape
 from qtctl.cli.output.columns import age, money, recent, text
+from qtctl.domain.entry_ids import time_of
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions
 from qtctl.wire.queries.streams import StreamEntry
-from qtctl.wire.schema.ids import time_of
 
 
 def _kind_style(kind: Any) -> str:

@@ -10,10 +10,10 @@ from qtctl.cli.live.pages.plan import PlanPage
 from qtctl.cli.live.selection import Shape
 from qtctl.cli.output import format
 from qtctl.cli.output.columns import age, number, text
+from qtctl.domain.entry_ids import time_of
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import queue
 from qtctl.wire.queries.groups import Group
-from qtctl.wire.schema.ids import time_of
 
 COLUMNS = (
     age("queued", "age_s"),
