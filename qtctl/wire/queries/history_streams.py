@@ -70,8 +70,8 @@ def read(
     keys = stream_keys(store.keys)
     commands: list[tuple[Any, ...]] = []
     for kind, key in keys.items():
-        page = ("XREAD", "COUNT", counts[kind], "STREAMS", key, places[kind].id)
-        commands += [page, ("XINFO", "STREAM", key)]
+        newer = ("XREAD", "COUNT", counts[kind], "STREAMS", key, places[kind].id)
+        commands += [newer, ("XINFO", "STREAM", key)]
     # One step for both: what is trimmed in between would be neither read nor known to be lost.
     replies = store.batch(commands, atomic=True)
     found: dict[Kind, News] = {}
