@@ -103,11 +103,8 @@ class Host:
     def missing_folders(self, path: str) -> list[str]:
         """The missing folders above a path, the outermost first."""
         pure = PurePosixPath(path)
-        return [
-            str(folder)
-            for folder in reversed(pure.parents)
-            if str(folder) != "/" and not self.place(str(folder)).is_dir()
-        ]
+        folders = (str(folder) for folder in reversed(pure.parents) if str(folder) != "/")
+        return [folder for folder in folders if not self.place(folder).is_dir()]
 
     def make_folder(self, path: str) -> None:
         """A world-readable folder, owned by us. Errors: OSError."""

@@ -95,11 +95,8 @@ def _unreadable(inspection: Inspection, names: KillNames) -> list[str]:
     keys = inspection.store.keys
     asked = (*keys.kills(names.names), keys.clock_jump, keys.halted_symbols)
     replies = inspection.store.batch(kill_switch.asks(keys, names))[: len(asked)]
-    return [
-        key
-        for key, reply in zip(asked, replies, strict=True)
-        if is_error(reply) and not str(reply).startswith("WRONGTYPE")
-    ]
+    refused = ((key, it) for key, it in zip(asked, replies, strict=True) if is_error(it))
+    return [key for key, problem in refused if not str(problem).startswith("WRONGTYPE")]
 
 
 def _read_by_governors(inspection: Inspection) -> list[KillNames]:

@@ -102,11 +102,8 @@ def _reaches_back(store: Store, at: float) -> bool:
 def by_id(store: Store, plan_ids: Sequence[str]) -> dict[str, Decision]:
     """The decisions about these plans; those without one are left out."""
     replies = store.batch([("HGETALL", store.keys.at(DECISION, id_)) for id_ in plan_ids])
-    return {
-        id_: pairs(reply) | {"plan_id": id_}
-        for id_, reply in zip(plan_ids, replies, strict=True)
-        if not is_error(reply) and reply
-    }
+    found = zip(plan_ids, replies, strict=True)
+    return {id_: pairs(it) | {"plan_id": id_} for id_, it in found if it and not is_error(it)}
 
 
 def known_since(store: Store, now_ms: int) -> float:

@@ -92,11 +92,8 @@ def _events(store: Store, since: float) -> Source:
         and each.fields.get("reason") in CLOSE_REASONS
         and each.fields.get("reason") != Reason.DUPLICATE_PLAN
     )
-    withdrawn = (
-        refusal(each, EVENTS, "permit", "withdrawn")
-        for each in entries
-        if each.fields.get("event") == "withdrawn"
-    )
+    gone = (each for each in entries if each.fields.get("event") == "withdrawn")
+    withdrawn = (refusal(each, EVENTS, "permit", "withdrawn") for each in gone)
     out += runs("refused", refused, CLOSE_REFUSED) + runs("permits", withdrawn)
     out += _of_limits(store, judged)
     return Source("events", out, back_to, trimmed)
