@@ -7,7 +7,9 @@ sentences, which change of a limit raises risk, and the tables in docs/ come fro
 Source: docs/rules.md#the-gates.
 """
 
+import operator
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -301,7 +303,7 @@ GATES: tuple[Gate, ...] = (
     Gate(
         name="kill_score", reason=Reason.KILL_SCORE, plan_alone=True, zero_is_off=True,
         judge=_against(
-            "kill_score_critical", lambda facts: facts.kill_score, lambda score, top: score < top
+            "kill_score_critical", attrgetter("kill_score"), operator.lt
         ),
         blocks="its kill score reached the limit",
         sentence="its kill score {value} reached {limit}",
@@ -313,7 +315,7 @@ GATES: tuple[Gate, ...] = (
         judge=_against(
             "max_notional_per_trade_usd",
             lambda facts: notional(facts.qty, facts.price),
-            lambda value, top: value <= top,
+            operator.le,
         ),
         blocks="it was worth more than the limit",
         sentence="it was worth {value}, the limit is {limit}",

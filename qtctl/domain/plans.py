@@ -212,7 +212,7 @@ def _undecodable(text: str) -> bool:
 
 def _text(fields: Mapping[str, str], name: str) -> str:
     text = fields.get(name, "")
-    if _undecodable(text):
+    if not text.isascii() and _undecodable(text):
         long = len(text) > MAX_FIELD_CHARS  # And perhaps only a part of it was read.
         why = f"longer than {MAX_FIELD_CHARS} characters" if long else "not UTF-8"
         raise _BadField(f"{name} is {why}")

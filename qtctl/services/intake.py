@@ -19,7 +19,7 @@ import msgspec
 from qtctl import clock
 from qtctl.errors import WireError
 from qtctl.wire.governor.plan_queue import CLAIM_START, Entry, PlanQueue, QueueLook
-from qtctl.wire.schema.ids import queued_at_ms
+from qtctl.wire.schema.ids import ms_of, queued_at_ms
 
 BLOCK_SEC = 1.0
 """The longest wait for a new entry, and so the longest delay of a stop or a look."""
@@ -229,11 +229,11 @@ class Intake:
     def _new(self, count: int, block_sec: float = 0.0) -> list[Entry]:
         """New entries; every read of them comes through here. One that waits goes on on the server
         while the governor looks after other things."""
-        if block_sec and not self._queue.asked:
+        if not self._queue.asked:
+            if not block_sec:
+                return self._queue.new(count)
             self._ask(count)
-        if self._queue.asked:
-            return self._queue.answer(block_sec) or []
-        return self._queue.new(count)
+        return self._queue.answer(block_sec) or []
 
     def _ask(self, count: int) -> None:
         self._queue.ask(count, most_block_sec())
@@ -246,19 +246,20 @@ class Intake:
     def _sorted(self, entries: list[Entry], server_now_ms: int) -> Batch:
         """How each is to be served; what is too old is acknowledged, and then read in bulk."""
         cutoff_ms = server_now_ms - OLD_MS
-        old = [
-            entry.id
-            for entry in entries
-            if entry.queued_ms < cutoff_ms
-            and queued_at_ms(entry.queued_ms, server_now_ms) < cutoff_ms
-        ]
+        old: list[str] = []
+        redelivered: list[Entry] = []
+        fresh: list[Entry] = []
+        for entry in entries:
+            at_ms = ms_of(entry.id)
+            if at_ms < cutoff_ms and queued_at_ms(at_ms, server_now_ms) < cutoff_ms:
+                old.append(entry.id)
+            elif entry.deliveries > 1:
+                redelivered.append(entry)
+            else:
+                fresh.append(entry)
+        self._count = self._batch
+        if not old:
+            return Batch(redelivered, fresh)
         self._queue.acknowledge(old)
-        self._count = OLD_BATCH if old else self._batch
-        skipped = set(old)
-        young = [entry for entry in entries if entry.id not in skipped] if old else entries
-        return Batch(
-            redelivered=[entry for entry in young if entry.deliveries > 1],
-            fresh=[entry for entry in young if entry.deliveries == 1],
-            skipped=len(old),
-            skipped_ids=(old[0], old[-1]) if old else ("", ""),
-        )
+        self._count = OLD_BATCH
+        return Batch(redelivered, fresh, len(old), (old[0], old[-1]))

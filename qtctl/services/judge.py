@@ -10,7 +10,7 @@ from qtctl.domain import plans
 from qtctl.domain.downsize import DownsizeRules, hint
 from qtctl.domain.gates import Limits
 from qtctl.domain.names import ascii_upper
-from qtctl.domain.plans import Plan, PlanRules, Unreadable
+from qtctl.domain.plans import EXECUTE, Plan, PlanRules, Unreadable
 from qtctl.domain.readings import MISSING, NOTHING_READ, AsRead, Efficiency, as_read, assess
 from qtctl.domain.reasons import EffReason, Kind, Verdict
 from qtctl.errors import WireError
@@ -148,15 +148,15 @@ class Judge:
         if not readable:
             return []
         self._permitted.forget_old()
-        here = [plan for _, plan in readable if plan.execute and not _is_upper(plan.symbol)]
+        here: list[Plan] = []
+        for _, plan in readable:
+            if plan.decision == EXECUTE and ascii_upper(plan.symbol) != plan.symbol:
+                here.append(plan)
         efficiencies = self._efficiencies(here) if here else {}
-        requests = [
-            self._request(
-                entry, plan, attempt,
-                efficiencies.get(plan.symbol) if plan.execute else _NO_SCORE,
-            )
-            for entry, plan in readable
-        ]  # fmt: skip
+        requests: list[CommitRequest] = []
+        for entry, plan in readable:
+            read = efficiencies.get(plan.symbol) if plan.decision == EXECUTE else _NO_SCORE
+            requests.append(self._request(entry, plan, attempt, read))
         failed, unread = self._commit(requests, marks)
         if unread:
             efficiencies = self._efficiencies([request.plan for request in unread])
@@ -265,10 +265,6 @@ class Judge:
                 fields = {"entry_id": entry_id, "problem": problem}
                 log.error("plan stays pending", extra={"fields": fields})
         return entry_id
-
-
-def _is_upper(symbol: str) -> bool:
-    return ascii_upper(symbol) == symbol
 
 
 def _audit_fields(request: CommitRequest, result: CommitResult) -> dict[str, str]:

@@ -102,7 +102,10 @@ class Pipe:
             if not shapes.is_list(done) or len(done) != count:
                 raise shapes.odd("EXEC", done)
             replies = done
-        shapes.check_all(commands, replies)
+        if count == 1:
+            shapes.check(commands[0], replies[0])
+        else:
+            shapes.check_all(commands, replies)
         return replies
 
     def arrived(self, within_sec: float) -> bool:

@@ -64,8 +64,18 @@ def are_entries(reply: Any) -> bool:
 
 
 def are_streams(reply: Any) -> bool:
-    """Streams by name, each with entries; or nothing new."""
-    return reply is None or (is_list(reply) and bool(reply) and all(map(_is_stream, reply)))
+    """Streams by name, each with entries; or nothing new. A plan alone waits for each call made
+    from here on."""
+    if reply is None:
+        return True
+    if not isinstance(reply, list) or not reply:
+        return False
+    for each in reply:
+        if not isinstance(each, list) or len(each) != 2 or type(each[0]) not in _TEXT:
+            return False
+        if not are_entries(each[1]):
+            return False
+    return True
 
 
 def is_page(reply: Any) -> bool:
@@ -239,17 +249,17 @@ def odd(command: str, reply: Any) -> OddReplyError:
     return OddReplyError(f"it answers {command} with {kind}, as Redis never does")
 
 
-def _is_stream(each: Any) -> bool:
-    return isinstance(each, list) and len(each) == 2 and is_text(each[0]) and are_entries(each[1])
-
-
 def _is_entry(each: Any) -> bool:
     if not isinstance(each, list) or len(each) != 2:
         return False
     id_, fields = each
-    # A plan alone waits for each call made here.
-    known = _ID_BYTES.match(id_) is not None if type(id_) is bytes else is_id(id_)
-    return known and (fields is None or are_pairs(fields))
+    if _ID_BYTES.match(id_) is None if type(id_) is bytes else not is_id(id_):
+        return False
+    if fields is None:
+        return True
+    if not isinstance(fields, list) or not _TEXT.issuperset(map(type, fields)):
+        return False
+    return len(fields) % 2 == 0 or isinstance(fields, Part)
 
 
 def _has(row: Any, fields: Sequence[str]) -> bool:

@@ -53,7 +53,7 @@ class Store:
         """The plain URL of the server that the URL leads to. Errors: RedisUnreachable, except for
         a plain URL, whose server is not asked."""
         if self._finder is not None:
-            with _Guarded(self):
+            with self.mended():
                 self._connected()
         return self._at[1]
 
@@ -94,10 +94,13 @@ class Store:
 
     def run(self, *command: Any) -> Any:
         """One command, its reply as bytes. Errors: RedisUnreachable, WireError."""
-        with _Guarded(self):
+        try:
             reply = self._connected().execute_command(*command)  # type: ignore[no-untyped-call]
             shapes.check(command, reply)
-            return reply
+        except BaseException as problem:
+            self._translate(problem)
+            raise
+        return reply
 
     def batch(
         self, commands: Sequence[Command], *, atomic: bool = False, decoded: bool = False,
@@ -134,10 +137,13 @@ class Store:
     def ask(self, command: Command, large: Large | None = None) -> None:
         """Sends a command that may wait for its answer on the server. Until that has come, this
         connection is good for nothing else."""
-        with _Guarded(self):
+        try:
             pipe = self.open_pipe(large=large)
             pipe.send([command])
-            self._asked = pipe, clock.monotonic() + self._timeouts[1]
+        except BaseException as problem:
+            self._translate(problem)
+            raise
+        self._asked = pipe, clock.monotonic() + self._timeouts[1]
 
     @property
     def asked(self) -> bool:
@@ -149,18 +155,18 @@ class Store:
         time-out breaks the connection. Errors: RedisUnreachable, WireError."""
         assert self._asked is not None, "nothing was asked"
         pipe, until = self._asked
-        with _Guarded(self):
-            try:
-                if not pipe.arrived(within_sec):
-                    if clock.monotonic() > until:
-                        raise redis.TimeoutError("Timeout reading from socket")
-                    return None
-                (reply,) = pipe.receive()
-            except BaseException:
-                self.close()  # The rest would be taken for the answer to something else.
-                raise
+        try:
+            if not pipe.arrived(within_sec):
+                if clock.monotonic() > until:
+                    raise redis.TimeoutError("Timeout reading from socket")
+                return None
+            (reply,) = pipe.receive()
+        except BaseException as problem:
+            self.close()  # The rest would be taken for the answer to something else.
+            self._translate(problem)
+            raise
         self._asked = None
-        return (self._raised(reply),)
+        return (self._raised(reply) if isinstance(reply, Exception) else reply,)
 
     def scripts(self, name: str, calls: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
         """The replies to many calls of one script (keys, arguments), in their order. Errors as in
@@ -195,7 +201,7 @@ class Store:
                     shapes.check_script(name, reply)
                     yield call[0], reply
 
-        with self.pipe() as pipe:
+        with _Ahead(self, False, None) as pipe:
             numbered = enumerate(commands)
             while chunk := list(islice(numbered, CALLS)):
                 pipe.send([command for _, command in chunk])
@@ -212,7 +218,7 @@ class Store:
                 return
             replies = self.batch([command for _, command in unknown])
             for (place, _), reply in zip(unknown, replies, strict=True):
-                with _Guarded(self):
+                with self.mended():
                     shapes.check_script(name, reply)
                 yield place, reply
 
@@ -321,6 +327,12 @@ class Store:
         self._at = place, url
         return client
 
+    def _translate(self, problem: BaseException) -> None:
+        """Raises it as ours: as `mended`, where a `with` around what mostly succeeds costs too much
+        of a plan's time."""
+        with self.mended():
+            raise problem
+
     @contextmanager
     def mended(self) -> Iterator[None]:
         """Errors as ours. After a broken connection nothing is known about the next: start it from
@@ -340,21 +352,6 @@ class Store:
             raise
 
 
-class _Guarded:
-    """`Store.mended` for what mostly succeeds, of which it then costs next to nothing."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __enter__(self) -> None:
-        """Nothing is to be prepared."""
-
-    def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
-        if problem is not None:
-            with self._store.mended():
-                raise problem
-
-
 class _Ahead:
     """One pipe of a store, for the length of a `with`."""
 
@@ -363,14 +360,17 @@ class _Ahead:
         self._decoded, self._large = decoded, large
 
     def __enter__(self) -> Pipe:
-        with _Guarded(self._store):
+        try:
             self._pipe = self._store.open_pipe(decoded=self._decoded, large=self._large)
+        except BaseException as problem:
+            self._store._translate(problem)
+            raise
         return self._pipe
 
     def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
         if problem is None and not self._pipe.outstanding:
             return
-        with _Guarded(self._store):
+        with self._store.mended():
             try:
                 if problem is not None:
                     raise problem

@@ -9,6 +9,7 @@ import msgspec
 from qtctl import errors
 from qtctl.domain.downsize import DownsizeRules
 from qtctl.domain.gates import GATES, Facts, Limits, static_reason
+from qtctl.domain.names import ascii_upper
 from qtctl.domain.plans import Plan
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.wire.client.connect import reply_error
@@ -17,6 +18,7 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.schema.decision import (
     DECISION_DYNAMIC,
     HINT_AT,
+    SYMBOL_AT,
     CommitRequest,
     history_fields,
     static_fields,
@@ -80,8 +82,9 @@ class ServerMarks(msgspec.Struct, frozen=True):
     decisions_maxlen: int = 0
 
 
-class CommitSettings(msgspec.Struct, frozen=True):
-    """What is the same for every plan."""
+class CommitSettings(msgspec.Struct, frozen=True, eq=False):
+    """What is the same for every plan. Equal to itself only: what is packed for it is found by its
+    identity."""
 
     limits: Limits
     names: KillNames
@@ -152,7 +155,7 @@ def packed_calls(
     """A call for each request, packed for the wire; its static fields go to `statics`. What is the
     same for all of them is packed once, and goes in the middle."""
     keys_count, arguments_count, *parts = _same(
-        store.keys, settings, msgspec.structs.replace(marks, jumped_after_ms=FAR_MS)
+        store.keys, settings, marks.before, marks.marked, marks.decisions_maxlen
     )
     same = packed_words([str(marks.jumped_after_ms)]).join(parts)
     step = digest(STEP)
@@ -185,17 +188,17 @@ def own_words(
 
 @lru_cache(maxsize=4)
 def _same(
-    keys: Keys, settings: CommitSettings, marks: ServerMarks
+    keys: Keys, settings: CommitSettings, before: tuple[int, int], marked: bool, maxlen: int
 ) -> tuple[int, int, bytes, bytes]:
     """What is the same for every plan: how many keys, how many arguments, and both packed, before
     and after the one that moves with the clock. A plan alone must not wait for this to be put
     together again."""
     shared = [*_shared_keys(keys, settings).values(), *keys.kills(settings.names.names)]
-    arguments = shared_arguments(settings, marks)
+    arguments = shared_arguments(settings, ServerMarks(before, FAR_MS, marked, maxlen))
     words = without_numbers([*shared, *arguments.values()])
     moves = len(shared) + [*arguments].index("jumped_after_ms")
-    before, after = packed_words(words[:moves]), packed_words(words[moves + 1 :])
-    return len(shared), len(arguments), before, after
+    front, back = packed_words(words[:moves]), packed_words(words[moves + 1 :])
+    return len(shared), len(arguments), front, back
 
 
 def step_problem(store: Store, settings: CommitSettings) -> str | None:
@@ -217,15 +220,15 @@ def step_problem(store: Store, settings: CommitSettings) -> str | None:
 
 
 def own_keys(store: Store, plan: Plan) -> dict[str, str]:
-    """The keys of one plan."""
-    at = store.keys.at
+    """The keys of one plan, as `Keys.at` makes them."""
+    prefix, plan_id, upper = store.keys.prefix, plan.plan_id, ascii_upper(plan.symbol)
     return {
-        "DECISION": at(DECISION, plan.plan_id),
-        "PERMIT": at(PERMIT, plan.plan_id),
-        "BLOCK": at(BLOCK, plan.plan_id),
-        "LEDGER": at(LEDGER, plan.symbol),
-        "LAST_CLOSE": at(LAST_CLOSE, plan.symbol),
-        "EFFICIENCY": at(EFFICIENCY, plan.symbol),
+        "DECISION": prefix + DECISION.head + plan_id,
+        "PERMIT": prefix + PERMIT.head + plan_id,
+        "BLOCK": prefix + BLOCK.head + plan_id,
+        "LEDGER": prefix + LEDGER.head + upper,
+        "LAST_CLOSE": prefix + LAST_CLOSE.head + upper,
+        "EFFICIENCY": prefix + EFFICIENCY.head + plan.symbol,
     }
 
 
@@ -279,20 +282,18 @@ def own_arguments(request: CommitRequest, static: Flat, limits: Limits) -> dict[
         "entry_id": request.entry_id,
         "plan_id": plan.plan_id,
         "symbol": plan.symbol,
-        "symbol_stored": static[static.index("symbol") + 1],
+        "symbol_stored": static[SYMBOL_AT],
         "kind": plan.kind,
         "full_close": "1" if plan.full_close else "0",
         "execute": "1" if plan.execute else "0",
-        "plan_at_ms": _millis(plan.at),
+        "plan_at_ms": ""
+        if plan.at is None
+        else str(round(max(-FAR_MS, min(FAR_MS, plan.at * 1000)))),
         "permitted_before": "1" if request.permitted_before else "0",
         "static_reason": static_reason(known_facts(plan), limits) or "",
         "block_symbol": msgspec.json.encode(plan.symbol),
         "score_given": "0" if request.hint is None else "1",
     }
-
-
-def _millis(at: float | None) -> str:
-    return "" if at is None else str(round(max(-FAR_MS, min(FAR_MS, at * 1000))))
 
 
 def known_facts(plan: Plan) -> Facts:

@@ -48,11 +48,6 @@ class Entry(msgspec.Struct, frozen=True):
                 return text(value)
         return ""
 
-    @property
-    def queued_ms(self) -> int:
-        """When it was queued, by its id; epoch milliseconds."""
-        return ms_of(self.id)
-
     def fields(self) -> dict[str, str]:
         """Its fields, decoded with `surrogateescape`; a field that occurs twice with different
         values is GIVEN_TWICE."""
@@ -376,7 +371,10 @@ class PlanQueue:
 
 def _fresh(reply: Any) -> list[Entry]:
     """From the reply to XREADGROUP."""
-    return [Entry(text(id_), raw) for id_, raw in (reply[0][1] if reply else ())]
+    found: list[Entry] = []
+    for id_, raw in reply[0][1] if reply else ():
+        found.append(Entry(id_.decode() if type(id_) is bytes else text(id_), raw))
+    return found
 
 
 def group_state(store: Store) -> GroupInfo | None:

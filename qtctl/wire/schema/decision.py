@@ -8,10 +8,10 @@ from qtctl.domain import numbers
 from qtctl.domain.downsize import DownsizeRules, Hint
 from qtctl.domain.gates import Limits
 from qtctl.domain.passes import kept_number
-from qtctl.domain.plans import Plan, PlanRules
+from qtctl.domain.plans import EXECUTE, Plan, PlanRules
 from qtctl.domain.readings import NOTHING_READ, AsRead
 from qtctl.domain.stored import MAX_STORED_BYTES, stored
-from qtctl.wire.schema.records import HINT, Flat, flag
+from qtctl.wire.schema.records import HINT, Flat
 
 
 class CommitRequest(msgspec.Struct, frozen=True):
@@ -57,6 +57,8 @@ _OF_CASE: tuple[tuple[str, str], ...] = (
 )
 HINT_AT = 2 * len(_OF_PLAN)
 """Where the hint begins in `static_fields`; eff_age_sec is behind it."""
+SYMBOL_AT = 2 * [name for name, _ in _OF_PLAN].index("symbol") + 1
+"""Where the stored form of the symbol is, likewise."""
 _INF = float("inf")
 _NO_HINT = [part for field in HINT for part in (field.name, "")]
 
@@ -70,10 +72,12 @@ def static_fields(case: CommitRequest) -> Flat:
     """What Python writes into a decision. Where the step reads the score, the hint has no values
     yet. One function for all fields: a plan alone waits for each call."""
     plan = case.plan
-    texts: Sequence[str] = (plan.plan_id, plan.symbol, plan.action, plan.side, plan.source)
+    texts: Sequence[str] = (
+        plan.plan_id, plan.symbol, plan.action, plan.side, plan.source, case.instance,
+    )  # fmt: skip
     if not "".join(texts).isascii() or max(map(len, texts)) > MAX_STORED_BYTES:
         texts = [stored(text) for text in texts]
-    plan_id, symbol, action, side, source = texts
+    plan_id, symbol, action, side, source, instance = texts
     age = None if case.hint is None else case.hint.efficiency.age_sec
     notional = plan.notional_usd
     return [
@@ -92,7 +96,7 @@ def static_fields(case: CommitRequest) -> Flat:
         "eff_age_sec", "" if age is None else _compact(numbers.millis(age)),
         "deliveries", str(case.deliveries),
         "attempts", str(case.attempts),
-        "instance", stored(case.instance),
+        "instance", instance,
         "version", case.version,
         "limits", case.limits,
         "permitted_before", "1" if case.permitted_before else "0",
@@ -120,15 +124,24 @@ def history_fields(case: CommitRequest) -> Flat:
     """Those, as far as they are known before the atomic step."""
     plan, score = case.plan, case.score
     return [
-        "decision", stored(plan.decision),
-        "full_close", flag(plan.full_close),
+        "decision", EXECUTE if plan.decision == EXECUTE else stored(plan.decision),
+        "full_close", "1" if plan.full_close else "0",
         "plan_at", "" if plan.at is None else repr(plan.at),
+        *(_NO_SCORE if score is NOTHING_READ else _score_fields(score)),
+        "withdrawn", "",
+    ]  # fmt: skip
+
+
+def _score_fields(score: AsRead) -> Flat:
+    return [
         "score", kept_number(score.score),
         "confidence", kept_number(score.confidence),
         "score_at", kept_number(score.at),
         "score_read_at", repr(score.now),
-        "withdrawn", "",
     ]  # fmt: skip
+
+
+_NO_SCORE = _score_fields(NOTHING_READ)
 
 
 DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (
