@@ -22,6 +22,7 @@ from qtctl.services.large_entries import LargeEntries
 from qtctl.services.look import LOOK_SEC, Look
 from qtctl.services.metrics import GovernorMetrics
 from qtctl.services.redelivery import Redelivery
+from qtctl.services.rehearsal import PAUSE_SEC, Rehearsal
 from qtctl.services.right_of_way import RightOfWay
 from qtctl.services.rules import rules_of
 from qtctl.services.server_watch import ServerWatch
@@ -78,6 +79,7 @@ class Governor:
         self._intake = Intake(self._queue, settings.batch)
         self._events = EventLog(store, rules.commit.actor, settings.stream_maxlen, self.metrics)
         self._judge = Judge(store, self._queue, rules, self.metrics, self._events)
+        self._rehearsal = Rehearsal(self._judge)
         self._redelivery = Redelivery(self._queue, self._judge, self.metrics)
         self._large = LargeEntries(self.metrics)
         self._backlog = Backlog(self.metrics, self._events)
@@ -128,6 +130,7 @@ class Governor:
         with self._way.held():
             self._serve(batch)
         if batch:
+            self._rehearsal.served()
             self._do_chores()  # Now, and not when the next plan is there.
         if not batch:
             self._backlog.flush()
@@ -140,7 +143,10 @@ class Governor:
             stop.wait(intake.BLOCK_SEC)
         else:
             try:
-                self._intake.wait()
+                if not self._rehearsal.due:
+                    self._intake.wait()
+                elif not self._intake.wait(PAUSE_SEC):
+                    self._rehearsal.run()
             except ReplyTooLarge as cut:
                 self._reread(cut)
 

@@ -116,9 +116,10 @@ class Intake:
         """The entries to serve now; does not wait. server_now_ms: the server's clock."""
         return self._sorted(self._next(), server_now_ms)
 
-    def wait(self) -> None:
-        """Until there is something to take, at most BLOCK_SEC."""
-        self._fetch(0.0 if self.phase is Phase.CLAIM else self._block_sec())
+    def wait(self, most_sec: float = BLOCK_SEC) -> bool:
+        """Until there is something to take, at most that long; True where there is."""
+        self._fetch(0.0 if self.phase is Phase.CLAIM else min(most_sec, self._block_sec()))
+        return bool(self._read)
 
     def poll(self) -> None:
         """The same without waiting; nothing that is there now is missed."""

@@ -29,6 +29,7 @@ from qtctl.wire.governor.commit import (
     ScoreUnread,
     ServerMarks,
     commit,
+    packed_calls,
 )
 from qtctl.wire.governor.plan_queue import Entry, PlanQueue
 from qtctl.wire.schema.decision import CommitRequest
@@ -110,6 +111,15 @@ class Judge:
         more = {"count": len(trimmed), "first": trimmed[0], "last": trimmed[-1]}
         log.error("plans were trimmed before they were judged", extra={"fields": more})
         self._events.write("trimmed", "trimmed", more)
+
+    def rehearse(self, entry: Entry, marks: ServerMarks) -> None:
+        """Goes the way of a plan up to its atomic step, which is packed and not sent: nothing is
+        written, counted or logged."""
+        plan = plans.read(entry.fields(), self._rules.plans)
+        if isinstance(plan, Plan):  # The settings may require what it lacks.
+            request = self._request(entry, plan, 1, None)
+            for _ in packed_calls(self._store, [request], self._rules.commit, marks, []):
+                """It is thrown away."""
 
     def reject(self, entry: Entry, problem: str) -> list[str]:
         """Rejects an entry unread; its id where it stays pending."""

@@ -199,7 +199,7 @@ class PlanQueue:
     def new(self, count: int) -> list[Entry]:
         """Entries never delivered before, fewer where they are large; does not wait for one."""
         page = self._paging.first(count)
-        found = _fresh(self._read(self._read_group(">", page), page))
+        found = fresh(self._read(self._read_group(">", page), page))
         self._left = count - len(found) if len(found) == page else 0
         return found + self.rest(found)
 
@@ -209,7 +209,7 @@ class PlanQueue:
         behind: list[Entry] = []
         sizes = self._sizes_of(found)
         while page := self._paging.next(sizes, self._left):
-            more = _fresh(self._read(self._read_group(">", page), page))
+            more = fresh(self._read(self._read_group(">", page), page))
             behind += more
             sizes += self._sizes_of(more)
             self._left = self._left - page if len(more) == page else 0
@@ -263,7 +263,7 @@ class PlanQueue:
             raise
         if reply is None:
             return None
-        found = _fresh(reply[0])
+        found = fresh(reply[0])
         if len(found) < self._page:
             self._left = 0
         return found
@@ -276,7 +276,7 @@ class PlanQueue:
         page = self._paging.first(count)
         while page > 0:
             reply = self._read(self._read_group(found[-1].id if found else after, page), page)
-            more = _fresh(reply)
+            more = fresh(reply)
             found += more
             sizes += self._sizes_of(more)
             left = count - len(found) if len(more) == page else 0
@@ -369,7 +369,7 @@ class PlanQueue:
         return [reply_error(r) if isinstance(r, Exception) else r for r in replies]
 
 
-def _fresh(reply: Any) -> list[Entry]:
+def fresh(reply: Any) -> list[Entry]:
     """From the reply to XREADGROUP."""
     found: list[Entry] = []
     for id_, raw in reply[0][1] if reply else ():
