@@ -17,9 +17,10 @@ from enum import StrEnum
 import msgspec
 
 from qtctl import clock
+from qtctl.domain.entry_ids import ms_of
 from qtctl.errors import WireError
 from qtctl.wire.governor.plan_queue import CLAIM_START, Entry, PlanQueue, QueueLook
-from qtctl.wire.schema.ids import ms_of, queued_at_ms
+from qtctl.wire.schema.ids import queued_at_ms
 
 BLOCK_SEC = 1.0
 """The longest wait for a new entry, and so the longest delay of a stop or a look."""
