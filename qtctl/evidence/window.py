@@ -76,11 +76,9 @@ def choose(history: History, since_ms: int | None, until_ms: int | None) -> Wind
     high = last + 1 if until_ms is None else min(until_ms, last + 1)
     gaps = history.gaps(since_ms, until_ms)
     if low >= high or not _has_rows(history, low, high):
-        what = (
-            "nothing was recorded in that window"
-            if not gaps
-            else f"that window has no records, only {_named(gaps)}"
-        )
+        what = "nothing was recorded in that window"
+        if gaps:
+            what = f"that window has no records, only {_named(gaps)}"
         raise NotFoundError(f"{what}: 'qtctl history' lists the days there are")
     asked = since_ms if since_ms is not None and since_ms < first else None
     return Window(low, high, asked, first, last, gaps, history.synthetic())

@@ -131,14 +131,13 @@ class Decision(msgspec.Struct, frozen=True):
 
     def record(self) -> dict[str, str]:
         """The fields of the entry, to the byte; their order is that of the columns."""
+        decided = "" if self.decided_after_ms is None else texts.millis_text(self.decided_ms)
         found = {
             "entry_id": "" if self.entry is None else unpacked(self.entry),
             "symbol": self.symbol,
             "plan_id": self.plan_id,
             **msgspec.structs.asdict(self.profile),
-            "decided_at": ""
-            if self.decided_after_ms is None
-            else texts.millis_text(self.decided_ms),
+            "decided_at": decided,
         }
         for attribute, field in LOOSE.items():
             found[field] = texts.loose_text(getattr(self, attribute))

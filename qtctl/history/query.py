@@ -191,20 +191,17 @@ class Query:
     def _add_table(self, table: Table, days: Sequence[tuple[str, str]]) -> None:
         """A view over the attached days, and what is used of the others."""
         old, attached = days[:-_ATTACHED], days[-_ATTACHED:]
+        copied = f"temp.old_{table.name}"
         for number, (day, uri) in enumerate(old):
             self._db.execute("ATTACH ? AS old", (uri,))
-            made = (
-                f"INSERT INTO temp.old_{table.name}"
-                if number
-                else (f"CREATE TEMP TABLE old_{table.name} AS")
-            )
-            self._db.execute(f"{made} {self._select(table, 'old', day, number)}")
+            into = f"INSERT INTO {copied}" if number else f"CREATE TABLE {copied} AS"
+            self._db.execute(f"{into} {self._select(table, 'old', day, number)}")
             self._db.execute("DETACH old")
         parts = [
             self._select(table, f"d{number}", day, len(old) + number)
             for number, (day, _) in enumerate(attached)
         ]
-        parts += [f"SELECT * FROM temp.old_{table.name}"] if old else []
+        parts += [f"SELECT * FROM {copied}"] if old else []
         whole = " UNION ALL ".join(parts) or self._nothing(table)
         self._db.execute(f"CREATE TEMP VIEW {table.name} AS {whole}")
 

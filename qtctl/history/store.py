@@ -11,6 +11,7 @@ rows go by the ids of their entries, so that nothing is there twice.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,13 +92,12 @@ class Store:
             return Written({})
         rest = {name: getattr(batch, name) for name in OBSERVED}
         parts[newest] = msgspec.structs.replace(parts.get(newest, Batch()), **rest)
-        turn, rows = self._turn + 1, dict[str, int]()
+        turn, rows = self._turn + 1, Counter[str]()
         if newest not in self._days:
             self._settle_before(newest)
         for day in sorted(parts):
             with self._writing(day, "write"), self._day(day) as writer:
-                for kind, count in writer.add(parts[day]).items():
-                    rows[kind] = rows.get(kind, 0) + count
+                rows.update(writer.add(parts[day]))
                 if day == newest:
                     writer.set_cursors(self._cursors | batch.cursors, turn)
             if day != newest:
