@@ -164,10 +164,6 @@ class Due:
             self._queue = [(at, row) for row, at in enumerate(self._queued) if at != _NEVER]
             heapify(self._queue)
 
-    def forget(self) -> None:
-        """A pass was left out: all rows of the next one are to be judged."""
-        self._key = None
-
 
 class Rows:
     """The outcome of each row of the pass that was taken last."""
@@ -181,12 +177,11 @@ class Rows:
         """The next pass; none may be left out. Judges what may have changed, and says which rows
         those were: none without rules, and then all rows of the next one."""
         self.readings.take(read)
-        if rules is None:
-            self._due.forget()
-            return ()
         now, due = read.value.ts_ms / 1000, self._due
-        rows, outcomes = self.readings.rows, self.outcomes
         wanted = due.wanted(read, rules)
+        if rules is None:
+            return ()
+        rows, outcomes = self.readings.rows, self.outcomes
         if len(wanted) == len(rows):
             outcomes[:] = [NO_PROPOSAL] * len(rows)
         else:
