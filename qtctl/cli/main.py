@@ -131,4 +131,4 @@ def run(args: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
 def main() -> None:
     """Run the command line of this process, and end it."""
     process.prepare()
-    sys.exit(run(sys.argv[1:]))
+    process.leave(run(sys.argv[1:]))

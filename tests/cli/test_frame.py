@@ -403,6 +403,19 @@ def test_garbage_is_collected_seldom_in_a_command_and_as_usual_in_a_service() ->
     assert ended.stderr == "True True\n"
 
 
+def test_a_process_ends_without_a_last_search_for_garbage() -> None:
+    program = (
+        "import atexit, gc, sys\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 1000, file=sys.stderr))\n"
+        "from qtctl.cli.main import main\n"
+        "sys.argv = ['qtctl', 'nonsense']\n"
+        "main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == "True"
+
+
 # As a process
 
 

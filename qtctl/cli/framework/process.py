@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -117,6 +117,13 @@ def prepare() -> None:
     if signal.getsignal(signal.SIGALRM) is signal.SIG_DFL:
         signal.signal(signal.SIGALRM, _interrupt_again)
         sys.unraisablehook = _unraisable
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with this exit code, and without a last search for garbage: the system takes
+    back all memory anyway, and going over some hundred modules takes a fifth of a short command."""
+    gc.freeze()
+    sys.exit(code)
 
 
 def collect_as_usual() -> None:
