@@ -1,1 +1,1 @@
-"""The two loops, each `read → decide → write`, with their metrics and their heartbeat in Redis."""
+"""The two loops, each `read → decide → write`, and the recorder; their metrics and heartbeats."""

@@ -1,1 +1,1 @@
-"""The Redis contract, and the only package that imports redis."""
+"""The Redis contract; but for bench, the only package that imports redis."""
