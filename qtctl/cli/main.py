@@ -105,13 +105,8 @@ def root() -> Any:
         help="Operator's tool and service host for the allocation loop and the governor.",
         epilog=EXAMPLES,
     )
-    version = option(
-        bool,
-        "--version",
-        callback=_print_version,
-        is_eager=True,
-        help="Print the version and exit.",
-    )
+    what = "Print the version and exit."
+    version = option(bool, "--version", what, callback=_print_version, is_eager=True)
     app.callback()(common_callback(version=version))
     return typer.main.get_command(app)
 

@@ -9,6 +9,7 @@ import typer
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import ROWS, command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.output.columns import text
 from qtctl.cli.output.render import emit
 from qtctl.cli.output.styles import verdict_style
@@ -46,14 +47,15 @@ def bench(
     ctx: Context,
     suite: Annotated[
         str,
-        typer.Argument(
-            help="allocation, governor, governors, latency, memory, publishing, startup, history, "
-            "evidence or all."
+        arg(
+            "SUITE",
+            "allocation, governor, governors, latency, memory, publishing, startup, history, "
+            "evidence or all.",
         ),
     ],
-    rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="Rounds of each.")] = 7,
+    rounds: Annotated[int, opt("--rounds", "Rounds of each.", min=1, max=100)] = 7,
     trace: Annotated[
-        bool, typer.Option("--trace", help="latency only: where the time of one plan goes.")
+        bool, opt("--trace", "latency only: where the time of one plan goes.")
     ] = False,
 ) -> None:
     """Measure the loops on a private server, each figure beside its floor in the same run.

@@ -9,6 +9,7 @@ import typer
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import opt
 from qtctl.cli.framework.safety import Force
 from qtctl.cli.output.render import emit_one
 
@@ -19,16 +20,12 @@ app = new_app("bundle")
 def bundle(
     ctx: Context,
     out: Annotated[
-        str | None,
-        typer.Option("--out", metavar="FILE", help="Default: qtctl-bundle-TIME.tar.gz, here."),
+        str | None, opt("--out FILE", "Default: qtctl-bundle-TIME.tar.gz, here.")
     ] = None,
-    since: Annotated[
-        str, typer.Option("--since", metavar="AGO", help="How far back timeline and logs go.")
-    ] = "24h",
+    since: Annotated[str, opt("--since AGO", "How far back timeline and logs go.")] = "24h",
     force: Force = False,
     root: Annotated[
-        str | None,
-        typer.Option("--root", metavar="DIR", help="Units and deploy records of a folder instead."),
+        str | None, opt("--root DIR", "Units and deploy records of a folder instead.")
     ] = None,
 ) -> None:
     """Everything for a post-mortem in one .tar.gz, for its owner alone: doctor, status, timeline,

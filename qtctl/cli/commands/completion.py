@@ -4,10 +4,9 @@ import sys
 from importlib import resources
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import arg
 
 app = group(
     "completion",
@@ -57,8 +56,8 @@ def fish(ctx: Context) -> None:
 @command(app, "answer", hidden=True)
 def answer_shell(
     ctx: Context,
-    shell: Annotated[str, typer.Argument()],
-    words: Annotated[list[str], typer.Argument()],
+    shell: Annotated[str, arg("SHELL")],
+    words: Annotated[list[str], arg("WORDS")],
 ) -> None:
     """What the scripts ask: a line with the kind of answer, then a line for each option.
 

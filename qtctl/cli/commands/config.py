@@ -10,6 +10,7 @@ import typer
 from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.list_options import Lists
+from qtctl.cli.framework.options import arg
 from qtctl.cli.output.columns import Column, text
 from qtctl.cli.output.listed import Listed
 from qtctl.cli.output.render import Fields, Rows, emit, emit_one
@@ -85,8 +86,7 @@ CHECKED = (
 def show(
     ctx: Context,
     keys: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY", help="A setting (governor.min_conf) or a section."),
+        list[str] | None, arg("KEY", "A setting (governor.min_conf) or a section.")
     ] = None,
 ) -> None:
     """Settings in force: the value of each, and the file, variable or option it comes from.
@@ -126,10 +126,7 @@ def show(
 def diff(
     ctx: Context,
     service: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="SERVICE", help="allocation, governor or recorder. Default: all that run."
-        ),
+        str | None, arg("SERVICE", "allocation, governor or recorder. Default: all that run.")
     ] = None,
 ) -> None:
     """Compare this shell's settings with those that the running services say they run with.
@@ -210,9 +207,7 @@ def init(ctx: Context) -> None:
 @command(app, "import-env")
 def import_env(
     ctx: Context,
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="An EnvironmentFile of systemd.")
-    ],
+    files: Annotated[list[str], arg("FILE", "An EnvironmentFile of systemd.")],
 ) -> None:
     """Turn EnvironmentFiles of existing units into TOML, read as systemd reads them.
 

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import opt
 from qtctl.cli.framework.safety import AcceptRisk, DryRun, Finish, NoInput, Root, Wait, YesButRisk
 from qtctl.errors import UsageError
 
@@ -19,31 +18,23 @@ def deploy(
     root: Root = None,
     together: Annotated[
         bool | None,
-        typer.Option(
+        opt(
             "--together/--separate",
-            help="One process for both loops (qtctl.service), or one each. Default: as installed "
-            "now, separate at first.",
+            "One process for both loops (qtctl.service), or one each. Default: as installed now, "
+            "separate at first.",
             show_default=False,
         ),
     ] = None,
     replace_config: Annotated[
-        bool,
-        typer.Option("--replace-config", help="Replace your settings with the packaged ones."),
+        bool, opt("--replace-config", "Replace your settings with the packaged ones.")
     ] = False,
-    etc: Annotated[
-        str | None,
-        typer.Option("--etc", metavar="DIR", help="Use the settings files in this folder."),
-    ] = None,
+    etc: Annotated[str | None, opt("--etc DIR", "Use the settings files in this folder.")] = None,
     prefix: Annotated[
         str | None,
-        typer.Option(
-            "--prefix",
-            metavar="DIR",
-            help="With --root: where qtctl will be on that host. Default: /opt/qtctl.",
-        ),
+        opt("--prefix DIR", "With --root: where qtctl will be on that host. Default: /opt/qtctl."),
     ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Restart the services even if nothing changes.")
+        bool, opt("--restart", "Restart the services even if nothing changes.")
     ] = False,
     wait: Wait = "30s",
     accept_risk: AcceptRisk = None,

@@ -8,6 +8,7 @@ import typer
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import ROWS, command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import opt
 from qtctl.cli.output.render import emit, emit_one
 
 app = new_app("doctor")
@@ -16,18 +17,11 @@ app = new_app("doctor")
 @command(app, outputs=ROWS)
 def doctor(
     ctx: Context,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 1 for warnings and unknowns as well.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Also list the checks that passed.")
-    ] = False,
-    scan: Annotated[
-        str, typer.Option("--scan", metavar="KEYS", help="Scan at most this many keys.")
-    ] = "2000000",
+    strict: Annotated[bool, opt("--strict", "Exit 1 for warnings and unknowns as well.")] = False,
+    verbose: Annotated[bool, opt("-v, --verbose", "Also list the checks that passed.")] = False,
+    scan: Annotated[str, opt("--scan KEYS", "Scan at most this many keys.")] = "2000000",
     root: Annotated[
-        str | None,
-        typer.Option("--root", metavar="DIR", help="Look for units and their files in a folder."),
+        str | None, opt("--root DIR", "Look for units and their files in a folder.")
     ] = None,
 ) -> None:
     """Look at everything, change nothing: Redis, upstream, streams, groups, permits, services,

@@ -3,12 +3,11 @@
 from itertools import chain
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.list_options import Lists
+from qtctl.cli.framework.options import arg
 from qtctl.cli.output.render import emit
 
 app = group(
@@ -23,9 +22,7 @@ app = group(
 
 
 @command(app, "list", lists=Lists("qtctl.cli.views.scores", filters=("reason",), by_time=True))
-def list_scores(
-    ctx: Context, symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None
-) -> None:
+def list_scores(ctx: Context, symbols: Annotated[list[str] | None, arg("SYMBOL")] = None) -> None:
     """Scores as they lie in Redis, and what each loop takes them for.
 
     Examples:

@@ -8,6 +8,7 @@ import typer
 from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.evidence_options import Folder, PolicyFile, Since, Until
+from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.output.render import emit_one
 
 app = group(
@@ -23,24 +24,19 @@ app = group(
 @command(app)
 def export(
     ctx: Context,
-    out: Annotated[str, typer.Option("--out", metavar="DIR", help="A new or empty folder.")],
+    out: Annotated[str, opt("--out DIR", "A new or empty folder.")],
     since: Since = "48h",
     until: Until = None,
     symbols: Annotated[
-        list[str] | None,
-        typer.Option("--symbols", metavar="A,B", help="Report and readiness of these only."),
+        list[str] | None, opt("--symbols A,B", "Report and readiness of these only.")
     ] = None,
     policy: PolicyFile = None,
     proofs: Annotated[
         str | None,
-        typer.Option(
-            "--proofs",
-            metavar="DIR",
-            help="Those of 'qtctl proof all --report DIR', instead of a run now.",
-        ),
+        opt("--proofs DIR", "Those of 'qtctl proof all --report DIR', instead of a run now."),
     ] = None,
     no_proofs: Annotated[
-        bool, typer.Option("--no-proofs", help="Leave the proofs out; the folder says so.")
+        bool, opt("--no-proofs", "Leave the proofs out; the folder says so.")
     ] = False,
     folder: Folder = None,
 ) -> None:
@@ -85,14 +81,10 @@ def export(
 @command(app)
 def verify(
     ctx: Context,
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="What export wrote.")],
-    digest: Annotated[
-        str | None,
-        typer.Option("--digest", metavar="HEX", help="The one that was written down."),
-    ] = None,
+    folder: Annotated[str, arg("DIR", "What export wrote.")],
+    digest: Annotated[str | None, opt("--digest HEX", "The one that was written down.")] = None,
     history: Annotated[
-        str | None,
-        typer.Option("--history", metavar="DIR", help="Its days must be those of the evidence."),
+        str | None, opt("--history DIR", "Its days must be those of the evidence.")
     ] = None,
 ) -> None:
     """Check every file of such a folder; exits 1 at one changed byte, and names the file.

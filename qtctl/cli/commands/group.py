@@ -8,6 +8,7 @@ from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.list_options import Lists
+from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.framework.safety import DryRun, Force
 
 app = group(
@@ -22,10 +23,9 @@ app = group(
 )
 
 Stream = Annotated[
-    str | None,
-    typer.Option("--stream", help="plans, proposed, events or rejected. Default: all, or plans."),
+    str | None, opt("--stream", "plans, proposed, events or rejected. Default: all, or plans.")
 ]
-Name = Annotated[str | None, typer.Argument(metavar="GROUP", help="Default: governor.")]
+Name = Annotated[str | None, arg("GROUP", "Default: governor.")]
 
 
 @command(app, "list", lists=Lists("qtctl.cli.views.groups"))
@@ -89,9 +89,7 @@ def prune(
     ctx: Context,
     name: Name = None,
     stream: Stream = None,
-    idle: Annotated[
-        str, typer.Option("--idle", help="Only those idle for at least this long.")
-    ] = "1h",
+    idle: Annotated[str, opt("--idle", "Only those idle for at least this long.")] = "1h",
     dry_run: DryRun = False,
     force: Force = False,
 ) -> None:

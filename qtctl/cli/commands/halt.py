@@ -6,6 +6,7 @@ import typer
 
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.framework.safety import DryRun, Reason
 from qtctl.errors import UsageError
 
@@ -15,17 +16,15 @@ app = new_app("halt")
 @command(app)
 def halt(
     ctx: Context,
-    symbol: Annotated[str | None, typer.Argument(help="Stop this one only.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Stop closes too.")] = False,
+    symbol: Annotated[str | None, arg("SYMBOL", "Stop this one only.")] = None,
+    everything: Annotated[bool, opt("--all", "Stop closes too.")] = False,
     revoke: Annotated[
-        bool, typer.Option("--revoke", help="With --all: withdraw the permits of closes too.")
+        bool, opt("--revoke", "With --all: withdraw the permits of closes too.")
     ] = False,
     reason: Reason = "",
-    force: Annotated[
-        bool, typer.Option("--force", help="Stop a symbol that nothing here knows.")
-    ] = False,
+    force: Annotated[bool, opt("--force", "Stop a symbol that nothing here knows.")] = False,
     dry_run: DryRun = False,
-    unasked: Annotated[bool, typer.Option("--yes", "--no-input", hidden=True)] = False,
+    unasked: Annotated[bool, opt("--yes, --no-input", hidden=True)] = False,
 ) -> None:
     """Stop opens at once; closes still pass. Never asks. `qtctl resume` undoes it.
 

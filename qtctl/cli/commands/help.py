@@ -7,15 +7,14 @@ import typer
 
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import arg
 from qtctl.errors import UsageError
 
 app = new_app("help")
 
 
 @command(app)
-def help(
-    ctx: Context, names: Annotated[list[str] | None, typer.Argument(metavar="COMMAND")] = None
-) -> None:
+def help(ctx: Context, names: Annotated[list[str] | None, arg("COMMAND")] = None) -> None:
     """How a command is called: what it does, its options, examples. Without one: all commands.
 
     Examples:

@@ -8,6 +8,7 @@ from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.list_options import Lists
+from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.output.render import Fields, Rows, emit, emit_one
 
 app = group(
@@ -22,17 +23,9 @@ app = group(
     """,
 )
 
-Dir = Annotated[
-    str | None,
-    typer.Option("--dir", metavar="DIR", help="Another folder, as a copy. Default: [history] dir."),
-]
-Since = Annotated[
-    str | None,
-    typer.Option("--since", metavar="TIME", help="Not before: 2d ago, or 2026-01-28T10:00."),
-]
-Until = Annotated[
-    str | None, typer.Option("--until", metavar="TIME", help="Before; the same forms.")
-]
+Dir = Annotated[str | None, opt("--dir DIR", "Another folder, as a copy. Default: [history] dir.")]
+Since = Annotated[str | None, opt("--since TIME", "Not before: 2d ago, or 2026-01-28T10:00.")]
+Until = Annotated[str | None, opt("--until TIME", "Before; the same forms.")]
 
 
 @command(app, "list", lists=Lists("qtctl.cli.views.history"))
@@ -58,9 +51,7 @@ def list_days(ctx: Context, folder: Dir = None) -> None:
 
 
 @command(app)
-def show(
-    ctx: Context, day: Annotated[str, typer.Argument(metavar="DAY")], folder: Dir = None
-) -> None:
+def show(ctx: Context, day: Annotated[str, arg("DAY")], folder: Dir = None) -> None:
     """One day: how much of what, its gaps, halts, and what was seen of services and server.
 
     Examples:
@@ -96,15 +87,11 @@ def show(
 @command(app, outputs=ROWS)
 def query(
     ctx: Context,
-    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.")],
+    sql: Annotated[str, arg("SQL", "One SELECT.")],
     since: Since = None,
     until: Until = None,
-    timeout: Annotated[
-        str, typer.Option("--timeout", help="Ended after so long.", show_default=True)
-    ] = "60s",
-    limit: Annotated[
-        str, typer.Option("-n", "--limit", metavar="N", help="Rows at most; all for all.")
-    ] = "10000",
+    timeout: Annotated[str, opt("--timeout", "Ended after so long.")] = "60s",
+    limit: Annotated[str, opt("-n, --limit N", "Rows at most; all for all.")] = "10000",
     folder: Dir = None,
 ) -> None:
     """One SELECT over all days, in SQLite's SQL. It can only read; Ctrl-C ends it.
@@ -144,15 +131,11 @@ def query(
 @command(app, outputs=ROWS)
 def export(
     ctx: Context,
-    out: Annotated[str, typer.Option("--out", metavar="DIR", help="A new or empty folder.")],
-    form: Annotated[
-        str, typer.Option("--format", metavar="csv|jsonl|parquet", help="Of the files.")
-    ] = "csv",
+    out: Annotated[str, opt("--out DIR", "A new or empty folder.")],
+    form: Annotated[str, opt("--format csv|jsonl|parquet", "Of the files.")] = "csv",
     since: Since = None,
     until: Until = None,
-    table: Annotated[
-        list[str] | None, typer.Option("--table", help="Only this table; repeatable.")
-    ] = None,
+    table: Annotated[list[str] | None, opt("--table", "Only this table; repeatable.")] = None,
     folder: Dir = None,
 ) -> None:
     """Rows for other programs: one folder a day, one file a table.
@@ -214,9 +197,7 @@ def verify(ctx: Context, folder: Dir = None) -> None:
 @command(app, outputs=ROWS)
 def prune(
     ctx: Context,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be removed.")
-    ] = False,
+    dry_run: Annotated[bool, opt("--dry-run", "Print what would be removed.")] = False,
     folder: Dir = None,
 ) -> None:
     """Remove the oldest sealed days, as [history] keep_days and max_bytes say; the chain notes it.
@@ -244,7 +225,7 @@ def prune(
 @command(app)
 def copy(
     ctx: Context,
-    target: Annotated[str, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    target: Annotated[str, arg("DIR", "A new or empty folder.")],
     folder: Dir = None,
 ) -> None:
     """A whole copy, also while a recorder writes, or after it was killed; exits 1 if a day is

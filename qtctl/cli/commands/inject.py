@@ -2,11 +2,10 @@
 
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.framework.safety import DryRun, Force, refuse_other_groups
 from qtctl.cli.output.render import emit, emit_one
 
@@ -31,11 +30,11 @@ _ANOTHER_PLAN = (
 @command(app)
 def eff(
     ctx: Context,
-    symbol: Annotated[str, typer.Argument()],
-    score: Annotated[str, typer.Argument(help="Capital efficiency, 0 to 1.")],
-    confidence: Annotated[str, typer.Option("--confidence", help="0 to 1.")] = "0.9",
-    age: Annotated[str, typer.Option("--age", help="How old it is: 90s, 5m, 1h.")] = "0s",
-    ttl: Annotated[str, typer.Option("--ttl", help="How long the key lives.")] = "10m",
+    symbol: Annotated[str, arg("SYMBOL")],
+    score: Annotated[str, arg("SCORE", "Capital efficiency, 0 to 1.")],
+    confidence: Annotated[str, opt("--confidence", "0 to 1.")] = "0.9",
+    age: Annotated[str, opt("--age", "How old it is: 90s, 5m, 1h.")] = "0s",
+    ttl: Annotated[str, opt("--ttl", "How long the key lives.")] = "10m",
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -69,10 +68,10 @@ def eff(
 @command(app)
 def target(
     ctx: Context,
-    symbol: Annotated[str, typer.Argument()],
-    usd: Annotated[str, typer.Argument(help="Allocation target in USD, 0 or more.")],
-    confidence: Annotated[str, typer.Option("--confidence", help="0 to 1.")] = "0.8",
-    ttl: Annotated[str, typer.Option("--ttl", help="How long the key lives.")] = "10m",
+    symbol: Annotated[str, arg("SYMBOL")],
+    usd: Annotated[str, arg("USD", "Allocation target in USD, 0 or more.")],
+    confidence: Annotated[str, opt("--confidence", "0 to 1.")] = "0.8",
+    ttl: Annotated[str, opt("--ttl", "How long the key lives.")] = "10m",
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -102,23 +101,20 @@ def target(
 @command(app)
 def plan(
     ctx: Context,
-    symbol: Annotated[str, typer.Argument()],
-    plan_id: Annotated[str | None, typer.Option("--plan-id", metavar="ID")] = None,
+    symbol: Annotated[str, arg("SYMBOL")],
+    plan_id: Annotated[str | None, opt("--plan-id ID")] = None,
     action: Annotated[
         str | None,
-        typer.Option(
-            "--action", help="Default: OPEN_PROPOSED; with --reduce-only FULL_CLOSE_PROPOSED."
-        ),
+        opt("--action", "Default: OPEN_PROPOSED; with --reduce-only FULL_CLOSE_PROPOSED."),
     ] = None,
-    decision: Annotated[str, typer.Option("--decision")] = "EXECUTE",
-    kill_score: Annotated[str, typer.Option("--kill-score", help="0 to 1.")] = "0.1",
-    side: Annotated[str, typer.Option("--side")] = "BUY",
-    qty: Annotated[str, typer.Option("--qty")] = "0.01",
-    price: Annotated[str | None, typer.Option("--price", help="USD.")] = None,
-    reduce_only: Annotated[bool, typer.Option("--reduce-only", help="A close.")] = False,
+    decision: Annotated[str, opt("--decision")] = "EXECUTE",
+    kill_score: Annotated[str, opt("--kill-score", "0 to 1.")] = "0.1",
+    side: Annotated[str, opt("--side")] = "BUY",
+    qty: Annotated[str, opt("--qty")] = "0.01",
+    price: Annotated[str | None, opt("--price", "USD.")] = None,
+    reduce_only: Annotated[bool, opt("--reduce-only", "A close.")] = False,
     wait: Annotated[
-        str | None,
-        typer.Option("--wait", metavar="S", help="Print the verdict; exit 1 without one in S."),
+        str | None, opt("--wait S", "Print the verdict; exit 1 without one in S.")
     ] = None,
     force: Force = False,
     dry_run: DryRun = False,

@@ -2,12 +2,11 @@
 
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.list_options import Lists
+from qtctl.cli.framework.options import arg, opt
 
 app = new_app("logs")
 
@@ -16,9 +15,9 @@ app = new_app("logs")
 def logs(
     ctx: Context,
     service: Annotated[
-        str | None, typer.Argument(help="allocation, governor or recorder. Default: all.")
+        str | None, arg("SERVICE", "allocation, governor or recorder. Default: all.")
     ] = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
+    follow: Annotated[bool, opt("-f, --follow", "Go on until Ctrl-C.")] = False,
 ) -> None:
     """What the services logged, oldest first: decisions in a few words, warnings with their facts.
 

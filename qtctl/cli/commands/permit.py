@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.list_options import Lists
+from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.framework.safety import Force, refuse_other_groups
 from qtctl.cli.output.render import Fields, emit, emit_one
 from qtctl.errors import NotFoundError, RefusedError, WireError
@@ -50,7 +49,7 @@ def list_permits(ctx: Context) -> None:
 
 
 @command(app)
-def show(ctx: Context, plan_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+def show(ctx: Context, plan_id: Annotated[str, arg("ID")]) -> None:
     """One permit, with all its fields.
 
     Examples:
@@ -73,10 +72,8 @@ def show(ctx: Context, plan_id: Annotated[str, typer.Argument(metavar="ID")]) ->
 @command(app)
 def take(
     ctx: Context,
-    plan_id: Annotated[str, typer.Argument(metavar="ID")],
-    cap: Annotated[
-        str | None, typer.Option("--cap", metavar="USD", help="The cap to adjust.")
-    ] = None,
+    plan_id: Annotated[str, arg("ID")],
+    cap: Annotated[str | None, opt("--cap USD", "The cap to adjust.")] = None,
     force: Force = False,
 ) -> None:
     """Take a permit as a consumer does: once, atomically; print the adjusted cap and cooldown.

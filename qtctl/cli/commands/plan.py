@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.list_options import Lists
+from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.output.render import emit
 from qtctl.errors import UsageError
 
@@ -26,11 +25,7 @@ app = group(
 
 WhatIf = Annotated[
     list[str] | None,
-    typer.Option(
-        "--what-if",
-        metavar="KEY=VALUE",
-        help="Judge again under another limit of the governor; repeatable.",
-    ),
+    opt("--what-if KEY=VALUE", "Judge again under another limit of the governor; repeatable."),
 ]
 
 
@@ -47,11 +42,11 @@ def _listed(given: Mapping[str, Any]) -> Any:
 )
 def list_plans(
     ctx: Context,
-    symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None,
-    blocked: Annotated[bool, typer.Option("--blocked", help="As --verdict blocked.")] = False,
+    symbols: Annotated[list[str] | None, arg("SYMBOL")] = None,
+    blocked: Annotated[bool, opt("--blocked", "As --verdict blocked.")] = False,
     given: WhatIf = None,
     all_: Annotated[
-        bool, typer.Option("--all", help="With --what-if: also those that stay as they are.")
+        bool, opt("--all", "With --what-if: also those that stay as they are.")
     ] = False,
 ) -> None:
     """Decisions, the latest first; what Redis has forgotten comes from the history, where there is
@@ -102,9 +97,7 @@ def list_plans(
         past.report()
 
 
-def show(
-    ctx: Context, plan_id: Annotated[str, typer.Argument(metavar="ID")], given: WhatIf = None
-) -> None:
+def show(ctx: Context, plan_id: Annotated[str, arg("ID")], given: WhatIf = None) -> None:
     """One decision, explained gate by gate from the facts that it rests on.
 
     A plan that was never judged (its decision is not EXECUTE, it could not be read, it waits, it

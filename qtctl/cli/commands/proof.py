@@ -8,6 +8,7 @@ import typer
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.framework.safety import NoInput, Yes
 from qtctl.errors import UsageError
 
@@ -19,16 +20,15 @@ CHOICES = {"step1": ("step1",), "step2": ("step2",), "all": ("step1", "step2")}
 @command(app)
 def proof(
     ctx: Context,
-    step: Annotated[str, typer.Argument(help="step1 (allocation), step2 (governor) or all.")],
+    step: Annotated[str, arg("STEP", "step1 (allocation), step2 (governor) or all.")],
     live: Annotated[
-        bool, typer.Option("--live", help="Prove the running services, with symbols of our own.")
+        bool, opt("--live", "Prove the running services, with symbols of our own.")
     ] = False,
     report: Annotated[
-        str | None,
-        typer.Option("--report", metavar="DIR", help="Also junit.xml, proof.json, report.html."),
+        str | None, opt("--report DIR", "Also junit.xml, proof.json, report.html.")
     ] = None,
     host_redis: Annotated[
-        bool, typer.Option("--host-redis", help="The private server is this host's own Redis.")
+        bool, opt("--host-redis", "The private server is this host's own Redis.")
     ] = False,
     yes: Yes = False,
     no_input: NoInput = False,

@@ -7,6 +7,7 @@ import typer
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.evidence_options import Folder, Page, Since, Until
+from qtctl.cli.framework.options import opt
 
 app = new_app("replay")
 
@@ -18,9 +19,7 @@ def replay(
     until: Until = None,
     sweep: Annotated[
         list[str] | None,
-        typer.Option(
-            "--sweep", metavar="KEY=A:B:STEP", help="A curve over values of a setting; repeatable."
-        ),
+        opt("--sweep KEY=A:B:STEP", "A curve over values of a setting; repeatable."),
     ] = None,
     folder: Folder = None,
     html: Page = None,

@@ -6,6 +6,7 @@ import typer
 
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.framework.safety import DryRun, Force, NoInput, Reason, Yes, agreed
 from qtctl.errors import UsageError
 
@@ -15,10 +16,8 @@ app = new_app("resume")
 @command(app)
 def resume(
     ctx: Context,
-    symbol: Annotated[str | None, typer.Argument(help="Resume this one only.")] = None,
-    clock: Annotated[
-        bool, typer.Option("--clock", help="Resume opens after a jump of Redis's clock.")
-    ] = False,
+    symbol: Annotated[str | None, arg("SYMBOL", "Resume this one only.")] = None,
+    clock: Annotated[bool, opt("--clock", "Resume opens after a jump of Redis's clock.")] = False,
     reason: Reason = "",
     yes: Yes = False,
     no_input: NoInput = False,

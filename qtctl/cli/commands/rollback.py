@@ -3,10 +3,9 @@
 from functools import partial
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.framework.safety import AcceptRisk, DryRun, Finish, NoInput, Root, Wait, YesButRisk
 
 app = new_app("rollback")
@@ -15,12 +14,8 @@ app = new_app("rollback")
 @command(app)
 def rollback(
     ctx: Context,
-    deployment: Annotated[
-        str | None, typer.Argument(metavar="ID", help="Default: the last that is not undone.")
-    ] = None,
-    listed: Annotated[
-        bool, typer.Option("--list", help="List the deployments; do nothing.")
-    ] = False,
+    deployment: Annotated[str | None, arg("ID", "Default: the last that is not undone.")] = None,
+    listed: Annotated[bool, opt("--list", "List the deployments; do nothing.")] = False,
     root: Root = None,
     wait: Wait = "30s",
     accept_risk: AcceptRisk = None,

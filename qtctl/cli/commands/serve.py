@@ -8,6 +8,7 @@ import typer
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import EMBEDDED, Context
+from qtctl.cli.framework.options import arg, opt
 from qtctl.errors import UsageError
 
 app = new_app("serve")
@@ -16,19 +17,16 @@ app = new_app("serve")
 @command(app)
 def serve(
     ctx: Context,
-    service: Annotated[str, typer.Argument(help="allocation, governor, recorder or all.")],
+    service: Annotated[str, arg("SERVICE", "allocation, governor, recorder or all.")],
     embedded: Annotated[
-        bool, typer.Option("--embedded", help="On a private server in the state directory.")
+        bool, opt("--embedded", "On a private server in the state directory.")
     ] = False,
-    once: Annotated[
-        bool, typer.Option("--once", help="One pass, without a metrics port; then end.")
-    ] = False,
+    once: Annotated[bool, opt("--once", "One pass, without a metrics port; then end.")] = False,
     name: Annotated[
-        str | None, typer.Option("--name", help="Which of several; default: the host's name.")
+        str | None, opt("--name", "Which of several; default: the host's name.")
     ] = None,
     log_format: Annotated[
-        str | None,
-        typer.Option("--log-format", help="auto, short, plain, rich, json or journal."),
+        str | None, opt("--log-format", "auto, short, plain, rich, json or journal.")
     ] = None,
 ) -> None:
     """Run the allocation loop, the governor, the recorder, or all, until SIGTERM or Ctrl-C.

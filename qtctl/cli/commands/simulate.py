@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import opt
 from qtctl.cli.framework.safety import Force, refuse_other_groups
 from qtctl.cli.output.render import Fields, emit_one
 
@@ -21,11 +20,9 @@ app = group(
     qtctl simulate history --hours 48 --fault stale --out /tmp/stale
     """,
 )
-Symbols = Annotated[str, typer.Option("--symbols", metavar="N", help="How many symbols.")]
-Seed = Annotated[str, typer.Option("--seed", metavar="N", help="The same seed, the same market.")]
-Plans = Annotated[
-    str, typer.Option("--plans", metavar="N", help="Plans a minute, of all publishers together.")
-]
+Symbols = Annotated[str, opt("--symbols N", "How many symbols.")]
+Seed = Annotated[str, opt("--seed N", "The same seed, the same market.")]
+Plans = Annotated[str, opt("--plans N", "Plans a minute, of all publishers together.")]
 MAX_SYMBOLS, MAX_PLANS = 10_000, 100_000
 
 
@@ -35,15 +32,9 @@ def live(
     symbols: Symbols = "10",
     seed: Seed = "1",
     plans: Plans = "6",
-    speed: Annotated[
-        str, typer.Option("--speed", help="So many times as fast as time goes by.")
-    ] = "1",
-    take: Annotated[
-        str, typer.Option("--take", metavar="SHARE", help="Share of permits that are taken.")
-    ] = "0.9",
-    during: Annotated[
-        str | None, typer.Option("--for", metavar="TIME", help="End after that; default: Ctrl-C.")
-    ] = None,
+    speed: Annotated[str, opt("--speed", "So many times as fast as time goes by.")] = "1",
+    take: Annotated[str, opt("--take SHARE", "Share of permits that are taken.")] = "0.9",
+    during: Annotated[str | None, opt("--for TIME", "End after that; default: Ctrl-C.")] = None,
     force: Force = False,
 ) -> None:
     """Write a synthetic market into a Redis in real time, until Ctrl-C.
@@ -76,18 +67,15 @@ def live(
 @command(app, outputs=ROWS)
 def history(
     ctx: Context,
-    out: Annotated[str, typer.Option("--out", metavar="DIR", help="A new or empty folder.")],
-    hours: Annotated[str, typer.Option("--hours", metavar="N", help="How long it is.")] = "48",
+    out: Annotated[str, opt("--out DIR", "A new or empty folder.")],
+    hours: Annotated[str, opt("--hours N", "How long it is.")] = "48",
     symbols: Symbols = "500",
     seed: Seed = "1",
     plans: Plans = "6",
     fault: Annotated[
-        list[str] | None,
-        typer.Option("--fault", help="Plant one, from a quarter of the time on; repeatable."),
+        list[str] | None, opt("--fault", "Plant one, from a quarter of the time on; repeatable.")
     ] = None,
-    end: Annotated[
-        str | None, typer.Option("--end", metavar="TIME", help="When it ends; default: now.")
-    ] = None,
+    end: Annotated[str | None, opt("--end TIME", "When it ends; default: now.")] = None,
 ) -> None:
     """Make hours of history in seconds, by the same code as the services, marked synthetic.
 

@@ -7,6 +7,7 @@ import typer
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import opt
 from qtctl.cli.output.render import Fields, Rows, emit_one
 
 app = new_app("status")
@@ -15,9 +16,7 @@ app = new_app("status")
 @command(app)
 def status(
     ctx: Context,
-    since: Annotated[
-        str, typer.Option("--since", metavar="AGO", help="How far back blocks are counted.")
-    ] = "1h",
+    since: Annotated[str, opt("--since AGO", "How far back blocks are counted.")] = "1h",
 ) -> None:
     """Services, Redis, kill switch, plans, permits and blocks, on one screen.
 

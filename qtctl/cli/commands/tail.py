@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.list_options import Lists
+from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.output.render import emit
 from qtctl.errors import UsageError
 
@@ -32,10 +31,10 @@ def _listed(given: Mapping[str, Any]) -> Any:
 def tail(
     ctx: Context,
     stream: Annotated[
-        str, typer.Argument(help="plans, proposed, events, decisions, passes or rejected.")
+        str, arg("STREAM", "plans, proposed, events, decisions, passes or rejected.")
     ],
-    symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
+    symbols: Annotated[list[str] | None, arg("SYMBOL")] = None,
+    follow: Annotated[bool, opt("-f, --follow", "Go on until Ctrl-C.")] = False,
 ) -> None:
     """The last entries of a stream, oldest first; with -f also what comes after them.
 

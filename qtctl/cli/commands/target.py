@@ -2,12 +2,11 @@
 
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.list_options import Lists
+from qtctl.cli.framework.options import arg
 from qtctl.cli.output.render import emit
 
 app = group(
@@ -22,9 +21,7 @@ app = group(
 
 
 @command(app, "list", lists=Lists("qtctl.cli.views.targets", filters=("reason",), by_time=True))
-def list_targets(
-    ctx: Context, symbols: Annotated[list[str] | None, typer.Argument(metavar="SYMBOL")] = None
-) -> None:
+def list_targets(ctx: Context, symbols: Annotated[list[str] | None, arg("SYMBOL")] = None) -> None:
     """Live target beside proposal, the widest change first.
 
     Examples:

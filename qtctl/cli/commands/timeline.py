@@ -8,6 +8,7 @@ import typer
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.list_options import Lists
+from qtctl.cli.framework.options import opt
 from qtctl.cli.output.render import emit
 from qtctl.errors import RedisUnreachable
 
@@ -18,10 +19,7 @@ EMPTY = "Nothing happened that is still known."
 @command(app, lists=Lists("qtctl.cli.views.timeline", by_time=True))
 def timeline(
     ctx: Context,
-    root: Annotated[
-        str | None,
-        typer.Option("--root", metavar="DIR", help="Deploy records of a folder instead."),
-    ] = None,
+    root: Annotated[str | None, opt("--root DIR", "Deploy records of a folder instead.")] = None,
 ) -> None:
     """What happened, oldest first: halts, resumes, starts and stops of services, settings that
     changed (before → after), deployments, failovers, gaps, closes refused; by whom. What is wrong

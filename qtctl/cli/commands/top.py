@@ -2,11 +2,10 @@
 
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import opt
 from qtctl.errors import UsageError
 
 app = new_app("top")
@@ -15,10 +14,8 @@ app = new_app("top")
 @command(app)
 def top(
     ctx: Context,
-    interval: Annotated[str, typer.Option("--interval", help="Time between two updates.")] = "1s",
-    count: Annotated[
-        int | None, typer.Option("--count", "-n", min=1, help="Stop after this many updates.")
-    ] = None,
+    interval: Annotated[str, opt("--interval", "Time between two updates.")] = "1s",
+    count: Annotated[int | None, opt("--count, -n", "Stop after this many updates.", min=1)] = None,
 ) -> None:
     """A screen to work in: health, symbols, permits, blocked plans, the queue and events, live.
 

@@ -2,11 +2,10 @@
 
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
+from qtctl.cli.framework.options import arg, opt
 from qtctl.errors import NotFoundError
 
 app = new_app("why")
@@ -15,10 +14,8 @@ app = new_app("why")
 @command(app)
 def why(
     ctx: Context,
-    symbol: Annotated[str, typer.Argument(metavar="SYMBOL")],
-    since: Annotated[
-        str, typer.Option("--since", metavar="AGO", help="How far back: 90, 5m, 1h, 2d (to 30d).")
-    ] = "1h",
+    symbol: Annotated[str, arg("SYMBOL")],
+    since: Annotated[str, opt("--since AGO", "How far back: 90, 5m, 1h, 2d (to 30d).")] = "1h",
 ) -> None:
     """Why there was no trade in a symbol: one screen, one sentence, one command to go on with.
 

@@ -6,7 +6,7 @@ options::
     app = group("permit", help="Permits of the governor, with the time they have left.")
 
     @command(app, "list")
-    def list_permits(ctx: Context, cap: Annotated[str | None, typer.Option()] = None) -> None:
+    def list_permits(ctx: Context, cap: Annotated[str | None, opt("--cap USD")] = None) -> None:
         \"\"\"Permits in Redis, the one that expires first on top.
 
         Examples:
@@ -128,40 +128,29 @@ def common_callback(**more: Any) -> Callable[..., None]:
 
 _option = partial(option, rich_help_panel=PANEL)
 _COMMON: dict[str, Any] = {
-    "redis_url": _option(
-        str, "--redis-url", metavar="URL", help="redis://, rediss://, unix://, embedded:, …"
-    ),
+    "redis_url": _option(str, "--redis-url URL", "redis://, rediss://, unix://, embedded:, …"),
     "context": _option(
         str,
-        "--context",
-        metavar="CONTEXT",
-        help="A Redis by its name in the file, [contexts.NAME]. Default: $QTCTL_CONTEXT.",
+        "--context CONTEXT",
+        "A Redis by its name in the file, [contexts.NAME]. Default: $QTCTL_CONTEXT.",
     ),
     "confirm_context": _option(
-        str,
-        "--confirm-context",
-        metavar="CONTEXT",
-        help="Answer the question for a protected context's name.",
+        str, "--confirm-context CONTEXT", "Answer the question for a protected context's name."
     ),
     "config": _option(
-        str,
-        "--config",
-        metavar="PATH",
-        help="TOML file. Default: $QTCTL_CONFIG, else /etc/quantum/qtctl.toml.",
+        str, "--config PATH", "TOML file. Default: $QTCTL_CONFIG, else /etc/quantum/qtctl.toml."
     ),
-    "sets": _option(
-        list[str], "--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeatable."
-    ),
-    "utc": _option(bool, "--utc/--local", help="Times in tables. Default: --utc."),
-    "numbers": _option(bool, "--numbers", help="JSON numbers where Redis has numbers as text."),
-    "pager": _option(bool, "--pager/--no-pager", help="Default: lists on a terminal."),
-    "debug": _option(bool, "--debug", help="Show the traceback of an error."),
+    "sets": _option(list[str], "--set SECTION.KEY=VALUE", "Override a setting; repeatable."),
+    "utc": _option(bool, "--utc/--local", "Times in tables. Default: --utc."),
+    "numbers": _option(bool, "--numbers", "JSON numbers where Redis has numbers as text."),
+    "pager": _option(bool, "--pager/--no-pager", "Default: lists on a terminal."),
+    "debug": _option(bool, "--debug", "Show the traceback of an error."),
 }
 
 
 def _common(outputs: Sequence[str]) -> list[inspect.Parameter]:
     """The common options as keyword parameters; None where one is not given."""
-    output = _option(str, "-o", "--output", metavar="|".join(outputs), help="Default: table.")
+    output = _option(str, f"-o, --output {'|'.join(outputs)}", "Default: table.")
     return keywords({"output": output, **_COMMON})
 
 

@@ -2,33 +2,12 @@
 
 from typing import Annotated
 
-import typer
+from qtctl.cli.framework.options import opt
 
-Since = Annotated[
-    str,
-    typer.Option(
-        "--since",
-        metavar="TIME",
-        help="Ages count back from the newest record.",
-        show_default=True,
-    ),
-]
-Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before; default: all.")]
-Symbols = Annotated[
-    list[str] | None, typer.Option("--symbols", metavar="A,B", help="Only these; repeatable.")
-]
-PolicyFile = Annotated[
-    str | None,
-    typer.Option("--policy", metavar="FILE", help="TOML with other limits of the gates."),
-]
-Most = Annotated[
-    str, typer.Option("--limit", metavar="N", help="Symbols on the page; JSON has all.")
-]
-Folder = Annotated[
-    str | None,
-    typer.Option("--dir", metavar="DIR", help="Another history. Default: [history] dir."),
-]
-Page = Annotated[
-    str | None,
-    typer.Option("--html", metavar="FILE", help="Also as a page for people; - is stdout."),
-]
+Since = Annotated[str, opt("--since TIME", "Ages count back from the newest record.")]
+Until = Annotated[str | None, opt("--until TIME", "Before; default: all.")]
+Symbols = Annotated[list[str] | None, opt("--symbols A,B", "Only these; repeatable.")]
+PolicyFile = Annotated[str | None, opt("--policy FILE", "TOML with other limits of the gates.")]
+Most = Annotated[str, opt("--limit N", "Symbols on the page; JSON has all.")]
+Folder = Annotated[str | None, opt("--dir DIR", "Another history. Default: [history] dir.")]
+Page = Annotated[str | None, opt("--html FILE", "Also as a page for people; - is stdout.")]

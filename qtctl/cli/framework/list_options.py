@@ -53,20 +53,20 @@ class Lists:
         # Those that it lacks are taken as well, so that the error says which it has.
         kinds = {
             name: _option(
-                list[str], metavar=name.upper(), help=help, hidden=name not in self.filters
+                list[str], f"--{name} {name.upper()}", help, hidden=name not in self.filters
             )
             for name, help in FILTERS.items()
         }
         if self.by_time:
             before = "Not before: 5m or 1h ago, or 2026-01-28T10:00."
-            kinds["since"] = _option(str, metavar="TIME", help=before)
-            kinds["until"] = _option(str, metavar="TIME", help="Not after; the same forms.")
+            kinds["since"] = _option(str, "--since TIME", before)
+            kinds["until"] = _option(str, "--until TIME", "Not after; the same forms.")
         kinds |= _COMMON
         if self.limit is not None:
             more = f"How many; all for all. Default: {self.limit}."
             if self.by_time:
                 more = f"{more[:-1]}, all with --since."
-            kinds["limit"] = _option(str, "-n", "--limit", metavar="N", help=more)
+            kinds["limit"] = _option(str, "-n, --limit N", more)
         return keywords(kinds)
 
     def asked(self, given: Mapping[str, Any], utc: bool) -> Listing:
@@ -106,16 +106,16 @@ _option = partial(option, rich_help_panel=PANEL)
 _COMMON: dict[str, Any] = {
     "where": _option(
         list[str],
-        metavar="FIELD=VALUE",
-        help="Only rows whose field has this value, or with != another; repeatable.",
+        "--where FIELD=VALUE",
+        "Only rows whose field has this value, or with != another; repeatable.",
     ),
-    "limit": _option(str, "-n", "--limit", metavar="N", help="How many; all for all."),
-    "sort": _option(str, metavar="COLUMN", help="Sort by a column; -COLUMN the other way round."),
+    "limit": _option(str, "-n, --limit N", "How many; all for all."),
+    "sort": _option(str, "--sort COLUMN", "Sort by a column; -COLUMN the other way round."),
     "columns": _option(
-        str, metavar="COLUMN,…", help="Which columns, in which order; fields of the JSON too."
+        str, "--columns COLUMN,…", "Which columns, in which order; fields of the JSON too."
     ),
-    "wide": _option(bool, "--wide", help="All columns, however narrow it is."),
-    "watch": _option(str, metavar="[S]", help="Again and again, every S seconds. Default: 2."),
+    "wide": _option(bool, "--wide", "All columns, however narrow it is."),
+    "watch": _option(str, "--watch [S]", "Again and again, every S seconds. Default: 2."),
 }
 
 

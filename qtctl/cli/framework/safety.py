@@ -3,40 +3,30 @@
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from qtctl.cli.framework.options import opt
 from qtctl.errors import RefusedError
 
 if TYPE_CHECKING:
     from qtctl.cli.framework.context import Context
     from qtctl.wire.client.store import Store
 
-Force = Annotated[bool, typer.Option("--force", help="Override a refusal.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Answer every question with yes.")]
-NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask: refuse instead.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; do nothing.")]
+Force = Annotated[bool, opt("--force", "Override a refusal.")]
+Yes = Annotated[bool, opt("--yes", "Answer every question with yes.")]
+NoInput = Annotated[bool, opt("--no-input", "Never ask: refuse instead.")]
+DryRun = Annotated[bool, opt("--dry-run", "Print what would be done; do nothing.")]
 YesButRisk = Annotated[
-    bool, typer.Option("--yes", help="Do not ask for confirmation, except of what raises risk.")
+    bool, opt("--yes", "Do not ask for confirmation, except of what raises risk.")
 ]
 AcceptRisk = Annotated[
     list[str] | None,
-    typer.Option(
-        "--accept-risk",
-        metavar="LIMIT=VALUE",
-        help="Accept this limit being loosened to this value; repeatable.",
-    ),
+    opt("--accept-risk LIMIT=VALUE", "Accept this limit being loosened to this value; repeatable."),
 ]
-Finish = Annotated[bool, typer.Option("--finish", help="Finish one that was interrupted.")]
+Finish = Annotated[bool, opt("--finish", "Finish one that was interrupted.")]
 Root = Annotated[
-    str | None,
-    typer.Option(
-        "--root", metavar="DIR", help="Stage the files in a folder: no systemd, no root needed."
-    ),
+    str | None, opt("--root DIR", "Stage the files in a folder: no systemd, no root needed.")
 ]
-Wait = Annotated[
-    str, typer.Option("--wait", metavar="S", help="How long to wait for each service.")
-]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept with the stop.")]
+Wait = Annotated[str, opt("--wait S", "How long to wait for each service.")]
+Reason = Annotated[str, opt("--reason TEXT", "Why; kept with the stop.")]
 
 
 def refuse_other_groups(store: "Store", what: str, force: bool) -> None:
