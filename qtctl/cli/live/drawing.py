@@ -76,8 +76,21 @@ def table(
             _broken(cells[i], wide, folded) for i, wide in zip(fit.kept, fit.widths, strict=True)
         ]
         for line in zip_longest(*parts, fillvalue=""):
-            out.append(tables.styled_line(kept, fit.widths, line, style))
+            out.append(_aligned(kept, fit.widths, line, style))
     return out
+
+
+def _aligned(
+    columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str], styles: Sequence[str]
+) -> Text:
+    """One line of cells in their styles, without blanks at its end."""
+    line = Text()
+    for column, width, cell, style in zip(columns, widths, cells, styles, strict=True):
+        blanks = " " * (width - cell_len(cell))
+        line.append(blanks + cell if column.right else cell + blanks, style)
+        line.append(" " * GAP)
+    line.rstrip()
+    return line
 
 
 def _broken(cell: str, width: int, folded: bool) -> list[str]:

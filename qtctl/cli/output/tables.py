@@ -5,16 +5,12 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.output.columns import Column
 from qtctl.cli.output.layout import GAP, Narrowed, fit
 from qtctl.cli.output.wrapping import broken, cells_of, halved, least_width
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
 
 
 def on_terminal(ctx: Context) -> bool:
@@ -25,21 +21,6 @@ def on_terminal(ctx: Context) -> bool:
 def terminal_width() -> int:
     """Cells of a line; 80 where the terminal does not say."""
     return shutil.get_terminal_size(fallback=(80, 24)).columns
-
-
-def console(ctx: Context) -> "Console":
-    """A rich console on stdout that takes nothing for markup and adds no highlights."""
-    from rich.console import Console
-
-    return Console(
-        file=sys.stdout,
-        width=terminal_width(),
-        force_terminal=True,
-        no_color=bool(ctx.environ.get("NO_COLOR")),
-        markup=False,
-        highlight=False,
-        emoji=False,
-    )
 
 
 def print_table(
@@ -167,12 +148,9 @@ def print_fields(
 
 def print_title(ctx: Context, title: str) -> None:
     """A line above a part of a longer output."""
-    if on_terminal(ctx):
-        from rich.text import Text
-
-        console(ctx).print(Text(title, "bold underline"))
-    else:
-        sys.stdout.write(f"{title}\n")
+    paint = painter(ctx)
+    for part in broken(title, terminal_width()) if on_terminal(ctx) else [title]:
+        sys.stdout.write(f"{paint(part, 'bold underline')}\n")
 
 
 def name_hidden(ctx: Context, columns: Sequence[Column], kept: Sequence[Column]) -> None:
@@ -194,22 +172,3 @@ def line_widths(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> li
         max(column.width, *(cells_of(line[i]) for line in lines))
         for i, column in enumerate(columns)
     ]
-
-
-def styled_line(
-    columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str], styles: Sequence[str]
-) -> "Text":
-    """One line of aligned cells in their styles, without blanks at its end."""
-    from rich.text import Text
-
-    line = Text()
-    for column, width, cell, style in zip(columns, widths, cells, styles, strict=True):
-        line.append(_pad(cell, width, right=column.right), style)
-        line.append(" " * GAP)
-    line.rstrip()
-    return line
-
-
-def _pad(cell: str, width: int, right: bool = False) -> str:
-    blanks = " " * (width - cells_of(cell))
-    return blanks + cell if right else cell + blanks

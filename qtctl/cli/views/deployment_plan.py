@@ -151,13 +151,10 @@ def writer(ctx: Context) -> Callable[..., None]:
     """Prints a line at once, escaped, with a style on a terminal. It goes to stdout where a table
     was asked for; else to stderr, since JSON comes at the end."""
     stream = sys.stdout if ctx.output == "table" else sys.stderr
-    terminal = tables.console(ctx) if ctx.output == "table" and tables.on_terminal(ctx) else None
+    paint = tables.painter(ctx)
 
     def write(text: str, style: str = "") -> None:
-        if terminal is not None and style:
-            terminal.print(escape(text), style=style, soft_wrap=True)
-        else:
-            stream.write(f"{escape(text)}\n")
+        stream.write(f"{paint(escape(text), style if stream is sys.stdout else '')}\n")
         stream.flush()
 
     return write
