@@ -68,13 +68,15 @@ TAKEN = (
 )
 
 
-class _Lifetime(msgspec.Struct, frozen=True):
+class Lifetime(msgspec.Struct, frozen=True):
+    """The setting of the governor that says how long permits live."""
+
     permit_ttl_sec: float
 
 
 def lifetime(ctx: Context, store: Store) -> float:
     """How long the permits of the governor live, in seconds."""
-    own, _ = InForce(ctx, store).of("governor", _Lifetime)
+    own, _ = InForce(ctx, store).of("governor", Lifetime)
     return own.permit_ttl_sec
 
 

@@ -11,6 +11,7 @@ from qtctl.cli.views.health import readiness
 from qtctl.cli.views.health_record import READY
 from qtctl.cli.views.in_force import InForce
 from qtctl.cli.views.past import Past
+from qtctl.cli.views.permits import Lifetime
 from qtctl.domain import numbers
 from qtctl.domain.diagnosis import Alive, Diagnosis, Target
 from qtctl.domain.downsize import DownsizeRules, Hint, hint
@@ -44,12 +45,6 @@ class Answer(msgspec.Struct, frozen=True):
     score_shadow: str = ""
 
 
-class _Own(msgspec.Struct, frozen=True):
-    """Settings of the governor beside its limits."""
-
-    permit_ttl_sec: int
-
-
 def answer(
     ctx: Context, store: Store, symbol: str, since_sec: float, past: Past | None = None
 ) -> Answer | None:
@@ -61,7 +56,7 @@ def answer(
     rules, _ = in_force.of("governor", PlanRules)
     limits, _ = in_force.of("governor", Limits)
     downsize, _ = in_force.of("governor", DownsizeRules)
-    own, _ = in_force.of("governor", _Own)
+    own, _ = in_force.of("governor", Lifetime)
     names, _ = in_force.of("governor", KillNames)
     # Without a governor nobody knows with what lifetime the last permits were issued.
     ttl_sec = own.permit_ttl_sec if alive else 0.0
