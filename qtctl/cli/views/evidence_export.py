@@ -77,7 +77,7 @@ def export(ctx: Context, target: Path, wanted: Wanted) -> Filed:
     left_out = list(_left_out(found, proven))
     mask = masking(ctx)
     parts = [
-        Part(name, what, mask(content).encode("utf-8", "backslashreplace"))
+        Part(name, what, mask(_text(content)).encode("utf-8", "backslashreplace"))
         for name, what, content in (
             *_documents(found, rules, links),
             *((f"proof/{name}", what, proven[name])
@@ -144,44 +144,34 @@ def _left_out(found: Contents, proven: dict[str, str]) -> Iterator[LeftOut]:
 
 def _documents(
     found: Contents, rules: Policy, links: Sequence[chain.Link]
-) -> Iterator[tuple[str, str, str]]:
-    def as_json(value: Any) -> str:
-        return f"{to_json(value, indent=True)}\n"
-
+) -> Iterator[tuple[str, str, Any]]:
+    """Name, what it is, and content: a text, or what JSON is made of."""
     window, replayed = found.window, found.replay
     yield "readiness.html", "the verdict, gate by gate", readiness_page(found.readiness, rules)
     yield "report.html", "what both loops did", report_page(found.report)
     yield "replay.html", "parity: everything decided again", replay_page(window, replayed.result)
-    yield "readiness.json", "as qtctl readiness prints it", as_json(found.readiness)
-    yield "report.json", "as qtctl report prints it", as_json(found.report)
-    yield "replay.json", "as qtctl replay prints it", as_json(as_record(replayed))
-    yield (
-        "settings.json",
-        "settings of the services, rules, limits, and changes",
-        as_json(found.settings),
-    )
-    yield "halts.json", "halts and resumes, up to the end of the window", as_json(found.halts)
-    yield "gaps.json", "what the history lacks in the window", as_json(found.window.gaps)
-    yield "services.json", "what was seen of the services", as_json(found.services)
-    yield "servers.json", "what was seen of the Redis server", as_json(found.servers)
+    yield "readiness.json", "as qtctl readiness prints it", found.readiness
+    yield "report.json", "as qtctl report prints it", found.report
+    yield "replay.json", "as qtctl replay prints it", as_record(replayed)
+    yield "settings.json", "settings of the services, rules, limits, and changes", found.settings
+    yield "halts.json", "halts and resumes, up to the end of the window", found.halts
+    yield "gaps.json", "what the history lacks in the window", window.gaps
+    yield "services.json", "what was seen of the services", found.services
+    yield "servers.json", "what was seen of the Redis server", found.servers
     yield "policy.toml", "the limits of the gates, for --policy", _policy(rules)
-    yield (
-        CHAIN,
-        "the hashes of the days, chained",
-        "".join(f"{msgspec.json.encode(link).decode()}\n" for link in links),
-    )
-    yield (
-        "versions.json",
-        "what made this",
-        as_json(
-            {
-                "qtctl": __version__,
-                "commit": source.commit(),
-                "python": platform.python_version(),
-                "system": platform.platform(),
-            }
-        ),
-    )
+    lines = "".join(f"{msgspec.json.encode(link).decode()}\n" for link in links)
+    yield CHAIN, "the hashes of the days, chained", lines
+    versions = {
+        "qtctl": __version__,
+        "commit": source.commit(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
+    yield "versions.json", "what made this", versions
+
+
+def _text(content: Any) -> str:
+    return content if isinstance(content, str) else f"{to_json(content, indent=True)}\n"
 
 
 def _policy(rules: Policy) -> str:
