@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -30,6 +30,11 @@ class _Captured(io.TextIOBase):
     @property
     def encoding(self) -> str:  # type: ignore[override]
         return self._stream.encoding
+
+
+def on_screen(environ: Mapping[str, str]) -> bool:
+    """True where stdout is a terminal that says what it is and can do more than print lines."""
+    return sys.stdout.isatty() and environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from qtctl.cli.framework.capture import captured
+from qtctl.cli.framework.capture import captured, on_screen
 
 if TYPE_CHECKING:
     from qtctl.cli.framework.context import Context
@@ -26,11 +26,13 @@ class _Quit(BaseException):
 def paged(ctx: "Context", *, pages: bool = True) -> Iterator[None]:
     """What is printed within goes through a pager where it is longer than the terminal. Quitting
     the pager ends the block quietly."""
-    command = program(ctx.environ) if pages and ctx.pager and _on_terminal(ctx.environ) else ""
+    command = program(ctx.environ) if pages and ctx.pager and on_screen(ctx.environ) else ""
     if not command:
         yield
         return
-    page = _Page(command, _environ(ctx.environ, wide=ctx.listing.wide))
+    # F: quit where it fits one screen; R: colours; X: leave it on the screen; S: no wrapping.
+    usual = {"LESS": "FRSX" if ctx.listing.wide else "FRX", "LV": "-c"}
+    page = _Page(command, {**usual, **ctx.environ})
     try:
         with captured(page.write), suppress(_Quit):
             yield
@@ -44,16 +46,6 @@ def program(environ: Mapping[str, str]) -> str:
     # `LESS=-R less` sets a variable first.
     word = next((word for word in named.split() if "=" not in word), "")
     return "" if named in NONE or shutil.which(word) is None else named
-
-
-def _on_terminal(environ: Mapping[str, str]) -> bool:
-    return sys.stdout.isatty() and environ.get("TERM", "") not in ("", "dumb", "unknown")
-
-
-def _environ(environ: Mapping[str, str], *, wide: bool) -> dict[str, str]:
-    # F: quit where it fits one screen; R: colours; X: leave it on the screen; S: no wrapping.
-    usual = {"LESS": "FRSX" if wide else "FRX", "LV": "-c"}
-    return {**usual, **environ}
 
 
 class _Page:

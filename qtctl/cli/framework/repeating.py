@@ -8,7 +8,7 @@ from copy import copy
 from typing import TYPE_CHECKING, TextIO
 
 from qtctl import clock
-from qtctl.cli.framework.capture import captured
+from qtctl.cli.framework.capture import captured, on_screen
 from qtctl.errors import RedisUnreachable, UsageError
 
 if TYPE_CHECKING:
@@ -26,11 +26,10 @@ def repeat(ctx: "Context", command: Callable[["Context"], None]) -> None:
         raise UsageError(
             f"--output {ctx.output} can't go with --watch, since it has an end: use ndjson"
         )
-    on_screen = sys.stdout.isatty() and ctx.environ.get("TERM", "") not in ("", "dumb", "unknown")
     first = True
     while True:
         began = clock.monotonic()
-        if on_screen:
+        if on_screen(ctx.environ):
             _draw(ctx, command, first=first)
         else:
             if not first and ctx.output == "table":
