@@ -44,9 +44,7 @@ OVERRULED = text(
     drop=1,
 )
 ABOUT = (
-    text("setting", "key"),
-    text("value", "value", fold=True),
-    text("from", "origin", fold=True),
+    *SETTINGS,
     text("default", "default", fold=True),
     text("allowed", "allowed", fold=True),
     text("what it does", "description", fold=True),
@@ -56,7 +54,6 @@ ELSEWHERE = (
     text("environment", "variables"),
     text("file", lambda row: "[{}] {}".format(*row["key"].split("."))),
 )
-STRONGER = (text("value", "value", fold=True), text("from", "origin", fold=True))
 DIFFERENCES = (
     text("setting", "key"),
     text("here", "here", fold=True),
@@ -114,7 +111,7 @@ def show(
     if ctx.output == "toml":
         sys.stdout.write(_toml(ctx, rows))
     elif ctx.output == "table" and [row["key"] for row in rows] == keys:
-        overruled = Rows(rows[0]["overruled"][::-1], STRONGER, "Overruled, the strongest first")
+        overruled = Rows(rows[0]["overruled"][::-1], SETTINGS[1:], "Overruled, the strongest first")
         elsewhere = Fields(ELSEWHERE, "Where it can be set, the strongest first", unbroken=True)
         emit_one(ctx, rows[0], Fields(ABOUT), overruled, elsewhere)
     else:

@@ -24,6 +24,13 @@ text says anyway."""
 Wrap = Literal["", "words", "id"]
 
 
+def value_at(row: Any, key: Key) -> Any:
+    """What a row has there; None where it lacks the field."""
+    if not isinstance(key, str):
+        return key(row)
+    return row.get(key) if isinstance(row, Mapping) else getattr(row, key, None)
+
+
 def slug(title: str) -> str:
     """A title as one word: `in queue` as `in_queue`."""
     return "_".join(title.lower().split())
@@ -59,9 +66,7 @@ class Column:
 
     def value(self, row: Any) -> Any:
         """The value of this column in a row; None where the row lacks it."""
-        if not isinstance(self.key, str):
-            return self.key(row)
-        return row.get(self.key) if isinstance(row, Mapping) else getattr(row, self.key, None)
+        return value_at(row, self.key)
 
     def cell(self, row: Any, utc: bool) -> str:
         """What is printed for a row."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from qtctl.cli.framework.listing import FILTERS, Listing, Order, Where
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, Key, slug, text
+from qtctl.cli.output.columns import Column, Key, slug, text, value_at
 from qtctl.domain import numbers
 from qtctl.errors import UsageError
 from qtctl.text import escape
@@ -25,10 +25,6 @@ class Filter:
 
     key: Key
     words: tuple[str, ...] = ()
-
-    def value(self, row: Any) -> Any:
-        """What this row has."""
-        return _at(row, self.key)
 
 
 @dataclass(frozen=True)
@@ -104,14 +100,14 @@ class Listed:
         def wanted(row: Any) -> bool:
             if timed and not self._within(row, after, before):
                 return False
-            if not all(_words(known.value(row)) in words for known, words in only):
+            if not all(_words(value_at(row, known.key)) in words for known, words in only):
                 return False
             return all(_holds(key, condition, row) for key, condition in where)
 
         return wanted
 
     def _within(self, row: Any, after: float | None, before: float | None) -> bool:
-        at = None if self.at is None else seconds(_at(row, self.at))
+        at = None if self.at is None else seconds(value_at(row, self.at))
         if at is None:
             return False
         return (after is None or at >= after) and (before is None or at <= before)
@@ -124,7 +120,7 @@ class Listed:
         listed = list(rows)
         for each in reversed(order):
             key = self._key(each.column)
-            values = [(_rank(_at(row, key)), row) for row in listed]
+            values = [(_rank(value_at(row, key)), row) for row in listed]
             there = [pair for pair in values if pair[0] is not None]
             there.sort(key=lambda pair: pair[0] or (0, 0.0, ""), reverse=each.descending)
             listed = [row for _, row in there] + [row for rank, row in values if rank is None]
@@ -183,12 +179,6 @@ def _named(listing: Listing) -> Iterator[tuple[str, Sequence[str]]]:
     yield "--where", [each.field for each in listing.where]
 
 
-def _at(row: Any, key: Key) -> Any:
-    if not isinstance(key, str):
-        return key(row)
-    return row.get(key) if isinstance(row, Mapping) else getattr(row, key, None)
-
-
 def _words(value: Any) -> str:
     """A value as JSON and the command line write it: true, 0.5, ok."""
     if isinstance(value, bool):
@@ -197,7 +187,7 @@ def _words(value: Any) -> str:
 
 
 def _holds(key: Key, condition: Where, row: Any) -> bool:
-    return (_words(_at(row, key)) == condition.value) != condition.differs
+    return (_words(value_at(row, key)) == condition.value) != condition.differs
 
 
 def _rank(value: Any) -> tuple[int, float, str] | None:
