@@ -27,7 +27,7 @@ def bundle(
     root: Annotated[
         str | None, opt("--root DIR", "Units and deploy records of a folder instead.")
     ] = None,
-) -> None:
+) -> int:
     """Everything for a post-mortem in one .tar.gz, for its owner alone: doctor, status, timeline,
     settings without secrets, groups, streams, the last decisions, events and log lines, versions.
 
@@ -61,5 +61,4 @@ def bundle(
     for why in dict.fromkeys(each["why"] for each in found.missing):
         names = ", ".join(each["name"] for each in found.missing if each["why"] == why)
         ctx.say(f"Missing {names}: {why}")
-    if found.missing:
-        raise typer.Exit(1)
+    return int(bool(found.missing))

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.list_options import Lists
@@ -125,7 +123,7 @@ def diff(
     service: Annotated[
         str | None, arg("SERVICE", "allocation, governor or recorder. Default: all that run.")
     ] = None,
-) -> None:
+) -> int:
     """Compare this shell's settings with those that the running services say they run with.
 
     0 where they are the same, 1 where one differs or no service runs. A record has the settings of
@@ -143,8 +141,7 @@ def diff(
     emit(ctx, found.rows, DIFFERENCES)
     for line in found.notes:
         ctx.say(line)
-    if not found.same:
-        raise typer.Exit(1)
+    return int(not found.same)
 
 
 @command(app)
@@ -205,7 +202,7 @@ def init(ctx: Context) -> None:
 def import_env(
     ctx: Context,
     files: Annotated[list[str], arg("FILE", "An EnvironmentFile of systemd.")],
-) -> None:
+) -> int:
     """Turn EnvironmentFiles of existing units into TOML, read as systemd reads them.
 
     A later file wins over an earlier one. What is skipped is reported on stderr, in short; exits 1
@@ -224,8 +221,7 @@ def import_env(
         ctx.warn(f"{what}; {len(found.notes)} to look at:")
     for line in import_notes.lines(found.notes):
         ctx.say(line)
-    if any(note.kind == "limit" for note in found.notes):
-        raise typer.Exit(1)
+    return int(any(note.kind == "limit" for note in found.notes))
 
 
 def _display_url(url: str) -> str:

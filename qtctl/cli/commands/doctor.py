@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import ROWS, command, new_app
 from qtctl.cli.framework.context import Context
@@ -23,7 +21,7 @@ def doctor(
     root: Annotated[
         str | None, opt("--root DIR", "Look for units and their files in a folder.")
     ] = None,
-) -> None:
+) -> int:
     """Look at everything, change nothing: Redis, upstream, streams, groups, permits, services,
     settings, kill switches. Each finding says what, why it matters, and the command that fixes it.
 
@@ -45,6 +43,4 @@ def doctor(
         emit_one(ctx, report, *findings.page(report, verbose, "" if problem else ctx.where()))
     else:
         emit(ctx, report.findings, findings.COLUMNS)
-    code = findings.exit_code(report, strict, problem)
-    if code:
-        raise typer.Exit(code)
+    return findings.exit_code(report, strict, problem)

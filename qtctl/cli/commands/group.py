@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
@@ -29,7 +27,7 @@ Name = Annotated[str | None, arg("GROUP", "Default: governor.")]
 
 
 @command(app, "list", lists=Lists("qtctl.cli.views.groups"))
-def list_groups(ctx: Context, stream: Stream = None) -> None:
+def list_groups(ctx: Context, stream: Stream = None) -> int:
     """Every consumer group: lag (unknown where Redis does not know it), pending, its consumers.
 
     stuck: pending and untouched for a minute. deliveries: the most that one of a consumer's
@@ -45,8 +43,7 @@ def list_groups(ctx: Context, stream: Stream = None) -> None:
     with ctx.store() as store:
         found, unread = view.looked(ctx, store, stream)
     view.show(ctx, found, unread)
-    if unread:
-        raise typer.Exit(1)
+    return int(unread)
 
 
 @command(app, outputs=ROWS)
@@ -56,7 +53,7 @@ def recover(
     stream: Stream = None,
     dry_run: DryRun = False,
     force: Force = False,
-) -> None:
+) -> int:
     """Make a group work again: create the governors' where it is gone, and hand what dead consumers
     hold to a live one.
 
@@ -80,8 +77,7 @@ def recover(
     rest = found.stuck or found.trimmed or found.waiting != 0
     view.report_done(ctx, found.done, "" if rest else "Nothing is stuck.", dry_run)
     view.report_rest(ctx, found, is_ours)
-    if found.stuck or found.waiting != 0:
-        raise typer.Exit(1)
+    return int(found.stuck > 0 or found.waiting != 0)
 
 
 @command(app, outputs=ROWS)

@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.options import arg, opt
@@ -25,7 +23,7 @@ def halt(
     force: Annotated[bool, opt("--force", "Stop a symbol that nothing here knows.")] = False,
     dry_run: DryRun = False,
     unasked: Annotated[bool, opt("--yes, --no-input", hidden=True)] = False,
-) -> None:
+) -> int:
     """Stop opens at once; closes still pass. Never asks. `qtctl resume` undoes it.
 
     Takes effect on the very next plan, and withdraws the permits of opens that nobody has taken
@@ -55,5 +53,4 @@ def halt(
     order = halts.request(ctx, symbol, reason, revoke=revoke)
     report = halting.halt(ctx, order, everything, force=force, dry_run=dry_run)
     halting.report_halt(ctx, order, everything, dry_run, report)
-    if not halting.is_certain(report):
-        raise typer.Exit(1)
+    return int(not halting.is_certain(report))

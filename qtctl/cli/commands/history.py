@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
@@ -168,7 +166,7 @@ def export(
 
 
 @command(app, outputs=ROWS)
-def verify(ctx: Context, folder: Dir = None) -> None:
+def verify(ctx: Context, folder: Dir = None) -> int:
     """Check the chain, and every sealed day against it; exits 1 at a difference.
 
     An open day has no hash yet: SQLite checks its pages. Works on a copy, on any machine.
@@ -187,11 +185,12 @@ def verify(ctx: Context, folder: Dir = None) -> None:
     bad = [finding for finding in findings if finding.status == "differs"]
     if bad:
         ctx.say(f"The first that differs: {bad[0].what}: {bad[0].detail}")
-        raise typer.Exit(1)
+        return 1
     head = chain.head(where)
     ctx.say(f"Nothing differs. Head of the chain: {'none yet' if head == chain.NO_LINK else head}")
     if findings:
         view.say_synthetic(ctx, view.opened(ctx, folder))
+    return 0
 
 
 @command(app, outputs=ROWS)
@@ -227,7 +226,7 @@ def copy(
     ctx: Context,
     target: Annotated[str, arg("DIR", "A new or empty folder.")],
     folder: Dir = None,
-) -> None:
+) -> int:
     """A whole copy, also while a recorder writes, or after it was killed; exits 1 if a day is
     damaged.
 
@@ -245,5 +244,4 @@ def copy(
             damaged = True
             ctx.warn(f"{problem}: copied as it is")
         ctx.say(f"{day} copied")
-    if damaged:
-        raise typer.Exit(1)
+    return int(damaged)

@@ -1,7 +1,5 @@
 """`qtctl readiness`: whether the history is good enough to enforce on."""
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import ROWS, command, group
 from qtctl.cli.framework.context import Context
@@ -29,7 +27,7 @@ def check(
     limit: Most = "10",
     folder: Folder = None,
     html: Page = None,
-) -> None:
+) -> int:
     """READY, NOT READY or CAN'T TELL: whether the history is enough to enforce the proposals.
 
     Gate by gate, for the whole and for each symbol; exits 0 only if READY. Judges the last 48 h of
@@ -63,12 +61,11 @@ def check(
         ctx, html, lambda: readiness_page(found, limits),
         lambda: emit_one(ctx, found, *pages.page(ctx, found, window, limits, most)),
     )  # fmt: skip
-    if found.verdict != "READY":
-        raise typer.Exit(1)
+    return int(found.verdict != "READY")
 
 
 @command(app, outputs=ROWS)
-def selftest(ctx: Context) -> None:
+def selftest(ctx: Context) -> int:
     """Plant each fault in a copy of a clean synthetic history: each must fail its own gate alone.
 
     At least one for each gate, and some that leave a gate unknown. Takes seconds, needs neither
@@ -89,4 +86,4 @@ def selftest(ctx: Context) -> None:
     wrong = [each.fault for each in found if not each.right]
     if wrong:
         ctx.say(f"Not as it must be: {', '.join(wrong)}.")
-        raise typer.Exit(1)
+    return int(bool(wrong))

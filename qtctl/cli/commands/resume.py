@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.options import arg, opt
@@ -23,7 +21,7 @@ def resume(
     no_input: NoInput = False,
     force: Force = False,
     dry_run: DryRun = False,
-) -> None:
+) -> int:
     """Undo what `qtctl halt` has stopped, and restore what was there before.
 
     Refuses while another system's kill key is set: whoever set it has to remove it. A value that
@@ -55,7 +53,7 @@ def resume(
                 ctx, store, order, dry_run,
                 lambda question: agreed(ctx, question, yes=yes, no_input=no_input),
             )  # fmt: skip
-        return
+        return 0
     with ctx.store(notice=False) as store:
         order = resuming.read_by_governors(store, order)
         lost = None if order.symbol else forgotten.incident(store)
@@ -74,6 +72,4 @@ def resume(
         resuming.warn_of_late(ctx, store)
     if problem:
         ctx.warn(f"it is resumed, but its record or event could not be written: {problem}")
-    goes_on = resuming.report_resume(ctx, rows, order, taken, lost, dry_run)
-    if not goes_on:
-        raise typer.Exit(1)
+    return int(not resuming.report_resume(ctx, rows, order, taken, lost, dry_run))

@@ -3,8 +3,6 @@
 from contextlib import ExitStack
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import EMBEDDED, Context
@@ -28,7 +26,7 @@ def serve(
     log_format: Annotated[
         str | None, opt("--log-format", "auto, short, plain, rich, json or journal.")
     ] = None,
-) -> None:
+) -> int:
     """Run the allocation loop, the governor, the recorder, or all, until SIGTERM or Ctrl-C.
 
     The recorder writes the history; all includes it unless [history] enabled is false.
@@ -79,9 +77,7 @@ def serve(
             if not once:
                 stack.enter_context(ServerKeeper(server))
         hosted = compose.Hosted(ctx, names, own)
-        code = hosted.once() if once else hosted.run()
-    if code:
-        raise typer.Exit(code)
+        return hosted.once() if once else hosted.run()
 
 
 def _explicit_urls(ctx: Context) -> list[str]:

@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
@@ -17,7 +15,7 @@ app = new_app("status")
 def status(
     ctx: Context,
     since: Annotated[str, opt("--since AGO", "How far back blocks are counted.")] = "1h",
-) -> None:
+) -> int:
     """Services, Redis, kill switch, plans, permits and blocks, on one screen.
 
     Exits 1 in an incident, and begins with what it is, the worst first, and the command to run
@@ -53,5 +51,4 @@ def status(
     emit_one(ctx, found, *parts, Rows(found.services, page.SERVICES), Fields(page.PAGE), blocks)
     if lost is not None and lost.is_incident:
         ctx.warn(f"{found.redis.emptied}: see docs/runbooks/QtctlRedisEmptied.md")
-    if not found.ok:
-        raise typer.Exit(1)
+    return int(not found.ok)

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from qtctl.cli.framework.command import command, new_app
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.list_options import Lists
@@ -20,7 +18,7 @@ EMPTY = "Nothing happened that is still known."
 def timeline(
     ctx: Context,
     root: Annotated[str | None, opt("--root DIR", "Deploy records of a folder instead.")] = None,
-) -> None:
+) -> int:
     """What happened, oldest first: halts, resumes, starts and stops of services, settings that
     changed (before → after), deployments, failovers, gaps, closes refused; by whom. What is wrong
     now, as `status` has it, stands at the end.
@@ -47,5 +45,4 @@ def timeline(
         ctx.say(line)
     if found.away:
         raise RedisUnreachable(found.away)
-    if not found.whole:
-        raise typer.Exit(1)
+    return int(not found.whole)

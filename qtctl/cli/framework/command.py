@@ -14,7 +14,8 @@ options::
             qtctl permit -o json
         \"\"\"
 
-The docstring is the help page; what stands under `Examples:` is printed as it is.
+The docstring is the help page; what stands under `Examples:` is printed as it is. What a command
+returns is its exit code, None for 0.
 """
 
 import inspect
@@ -63,18 +64,24 @@ def command(
         def run(ctx: typer.Context, **given: Any) -> None:
             context = _context(ctx, allowed)
             arguments = {parameter.name: given[parameter.name] for parameter in own}
+
+            def call(context: Context) -> None:
+                code = function(context, **arguments)
+                if code:
+                    raise typer.Exit(code)
+
             if lists is None:
-                function(context, **arguments)
+                call(context)
                 return
             from qtctl.cli.framework.pager import paged
             from qtctl.cli.framework.repeating import repeat
 
             context.listing = lists.asked(given, context.utc)
             if context.listing.watch_sec is not None:
-                repeat(context, lambda ctx: function(ctx, **arguments))
+                repeat(context, call)
                 return
             with paged(context, pages=not arguments.get(lists.follows)):
-                function(context, **arguments)
+                call(context)
 
         context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
         more = [] if lists is None else lists.parameters()
