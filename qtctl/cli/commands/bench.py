@@ -5,10 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import ROWS, command, new_app
-from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.options import arg, opt
+from qtctl.cli.framework import ROWS, Context, arg, arguments, command, new_app, opt
 from qtctl.cli.output.columns import text
 from qtctl.cli.output.render import emit
 from qtctl.cli.output.styles import verdict_style

@@ -6,10 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.options import opt
+from qtctl.cli.framework import Context, arguments, command, new_app, opt
 from qtctl.cli.framework.safety import Force
 from qtctl.cli.output.render import emit_one
 

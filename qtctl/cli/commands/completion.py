@@ -4,9 +4,7 @@ import sys
 from importlib import resources
 from typing import Annotated
 
-from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.options import arg
+from qtctl.cli.framework import Context, arg, command, group
 
 app = group(
     "completion",

@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from qtctl.cli.framework.command import ROWS, command, group
-from qtctl.cli.framework.context import Context
+from qtctl.cli.framework import ROWS, Context, arg, command, group
 from qtctl.cli.framework.list_options import Lists
-from qtctl.cli.framework.options import arg
 from qtctl.cli.output.columns import Column, text
 from qtctl.cli.output.listed import Listed
 from qtctl.cli.output.render import Fields, Rows, emit, emit_one

@@ -7,8 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from qtctl import clock
-from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Context
+from qtctl.cli.framework import Context, command, new_app
 from qtctl.cli.framework.listing import Listing
 from qtctl.cli.output.columns import number, text
 from qtctl.cli.output.render import Rows, emit_one

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.options import opt
+from qtctl.cli.framework import Context, command, new_app, opt
 from qtctl.cli.framework.safety import AcceptRisk, DryRun, Finish, NoInput, Root, Wait, YesButRisk
 from qtctl.errors import UsageError
 

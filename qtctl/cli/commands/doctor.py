@@ -3,10 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import ROWS, command, new_app
-from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.options import opt
+from qtctl.cli.framework import ROWS, Context, arguments, command, new_app, opt
 from qtctl.cli.output.render import emit, emit_one
 
 app = new_app("doctor")

@@ -3,10 +3,8 @@ unchanged."""
 
 from typing import Annotated
 
-from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Context
+from qtctl.cli.framework import Context, arg, command, group, opt
 from qtctl.cli.framework.evidence_options import Folder, PolicyFile, Since, Until
-from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.output.render import emit_one
 
 app = group(

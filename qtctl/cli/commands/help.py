@@ -5,9 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.options import arg
+from qtctl.cli.framework import Context, arg, command, new_app
 from qtctl.errors import UsageError
 
 app = new_app("help")

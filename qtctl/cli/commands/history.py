@@ -2,11 +2,8 @@
 
 from typing import Annotated
 
-from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import ROWS, command, group
-from qtctl.cli.framework.context import Context
+from qtctl.cli.framework import ROWS, Context, arg, arguments, command, group, opt
 from qtctl.cli.framework.list_options import Lists
-from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.output.render import Fields, Rows, emit, emit_one
 
 app = group(

@@ -3,11 +3,8 @@
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Context
+from qtctl.cli.framework import Context, arg, arguments, command, group, opt
 from qtctl.cli.framework.list_options import Lists
-from qtctl.cli.framework.options import arg, opt
 from qtctl.cli.framework.safety import Force, refuse_other_groups
 from qtctl.cli.output.render import Fields, emit, emit_one
 from qtctl.errors import NotFoundError, RefusedError, WireError

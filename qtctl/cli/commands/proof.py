@@ -3,10 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.options import arg, opt
+from qtctl.cli.framework import Context, arg, arguments, command, new_app, opt
 from qtctl.cli.framework.safety import NoInput, Yes
 from qtctl.errors import UsageError
 

@@ -1,8 +1,6 @@
 """`qtctl readiness`: whether the history is good enough to enforce on."""
 
-from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import ROWS, command, group
-from qtctl.cli.framework.context import Context
+from qtctl.cli.framework import ROWS, Context, arguments, command, group
 from qtctl.cli.framework.evidence_options import Folder, Most, Page, PolicyFile, Symbols, Until
 from qtctl.cli.output.render import emit, emit_one
 

@@ -2,10 +2,8 @@
 
 from typing import Annotated
 
-from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Context
+from qtctl.cli.framework import Context, command, new_app, opt
 from qtctl.cli.framework.evidence_options import Folder, Page, Since, Until
-from qtctl.cli.framework.options import opt
 
 app = new_app("replay")
 

@@ -1,8 +1,6 @@
 """`qtctl report`: what both loops did over a window, the shadow beside the live."""
 
-from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Context
+from qtctl.cli.framework import Context, arguments, command, new_app
 from qtctl.cli.framework.evidence_options import Folder, Most, Page, Since, Symbols, Until
 from qtctl.cli.output.render import emit_one
 

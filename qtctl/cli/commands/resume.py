@@ -2,9 +2,7 @@
 
 from typing import Annotated
 
-from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.options import arg, opt
+from qtctl.cli.framework import Context, arg, command, new_app, opt
 from qtctl.cli.framework.safety import DryRun, Force, NoInput, Reason, Yes, agreed
 from qtctl.errors import UsageError
 

@@ -3,10 +3,8 @@
 from contextlib import ExitStack
 from typing import Annotated
 
-from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import EMBEDDED, Context
-from qtctl.cli.framework.options import arg, opt
+from qtctl.cli.framework import Context, arg, arguments, command, new_app, opt
+from qtctl.cli.framework.context import EMBEDDED
 from qtctl.errors import UsageError
 
 app = new_app("serve")

@@ -3,10 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import ROWS, command, group
-from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.options import opt
+from qtctl.cli.framework import ROWS, Context, arguments, command, group, opt
 from qtctl.cli.framework.safety import Force, refuse_other_groups
 from qtctl.cli.output.render import Fields, emit_one
 

@@ -2,10 +2,7 @@
 
 from typing import Annotated
 
-from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.options import opt
+from qtctl.cli.framework import Context, arguments, command, new_app, opt
 from qtctl.cli.output.render import Fields, Rows, emit_one
 
 app = new_app("status")

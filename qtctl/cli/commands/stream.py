@@ -1,7 +1,6 @@
 """`qtctl stream list`: how long each stream is, how far back it goes, how fast it grows."""
 
-from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Context
+from qtctl.cli.framework import Context, command, group
 from qtctl.cli.framework.list_options import Lists
 from qtctl.cli.output.render import emit
 

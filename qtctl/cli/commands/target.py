@@ -2,11 +2,8 @@
 
 from typing import Annotated
 
-from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import command, group
-from qtctl.cli.framework.context import Context
+from qtctl.cli.framework import Context, arg, arguments, command, group
 from qtctl.cli.framework.list_options import Lists
-from qtctl.cli.framework.options import arg
 from qtctl.cli.output.render import emit
 
 app = group(

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Context
+from qtctl.cli.framework import Context, command, new_app, opt
 from qtctl.cli.framework.list_options import Lists
-from qtctl.cli.framework.options import opt
 from qtctl.cli.output.render import emit
 from qtctl.errors import RedisUnreachable
 

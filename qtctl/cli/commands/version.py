@@ -4,8 +4,7 @@ import platform
 from importlib.metadata import version as version_of
 
 from qtctl import __version__
-from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Context
+from qtctl.cli.framework import Context, command, new_app
 from qtctl.cli.output.columns import text
 from qtctl.cli.output.render import Fields, emit_one
 

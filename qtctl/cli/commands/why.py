@@ -2,10 +2,7 @@
 
 from typing import Annotated
 
-from qtctl.cli.framework import arguments
-from qtctl.cli.framework.command import command, new_app
-from qtctl.cli.framework.context import Context
-from qtctl.cli.framework.options import arg, opt
+from qtctl.cli.framework import Context, arg, arguments, command, new_app, opt
 from qtctl.errors import NotFoundError
 
 app = new_app("why")
