@@ -6,9 +6,8 @@ from typing import Annotated, Any
 import msgspec
 
 from qtctl.cli.framework import ROWS, Context, arg, arguments, command, new_app, opt
+from qtctl.cli.output import emit, verdict_style
 from qtctl.cli.output.columns import text
-from qtctl.cli.output.render import emit
-from qtctl.cli.output.styles import verdict_style
 from qtctl.errors import UsageError
 
 app = new_app("bench")

@@ -8,7 +8,7 @@ import typer
 
 from qtctl.cli.framework import Context, arguments, command, new_app, opt
 from qtctl.cli.framework.safety import Force
-from qtctl.cli.output.render import emit_one
+from qtctl.cli.output import emit_one
 
 app = new_app("bundle")
 

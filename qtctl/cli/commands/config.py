@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from qtctl.cli.framework import ROWS, Context, arg, command, group
 from qtctl.cli.framework.list_options import Lists
+from qtctl.cli.output import Fields, Listed, Rows, emit, emit_one
 from qtctl.cli.output.columns import Column, text
-from qtctl.cli.output.listed import Listed
-from qtctl.cli.output.render import Fields, Rows, emit, emit_one
 from qtctl.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from qtctl import clock
 from qtctl.cli.framework import Context, command, new_app
 from qtctl.cli.framework.listing import Listing
+from qtctl.cli.output import Rows, emit_one
 from qtctl.cli.output.columns import number, text
-from qtctl.cli.output.render import Rows, emit_one
 from qtctl.errors import QtctlError
 from qtctl.simulate import demo_traffic
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from qtctl.cli.framework import ROWS, Context, arguments, command, new_app, opt
-from qtctl.cli.output.render import emit, emit_one
+from qtctl.cli.output import emit, emit_one
 
 app = new_app("doctor")
 

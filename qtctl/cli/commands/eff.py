@@ -5,7 +5,7 @@ from typing import Annotated
 
 from qtctl.cli.framework import Context, arg, arguments, command, group
 from qtctl.cli.framework.list_options import Lists
-from qtctl.cli.output.render import emit
+from qtctl.cli.output import emit
 
 app = group(
     "eff",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from qtctl.cli.framework import Context, arg, command, group, opt
 from qtctl.cli.framework.evidence_options import Folder, PolicyFile, Since, Until
-from qtctl.cli.output.render import emit_one
+from qtctl.cli.output import emit_one
 
 app = group(
     "evidence",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from qtctl.cli.framework import ROWS, Context, arg, arguments, command, group, opt
 from qtctl.cli.framework.list_options import Lists
-from qtctl.cli.output.render import Fields, Rows, emit, emit_one
+from qtctl.cli.output import Fields, Rows, emit, emit_one
 
 app = group(
     "history",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from qtctl.cli.framework import ROWS, Context, arg, arguments, command, group, opt
 from qtctl.cli.framework.safety import DryRun, Force, refuse_other_groups
-from qtctl.cli.output.render import emit, emit_one
+from qtctl.cli.output import emit, emit_one
 
 app = group(
     "inject",

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from qtctl.cli.framework import Context, arg, arguments, command, group, opt
 from qtctl.cli.framework.list_options import Lists
 from qtctl.cli.framework.safety import Force, refuse_other_groups
-from qtctl.cli.output.render import Fields, emit, emit_one
+from qtctl.cli.output import Fields, emit, emit_one
 from qtctl.errors import NotFoundError, RefusedError, WireError
 
 app = group(

@@ -2,7 +2,7 @@
 
 from qtctl.cli.framework import ROWS, Context, arguments, command, group
 from qtctl.cli.framework.evidence_options import Folder, Most, Page, PolicyFile, Symbols, Until
-from qtctl.cli.output.render import emit, emit_one
+from qtctl.cli.output import emit, emit_one
 
 app = group(
     "readiness",

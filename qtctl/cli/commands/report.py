@@ -2,7 +2,7 @@
 
 from qtctl.cli.framework import Context, arguments, command, new_app
 from qtctl.cli.framework.evidence_options import Folder, Most, Page, Since, Symbols, Until
-from qtctl.cli.output.render import emit_one
+from qtctl.cli.output import emit_one
 
 app = new_app("report")
 

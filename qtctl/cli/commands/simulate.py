@@ -5,7 +5,7 @@ from typing import Annotated
 
 from qtctl.cli.framework import ROWS, Context, arguments, command, group, opt
 from qtctl.cli.framework.safety import Force, refuse_other_groups
-from qtctl.cli.output.render import Fields, emit_one
+from qtctl.cli.output import Fields, emit_one
 
 app = group(
     "simulate",

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from qtctl.cli.framework import Context, arguments, command, new_app, opt
-from qtctl.cli.output.render import Fields, Rows, emit_one
+from qtctl.cli.output import Fields, Rows, emit_one
 
 app = new_app("status")
 

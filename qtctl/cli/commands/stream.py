@@ -2,7 +2,7 @@
 
 from qtctl.cli.framework import Context, command, group
 from qtctl.cli.framework.list_options import Lists
-from qtctl.cli.output.render import emit
+from qtctl.cli.output import emit
 
 app = group(
     "stream",

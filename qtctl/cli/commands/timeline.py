@@ -5,7 +5,7 @@ from typing import Annotated
 
 from qtctl.cli.framework import Context, command, new_app, opt
 from qtctl.cli.framework.list_options import Lists
-from qtctl.cli.output.render import emit
+from qtctl.cli.output import emit
 from qtctl.errors import RedisUnreachable
 
 app = new_app("timeline")

@@ -5,8 +5,8 @@ from importlib.metadata import version as version_of
 
 from qtctl import __version__
 from qtctl.cli.framework import Context, command, new_app
+from qtctl.cli.output import Fields, emit_one
 from qtctl.cli.output.columns import text
-from qtctl.cli.output.render import Fields, emit_one
 
 app = new_app("version")
 SHOWN = (

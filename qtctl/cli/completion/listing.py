@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from qtctl.cli.framework.list_options import ALL, Lists
 from qtctl.cli.framework.listing import FILTERS
-from qtctl.cli.output.listed import Listed
+from qtctl.cli.output import Listed
 from qtctl.errors import UsageError
 
 OFFERED = frozenset({"columns", "sort", "where", "limit", *FILTERS})

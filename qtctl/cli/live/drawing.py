@@ -13,10 +13,9 @@ from rich.style import Style
 from rich.text import Span, Text
 
 from qtctl.cli.live.selection import Window
-from qtctl.cli.output import tables
+from qtctl.cli.output import Fields, Rows, tables
 from qtctl.cli.output.columns import Column
 from qtctl.cli.output.layout import GAP, squeeze
-from qtctl.cli.output.render import Fields, Rows
 from qtctl.text import escape
 
 MARGIN = 2 * GAP

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from qtctl import clock
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output.render import Stream
+from qtctl.cli.output import Stream
 from qtctl.cli.views import streams as view
 from qtctl.errors import RedisUnreachable
 from qtctl.wire.client.store import Store

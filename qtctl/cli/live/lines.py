@@ -7,8 +7,7 @@ from qtctl import clock
 from qtctl.cli.framework.context import Context
 from qtctl.cli.live.poller import Poller, Row, TopSnapshot
 from qtctl.cli.live.view import away
-from qtctl.cli.output import format
-from qtctl.cli.output.render import to_json
+from qtctl.cli.output import format, to_json
 from qtctl.cli.views import health_page as page
 from qtctl.text import escape
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from qtctl import __version__
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import tables
-from qtctl.cli.output.render import emit_one
+from qtctl.cli.output import emit_one, tables
 from qtctl.cli.views import import_notes
 from qtctl.deploy.applying import Done
 from qtctl.deploy.host import Host

@@ -11,8 +11,8 @@ from qtctl import clock
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import agreed
+from qtctl.cli.output import emit
 from qtctl.cli.output.columns import moment, text
-from qtctl.cli.output.render import emit
 from qtctl.cli.views import deployment_plan as view
 from qtctl.deploy import packaged, planning, systemctl, users
 from qtctl.deploy.applying import Applying, Done

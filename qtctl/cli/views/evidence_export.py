@@ -13,8 +13,8 @@ import msgspec
 
 from qtctl import __version__, clock, source
 from qtctl.cli.framework.context import Context
+from qtctl.cli.output import to_json
 from qtctl.cli.output.masking import masking
-from qtctl.cli.output.render import to_json
 from qtctl.cli.views import evidence_window, proofs
 from qtctl.cli.views.history import opened
 from qtctl.cli.views.html import evidence_page, readiness_page, replay_page, report_page

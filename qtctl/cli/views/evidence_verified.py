@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import format
+from qtctl.cli.output import Fields, Rows, format
 from qtctl.cli.output.columns import Column, line, text
-from qtctl.cli.output.render import Fields, Rows
 from qtctl.cli.views.evidence_window import SYNTHETIC
 from qtctl.evidence import policy as policies
 from qtctl.evidence.manifest import About

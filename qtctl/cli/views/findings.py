@@ -10,9 +10,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import format
+from qtctl.cli.output import Fields, Rows, format
 from qtctl.cli.output.columns import line, text, texts
-from qtctl.cli.output.render import Fields, Rows
 from qtctl.deploy.host import Host
 from qtctl.doctor.command_lines import CommandLines, own_words, words_of
 from qtctl.doctor.findings import Finding, Level

@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 
 from qtctl.cli.framework.arguments import choice
 from qtctl.cli.framework.context import Context
+from qtctl.cli.output import Listed, Rows, emit, emit_one
 from qtctl.cli.output.columns import Column, age, number, text, texts
-from qtctl.cli.output.listed import Listed
-from qtctl.cli.output.render import Rows, emit, emit_one
 from qtctl.cli.views.health import readiness
 from qtctl.cli.views.streams import stream_keys
 from qtctl.errors import NotFoundError, RefusedError, WireError

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from qtctl.cli.framework.context import Context
+from qtctl.cli.output import emit_line
 from qtctl.cli.output.format import count
-from qtctl.cli.output.render import emit_line
 from qtctl.cli.views import halts, nearest
 from qtctl.cli.views.health import lateness, readiness
 from qtctl.domain.names import ascii_upper

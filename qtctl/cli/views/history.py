@@ -7,9 +7,8 @@ from typing import Any
 from qtctl import clock
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import format
+from qtctl.cli.output import Listed, format
 from qtctl.cli.output.columns import Column, moment, number, text, texts
-from qtctl.cli.output.listed import Listed
 from qtctl.errors import NotFoundError, UsageError
 from qtctl.history import chain
 from qtctl.history.folder import CHAIN

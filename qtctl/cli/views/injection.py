@@ -8,9 +8,8 @@ import typer
 from qtctl import clock
 from qtctl.cli.framework import arguments
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import format
+from qtctl.cli.output import emit_one, format
 from qtctl.cli.output.columns import number, text
-from qtctl.cli.output.render import emit_one
 from qtctl.cli.views import nearest
 from qtctl.cli.views.in_force import InForce
 from qtctl.domain.names import ascii_upper

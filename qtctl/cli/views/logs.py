@@ -8,10 +8,8 @@ import msgspec
 
 from qtctl import clock
 from qtctl.cli.framework.context import Context
+from qtctl.cli.output import Listed, Stream, emit, verdict_style
 from qtctl.cli.output.columns import Column, recent, text
-from qtctl.cli.output.listed import Listed
-from qtctl.cli.output.render import Stream, emit
-from qtctl.cli.output.styles import verdict_style
 from qtctl.deploy.units import SERVICE, SINGLE, UNITS
 from qtctl.errors import NotFoundError
 from qtctl.settings import RECORDER, SERVICES

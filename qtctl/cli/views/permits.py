@@ -6,10 +6,8 @@ from typing import Any
 import msgspec
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import format
+from qtctl.cli.output import Filter, Listed, format, lifetime_style
 from qtctl.cli.output.columns import age, moment, money, number, plan_id, size_hint, text, ttl
-from qtctl.cli.output.listed import Filter, Listed
-from qtctl.cli.output.styles import lifetime_style
 from qtctl.cli.views.in_force import InForce
 from qtctl.domain.reasons import EffReason, Kind
 from qtctl.wire.client.store import Store

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import format
-from qtctl.cli.output.render import Fields, emit_one
+from qtctl.cli.output import Fields, emit_one, format
 from qtctl.cli.views import plans, what_if
 from qtctl.cli.views.past import HISTORY, Past
 from qtctl.domain.gates import Limits

@@ -5,7 +5,7 @@ from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.listing import Listing
-from qtctl.cli.output import format
+from qtctl.cli.output import Fields, Listed, Rows, emit, emit_one, format, verdict_style
 from qtctl.cli.output.columns import (
     Column,
     age,
@@ -19,9 +19,6 @@ from qtctl.cli.output.columns import (
     texts,
     word,
 )
-from qtctl.cli.output.listed import Listed
-from qtctl.cli.output.render import Fields, Rows, emit, emit_one
-from qtctl.cli.output.styles import verdict_style
 from qtctl.cli.views import halts, what_if
 from qtctl.cli.views.in_force import InForce
 from qtctl.domain import gates

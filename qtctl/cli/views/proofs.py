@@ -11,9 +11,8 @@ from typing import Any
 from qtctl import __version__, source
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.safety import agreed
+from qtctl.cli.output import Rows, emit_one, verdict_style
 from qtctl.cli.output.columns import age, text
-from qtctl.cli.output.render import Rows, emit_one
-from qtctl.cli.output.styles import verdict_style
 from qtctl.errors import RefusedError
 from qtctl.proof import reports
 from qtctl.proof.environment import Environment, Live, sandbox

@@ -5,9 +5,8 @@ from functools import partial
 from typing import Any
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import format
+from qtctl.cli.output import Fields, Rows, format
 from qtctl.cli.output.columns import Column, line, text, texts
-from qtctl.cli.output.render import Fields, Rows
 from qtctl.cli.views.evidence_window import describe
 from qtctl.evidence.policy import RULES, Policy
 from qtctl.evidence.readiness import Gate, Readiness, SymbolReadiness

@@ -6,9 +6,8 @@ from functools import partial
 from typing import Any
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import format
+from qtctl.cli.output import Fields, Rows, emit_one, format
 from qtctl.cli.output.columns import Column, moment, money, number, plan_id, text, word
-from qtctl.cli.output.render import Fields, Rows, emit_one
 from qtctl.cli.output.tables import on_terminal
 from qtctl.cli.views import evidence_window
 from qtctl.cli.views.history import opened

@@ -6,9 +6,8 @@ from itertools import starmap
 from typing import Any
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import format
+from qtctl.cli.output import Fields, Rows, format
 from qtctl.cli.output.columns import Column, age, line, money, number, plan_id, recent, text, word
-from qtctl.cli.output.render import Fields, Rows
 from qtctl.cli.output.sparks import bars
 from qtctl.cli.output.tables import on_terminal
 from qtctl.cli.views.evidence_window import describe

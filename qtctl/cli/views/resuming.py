@@ -5,8 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import format
-from qtctl.cli.output.render import emit_line
+from qtctl.cli.output import emit_line, format
 from qtctl.cli.views import halts
 from qtctl.cli.views.health import lateness, readiness
 from qtctl.errors import NotFoundError, RefusedError, WireError

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from qtctl.cli.framework.context import Context
+from qtctl.cli.output import Filter, Listed, reason_style
 from qtctl.cli.output.columns import age, text, ttl
-from qtctl.cli.output.listed import Filter, Listed
-from qtctl.cli.output.styles import reason_style
 from qtctl.cli.views.in_force import InForce
 from qtctl.domain.allocation import AllocationRules
 from qtctl.domain.downsize import DownsizeRules

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from qtctl.cli.output import Listed
 from qtctl.cli.output.columns import age, number, text
-from qtctl.cli.output.listed import Listed
 from qtctl.cli.views.streams import stream_keys
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import groups

@@ -7,9 +7,8 @@ from typing import Any
 
 from qtctl.cli.framework.context import Context
 from qtctl.cli.framework.listing import Listing
+from qtctl.cli.output import Filter, Listed, reason_style, verdict_style
 from qtctl.cli.output.columns import Column, money, number, plan_id, recent, size_hint, text, word
-from qtctl.cli.output.listed import Filter, Listed
-from qtctl.cli.output.styles import reason_style, verdict_style
 from qtctl.cli.views.in_force import InForce
 from qtctl.domain.entry_ids import time_of
 from qtctl.domain.names import ascii_upper

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from qtctl.cli.output import Filter, Listed, reason_style
 from qtctl.cli.output.columns import age, money, number, percent, text, ttl
-from qtctl.cli.output.listed import Filter, Listed
-from qtctl.cli.output.styles import reason_style
 from qtctl.domain import numbers
 from qtctl.domain.readings import Unusable, target_usd
 from qtctl.domain.reasons import EffReason

@@ -10,9 +10,8 @@ from msgspec.structs import asdict
 
 from qtctl import clock
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import format
+from qtctl.cli.output import Listed, format
 from qtctl.cli.output.columns import recent, text, word
-from qtctl.cli.output.listed import Listed
 from qtctl.cli.views import health, timeline_past
 from qtctl.cli.views.in_force import InForce
 from qtctl.cli.views.past import Past

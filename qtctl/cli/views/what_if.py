@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qtctl.cli.output import format
+from qtctl.cli.output import Filter, Listed, format
 from qtctl.cli.output.columns import age, money, plan_id, recent, text
-from qtctl.cli.output.listed import Filter, Listed
 from qtctl.domain.facts import facts_of, unrecorded
 from qtctl.domain.gates import Limits
 from qtctl.domain.reasons import DECISION_REASONS, Kind, Verdict

@@ -5,10 +5,8 @@ from typing import Any
 from msgspec.structs import asdict
 
 from qtctl.cli.framework.context import Context
-from qtctl.cli.output import format
+from qtctl.cli.output import Fields, Rows, emit_one, format, verdict_style
 from qtctl.cli.output.columns import Column, age, number, text
-from qtctl.cli.output.render import Fields, Rows, emit_one
-from qtctl.cli.output.styles import verdict_style
 from qtctl.cli.views import halts, nearest
 from qtctl.cli.views.why_commands import next_command
 from qtctl.cli.views.why_facts import Answer

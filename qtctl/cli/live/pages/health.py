@@ -9,10 +9,9 @@ from qtctl.cli.live import drawing
 from qtctl.cli.live.page import Moment, TextPage, Words
 from qtctl.cli.live.pages.permits import still_open, ticking
 from qtctl.cli.live.trends import Trend
-from qtctl.cli.output import format
+from qtctl.cli.output import format, verdict_style
 from qtctl.cli.output.columns import recent, text
 from qtctl.cli.output.sparks import bars
-from qtctl.cli.output.styles import verdict_style
 from qtctl.cli.views import health_page as page
 from qtctl.cli.views.health_record import Overall, Service
 

@@ -8,8 +8,8 @@ from qtctl.cli.live.page import ListPage, Moment, Page, Words
 from qtctl.cli.live.pages.plan import PlanPage
 from qtctl.cli.live.poller import TopSnapshot
 from qtctl.cli.live.selection import Row, Shape
+from qtctl.cli.output import lifetime_style
 from qtctl.cli.output.columns import Column, age, money, number, size_hint, text, ttl
-from qtctl.cli.output.styles import lifetime_style
 
 COLUMNS = (
     text("permit", "plan_id"),

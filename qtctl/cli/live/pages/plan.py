@@ -7,8 +7,7 @@ from rich.text import Text
 from qtctl.cli.framework.context import Context
 from qtctl.cli.live import drawing
 from qtctl.cli.live.page import Moment, TextPage, Words
-from qtctl.cli.output.render import Fields, Rows
-from qtctl.cli.output.styles import verdict_style
+from qtctl.cli.output import Fields, Rows, verdict_style
 from qtctl.cli.views import plans as view
 from qtctl.errors import NotFoundError
 from qtctl.wire.client.store import Store

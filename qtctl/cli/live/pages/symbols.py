@@ -5,8 +5,8 @@ from typing import Any
 from qtctl.cli.live.page import ListPage, Page, Words
 from qtctl.cli.live.pages.why import WhyPage
 from qtctl.cli.live.selection import Prepared, Shape
+from qtctl.cli.output import reason_style
 from qtctl.cli.output.columns import age, money, number, percent, text, ttl
-from qtctl.cli.output.styles import reason_style
 from qtctl.cli.views import targets
 from qtctl.wire.client.store import Store
 

@@ -10,8 +10,8 @@ from qtctl.cli.live import drawing
 from qtctl.cli.live.page import ListPage, Moment, Page, Words
 from qtctl.cli.live.pages.plan import PlanPage
 from qtctl.cli.live.selection import Row, Shape
+from qtctl.cli.output import verdict_style
 from qtctl.cli.output.columns import recent, text
-from qtctl.cli.output.styles import verdict_style
 from qtctl.cli.views import why_facts, why_page
 from qtctl.errors import NotFoundError
 from qtctl.wire.client.store import Store
