@@ -16,15 +16,18 @@ REST_TIMES = 10
 
 
 class Repeating:
-    """A thread that does one thing again and again; each time it says after how many seconds to do
-    it again, None for not until it is nudged."""
+    """A thread that does one thing again and again, its `step`, until it is stopped."""
 
-    def __init__(self, name: str, step: Callable[[], float | None], wake: Callable[[], None]):
-        self._step, self._wake = step, wake
+    def __init__(self, name: str, wake: Callable[[], None]) -> None:
+        self._wake = wake
         self._nudge = threading.Event()
         self._stopped = False
         self._failed: Exception | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def step(self) -> float | None:
+        """Do it once: after how many seconds again, None for not until it is nudged."""
+        raise NotImplementedError
 
     def start(self) -> None:
         """Begin with the first step."""
@@ -48,7 +51,7 @@ class Repeating:
     def _run(self) -> None:
         while not self._stopped:
             try:
-                rest_sec = self._step()
+                rest_sec = self.step()
             except Exception as problem:  # noqa: BLE001 - the thread's border: raised in the other
                 self._failed = problem
                 self._wake()
@@ -58,34 +61,31 @@ class Repeating:
             self._nudge.clear()
 
 
-class Watcher:
+class Watcher(Repeating):
     """Looks at the whole every so often, and not while it is paused."""
 
     def __init__(self, poller: Poller, interval_sec: float, wake: Callable[[], None]) -> None:
+        super().__init__("looks", wake)
         self._poller = poller
         self._interval_sec = interval_sec
         self._paused = False
         self._first = True
-        self._thread = Repeating("looks", self._look, wake)
-        self._thread.start()
+        self.start()
 
     @property
     def seen(self) -> TopSnapshot:
         """What was seen last. Errors: whatever ended the looks."""
-        self._thread.check()
+        self.check()
         return self._poller.seen
 
     def pause(self, paused: bool) -> None:
         """Stop looking, or resume with a look at once."""
         if paused != self._paused:
             self._paused = paused
-            self._thread.nudge()
+            self.nudge()
 
-    def stop(self) -> None:
-        """Look no more."""
-        self._thread.stop()
-
-    def _look(self) -> float | None:
+    def step(self) -> float | None:
+        """One look."""
         if self._first:
             self._first = False  # The poller has looked once.
         elif not self._paused:
@@ -93,30 +93,27 @@ class Watcher:
         return None if self._paused else self._interval_sec
 
 
-class PageReader:
+class PageReader(Repeating):
     """Reads what the page on top shows, on a connection of its own; nothing else."""
 
     def __init__(self, ctx: Context, interval_sec: float, wake: Callable[[], None]) -> None:
+        super().__init__("pages", wake)
         self._ctx = ctx
         self._interval_sec = interval_sec
         self._page: Page | None = None
         self._paused = False
         self._store: Store | None = None
-        self._thread = Repeating("pages", self._step, wake)
-        self._thread.start()
+        self.start()
 
     def show(self, page: Page, paused: bool) -> None:
         """This page is on top. While it is paused a page is read once, as it is opened."""
-        self._thread.check()
+        self.check()
         if page is not self._page or paused != self._paused:
             self._page, self._paused = page, paused
-            self._thread.nudge()
+            self.nudge()
 
-    def stop(self) -> None:
-        """Read no more."""
-        self._thread.stop()
-
-    def _step(self) -> float | None:
+    def step(self) -> float | None:
+        """One reading of the page on top."""
         page = self._page
         if page is None or not page.reads or (self._paused and page.held.at is not None):
             return None
