@@ -110,12 +110,8 @@ def _change(values: Mapping[str, Any]) -> str:
     return f"{today} → {plain(values['replayed'])}"
 
 
-def _remarks(found: Found) -> Iterator[str]:
-    """What a person must know to read the figures."""
-    window, result = found.window, found.result
-    parity = result.parity
-    if window.asked_ms is not None:
-        yield "The history begins later than was asked for: nothing was recorded before."
+def unproven(parity: Parity) -> Iterator[str]:
+    """What parity says nothing about, a sentence each."""
     for why, count in parity.unproven.items():
         yield f"{format.count(count, 'row')} can't be proven: {why}."
     if parity.uncounted:
@@ -123,6 +119,14 @@ def _remarks(found: Found) -> Iterator[str]:
             f"{format.count(parity.uncounted, 'open')} had counts that the recorded permits do not "
             "account for (a gap, or before the history began): what is missing stays as recorded."
         )
+
+
+def _remarks(found: Found) -> Iterator[str]:
+    """What a person must know to read the figures."""
+    window, result = found.window, found.result
+    if window.asked_ms is not None:
+        yield "The history begins later than was asked for: nothing was recorded before."
+    yield from unproven(result.parity)
     if result.alone is not None:
         for why, count in result.alone.unknown.items():
             yield f"{format.count(count, 'decision')} can't be told alone: {why}."

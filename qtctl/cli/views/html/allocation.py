@@ -86,15 +86,12 @@ def _which(found: Report, what: str) -> str:
 def multiplier_sentence(own: Allocation) -> str:
     """How the multiplier lay."""
     found = own.multiplier
+    clamps = "an unknown share" if found.at_clamps is None else share(found.at_clamps)
     return (
         f"While the score counted, the multiplier was {amount(found.p50, 3)} or less for at least "
         f"half of the time, and from {amount(found.p10, 3)} to {amount(found.p90, 3)} for at least "
-        f"four fifths of it; at a clamp {_at_clamps(found.at_clamps)}."
+        f"four fifths of it; at a clamp for {clamps}."
     )
-
-
-def _at_clamps(value: float | None) -> str:
-    return "for an unknown share" if value is None else f"for {share(value)}"
 
 
 def _distribution(own: Allocation) -> str:

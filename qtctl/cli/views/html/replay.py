@@ -81,13 +81,15 @@ def _says(window: Window, found: Replay) -> Iterator[str]:
     alone, sequence = found.alone, found.in_sequence
     if alone is not None and sequence is not None:
         was, now = sequence.recorded_permits, sequence.permits
+        more = now.unknown_notional
+        besides = f", beside {count(more, 'open')} of unknown worth" if more else ""
         yield (
             f"In sequence, {count(now.count, 'open')} would have got a permit, where {was.count:,} "
             f"did ({now.count - was.count:+,}); alone it would have been {alone.permits.count:,}."
         )
         yield (
             f"Those permits are worth {amount(now.notional_usd, 0, 'USD')}, where they were worth "
-            f"{amount(was.notional_usd, 0, 'USD')}{_besides(now.unknown_notional)}."
+            f"{amount(was.notional_usd, 0, 'USD')}{besides}."
         )
     proposed = found.proposed
     if proposed is not None:
@@ -101,19 +103,8 @@ def _says(window: Window, found: Replay) -> Iterator[str]:
     yield from (curves.sentence_of(curve) for curve in found.curves)
 
 
-def _besides(unknown: int) -> str:
-    return f", beside {count(unknown, 'open')} of unknown worth" if unknown else ""
-
-
 def _cant_tell(found: Replay) -> Iterator[str]:
-    parity = found.parity
-    for why, rows in parity.unproven.items():
-        yield f"{count(rows, 'row')} can't be proven: {why}."
-    if parity.uncounted:
-        yield (
-            f"{count(parity.uncounted, 'open')} had counts that the recorded permits do not "
-            "account for (a gap, or before the history began): what is missing stays as recorded."
-        )
+    yield from terminal.unproven(found.parity)
     if found.alone is not None:
         for why, rows in found.alone.unknown.items():
             yield f"{count(rows, 'decision')} can't be judged alone: {why}."
