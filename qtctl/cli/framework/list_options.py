@@ -83,7 +83,7 @@ class Lists:
             default_limit=default,
             columns=tuple(_names(given["columns"], "--columns")),
             wide=bool(given["wide"]),
-            order=tuple(_order(name) for name in _names(given["sort"], "--sort")),
+            order=tuple(map(_order, _names(given["sort"], "--sort"))),
             where=tuple(_where(text) for text in given["where"] or ()),
             only={name: tuple(given[name]) for name in FILTERS if given[name]},
             since=None if since is None else arguments.when(since, "--since", utc=utc),

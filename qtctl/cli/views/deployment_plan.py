@@ -79,8 +79,9 @@ def _few(paths: Sequence[str]) -> str:
     return f"{len(paths)} file{'s' if len(paths) > 1 else ''}: {shown}"
 
 
-def show(ctx: Context, plan: Plan) -> None:
-    """The plan: a diff of every file, then in short, then what raises risk, line by line."""
+def show(ctx: Context, host: Host, plan: Plan) -> None:
+    """The plan: a diff of every file, then in short, then what raises risk, line by line; that
+    nothing is to do where it has no step."""
     write = writer(ctx)
     if plan.creates:
         write(f"create user and group {plan.creates} (systemd-sysusers)", "bold")
@@ -104,9 +105,11 @@ def show(ctx: Context, plan: Plan) -> None:
         write(line if line.startswith(" ") else f"warning: {line}")
     for risk in plan.risks:
         write(str(risk), "bold red")
+    if plan.empty:
+        _nothing_to_do(ctx, host, plan)
 
 
-def nothing_to_do(ctx: Context, host: Host, plan: Plan) -> None:
+def _nothing_to_do(ctx: Context, host: Host, plan: Plan) -> None:
     """One sentence for a plan without a step, and the limits that were loosened beside it."""
     write = writer(ctx)
     for risk in plan.loosened:

@@ -79,9 +79,7 @@ def run(ctx: Context, kind: str, planner: Planner, options: Options) -> None:
     if options.dry_run:
         plan = planner(host, systemd, records.all())
         view.summarize(ctx, host, plan)
-        view.show(ctx, plan)
-        if plan.empty:
-            view.nothing_to_do(ctx, host, plan)
+        view.show(ctx, host, plan)
         view.emit(ctx, host, plan)
         return
     with records.locked():
@@ -99,9 +97,8 @@ def run(ctx: Context, kind: str, planner: Planner, options: Options) -> None:
             plan = planner(host, systemd, found)
             if half is not None and half.id not in plan.undoes:
                 raise _unfinished(half)
-            view.show(ctx, plan)
+            view.show(ctx, host, plan)
             if plan.empty:
-                view.nothing_to_do(ctx, host, plan)
                 view.emit(ctx, host, plan)
                 return
             _ask(ctx, plan, options)

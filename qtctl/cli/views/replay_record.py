@@ -8,7 +8,6 @@ import msgspec
 from qtctl.evidence import replay
 from qtctl.evidence.comparison import Tally
 from qtctl.evidence.proposed import Proposed
-from qtctl.evidence.replay import Curve
 from qtctl.evidence.window import Window
 
 NOT_MODELLED = (
@@ -44,7 +43,10 @@ def as_record(found: Found) -> dict[str, Any]:
         },
         "governor": _governor(result),
         "allocation": None if result.proposed is None else _allocation(result.proposed),
-        "curves": [_curve_record(curve) for curve in result.curves],
+        "curves": [
+            {"setting": it.setting, "today": it.today, "points": list(it.decisions or it.proposals)}
+            for it in result.curves
+        ],
         "not_modelled": NOT_MODELLED,
     }  # fmt: skip
 
@@ -155,12 +157,4 @@ def _allocation(found: Proposed) -> dict[str, Any]:
         "reasons": [
             {"recorded": cell[0], "replayed": cell[1], "proposals": cells[cell]} for cell in order
         ],
-    }
-
-
-def _curve_record(curve: Curve) -> dict[str, Any]:
-    return {
-        "setting": curve.setting,
-        "today": curve.today,
-        "points": list(curve.decisions or curve.proposals),
     }

@@ -1,7 +1,5 @@
 """Blocked plans as they come, the newest first."""
 
-from typing import Any
-
 from qtctl.cli.live.page import ListPage, Page, Words
 from qtctl.cli.live.pages.plan import PlanPage
 from qtctl.cli.live.pages.tail import TailPage
@@ -12,15 +10,10 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions
 from qtctl.wire.queries.streams import StreamEntry
 
-
-def _kind_style(kind: Any) -> str:
-    """A close that is refused leaves risk where it is."""
-    return "bold red" if kind == "CLOSE" else ""
-
-
 COLUMNS = (
     recent("blocked", "at"),
-    text("kind", "kind", width=5, style=_kind_style),
+    # A close that is refused leaves risk where it is.
+    text("kind", "kind", width=5, style=lambda kind: "bold red" if kind == "CLOSE" else ""),
     text("symbol", "symbol", width=8),
     text("reason", "reason", width=18),
     text("plan", "plan_id", drop=1),
