@@ -79,7 +79,7 @@ def here(host: str, metrics: str) -> tuple[str, int] | None:
 
 def process_is_gone(host: str, pid: str) -> bool:
     """True if the process of a service (by its record) was on this host, and is not any more.
-    False where that can't be told."""
+    False where that can't be known."""
     if host != socket.gethostname() or not pid.isdecimal() or not 0 < int(pid) < 2**31:
         return False
     try:

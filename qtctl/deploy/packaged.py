@@ -15,7 +15,7 @@ BIN = "/usr/local/bin/qtctl"
 CONFIG_FILES = ("qtctl.toml", "allocation-target.env", "governor.env")
 SYSUSERS = "etc/sysusers.d/qtctl.conf"
 PREFIX = "/opt/qtctl"
-"""Where qtctl is installed on a host that another one stages for, unless told."""
+"""Where qtctl is installed on a host that another one stages for, unless --prefix names another."""
 HIDDEN = ("/tmp", "/var/tmp")
 """A service has private folders under these names."""
 _HOMES = ("/home", "/root", "/run/user")

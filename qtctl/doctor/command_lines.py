@@ -83,10 +83,10 @@ def words_of(
 
 def _claims(redis: Redis) -> list[str]:
     """What a context says about its server beside the URL, as values of `--set`."""
-    told = {name: value for name, value in msgspec.structs.asdict(redis).items() if name != "url"}
+    given = {name: value for name, value in msgspec.structs.asdict(redis).items() if name != "url"}
     return [
         f"redis.{name}={str(value).lower() if isinstance(value, bool) else value}"
-        for name, value in told.items()
+        for name, value in given.items()
         if value != getattr(Redis(), name)
     ]
 

@@ -28,7 +28,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class Again(msgspec.Struct, frozen=True):
-    """The new judgement; None where it can't be told, and `unknown` then says why."""
+    """The new judgement; None where it can't be known, and `unknown` then says why."""
 
     judgement: Judgement | None
     unknown: str = ""

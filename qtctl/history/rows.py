@@ -91,7 +91,7 @@ class ServerRow(msgspec.Struct, frozen=True):
 
 class HaltRow(msgspec.Struct, frozen=True):
     """A halt or its end. what: `halted` or `resumed`; scope: `opens`, `all` or a symbol; key and
-    value: what was set; actor, why: who and why, "" where nobody said."""
+    value: what was set; actor, why: who and why, "" where that is unknown."""
 
     at_ms: int
     what: str

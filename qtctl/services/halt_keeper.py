@@ -25,7 +25,7 @@ from qtctl.wire.schema.kill_names import KillNames
 
 log = logging.getLogger("qtctl.governor")
 MAX_WHY_CHARS = 200
-SAID = {
+WHY = {
     How.EMPTY: "Redis came back EMPTY: the halt is kept",
     How.OLDER: "Redis came back with OLDER data: the halt is kept",
     How.START: "started on an EMPTY Redis ([safety] start_halted)",
@@ -172,7 +172,7 @@ class HaltKeeper:
         return f"governor:{self._instance}"
 
     def _stop(self, how: How, was: KillKey | None, level: int) -> None:
-        why = SAID[how]
+        why = WHY[how]
         if was is not None:
             by = f" {was.who}" if was.record else ""
             why += f" (was {was.key}='{was.value}'{by}{': ' if was.why else ''}{was.why})"

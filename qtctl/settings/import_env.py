@@ -38,7 +38,7 @@ class Note(Struct, frozen=True):
 
 
 class Imported(Struct, frozen=True):
-    """TOML of so many settings, and what is to be said about the files."""
+    """TOML of so many settings, and the notes about the files."""
 
     toml: str
     settings: int

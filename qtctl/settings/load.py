@@ -112,9 +112,9 @@ def _without_file(given: _Given, problem: UnusableFileError) -> Loaded:
         ) from problem
     loaded = _lenient(msgspec.structs.replace(given, config=None, content=""))
     prefix, origin = loaded.settings.redis.prefix, loaded.origins["redis.prefix"]
-    told = f"{problem}; going on without it, with the prefix {prefix} ({origin})"
+    went_on = f"{problem}; going on without it, with the prefix {prefix} ({origin})"
     how = "; --set redis.prefix=… names another" if origin == DEFAULT else ""
-    loaded.warnings.insert(0, told + how)
+    loaded.warnings.insert(0, went_on + how)
     return loaded
 
 

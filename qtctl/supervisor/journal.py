@@ -79,12 +79,12 @@ class JournalFormatter(logging.Formatter):
         parts: list[bytes] = []
         for message, fields in log_lines.lines_of(record):
             if source == log_words.LOGGER:
-                told = log_words.words(message, log_lines.texts(fields))
+                shown = log_words.words(message, log_lines.texts(fields))
             else:
-                told = log_lines.with_fields(message, fields)
+                shown = log_lines.with_fields(message, fields)
             datagram = _datagram(
                 {
-                    "MESSAGE": "\n".join((told, *trace)) if trace else told,
+                    "MESSAGE": "\n".join((shown, *trace)) if trace else shown,
                     "PRIORITY": priority,
                     "SYSLOG_IDENTIFIER": self._identifier,
                     SOURCE: source,

@@ -71,9 +71,9 @@ def read(asked: Asked, path: str | None = None) -> Iterator[Logged]:
                 with contextlib.suppress(ValueError):  # not an entry
                     yield logged(json.loads(line))
                     found = True
-            told = " ".join(child.stderr.read().decode("utf-8", "backslashreplace").split())
-            if not found and told:
-                raise NotFoundError(f"no journal to read here ({PROGRAM}: {told}): {WHERE_ELSE}")
+            problem = " ".join(child.stderr.read().decode("utf-8", "backslashreplace").split())
+            if not found and problem:
+                raise NotFoundError(f"no journal to read here ({PROGRAM}: {problem}): {WHERE_ELSE}")
         finally:
             child.kill()
 

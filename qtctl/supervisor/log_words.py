@@ -39,13 +39,13 @@ def line(message: str, fields: Mapping[str, str], width: int) -> tuple[str, str,
     is too long loses its middle (plan, symbol) or its end."""
     head = _padded(f"{verdict(message):<9} {fields.get('kind', ''):<5}", 15)
     symbol = _padded(shortened(escape(fields.get("symbol", "")), MOST_SYMBOL), SYMBOL_WIDTH)
-    told, plan = escape(why(fields)), escape(_name(fields))
+    cause, plan = escape(why(fields)), escape(_name(fields))
     usual = min(MOST_PLAN, max(LEAST_PLAN, width - BESIDE_PLAN))
-    spare = width - cells(head) - cells(symbol) - cells(told) - 3
+    spare = width - cells(head) - cells(symbol) - cells(cause) - 3
     room = max(LEAST_PLAN, min(spare, max(usual, cells(plan))))
     plan = _padded(shortened(plan, room), min(room, usual))
     rest = width - cells(head) - cells(symbol) - cells(plan) - 3
-    return head, f"{plan} {symbol}", _without_end(told, rest)
+    return head, f"{plan} {symbol}", _without_end(cause, rest)
 
 
 def why(fields: Mapping[str, str]) -> str:

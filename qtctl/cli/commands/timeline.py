@@ -23,8 +23,8 @@ def timeline(
 
     The last 24 h unless --since says otherwise; -n gives the newest. Sources are the event stream,
     the notes of services, rejected plans, the history, the deploy records and the journal of this
-    host. Each is trimmed: how far back it reaches is said at the end, and what lies before that is
-    not known.
+    host. Each is trimmed: how far back it reaches is printed at the end, and what lies before that
+    is not known.
     Exits 1 where a source in Redis could not be read, and 3 without Redis, after what is known
     without it.
 

@@ -43,7 +43,7 @@ class Listing:
     limit: int | None = None
     """Rows, None for all."""
     default_limit: bool = False
-    """Nobody asked for this limit: where it leaves rows out, that is said."""
+    """Nobody asked for this limit: where it leaves rows out, that is reported."""
     columns: tuple[str, ...] = ()
     """Names, empty for the usual ones."""
     wide: bool = False

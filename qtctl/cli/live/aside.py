@@ -31,7 +31,7 @@ def kept(ctx: Context) -> Kept:
 
 
 class Job:
-    """One command. lines: what it has said so far; done: True once it has ended; failed: True where
+    """One command. lines: its output so far; done: True once it has ended; failed: True where
     that was with an error, which is the last line then; shown: somebody has seen how it ended."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Job:
 
     @property
     def lines(self) -> list[str]:
-        """What it has said so far."""
+        """Its output so far."""
         return list(self._ctx.lines)
 
     def wait(self) -> list[str]:

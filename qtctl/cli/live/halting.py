@@ -25,7 +25,7 @@ def start(ctx: Context, symbol: str, wake: Callable[[], None]) -> Job:
 
 
 def report_lines(job: Job, symbol: str) -> list[tuple[str, str]]:
-    """What it has said so far, and how it ended."""
+    """Its output so far, and how it ended."""
     lines = [(line, _style(line)) for line in job.lines]
     if not job.done:
         return [*lines, (f"halting {symbol} …", "bold")]

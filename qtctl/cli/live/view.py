@@ -128,9 +128,9 @@ class View:
 
     def _confirmed(self, symbol: str, typed: str) -> None:
         if typed.strip() != symbol:
-            said = f"{typed.strip()!r} was typed" if typed.strip() else "nothing was typed"
+            instead = f"{typed.strip()!r} was typed" if typed.strip() else "nothing was typed"
             again = "h asks again, Esc goes back."
-            self._tell("not halted", [f"Nothing is halted: {said}, not {symbol!r}. {again}"])
+            self._tell("not halted", [f"Nothing is halted: {instead}, not {symbol!r}. {again}"])
             self._refused = self.page
             return
         job = self._halt(symbol)

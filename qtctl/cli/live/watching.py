@@ -29,7 +29,7 @@ def watch(ctx: Context, poller: Poller, interval_sec: float, count: int | None) 
     finally:
         for job in jobs:
             if not job.shown:
-                # Somebody has quit meanwhile: what came of it is said all the same.
+                # Somebody has quit meanwhile: its outcome is reported all the same.
                 for line in job.wait():
                     ctx.say(line)
 

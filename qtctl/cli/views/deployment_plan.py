@@ -116,10 +116,10 @@ def _nothing_to_do(ctx: Context, host: Host, plan: Plan) -> None:
         write(str(risk), "bold red")
     services = f", {' and '.join(plan.running)} running" if plan.running else ""
     if plan.kind == "deploy":
-        said = f"everything is up to date (qtctl {__version__}{services})"
+        outcome = f"everything is up to date (qtctl {__version__}{services})"
     else:
-        said = "everything is as it was before"
-    ctx.say(f"Nothing to do: {said}.")
+        outcome = "everything is as it was before"
+    ctx.say(f"Nothing to do: {outcome}.")
     if plan.loosened:
         take = " (--restart takes it now, and asks)" if host.live else ""
         what = "a limit was" if len(plan.loosened) == 1 else "limits were"

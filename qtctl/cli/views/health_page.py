@@ -67,9 +67,9 @@ def clocks(found: Overall) -> str:
         for it in found.services
         if abs(it.clock_ahead_s or 0.0) > MAX_CLOCK_OFF_SEC
     }
-    told = [f"{host} {abs(by or 0):.0f} s {'ahead' if (by or 0) > 0 else 'behind'}"
+    wrong = [f"{host} {abs(by or 0):.0f} s {'ahead' if (by or 0) > 0 else 'behind'}"
             for host, by in off.items()]  # fmt: skip
-    return f"OFF from the server's: {', '.join(told)}" if told else "agree with the server's"
+    return f"OFF from the server's: {', '.join(wrong)}" if wrong else "agree with the server's"
 
 
 def plans(found: Overall) -> str:

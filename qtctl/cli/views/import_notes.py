@@ -1,4 +1,4 @@
-"""What is to be said about EnvironmentFiles, in a few lines: many variables share one trouble."""
+"""The notes about EnvironmentFiles, in a few lines: many variables share one problem."""
 
 import textwrap
 from collections.abc import Iterator, Sequence

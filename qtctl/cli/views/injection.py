@@ -84,9 +84,9 @@ def unknown_words(ctx: Context, store: Store, entry: Mapping[str, str]) -> list[
     empty words are left to it."""
     rules, _ = InForce(ctx, store).of("governor", PlanRules)
     actions = {*rules.open_actions, *rules.close_actions}
-    said = []
+    notes = []
     if entry["decision"] and entry["decision"] not in (EXECUTE, *SKIPPED_DECISIONS):
-        said.append(
+        notes.append(
             f"--decision {entry['decision']!r} is none that the governor knows ({EXECUTE}, "
             f"{', '.join(SKIPPED_DECISIONS)}): it will not be carried out"
         )
@@ -95,10 +95,10 @@ def unknown_words(ctx: Context, store: Store, entry: Mapping[str, str]) -> list[
         reduce_only = True if entry.get("reduceOnly") else None
         kind = kind_of(entry["action"], entry["side"], reduce_only, rules)
         counts = "an open" if kind == Kind.OPEN else "a close"
-        said.append(f"--action {entry['action']!r} is unknown{near or '.'} It counts as {counts}")
+        notes.append(f"--action {entry['action']!r} is unknown{near or '.'} It counts as {counts}")
     if entry["side"] and not _any_case(entry["side"], SIDES):
-        said.append(f"--side {entry['side']!r} is not one of {', '.join(SIDES)} (in any case)")
-    return said
+        notes.append(f"--side {entry['side']!r} is not one of {', '.join(SIDES)} (in any case)")
+    return notes
 
 
 def _any_case(word: str, known: Collection[str]) -> bool:

@@ -79,7 +79,7 @@ class Past:
         return history
 
     def _tried(self, read: Callable[[], T], otherwise: T) -> T:
-        """What this reads of the history; what keeps it from being read is said."""
+        """What this reads of the history; what keeps it from being read is reported."""
         try:
             return read()
         except UNREADABLE as problem:
@@ -162,7 +162,7 @@ class Past:
             yield row
 
     def guarded(self, rows: Iterable[T]) -> Iterator[T]:
-        """What keeps a day from being read ends the reading, and is said."""
+        """What keeps a day from being read ends the reading, and is reported."""
         try:
             yield from rows
         except UNREADABLE as problem:

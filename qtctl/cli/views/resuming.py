@@ -105,9 +105,9 @@ def end_quarantine(
     jump = clock_jump.found(store)
     if jump is None:
         raise NotFoundError(f"no jump of the server's clock stops opens on {ctx.where()}")
-    told = halts.describe_jump(store.keys.clock_jump, jump, ctx.utc)
+    jumped = halts.describe_jump(store.keys.clock_jump, jump, ctx.utc)
     if not dry_run:
-        agree(f"{ctx.where()} {told}. Let opens pass again?")
+        agree(f"{ctx.where()} {jumped}. Let opens pass again?")
     ctx.announce("resuming the opens that a jump of the server's clock has stopped",
                  dry_run=dry_run)  # fmt: skip
     if not dry_run:
@@ -115,11 +115,11 @@ def end_quarantine(
     warn_of_late(ctx, store)
     where = display_url(ctx.settings.redis.url)
     name = store.keys.clock_jump.removeprefix(store.keys.prefix)
-    gone = [] if dry_run else [{"name": name, "value": told, "restored": None}]
+    gone = [] if dry_run else [{"name": name, "value": jumped, "restored": None}]
     document = {"resumed": gone, "symbol": None, "redis": where, "acknowledged": None,
                 "still_halted": []}  # fmt: skip
     word = "WOULD RESUME" if dry_run else "RESUMED"
-    emit_line(ctx, document, f"{word} opens on {where} · {told}")
+    emit_line(ctx, document, f"{word} opens on {where} · {jumped}")
 
 
 def report_resume(

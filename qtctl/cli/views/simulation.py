@@ -52,13 +52,13 @@ def run(ctx: Context, store: Store, wanted: Live) -> dict[str, Any]:
     ctx.announce(
         f"simulating {wanted.symbols:,} symbols, {wanted.per_minute:g} plans per minute{faster}"
     )
-    begun = told = clock.monotonic()
+    begun = reported = clock.monotonic()
     try:
         live.begin()
         while wanted.during_sec is None or clock.monotonic() - begun < wanted.during_sec:
             live.step(store.now_ms())
-            if clock.monotonic() - told >= TELL_SEC:
-                told = clock.monotonic()
+            if clock.monotonic() - reported >= TELL_SEC:
+                reported = clock.monotonic()
                 done = live.written
                 ctx.say(f"plans sent: {done.plans:,}; permits taken: {done.taken:,}")
             clock.sleep(STEP_SEC)

@@ -161,12 +161,12 @@ def _ports_say(
     """Why no governor issues permits, "" where one does or nothing shows it (a plan that was judged
     just now shows that one does); and those that do not answer, with why."""
     latest = recent_plans.plans[0] if recent_plans.plans else None
-    said = {it.name: readiness(it) for it in alive}
-    silent = {name: detail for name, (state, detail) in said.items() if state == "silent"}
+    states = {it.name: readiness(it) for it in alive}
+    silent = {name: detail for name, (state, detail) in states.items() if state == "silent"}
     if not alive or (latest is not None and latest.verdict and now - latest.at < LATELY_SEC):
         return "", silent
-    answers = [detail for state, detail in said.values() if state == "not_ready"]
-    if any(state == READY for state, _ in said.values()):
+    answers = [detail for state, detail in states.values() if state == "not_ready"]
+    if any(state == READY for state, _ in states.values()):
         return "", silent
     if answers:
         return answers[0], silent

@@ -183,8 +183,8 @@ class Pipe:
         assert self._skimmer is not None
         return [self._skimmer.reply() for _ in range(count)]
 
-    def _error(self, said: str) -> Exception:
-        problem: Exception = self._connection._parser.parse_error(said)
+    def _error(self, line: str) -> Exception:
+        problem: Exception = self._connection._parser.parse_error(line)
         if (self._roams and is_elsewhere(problem)) or not_serving(problem) is not None:
             self._elsewhere = problem
         return problem

@@ -41,7 +41,7 @@ class GroupInfo(msgspec.Struct, frozen=True):
     def lag_before(self, last_id: str) -> int | None:
         """The lag, where the highest id that the stream ever gave is known: what is at its end is
         behind nothing, though Redis 7.0 counts on after a restart or a failover (neither its
-        append-only file nor a replica is told how many entries the group has read)."""
+        append-only file nor a replica knows how many entries the group has read)."""
         at_end = bool(self.lag) and order(self.last_id) >= order(last_id)
         return 0 if at_end else self.lag
 

@@ -44,8 +44,8 @@ def lift(store: Store, who: str, why: str, events_maxlen: int) -> None:
     event = ("event", "resumed", "plan_id", "", "symbol", "", "reason", why, "ts", seconds,
              "actor", who, "key", CLOCK_JUMP.template)  # fmt: skip
     add = ("XADD", keys.events, "MAXLEN", "~", events_maxlen, "*", *event)
-    gone, told = store.batch([("DEL", key), add], atomic=True)
-    for reply, about in ((gone, key), (told, keys.events)):
+    gone, added = store.batch([("DEL", key), add], atomic=True)
+    for reply, about in ((gone, key), (added, keys.events)):
         if is_error(reply):
             raise reply_error(reply, about)
 

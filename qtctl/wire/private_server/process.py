@@ -219,4 +219,4 @@ def _last_word(directory: Path) -> str:
         lines = (directory / LOG).read_text(errors="replace").strip().splitlines()
     except OSError:
         lines = []
-    return f"{escape(lines[-1]) if lines else 'it said nothing'} (log: {directory / LOG})"
+    return f"{escape(lines[-1]) if lines else 'it printed nothing'} (log: {directory / LOG})"

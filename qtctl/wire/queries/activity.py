@@ -1,4 +1,4 @@
-"""Which symbols anything here knows: by their keys, or by what the streams lately said of them."""
+"""Which symbols anything here knows: by their keys, or by recent entries of the streams."""
 
 from qtctl.domain.names import ascii_upper
 from qtctl.errors import WireError

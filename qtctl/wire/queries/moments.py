@@ -80,8 +80,8 @@ def _window(
 
 def _events(store: Store, since: float) -> Source:
     entries, back_to, trimmed = _window(store, store.keys.events, since)
-    told = (moment(each.id, time_of(each.id), each.fields) for each in entries)
-    out = [it for it in told if it is not None]
+    found = (moment(each.id, time_of(each.id), each.fields) for each in entries)
+    out = [it for it in found if it is not None]
     plans = [each for each in entries if each.fields.get("event") in ("permitted", "blocked")]
     judged = _judged(store, plans)
     refused = (
@@ -134,10 +134,10 @@ def _of_limits(store: Store, judged: Sequence[Judged]) -> Iterator[Moment]:
         was, now = known[before.limits], known[after.limits]
         changes = () if was is None or now is None else _different(was, now)
         if changes or was is None or now is None:
-            told = "" if changes else f" ({before.limits} → {after.limits}; forgotten)"
+            limits = "" if changes else f" ({before.limits} → {after.limits}; forgotten)"
             yield Moment(
                 at=after.at, kind="settings", changes=changes,
-                what=f"governor:{after.instance} judges by other limits{told}",
+                what=f"governor:{after.instance} judges by other limits{limits}",
             )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ T = TypeVar("T")
 RATE_SEC = 300.0
 """The time over which plans per minute are averaged."""
 MOST_PLANS = 5_000
-"""The newest plans that are counted for that: where there are more, so much is said."""
+"""The newest plans that are counted for that: where there are more, that is reported."""
 MOST_PERMITS = 1_000
 """The newest permits that are looked at."""
 MOST_EVENTS = recent.MOST
