@@ -27,7 +27,8 @@ LAST_WORDS_SEC = 0.2
 _USUAL_THRESHOLDS = gc.get_threshold()
 _NEW_OBJECTS = 200_000
 """So many before garbage is looked for. What a short command creates are mostly modules, which are
-none: by Python's own 700, it would look a hundred times, for a tenth of the time it takes."""
+none: by Python's own number, 700 or 2,000, it would look a hundred times meanwhile, for a tenth of
+the time that it takes."""
 _AGAIN_SEC = 0.005
 """How soon an interrupt that was lost comes again."""
 _PIPE_BUF = 4096
