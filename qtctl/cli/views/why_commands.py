@@ -2,7 +2,7 @@
 
 import shlex
 
-from qtctl.cli.views.why_sentences import Narrator
+from qtctl.cli.views.why_narrator import Narrator
 from qtctl.domain.causes import Cause
 from qtctl.domain.diagnosis import Kill
 from qtctl.domain.gates import GATES
@@ -20,10 +20,12 @@ def next_command(cause: str, it: Narrator) -> str:
         return "qtctl doctor"
     command = COMMANDS.get(cause)
     if command is not None:
+        by_clock = facts.kill.key.endswith(CLOCK_JUMP.template)
+        resumed = resume(facts.kill.symbol, clock=by_clock)
         return command.format(
             symbol=shell_word(facts.symbol),
             since=_typed(facts.since_sec),
-            resume=_resume(facts.kill),
+            resume=resumed.removeprefix("resume "),
         )
     if facts.last is None or plan_id_problem(facts.last.plan_id) is not None:
         return f"qtctl tail plans -n 20 {shell_word(facts.symbol)}"
@@ -79,11 +81,6 @@ def _is_ours(kill: Kill) -> bool:
     """True if `resume` lifts it; what another system has set is not ours to take back: doctor
     names its owner."""
     return kill.since is not None or kill.key.endswith(HALT_KEPT.template)
-
-
-def _resume(kill: Kill) -> str:
-    whole = resume(kill.symbol, clock=kill.key.endswith(CLOCK_JUMP.template))
-    return whole.removeprefix("resume ")
 
 
 def resume(symbol: str = "", *, clock: bool = False) -> str:

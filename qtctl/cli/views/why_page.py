@@ -10,7 +10,8 @@ from qtctl.cli.output.columns import Column, age, number, text
 from qtctl.cli.views import halts, nearest
 from qtctl.cli.views.why_commands import next_command
 from qtctl.cli.views.why_facts import Answer
-from qtctl.cli.views.why_sentences import Narrator, sentence
+from qtctl.cli.views.why_narrator import Narrator
+from qtctl.cli.views.why_sentences import sentence
 from qtctl.doctor.command_lines import own_words
 from qtctl.domain.causes import CONSUMER_WAITS_SEC, causes
 from qtctl.domain.diagnosis import Diagnosis, PermitState

@@ -9,60 +9,12 @@ from functools import partial
 from typing import Any
 
 from qtctl.cli.output import format
+from qtctl.cli.views.why_narrator import Narrator
 from qtctl.domain.causes import CONSUMER_WAITS_SEC, Cause
-from qtctl.domain.diagnosis import Diagnosis, Permit, PermitState, PlanSeen
+from qtctl.domain.diagnosis import PermitState, PlanSeen
 from qtctl.domain.gates import BY_REASON, GATES, Gate
 from qtctl.domain.numbers import number
 from qtctl.domain.reasons import SKIPPED_DECISIONS, Reason, Verdict
-
-
-class Narrator:
-    """The facts, and what it takes to speak of them: a key's name, and whether times are UTC."""
-
-    def __init__(self, facts: Diagnosis, target_key: str, utc: bool = True) -> None:
-        self.facts = facts
-        self.target_key = target_key
-        self.utc = utc
-
-    @property
-    def last(self) -> PlanSeen:
-        """The last plan that was meant to be carried out, where the cause is about one."""
-        assert self.facts.last is not None
-        return self.facts.last
-
-    @property
-    def plan(self) -> str:
-        """Its plan_id."""
-        return self.last.plan_id or f"the entry {self.last.entry_id}"
-
-    @property
-    def queued(self) -> str:
-        """How long ago it was queued."""
-        return self.ago(self.last.at)
-
-    @property
-    def permit(self) -> Permit:
-        """The permit of that plan, where the cause is about one."""
-        assert self.facts.permit is not None
-        return self.facts.permit
-
-    @property
-    def issued(self) -> str:
-        """How long ago the permit was issued."""
-        return self.ago(self.permit.at)
-
-    @property
-    def window(self) -> str:
-        """`in the last 1 h`, or what the cap left of it."""
-        return f"in the last {format.span(self.facts.looked_back_sec or self.facts.since_sec)}"
-
-    def at(self, seconds: float) -> str:
-        """A time of today without its date."""
-        return format.recent(seconds, self.facts.now, self.utc)
-
-    def ago(self, seconds: float) -> str:
-        """How long ago a time was."""
-        return format.span(max(0.0, self.facts.now - seconds))
 
 
 def sentence(cause: str, it: Narrator) -> str:
@@ -231,10 +183,6 @@ def _duplicate(it: Narrator) -> str:
     return _blocked(it, f"{once}{_permits_end(it)}; it was sent again")
 
 
-def _conflict(it: Narrator) -> str:
-    return _blocked(it, BY_REASON[Reason.PLAN_CONFLICT].blocks + _permits_end(it))
-
-
 def _permits_end(it: Narrator) -> str:
     if it.facts.permit is None:
         return ""
@@ -292,7 +240,9 @@ SENTENCES: dict[str, str | Callable[[Narrator], str]] = {
     Cause.ALL_SKIPPED: _all_skipped,
     **{gate.reason: partial(_by_gate, gate) for gate in GATES},
     Reason.INVALID_PLAN: "{it.plan} could not be read {it.queued} ago: {it.last.problem}.",
-    Reason.PLAN_CONFLICT: _conflict,
+    Reason.PLAN_CONFLICT: lambda it: _blocked(
+        it, BY_REASON[Reason.PLAN_CONFLICT].blocks + _permits_end(it)
+    ),
     Reason.DUPLICATE_PLAN: _duplicate,
     Reason.KILL_SWITCH: _kill_before,
     Reason.STALE_PLAN: _stale,
