@@ -58,8 +58,10 @@ def demo(ctx: Context) -> None:
     from qtctl.wire.governor.plan_queue import group_state
     from qtctl.wire.private_server.embedded import temporary
 
-    # Nobody's settings: the demo shows the same everywhere.
-    own = Context(ctx.output, ctx.utc, ctx.debug, config=os.devnull, environ=_display(ctx),
+    # Nobody's settings, but how to print: the demo shows the same everywhere.
+    wanted = ("TERM", "NO_COLOR", "COLUMNS", "TZ", "HOME")
+    display = {name: ctx.environ[name] for name in wanted if name in ctx.environ}
+    own = Context(ctx.output, ctx.utc, ctx.debug, config=os.devnull, environ=display,
               sets=("allocation.metrics_port=0", "governor.metrics_port=0", "governor.name=demo",
                     "allocation.name=demo", "allocation.interval_sec=0.5"))  # fmt: skip
     logs.configure("error", "auto")
@@ -86,12 +88,6 @@ def demo(ctx: Context) -> None:
     if ctx.output == "table":
         for line in NEXT.splitlines():
             ctx.say(line)
-
-
-def _display(ctx: Context) -> dict[str, str]:
-    """What of the environment tells how to print, and nothing that is a setting."""
-    wanted = ("TERM", "NO_COLOR", "COLUMNS", "TZ", "HOME")
-    return {name: ctx.environ[name] for name in wanted if name in ctx.environ}
 
 
 @contextmanager

@@ -146,7 +146,8 @@ def _symbols_title(report: Report, limit: int) -> str:
     return f"Symbols, most flips first ({shown:,} of {there:,}; --limit N shows more)"
 
 
-def _share(reason: str) -> Callable[[Any], float]:
+def share_of(reason: str) -> Callable[[Any], float]:
+    """The share of the time that a symbol had a reason, in %."""
     return lambda row: 100 * row.reasons.get(reason, 0.0)
 
 
@@ -158,8 +159,8 @@ def percents(share: float | None) -> float | None:
 SYMBOLS = (
     text("symbol", "symbol"),
     number("flips/h", "flips_per_hour", places=3),
-    number("ok %", _share("ok"), places=1),
-    number("stale %", _share("stale_eff"), places=1),
+    number("ok %", share_of("ok"), places=1),
+    number("stale %", share_of("stale_eff"), places=1),
     number("P10", lambda row: row.multiplier.p10, places=3),
     number("P50", lambda row: row.multiplier.p50, places=3),
     number("P90", lambda row: row.multiplier.p90, places=3),

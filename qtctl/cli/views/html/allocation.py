@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from qtctl import svg
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, number, text
+from qtctl.cli.output.columns import number, text
 from qtctl.cli.output.format import count
 from qtctl.cli.views.html import page
 from qtctl.cli.views.html.page import Mark
 from qtctl.cli.views.html.words import amount, change, moment, share
-from qtctl.cli.views.report import percents
+from qtctl.cli.views.report import percents, share_of
 from qtctl.evidence.report import Allocation, Report, SymbolFigures
 from qtctl.evidence.track import Largest
 from qtctl.evidence.window import lost, of_stream
@@ -256,15 +256,11 @@ def _largest(found: Largest | None, show: Callable[[float], str]) -> str:
     return ", ".join(filter(None, (show(found.value), found.symbol, moment(found.at_ms))))
 
 
-def _percent(title: str, reason: str) -> Column:
-    return number(title, lambda row: 100 * row.reasons.get(reason, 0.0), places=1)
-
-
 SYMBOLS = (
     text("symbol", "symbol", wrap="id"),
     number("flips per h", "flips_per_hour", places=3),
-    _percent("ok, %", "ok"),
-    _percent("stale, %", "stale_eff"),
+    number("ok, %", share_of("ok"), places=1),
+    number("stale, %", share_of("stale_eff"), places=1),
     number("multiplier P10", lambda row: row.multiplier.p10, places=3),
     number("P50", lambda row: row.multiplier.p50, places=3),
     number("P90", lambda row: row.multiplier.p90, places=3),

@@ -23,19 +23,16 @@ def parts(found: Replay) -> Iterator[page.Section]:
     curves = found.curves
     if not curves:
         return
+    others = [f"{path} = {plain(value)}" for path, value in found.changes.items()]
+    under = f"Other settings: as recorded{', but ' * bool(others)}{listed(others)}."
     yield page.section(
         "curves", "Curves", "A setting over a range",
-        page.paragraph(_under(found), style="small"),
+        page.paragraph(under, style="small"),
         page.charts(*map(_curve, curves)),
         *(page.table(f"Values of {curve.setting}", curve.decisions or curve.proposals,
                      DECISION_POINTS if curve.decisions else PROPOSAL_POINTS)
           for curve in curves),
     )  # fmt: skip
-
-
-def _under(found: Replay) -> str:
-    others = [f"{path} = {plain(value)}" for path, value in found.changes.items()]
-    return f"Other settings: as recorded{', but ' * bool(others)}{listed(others)}."
 
 
 def sentence_of(curve: Curve) -> str:
