@@ -87,7 +87,9 @@ class Page:
         """True while what it shows should have been read again."""
         if moment.seen.away_since is not None or (self.held.problem and self.held.at is not None):
             return True
-        return self.reads and not moment.paused and _is_late(self.held, moment.now)
+        at, most_sec = self.held.at, max(OLD_SEC, 2 * self.held.rest_sec)
+        is_late = at is not None and moment.now - at > most_sec
+        return self.reads and not moment.paused and is_late
 
     def age(self, moment: Moment) -> str:
         """Why, and since when, in words; "" for what is fresh."""
@@ -95,10 +97,6 @@ class Page:
             return ""
         problem = f": {self.held.problem}" if self.held.problem else ""
         return f"read {format.span(moment.now - self.held.at)} ago{problem}"
-
-
-def _is_late(held: Held, now: float) -> bool:
-    return held.at is not None and now - held.at > max(OLD_SEC, 2 * held.rest_sec)
 
 
 class ListPage(Page):
@@ -179,6 +177,11 @@ class ListPage(Page):
     def hold(self) -> None:
         """Also at the top, where otherwise the newest is selected."""
         self.selection.hold()
+
+    def of_plan(self, what: str, *words: str) -> list[tuple[str, Words]]:
+        """What shows the plan of the selected row, or its permit: these words and its plan_id."""
+        row = self.selection.row
+        return [(what, (*words, str(row["plan_id"])))] if row else []
 
     @property
     def symbol(self) -> str:

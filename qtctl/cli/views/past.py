@@ -24,7 +24,7 @@ from qtctl.errors import NotFoundError, QtctlError, WireError
 from qtctl.history import latest
 from qtctl.history.decisions import Decision
 from qtctl.history.reader import History
-from qtctl.history.rows import Entry, Gap
+from qtctl.history.rows import Entry
 from qtctl.settings.places import history_to_read
 from qtctl.wire.client.store import Store
 from qtctl.wire.queries import decisions, history_streams
@@ -281,7 +281,9 @@ class Past:
             yield f"The history begins at {format.moment(span[0] / 1000, self._ctx.utc)}"
         if since is None and not self._count:
             return
-        found = [gap for gap in gaps if self._concerns(gap)]
+        own = history_streams.stream_keys(self._ctx.keys())
+        streams = ("", own["decisions"], own["events"])
+        found = [gap for gap in gaps if gap.kind not in _OTHER_GAPS and gap.stream in streams]
         if found:
             longest = max(found, key=lambda gap: gap.to_ms - gap.from_ms)
             at = format.moment(longest.from_ms / 1000, self._ctx.utc)
@@ -291,11 +293,6 @@ class Past:
                 f"{' is the longest' if len(found) > 1 else ''}; "
                 "'qtctl history query \"SELECT * FROM gaps\"'"
             )
-
-    def _concerns(self, gap: Gap) -> bool:
-        own = history_streams.stream_keys(self._ctx.keys())
-        streams = ("", own["decisions"], own["events"])
-        return gap.kind not in _OTHER_GAPS and gap.stream in streams
 
     def _is_foreign(self, history: History) -> bool:
         """True if the recorder has seen servers, and this was none of them."""

@@ -32,7 +32,9 @@ def page(ctx: Context, report: Report, window: Window, limit: int) -> Iterator[F
         yield Fields(_trends(report.parts), "Trends, oldest first")
         if found is not None and found.distribution:
             yield Fields([_distribution(found)], joined=True)
-    yield Rows(report.symbols[:limit], SYMBOLS, _symbols_title(report, limit))
+    shown, there = min(limit, len(report.symbols)), len(report.symbols)
+    title = f"Symbols, most flips first ({shown:,} of {there:,}; --limit N shows more)"
+    yield Rows(report.symbols[:limit], SYMBOLS, title)
     yield Fields(_governor(report.governor), "Governor")
     yield Rows(report.governor.verdicts, VERDICTS, "Plans by gate")
     yield Rows(report.governor.prices, PRICES, "How long until a blocked open would have passed")
@@ -139,11 +141,6 @@ def _governor(found: Governor) -> list[Column]:
             f"of {waited.known:,}; {waited.unknown:,} unknown",
         ),
     ]
-
-
-def _symbols_title(report: Report, limit: int) -> str:
-    shown, there = min(limit, len(report.symbols)), len(report.symbols)
-    return f"Symbols, most flips first ({shown:,} of {there:,}; --limit N shows more)"
 
 
 def share_of(reason: str) -> Callable[[Any], float]:

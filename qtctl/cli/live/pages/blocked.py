@@ -78,6 +78,5 @@ class BlockedPage(TailPage):
 
     def commands(self) -> list[tuple[str, Words]]:
         """The list, and the selected plan."""
-        row = self.selection.row
-        own = [("the selected plan", ("plan", "show", row["plan_id"]))] if row else []
+        own = self.of_plan("the selected plan", "plan", "show")
         return [("this list", ("plan", "list", "--blocked", "--since", "1h")), *own]

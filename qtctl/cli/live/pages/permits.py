@@ -69,8 +69,7 @@ class PermitsPage(ListPage):
 
     def commands(self) -> list[tuple[str, Words]]:
         """The list, and the selected permit."""
-        row = self.selection.row
-        own = [("the selected permit", ("permit", "show", str(row["plan_id"])))] if row else []
+        own = self.of_plan("the selected permit", "permit", "show")
         return [("this list", ("permit", "list")), *own]
 
 

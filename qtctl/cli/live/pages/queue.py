@@ -94,8 +94,7 @@ class QueuePage(ListPage):
 
     def commands(self) -> list[tuple[str, Words]]:
         """The groups, and the selected plan."""
-        row = self.selection.row
-        own = [("the selected plan", ("plan", "show", row["plan_id"]))] if row else []
+        own = self.of_plan("the selected plan", "plan", "show")
         return [("the groups", ("group", "list")), *own]
 
 

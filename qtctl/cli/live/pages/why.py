@@ -94,6 +94,5 @@ class WhyPage(ListPage):
 
     def commands(self) -> list[tuple[str, Words]]:
         """The answer, and the selected plan."""
-        row = self.selection.row
-        plan = [("the selected plan", ("plan", "show", row["plan_id"]))] if row else []
-        return [("this answer", ("why", self.name)), *plan]
+        own = self.of_plan("the selected plan", "plan", "show")
+        return [("this answer", ("why", self.name)), *own]

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 
 from qtctl import svg
 from qtctl.cli.output import format
-from qtctl.cli.output.columns import Column, number, plan_id, text, word
+from qtctl.cli.output.columns import Column, number, text, word
 from qtctl.cli.output.format import count
+from qtctl.cli.views import report
 from qtctl.cli.views.html import page
 from qtctl.cli.views.html.about import AT
 from qtctl.cli.views.html.allocation import merged, part_ends, unknown_spans
@@ -176,9 +177,7 @@ def _wait(title: str, key: str) -> Column:
 
 VERDICTS = (
     text("gate", lambda row: gate_of(row.reason), named="gate"),
-    word("reason", "reason"),
-    text("kind", "kind"),
-    number("plans", "plans"),
+    *report.VERDICTS[:3],
     number("with known notional", "known"),
     number("notional, USD", "usd", places=2),
 )
@@ -189,12 +188,10 @@ PRICES = (
     _wait("P95", "p95_sec"),
     text("", lambda row: "at most" if row.at_most and row.waits else " ", named="at_most"),
     number("known waits", "waits"),
-    number("never", "never"),
-    number("unknown", "unknown"),
+    *report.PRICES[4:],
 )
 REFUSED = (
     AT,
     text("symbol", "symbol", wrap="id"),
-    plan_id("plan_id", "plan_id"),
-    word("reason", "reason"),
+    *report.REFUSED[2:],
 )
