@@ -35,24 +35,19 @@ def _head(ctx: Context, found: Readiness, window: Window, policy: Policy) -> lis
     whole = "; ".join(describe(ctx, window, found.window.gaps))
     synthetic = "; SYNTHETIC: says nothing about any market" if window.synthetic else ""
     weaker = "; by a WEAKER policy than the default" if found.weaker else ""
-    head = [
-        _line("verdict", f"{found.verdict}{synthetic}{weaker}", STYLES[found.verdict]),
-        _line("window", whole),
-        _line("symbols", f"{ready:,} of {len(found.symbols):,} ready"),
-        _line(
-            "parity",
-            f"{parity.proposals:,} proposals and {parity.decisions:,} decisions judged again: "
-            f"{parity.differences:,} differ, {sum(parity.unproven.values()):,} unproven",
-        ),
-        _line(
-            "policy",
-            f"{policy.digest}; followed with deadband {policy.deadband:g}, "
-            f"step limit {policy.step_limit:g} a pass",
-        ),
-    ]
+    lines = {
+        "verdict": f"{found.verdict}{synthetic}{weaker}",
+        "window": whole,
+        "symbols": f"{ready:,} of {len(found.symbols):,} ready",
+        "parity": f"{parity.proposals:,} proposals and {parity.decisions:,} decisions judged "
+        f"again: {parity.differences:,} differ, {sum(parity.unproven.values()):,} unproven",
+        "policy": f"{policy.digest}; followed with deadband {policy.deadband:g}, "
+        f"step limit {policy.step_limit:g} a pass",
+    }
     if found.weaker:
-        head.append(_line("weaker", f"than the default: {', '.join(found.weaker)}", "yellow"))
-    return head
+        lines["weaker"] = f"than the default: {', '.join(found.weaker)}"
+    styles = {"verdict": STYLES[found.verdict], "weaker": "yellow"}
+    return [_line(title, words, styles.get(title, "")) for title, words in lines.items()]
 
 
 def figure_of(value: float | None, unit: str) -> str:

@@ -121,26 +121,18 @@ def _governor(found: Governor) -> list[Column]:
         f"{sizes.known:,} of known notional"
     )
     opens = f"{sizes.downsized:,} of {format.count(sizes.opens, 'permitted open')}"
-    return [
-        _line(
-            "plans",
-            f"{found.plans:,}: {found.permitted:,} permitted, {found.blocked:,} blocked, "
-            f"{found.withdrawn:,} withdrawn{rejected}",
-        ),
-        _line("downsizes", opens),
-        _line("would cut", off if sizes.downsized else format.ABSENT),
-        _line(
-            "closes",
-            f"{found.closes:,}, of these refused other than by a full stop, a duplicate or a "
-            f"conflict: {len(found.refused):,}",
-            "red" if found.refused else "",
-        ),
-        _line(
-            "queued",
-            f"P50 {_ms(waited.p50_sec)}, P99 {_ms(waited.p99_sec)}, longest {_ms(waited.max_sec)} "
-            f"of {waited.known:,}; {waited.unknown:,} unknown",
-        ),
-    ]
+    lines = {
+        "plans": f"{found.plans:,}: {found.permitted:,} permitted, {found.blocked:,} blocked, "
+        f"{found.withdrawn:,} withdrawn{rejected}",
+        "downsizes": opens,
+        "would cut": off if sizes.downsized else format.ABSENT,
+        "closes": f"{found.closes:,}, of these refused other than by a full stop, a duplicate or a "
+        f"conflict: {len(found.refused):,}",
+        "queued": f"P50 {_ms(waited.p50_sec)}, P99 {_ms(waited.p99_sec)}, longest "
+        f"{_ms(waited.max_sec)} of {waited.known:,}; {waited.unknown:,} unknown",
+    }
+    styles = {"closes": "red"} if found.refused else {}
+    return [_line(title, words, styles.get(title, "")) for title, words in lines.items()]
 
 
 def share_of(reason: str) -> Callable[[Any], float]:
