@@ -22,7 +22,7 @@ from qtctl.services.large_entries import LargeEntries
 from qtctl.services.look import LOOK_SEC, Look
 from qtctl.services.metrics import GovernorMetrics
 from qtctl.services.redelivery import Redelivery
-from qtctl.services.rehearsal import PAUSE_SEC, Rehearsal
+from qtctl.services.rehearsal import Rehearsal
 from qtctl.services.right_of_way import RightOfWay
 from qtctl.services.rules import rules_of
 from qtctl.services.server_watch import ServerWatch
@@ -143,10 +143,10 @@ class Governor:
             stop.wait(intake.BLOCK_SEC)
         else:
             try:
-                if not self._rehearsal.due:
+                if self._rehearsal.due:
+                    self._rehearsal.wait(self._intake, stop)
+                else:
                     self._intake.wait()
-                elif not self._intake.wait(PAUSE_SEC):
-                    self._rehearsal.run()
             except ReplyTooLarge as cut:
                 self._reread(cut)
 

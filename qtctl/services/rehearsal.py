@@ -5,9 +5,11 @@ same Python. So between two plans the governor goes through what it does with on
 step, which is packed and thrown away. What it gives and costs: docs/performance.md#rehearsals.
 """
 
+import threading
 from typing import Any
 
 from qtctl import clock
+from qtctl.services.intake import BLOCK_SEC, Intake
 from qtctl.services.judge import Judge
 from qtctl.wire.client import shapes
 from qtctl.wire.governor.commit import ServerMarks
@@ -44,8 +46,16 @@ class Rehearsal:
         """True while the next plan is expected soon."""
         return self._served_at is not None and clock.monotonic() - self._served_at < AFTER_SEC
 
-    def run(self) -> None:
-        """Once."""
+    def wait(self, intake: Intake, stop: threading.Event) -> None:
+        """As `Intake.wait`, with a rehearsal every PAUSE_SEC while there is nothing else to do."""
+        until = clock.monotonic() + BLOCK_SEC
+        while not intake.wait(PAUSE_SEC):
+            self._run()
+            idle = intake.idle and intake.settled and not stop.is_set()
+            if not idle or clock.monotonic() >= until:
+                return
+
+    def _run(self) -> None:
         shapes.check(_READ, self._reply)
         (entry,) = fresh(self._reply)
         self._judge.rehearse(entry, _MARKS)

@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.core import TyperArgument
 
+from qtctl.cli.commands import bench
 from qtctl.cli.completion import bash_line, engine
 from qtctl.cli.framework.context import Context
 from qtctl.cli.main import root, run
@@ -132,6 +133,10 @@ def test_every_argument_of_every_command_has_something_to_offer() -> None:
         and param.metavar not in {*NOT_ASKED, *engine.SETTINGS}
     ]
     assert silent == []
+
+
+def test_every_suite_of_the_bench_is_offered() -> None:
+    assert engine.WORDS["bench", "SUITE"] == (*bench.ALL, "all")
 
 
 def test_every_lookup_that_is_named_is_there() -> None:

@@ -2,7 +2,9 @@
 
 import logging
 import threading
+import time
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from prometheus_client import generate_latest
@@ -30,8 +32,11 @@ def packed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 def wait(gov: Governor, times: int) -> None:
+    """One rehearsal each, where there is one: whoever is to stop does not go on."""
+    stop = threading.Event()
+    stop.set()
     for _ in range(times):
-        gov.wait(threading.Event())
+        gov.wait(stop)
 
 
 def open_governor(store: Store, **more: Any) -> Governor:
@@ -88,6 +93,35 @@ def test_a_governor_without_work_does_not_rehearse(
     packed.clear()
     wait(gov, 1)
     assert not packed, "the last plan is long ago"
+    gov.close()
+
+
+def test_a_wait_with_rehearsals_is_as_long_as_one_without(
+    store: Store, packed: list[bytes]
+) -> None:
+    """The loop counts its passes, and what is due each second is due in between."""
+    gov = open_governor(store)
+    decide(store, gov, "p1")
+    gov.step()
+    wait(gov, 1)  # The read waits on the server.
+    packed.clear()
+    begun = time.monotonic()
+    gov.wait(threading.Event())
+    assert time.monotonic() - begun > 0.9
+    assert len(packed) > 5
+    gov.close()
+
+
+@pytest.mark.parametrize(("idle", "settled"), [(False, True), (True, False)])
+def test_what_there_is_to_do_does_not_wait_for_rehearsals(
+    store: Store, packed: list[bytes], idle: bool, settled: bool
+) -> None:
+    """A claim of abandoned plans, a try of what Redis refused."""
+    gov = open_governor(store)
+    made_up = rehearsal.Rehearsal(gov._judge)
+    busy = Mock(idle=idle, settled=settled, wait=Mock(return_value=False))
+    made_up.wait(busy, threading.Event())
+    assert busy.wait.call_count == len(packed) == 1
     gov.close()
 
 
