@@ -117,9 +117,16 @@ class Intake:
         """The entries to serve now; does not wait. server_now_ms: the server's clock."""
         return self._sorted(self._next(), server_now_ms)
 
+    @property
+    def spare_sec(self) -> float:
+        """How long there is nothing to do but to wait for new entries; at most BLOCK_SEC."""
+        if self.phase is not Phase.NEW or self._left:
+            return 0.0
+        return self._block_sec()
+
     def wait(self, most_sec: float = BLOCK_SEC) -> bool:
-        """Until there is something to take, at most that long; True where there is."""
-        self._fetch(0.0 if self.phase is Phase.CLAIM else min(most_sec, self._block_sec()))
+        """Until there is something to take, at most that long; True if new entries came."""
+        self._fetch(min(most_sec, self.spare_sec))
         return bool(self._read)
 
     def poll(self) -> None:

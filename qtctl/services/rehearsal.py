@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from qtctl import clock
-from qtctl.services.intake import BLOCK_SEC, Intake
+from qtctl.services.intake import Intake
 from qtctl.services.judge import Judge
 from qtctl.wire.client import shapes
 from qtctl.wire.governor.commit import ServerMarks
@@ -48,11 +48,10 @@ class Rehearsal:
 
     def wait(self, intake: Intake, stop: threading.Event) -> None:
         """As `Intake.wait`, with a rehearsal every PAUSE_SEC while there is nothing else to do."""
-        until = clock.monotonic() + BLOCK_SEC
+        until = clock.monotonic() + intake.spare_sec
         while not intake.wait(PAUSE_SEC):
             self._run()
-            idle = intake.idle and intake.settled and not stop.is_set()
-            if not idle or clock.monotonic() >= until:
+            if stop.is_set() or clock.monotonic() >= until:
                 return
 
     def _run(self) -> None:

@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from prometheus_client import generate_latest
@@ -13,6 +12,7 @@ from qtctl.services import judge, rehearsal
 from qtctl.services.governor import Governor
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor import commit
+from qtctl.wire.schema.keys import LEDGER
 from tests.services.helpers import decide, governor, send, serve_all
 from tests.support.plans import fields
 
@@ -112,16 +112,37 @@ def test_a_wait_with_rehearsals_is_as_long_as_one_without(
     gov.close()
 
 
-@pytest.mark.parametrize(("idle", "settled"), [(False, True), (True, False)])
 def test_what_there_is_to_do_does_not_wait_for_rehearsals(
-    store: Store, packed: list[bytes], idle: bool, settled: bool
+    store: Store, packed: list[bytes]
 ) -> None:
-    """A claim of abandoned plans, a try of what Redis refused."""
+    """Abandoned plans are claimed after each look."""
     gov = open_governor(store)
-    made_up = rehearsal.Rehearsal(gov._judge)
-    busy = Mock(idle=idle, settled=settled, wait=Mock(return_value=False))
-    made_up.wait(busy, threading.Event())
-    assert busy.wait.call_count == len(packed) == 1
+    decide(store, gov, "p1")
+    gov._intake.look()
+    packed.clear()
+    gov.wait(threading.Event())
+    assert len(packed) == 1
+    gov.close()
+
+
+def test_what_redis_refused_is_awaited_with_rehearsals_and_not_with_passes(
+    store: Store, packed: list[bytes]
+) -> None:
+    gov = open_governor(store)
+    store.run("SADD", store.keys.at(LEDGER, "BTCUSDT"), "in the way")
+    send(store, fields())
+    errors = gov.metrics.errors.labels("commit")._value
+    while not errors.get():
+        wait(gov, 1)
+        gov.step()
+    refused, passes = errors.get(), 0
+    packed.clear()
+    while errors.get() == refused:
+        gov.wait(threading.Event())
+        gov.step()
+        passes += 1
+    assert passes < 10, "a look, a claim, the try"
+    assert len(packed) > 2 * passes
     gov.close()
 
 
