@@ -1,6 +1,10 @@
 """What is sent ahead is answered in order, and nothing of it is taken for an answer to another."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from redis.connection import AbstractConnection
 
 from qtctl.errors import RedisUnreachable, ServerRefusedError, WireError
 from qtctl.wire.client.store import BATCH, Store
@@ -85,3 +89,30 @@ def test_a_large_batch_comes_whole(store: Store) -> None:
     assert store.batch([("ECHO", number) for number in range(count)]) == [
         str(number).encode() for number in range(count)
     ]
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda store: store.run("ECHO", "one"),
+        lambda store: store.batch([("ECHO", "one")]),
+        lambda store: store.ask(("ECHO", "one")),
+    ],
+    ids=["a command", "a batch", "a question"],
+)
+def test_an_interrupt_before_the_reply_leaves_none_for_the_next_command(
+    store: Store, monkeypatch: pytest.MonkeyPatch, send: Callable[[Store], object]
+) -> None:
+    store.run("PING")
+
+    def interrupted(self: AbstractConnection, *args: Any, **options: Any) -> None:
+        sent(self, *args, **options)
+        raise KeyboardInterrupt
+
+    sent = AbstractConnection.send_packed_command
+    with monkeypatch.context() as patch:
+        patch.setattr(AbstractConnection, "send_packed_command", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            send(store)
+    assert not store.asked
+    assert store.run("ECHO", "two") == b"two"

@@ -140,10 +140,10 @@ class Store:
         try:
             pipe = self.open_pipe(large=large)
             pipe.send([command])
+            self._asked = pipe, clock.monotonic() + self._timeouts[1]
         except BaseException as problem:
             self._translate(problem)
             raise
-        self._asked = pipe, clock.monotonic() + self._timeouts[1]
 
     @property
     def asked(self) -> bool:
@@ -329,7 +329,10 @@ class Store:
 
     def _translate(self, problem: BaseException) -> None:
         """Raises it as ours: as `mended`, where a `with` around what mostly succeeds costs too much
-        of a plan's time."""
+        of a plan's time. After an interrupt the connection is closed: what was sent may be without
+        its reply, which the next command would take for its own."""
+        if not isinstance(problem, Exception):
+            self.close()
         with self.mended():
             raise problem
 
