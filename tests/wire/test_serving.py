@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,45 @@ def test_a_child_started_in_the_block_can_be_interrupted() -> None:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     child.send_signal(signal.SIGTERM)
     assert child.wait(30) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("place", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_handlers_are_swapped_costs_none_of_them(
+    monkeypatch: pytest.MonkeyPatch, place: int, number: signal.Signals
+) -> None:
+    came: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        came.append(number)
+        raise SystemExit(number)
+
+    set_handler, both = signal.signal, (signal.SIGINT, signal.SIGTERM)
+    calls = count(1)
+
+    def interrupted(held: int, handler: Any) -> Any:
+        before = set_handler(held, handler)
+        if next(calls) == place:
+            signal.raise_signal(number)
+        return before
+
+    def start() -> None:
+        with uninterrupted():
+            pass
+
+    handlers = {each: set_handler(each, end) for each in both}
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(signal, "signal", interrupted)
+            with pytest.raises(SystemExit):
+                start()
+        for each in both:
+            with pytest.raises(SystemExit):
+                signal.raise_signal(each)
+    finally:
+        for each, handler in handlers.items():
+            set_handler(each, handler)
+    assert came == [number, *both]
 
 
 @pytest.mark.parametrize("place", [1, 2], ids=["its guard", "the server"])

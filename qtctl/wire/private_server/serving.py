@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import IO, Any
 
 APART = ("allocation.metrics_port=0", "governor.metrics_port=0", "history.enabled=false")
@@ -41,14 +42,26 @@ def uninterrupted() -> Iterator[None]:
     not the signal mask: a child would inherit that."""
     came: list[int] = []
     before: dict[int, Any] = {}
+    holding = False
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        # While they are swapped, one after the other, everything goes its usual way.
+        if holding:
+            came.append(number)
+        else:
+            before[number](number, frame)
+
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if callable(signal.getsignal(number)):
-                before[number] = signal.signal(number, lambda it, _: came.append(it))
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: handler for number, handler in handlers.items() if callable(handler)}
     try:
+        for number in before:
+            signal.signal(number, hold)
+        holding = True
         yield
     finally:
-        for held, handler in before.items():
-            signal.signal(held, handler)
+        holding = False
+        for number, handler in before.items():
+            signal.signal(number, handler)
         for first in came[:1]:
             before[first](first, None)
