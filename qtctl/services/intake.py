@@ -124,7 +124,7 @@ class Intake:
             return 0.0
         return self._block_sec()
 
-    def wait(self, most_sec: float = BLOCK_SEC) -> bool:
+    def wait(self, most_sec: float = math.inf) -> bool:
         """Until there is something to take, at most that long; True if new entries came."""
         self._fetch(min(most_sec, self.spare_sec))
         return bool(self._read)
