@@ -1,8 +1,10 @@
 """The bench runs, on small numbers; its floor does the loop's own work; its verdict is honest."""
 
+import gc
 import json
 import os
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,7 +21,7 @@ from qtctl.bench import (
     startup,
     trace,
 )
-from qtctl.bench.figures import in_rounds
+from qtctl.bench.figures import Figure, in_rounds
 from qtctl.bench.pace import Seen
 from qtctl.bench.recording import Floor, recording
 from qtctl.bench.stage import Stage, put_targets, stage, symbols
@@ -119,6 +121,26 @@ def test_only_what_is_proven_to_miss_its_target_exits_1(
         (row,) = json.loads(said.out)
         assert (row["verdict"], said.code) == (verdict, code)
         assert said.err.splitlines()[-1] == f"1 {verdict}"
+
+
+def test_garbage_is_collected_as_in_a_service_while_it_is_measured(
+    redis_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command collects seldom, which would make the loops look faster than they are."""
+    usual = gc.get_threshold()
+    found: list[tuple[int, ...]] = []
+
+    def figures(*_: object) -> Iterator[Figure]:
+        found.append(gc.get_threshold())
+        yield from ()
+
+    monkeypatch.setattr(running, "figures", figures)
+    gc.set_threshold(100 * usual[0])
+    try:
+        Cli(redis_url, capsys).ok("bench", "allocation")
+    finally:
+        gc.set_threshold(*usual)
+    assert found == [usual]
 
 
 def test_publishing_is_measured_beside_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from qtctl.cli.framework import ROWS, Context, arg, arguments, command, new_app, opt
+from qtctl.cli.framework import ROWS, Context, arg, arguments, command, new_app, opt, process
 from qtctl.cli.output import emit, verdict_style
 from qtctl.cli.output.columns import text
 from qtctl.errors import UsageError
@@ -76,6 +76,7 @@ def bench(
         found_steps = running.trace_of(url)
         emit(ctx, found_steps, STEPS, as_json=msgspec.structs.asdict)
         return 0
+    process.collect_as_usual()  # As the services do that are measured.
     found = []
     for figure in running.figures(ALL if suite == "all" else (suite,), url, rounds):
         ctx.say(f"{figure.verdict} {figure.suite}: {figure.what}: {figure.value:.2f} {figure.unit}")
