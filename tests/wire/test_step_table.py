@@ -10,6 +10,7 @@ from qtctl.domain.gates import GATES
 from qtctl.wire.client.scripts import source
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor import commit
+from qtctl.wire.schema import keys
 from qtctl.wire.schema.decision import DECISION_DYNAMIC, static_fields
 from tests.support import plans
 
@@ -35,18 +36,30 @@ def sent(store: Store) -> tuple[list[str], list[str]]:
     case: Any = plans.case(plans.read(plans.fields()), "1-0")
     settings = plans.settings(store)
     static = static_fields(case)
-    keys = [*commit.own_keys(store, case.plan), *commit.shared_keys(store, settings)]
+    names = [*commit.own_keys(store, case.plan), *commit.shared_keys(store, settings)]
     arguments = [
         *commit.shared_arguments(settings, commit.ServerMarks()),
         *commit.own_arguments(case, static, settings.limits),
     ]
-    return keys, arguments
+    return names, arguments
 
 
 def test_every_key_is_in_the_table_in_the_order_in_which_it_is_sent(
     sent: tuple[list[str], list[str]],
 ) -> None:
     assert table("KEYS") == unpacked("KEYS") == sent[0]
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "btcUSDT", "ßıétc"])
+def test_the_keys_of_a_plan_are_those_of_the_contract(store: Store, symbol: str) -> None:
+    plan: Any = plans.read(plans.fields(symbol=symbol, plan_id="p:é"))
+    specs = {"PERMIT": keys.PERMIT, "DECISION": keys.DECISION, "BLOCK": keys.BLOCK,
+             "LEDGER": keys.LEDGER, "LAST_CLOSE": keys.LAST_CLOSE,
+             "EFFICIENCY": keys.EFFICIENCY}  # fmt: skip
+    assert commit.own_keys(store, plan) == {
+        name: store.keys.at(spec, plan.symbol if "{symbol}" in spec.template else plan.plan_id)
+        for name, spec in specs.items()
+    }
 
 
 def test_every_argument_is_in_the_table_in_the_order_in_which_it_is_sent(
