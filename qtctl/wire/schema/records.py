@@ -83,7 +83,7 @@ def from_json(raw: Any, shape: type[T], otherwise: T) -> T:
     """What JSON holds as this type; `otherwise` where it can't be read as that."""
     try:
         return msgspec.json.decode(text(raw), type=shape)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return otherwise
 
 
