@@ -349,6 +349,19 @@ def test_watching_draws_the_same_place_again_until_it_is_interrupted(
     assert child.exitstatus == 130
 
 
+def test_watching_goes_on_where_a_list_alone_would_exit_1(redis_url: str, store: Store) -> None:
+    """As in an incident: one stream can't be read, all else can."""
+    store.run("SET", store.keys.events, "no stream")
+    child = spawn(redis_url, "timeline", "--watch", "0.2", size=(24, 160))
+    child.expect_exact("events could not be read")
+    store.run("DEL", store.keys.events)
+    child.expect_exact("events: none are kept")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+
+
 def test_watching_in_a_pipe_is_one_list_behind_the_other(redis_url: str, store: Store) -> None:
     decided(store, 2)
     child = subprocess.Popen(

@@ -78,7 +78,8 @@ def command(
 
             context.listing = lists.asked(given, context.utc)
             if context.listing.watch_sec is not None:
-                repeat(context, call)
+                # It goes on until it is interrupted: what a single pass would exit with is no end.
+                repeat(context, lambda context: function(context, **arguments))
                 return
             with paged(context, pages=not arguments.get(lists.follows)):
                 call(context)

@@ -19,8 +19,7 @@ _HOME, _CLEAR, _REST_OF_LINE, _REST = "\x1b[H", "\x1b[2J", "\x1b[K", "\x1b[J"
 
 def repeat(ctx: "Context", command: Callable[["Context"], None]) -> None:
     """Run a command every `watch_sec` seconds, until it is interrupted. Errors: those of the
-    command, except that it waits for Redis; UsageError for JSON and CSV, which have
-    an end."""
+    command, except that it waits for Redis; UsageError for JSON and CSV, which have an end."""
     every = ctx.listing.watch_sec or 0.0
     if ctx.output in ("json", "csv"):
         raise UsageError(
