@@ -103,6 +103,8 @@ def verify(
         None if history is None else Path(history),
     )
     emit_one(ctx, found, *view.page(ctx, found))
-    for each in found.cannot_know if found.verified else ():
+    if not found.verified:
+        return 1
+    for each in found.cannot_know:
         ctx.say(f"Not known: {each}.")
-    return int(not found.verified)
+    return 0

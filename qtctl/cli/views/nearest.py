@@ -1,4 +1,5 @@
-"""The symbol that somebody may have meant: what is known here and is spelt nearly so."""
+"""What to say where a list shows nothing for a symbol: which one somebody may have meant, that is
+known here and spelt nearly so; or that none is written, or none under the usual keys."""
 
 import difflib
 from collections.abc import Sequence
@@ -38,11 +39,11 @@ def none_listed(
     lists may have left these out. Errors: RedisUnreachable, WireError."""
     named, producer = _UPSTREAM[spec]
     what = f"No {named}"
-    shadow = None if there else upstream.shadow(store, spec, store.now_ms() / 1000)
     if there and narrowed:
         return f"{what} match."
     if wanted:
         return f"{what} for these symbols.{'' if there else meant(store, wanted)}"
+    shadow = None if there else upstream.shadow(store, spec, store.now_ms() / 1000)
     if shadow is not None:
         return f"{what}: {shadow.sentence}."
     return f"{what}: is {producer} writing {store.keys.pattern(spec)} ?"

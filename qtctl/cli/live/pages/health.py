@@ -118,9 +118,9 @@ def _trends(trends: Sequence[Trend], width: int) -> list[Text]:
     lines = [Text.assemble((f"{'last 30 min':<{_LABEL}}", "bold"), ("a cell is a minute", "dim"))]
     for trend in trends:
         now, most = trend.values[-1], trend.most
-        range_shown = "not known" if most is None else f"most {most:,}"
-        range_shown += "" if now is None else f", this minute {now:,}"
-        lines += _lines(f"  {trend.name}", f"{bars(trend.values)}▏ {range_shown}", width)
+        figures = "not known" if most is None else f"most {most:,}"
+        figures += "" if now is None else f", this minute {now:,}"
+        lines += _lines(f"  {trend.name}", f"{bars(trend.values)}▏ {figures}", width)
     return lines
 
 
