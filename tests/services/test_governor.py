@@ -4,7 +4,6 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,6 @@ from qtctl.wire.schema.records import pairs, text
 from tests.services.helpers import governor, messages, metric, score, send, serve_all
 from tests.support.plans import decision, events, fields, pending, permit
 from tests.support.processes import until
-
-
-@pytest.fixture
-def gov(store: Store) -> Iterator[Governor]:
-    service = governor(store)
-    service.open()
-    yield service
-    service.close()
 
 
 def rejected(store: Store) -> list[list[bytes]]:

@@ -1,7 +1,6 @@
 """What is counted beside what the loops must count, and what is there from the start."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,14 +14,6 @@ from tests.services.helpers import allocation, governor, metric, send, serve_all
 from tests.support.plans import fields
 
 CLOSE = {"action": "FULL_CLOSE_PROPOSED", "side": "CLOSE", "reduceOnly": "true"}
-
-
-@pytest.fixture
-def gov(store: Store) -> Iterator[Governor]:
-    service = governor(store)
-    service.open()
-    yield service
-    service.close()
 
 
 def refused(gov: Governor) -> dict[tuple[str, str], float]:

@@ -1,7 +1,6 @@
 """Entry ids that a publisher makes itself, in seconds, microseconds or nanoseconds."""
 
 import shlex
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,14 +17,6 @@ from tests.support.plans import decision, events, fields, pending, permit
 
 CLOSE = {"action": "FULL_CLOSE_PROPOSED", "reduceOnly": "true"}
 NOW_MS = 1_795_701_877_000
-
-
-@pytest.fixture
-def gov(store: Store) -> Iterator[Governor]:
-    service = governor(store)
-    service.open()
-    yield service
-    service.close()
 
 
 @pytest.mark.parametrize(

@@ -39,14 +39,6 @@ def running(store: Store, folder: Path) -> Iterator[Recorder]:
 
 
 @pytest.fixture
-def gov(store: Store) -> Iterator[Governor]:
-    made = governor(store)
-    made.open()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def loop(store: Store) -> Iterator[AllocationLoop]:
     made = allocation(store)
     made.open()
