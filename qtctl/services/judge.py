@@ -116,7 +116,7 @@ class Judge:
         """Goes the way of a plan up to its atomic step, which is packed and not sent: nothing is
         written, counted or logged."""
         plan = plans.read(entry.fields(), self._rules.plans)
-        if isinstance(plan, Plan):  # The settings may require what it lacks.
+        if isinstance(plan, Plan):  # One that an open must have more than never stops the loop.
             request = self._request(entry, plan, 1, None)
             for _ in packed_calls(self._store, [request], self._rules.commit, marks, []):
                 """It is thrown away."""
