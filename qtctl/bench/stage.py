@@ -71,8 +71,9 @@ def connect(url: str) -> Store:
 
 
 def symbols(count: int, head: str = "S") -> list[str]:
-    """This many names."""
-    return [f"{head}{number:06d}USDT" for number in range(count)]
+    """This many names, in upper case as exchanges write them: the score of any other costs a plan
+    one more round trip."""
+    return [f"{head.upper()}{number:06d}USDT" for number in range(count)]
 
 
 def put_targets(store: Store, names: Sequence[str]) -> None:
