@@ -20,5 +20,5 @@ def boot() -> float:
 
 
 def sleep(seconds: float) -> None:
-    """Wait; for polling, never inside a step."""
+    """Wait; for polling, and to let another thread go first. No step waits by it for anything."""
     time.sleep(seconds)

@@ -14,7 +14,6 @@ from qtctl.services.allocation import AllocationLoop
 from qtctl.services.base import Service
 from qtctl.services.governor import Governor
 from qtctl.services.recorder import Recorder
-from qtctl.services.right_of_way import RightOfWay
 from qtctl.settings import RECORDER
 from qtctl.settings.places import history_folder
 from qtctl.supervisor import logs
@@ -34,14 +33,13 @@ def services(ctx: Context, names: Sequence[str], url: str) -> list[Service]:
     """These services, each on a connection of its own; nothing is sent yet."""
     settings = ctx.settings
     made: list[Service] = []
-    way = RightOfWay()
     if "allocation" in names:
         made.append(
             AllocationLoop(
                 ctx.connection(url),
                 settings.allocation,
                 publish=settings.history.publish,
-                way=way,
+                gives_way="governor" in names,
             )
         )
     if "governor" in names:
@@ -52,7 +50,6 @@ def services(ctx: Context, names: Sequence[str], url: str) -> list[Service]:
                 allow_eviction=settings.safety.allow_eviction,
                 start_halted=settings.safety.start_halted,
                 publish=settings.history.publish,
-                way=way,
             )
         )
     if RECORDER in names:

@@ -14,7 +14,6 @@ from qtctl.services.heartbeat import Heartbeat
 from qtctl.services.metrics import AllocationMetrics
 from qtctl.services.pass_decisions import PassDecisions
 from qtctl.services.problem_log import ProblemLog
-from qtctl.services.right_of_way import RightOfWay
 from qtctl.settings import Allocation
 from qtctl.settings.rules import rules_from
 from qtctl.wire.allocation import passes
@@ -30,6 +29,11 @@ log = logging.getLogger("qtctl.allocation")
 LISTEN_SEC = 1.0
 """So often, between two passes, what the server reports is taken in, so that it fills no buffer."""
 
+GIVE_WAY_SEC = 0.00005
+"""How long a pass sleeps between two of its pieces, where a governor shares the process: it lets go
+of its core and of the interpreter. A governor that a plan wakes would wait milliseconds for the
+core first, and only on it can it ask for the interpreter."""
+
 RECORD_GONE = (
     "the record of this service was gone: other data took the place of what was there (SWAPDB), or "
     "somebody removed it"
@@ -42,10 +46,9 @@ class AllocationLoop:
     name = "allocation"
 
     def __init__(
-        self, store: Store, settings: Allocation, *, publish: bool = True,
-        way: RightOfWay | None = None,
-    ) -> None:  # fmt: skip
-        """publish: each pass goes to the stream that the history is made from; way: given to a
+        self, store: Store, settings: Allocation, *, publish: bool = True, gives_way: bool = False
+    ) -> None:
+        """publish: each pass goes to the stream that the history is made from; gives_way: to a
         governor in the same process."""
         self._store = store
         self._settings = settings
@@ -65,7 +68,7 @@ class AllocationLoop:
         self._bad_history = ProblemLog(log, "stream of passes")
         self._symbols = Symbols(store)
         self._packer = Packer(store.keys, settings.propose_key_ttl_sec)
-        self._way = way or RightOfWay()
+        self._give_way_sec = GIVE_WAY_SEC if gives_way else 0.0
         self._stream = (
             PassStream(store.keys, self._rules, settings.interval_sec) if publish else None
         )
@@ -99,7 +102,7 @@ class AllocationLoop:
             symbols,
             found.decide,
             self._publisher(packing),
-            self._way.give,
+            self._give_way,
             self._packer,
             maxlen=max(self._settings.stream_maxlen, 3 * len(symbols)),
         )
@@ -128,6 +131,10 @@ class AllocationLoop:
         count = found.reasons.total()
         log.debug("pass", extra={"fields": {"symbols": count}})
         return count
+
+    def _give_way(self) -> None:
+        if self._give_way_sec:
+            clock.sleep(self._give_way_sec)
 
     def _publisher(self, packing: Packing | None) -> passes.Publish | None:
         """What writes this pass to the stream of passes."""

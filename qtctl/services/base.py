@@ -1,9 +1,10 @@
 """What a service is: prepared once per connection, then pass after pass of `step`.
 
 The time by which a service decides is the Redis server's; it reads no wall clock of its own host.
-A step never sleeps; between steps the supervisor calls `wait`, which returns when there may be
-something to do. A service connects in `open`, never in its constructor: building one has no
-effect, and closing and opening it again recovers from a lost connection.
+A step never sleeps, but to let another loop of its process go first; between steps the supervisor
+calls `wait`, which returns when there may be something to do. A service connects in `open`, never
+in its constructor: building one has no effect, and closing and opening it again recovers from a
+lost connection.
 """
 
 import threading

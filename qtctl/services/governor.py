@@ -23,7 +23,6 @@ from qtctl.services.look import LOOK_SEC, Look
 from qtctl.services.metrics import GovernorMetrics
 from qtctl.services.redelivery import Redelivery
 from qtctl.services.rehearsal import Rehearsal
-from qtctl.services.right_of_way import RightOfWay
 from qtctl.services.rules import rules_of
 from qtctl.services.server_watch import ServerWatch
 from qtctl.settings import Governor as GovernorSettings
@@ -58,10 +57,9 @@ class Governor:
 
     def __init__(
         self, store: Store, settings: GovernorSettings, *, allow_eviction: bool,
-        start_halted: bool = False, publish: bool = True, way: RightOfWay | None = None,
+        start_halted: bool = False, publish: bool = True,
     ) -> None:  # fmt: skip
-        """publish: decisions go to the stream that the history is made from; way: held while plans
-        are served, where a pass shares the process."""
+        """publish: decisions go to the stream that the history is made from."""
         self._store = store
         self._settings = settings
         self.instance = settings.name or socket.gethostname()
@@ -92,7 +90,6 @@ class Governor:
             rules, self.metrics, self._events, self._backlog,
         )  # fmt: skip
         self._decisions = DecisionStream(store) if publish else None
-        self._way = way or RightOfWay()
         self._trimmed_at: float | None = None
         self._chores: Iterator[None] | None = None
         self._chores_due_at: float | None = None
@@ -127,8 +124,7 @@ class Governor:
         batch = self._intake.take(self._look.now_ms)
         if self._slow:
             self._intake.has_new(ask=True)  # On its way while these are served.
-        with self._way.held():
-            self._serve(batch)
+        self._serve(batch)
         if batch:
             self._rehearsal.served()
             self._do_chores()  # Now, and not when the next plan is there.

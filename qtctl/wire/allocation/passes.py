@@ -62,7 +62,7 @@ def run(
     maxlen: int,
 ) -> Ended:
     """One pass. A problem with one symbol never costs another its proposal, and one with the
-    history costs none. give_way: called every half millisecond of work, may wait. Errors:
+    history costs none. give_way: called three times in a chunk, may wait. Errors:
     RedisUnreachable, and WireError where the server does not give its time."""
     with store.pipe(decoded=True) as pipe:
         chunks = _Pass(store, pipe, decide, publish, give_way, packer, len(symbols), maxlen)
