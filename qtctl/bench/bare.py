@@ -35,15 +35,15 @@ from qtctl.wire.governor.commit import (
     STEP,
     ServerMarks,
     own_keys,
-    own_words,
+    own_parts,
     packed_calls,
     shared_arguments,
     shared_keys,
 )
 from qtctl.wire.governor.decision_stream import FIRST_MAXLEN
-from qtctl.wire.schema.decision import CommitRequest, static_fields
+from qtctl.wire.schema.decision import CommitRequest
 from qtctl.wire.schema.keys import EFFICIENCY, GROUP, Keys
-from qtctl.wire.schema.packing import packed
+from qtctl.wire.schema.packing import packed, words_of
 
 INSTANCE = "bare"
 SOME_ID = b"1000000000000-0"
@@ -132,10 +132,10 @@ def plain(store: Store, names: list[str], ready: Callable[[], None]) -> None:
                     if value is not None
                 }
                 request = _request(fields, entry_id.decode(), score, rules)
-                static = static_fields(request)
                 own, shared = own_keys(store, request.plan), shared_keys(store, rules.commit)
                 arguments = [*shared_arguments(rules.commit, MARKS).values()]
-                arguments += own_words(request, static, rules.commit, MARKS, len(arguments))
+                own_ = own_parts(request, rules.commit, MARKS, len(arguments))
+                arguments += words_of(own_.parts)
                 reply = step(keys=[*own.values(), *shared.values(), *kills], args=arguments)
                 assert reply[0] == b"permitted"
                 client.xack(plans, GROUP, entry_id)

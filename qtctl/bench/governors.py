@@ -5,13 +5,13 @@ takes nothing from the server and gets nothing but what the first leaves.
 """
 
 import contextlib
-import os
 from collections import Counter
 from collections.abc import Collection, Iterator
 
 import msgspec
 
 from qtctl import clock
+from qtctl.bench.cores import server_apart, started_on
 from qtctl.bench.figures import Figure, compared
 from qtctl.bench.governor import NO_LIMIT, queue
 from qtctl.bench.services import Served, served
@@ -46,7 +46,7 @@ def measure(stage: Stage, rounds: int) -> Iterator[Figure]:
     """Two beside one. Where the server's core or those of the governors are the limit already, the
     target is that the second costs next to nothing."""
     found: dict[int, list[Round]] = {1: [], 2: []}
-    with _server_apart(stage) as cores:
+    with server_apart(stage) as cores:
         # In turns: other load on the machine hits both.
         for place in range(rounds):
             for count, into in found.items():
@@ -70,39 +70,12 @@ def target(two: Round, cores: int) -> float:
     return STANDS if cores < 2 or full else GROWS
 
 
-@contextlib.contextmanager
-def _server_apart(stage: Stage) -> Iterator[Collection[int]]:
-    """The cores for governors: all but one, on which a private server is meanwhile. A named server
-    stays where it is."""
-    every = os.sched_getaffinity(0)
-    if not stage.private or len(every) < 2:
-        yield every
-        return
-    pid = int(info(stage.store)["process_id"])
-    os.sched_setaffinity(pid, {min(every)})
-    try:
-        yield every - {min(every)}
-    finally:
-        os.sched_setaffinity(pid, every)
-
-
-@contextlib.contextmanager
-def _started_on(cores: Collection[int]) -> Iterator[None]:
-    """What is started meanwhile stays on these cores."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
 def _round(stage: Stage, count: int, head: str, cores: Collection[int]) -> Round:
     """This many governors on these cores, on plans that wait for them."""
     stage.empty()
     names = symbols(PLANS, head)
     with contextlib.ExitStack() as stack:
-        with _started_on(cores):
+        with started_on(cores):
             running = [
                 stack.enter_context(
                     served(stage, "governor", place + 1, (*_SETS, f"governor.name=g{place}"))

@@ -1,10 +1,13 @@
 """From a plan on the stream to its permit, beside two consumers of the same plans (see `bare`): the
-least that an atomic step can take, and a plain service. All three in turns, at the same paces.
+least that an atomic step can take, and a plain service. All three in turns, at the same paces, on
+cores that are not the server's.
 """
 
+import contextlib
 from collections.abc import Iterator
 
 from qtctl.bench.bare import Bare, running
+from qtctl.bench.cores import server_apart, started_on
 from qtctl.bench.figures import Figure, compared, percentile
 from qtctl.bench.pace import events_on, paced
 from qtctl.bench.services import served
@@ -50,12 +53,11 @@ def _crowded(stage: Stage, rounds: int) -> Figure:
 
 def _beside(stage: Stage, rounds: int) -> Iterator[Figure]:
     took: dict[tuple[str, int, int], list[float]] = {}
-    with (
-        events_on(stage),
-        running(stage, "floor") as floor,
-        running(stage, "plain") as plain,
-        served(stage, "governor", 1),
-    ):
+    with events_on(stage), server_apart(stage) as cores, contextlib.ExitStack() as stack:
+        with started_on(cores):
+            floor = stack.enter_context(running(stage, "floor"))
+            plain = stack.enter_context(running(stage, "plain"))
+            stack.enter_context(served(stage, "governor", 1))
         lanes: dict[str, Bare | None] = {"floor": floor, "governor": None, "plain": plain}
         for place in range(-1, rounds):
             for rate, count in RATES.items():
