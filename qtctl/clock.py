@@ -2,6 +2,8 @@
 
 import time
 
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 def now() -> float:
     """Wall clock, seconds since the epoch (UTC)."""
@@ -16,7 +18,7 @@ def monotonic() -> float:
 def boot() -> float:
     """Seconds since this host was started, those that it slept included: never set, never stepped;
     what another clock is held against."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return time.clock_gettime(_BOOT)
 
 
 def sleep(seconds: float) -> None:

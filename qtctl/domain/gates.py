@@ -10,7 +10,7 @@ Source: docs/rules.md#the-gates.
 import operator
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 
@@ -66,7 +66,7 @@ class Facts(msgspec.Struct, frozen=True):
     opens_total_5min: int = 0
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """What a gate compared, and how it went; see Check."""
 
     value: str | float | int | None = None
@@ -144,7 +144,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self, facts: Facts, limits: Limits) -> Check:
         """Its line of the worksheet."""
-        return Check(self.name, *self.judge(facts, limits), self.reason)
+        line = self.judge(facts, limits)
+        return Check(self.name, line.value, line.limit, line.passed, self.reason)
 
     def on(self, limits: Limits) -> bool:
         """True unless its limit turns it off."""
@@ -354,7 +355,7 @@ def judge(facts: Facts, limits: Limits) -> Judgement:
 def reason_of(facts: Facts, limits: Limits) -> Reason:
     """The reason of `judge`, without the worksheet."""
     for gate in GATES:
-        if gate.judge(facts, limits)[2] is False:
+        if gate.judge(facts, limits).passed is False:
             return gate.reason
     return Reason.OK
 

@@ -8,7 +8,9 @@ import unicodedata
 
 MAX_CHARS = 64
 _GLOBS = frozenset("*?[]{}")
-_plain = re.compile(r"[0-9A-Za-z_.:/@+-]*").fullmatch
+_PLAIN_SYMBOL = re.compile(rf"[0-9A-Za-z_./@+-]{{1,{MAX_CHARS}}}").fullmatch
+_PLAIN_PLAN_ID = re.compile(rf"(?!p33:|p26:)[0-9A-Za-z_.:/@+-]{{1,{MAX_CHARS}}}").fullmatch
+"""The common cases, in one call."""
 PROOF_SYMBOLS = "QTPROOF"
 """What the symbols of `qtctl proof --live` begin with: no exchange has such ones."""
 FOREIGN_PLAN_IDS = ("p33:", "p26:")
@@ -17,6 +19,8 @@ FOREIGN_PLAN_IDS = ("p33:", "p26:")
 
 def symbol_problem(text: str) -> str | None:
     """What is wrong with a symbol, or None."""
+    if _PLAIN_SYMBOL(text):
+        return None
     if ":" in text:
         return "has a colon"
     return _name_problem(text)
@@ -24,6 +28,8 @@ def symbol_problem(text: str) -> str | None:
 
 def plan_id_problem(text: str) -> str | None:
     """What is wrong with a plan_id, or None."""
+    if _PLAIN_PLAN_ID(text):
+        return None
     if text.startswith(FOREIGN_PLAN_IDS):
         return "starts with the mark of another system's permits (p33:, p26:)"
     return _name_problem(text)
@@ -34,8 +40,7 @@ def _name_problem(text: str) -> str | None:
         return "is empty"
     if len(text) > MAX_CHARS:
         return f"is longer than {MAX_CHARS} characters"
-    # The common cases, in one call: letters and digits of any script, or what ids are made of.
-    if text.isalnum() or _plain(text):
+    if text.isalnum():  # Letters and digits of any script.
         return None
     for char in text:
         if char.isspace():

@@ -111,10 +111,10 @@ def read(fields: Mapping[str, str], rules: PlanRules) -> Plan | Unreadable:
         if GIVEN_TWICE in fields.values():
             for name in _NEEDED:
                 _once(fields, name)
-        plan_id = _name(fields, "plan_id")
-        symbol = _name(fields, "symbol")
-        decision = _text(fields, "decision")
-        if not decision:
+        plan_id = _name(fields, "plan_id", names.plan_id_problem)
+        symbol = _name(fields, "symbol", names.symbol_problem)
+        decision = fields.get("decision", "")
+        if decision != EXECUTE and not _text(fields, "decision"):
             raise _BadField("decision is missing")
         reduce_only = _reduce_only(fields)
         qty = _number(fields, "qty")
@@ -190,7 +190,8 @@ def _check_open(fields: Mapping[str, str], rules: PlanRules) -> None:
         if _undecodable(value) or _undecodable(name):
             raise _BadField(f"{name[:40]} is not UTF-8")
     # Present and unreadable is worse than absent: also where the other price would do.
-    _number(fields, "entry_price")
+    if "entry_price" in fields:
+        _number(fields, "entry_price")
     for name in sorted(rules.require) if rules.require else ():
         given = (
             _number(fields, "price") or _number(fields, "entry_price")
@@ -219,15 +220,13 @@ def _text(fields: Mapping[str, str], name: str) -> str:
     return text
 
 
-def _name(fields: Mapping[str, str], name: str) -> str:
-    text = _text(fields, name)
-    if not text:
-        raise _BadField(f"{name} is missing")
-    check = names.plan_id_problem if name == "plan_id" else names.symbol_problem
-    problem = check(text)
-    if problem:
-        raise _BadField(f"{name} {problem}")
-    return text
+def _name(fields: Mapping[str, str], name: str, problem_of: Callable[[str], str | None]) -> str:
+    text = fields.get(name, "")
+    problem = problem_of(text)
+    if problem is None:
+        return text
+    # What can't be decoded is no name either, but that is not what is wrong with it.
+    raise _BadField(f"{name} {problem}" if _text(fields, name) else f"{name} is missing")
 
 
 def _reduce_only(fields: Mapping[str, str]) -> bool | None:

@@ -21,11 +21,10 @@ class Backlog:
         self._ids = ("", "")
 
     def note(self, batch: Batch) -> None:
-        """What was acknowledged unread in one pass."""
-        if batch.skipped:
-            first, last = batch.skipped_ids
-            self._ids = self._ids[0] if self._skipped else first, last
-            self._skipped += batch.skipped
+        """What was acknowledged unread in one pass, one entry at least."""
+        first, last = batch.skipped_ids
+        self._ids = self._ids[0] if self._skipped else first, last
+        self._skipped += batch.skipped
 
     def flush(self) -> None:
         """Reports what was noted since the last time, if anything."""

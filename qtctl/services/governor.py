@@ -118,7 +118,8 @@ class Governor:
             return 0
 
     def _pass(self) -> int:
-        self._do_chores()
+        if not self._intake.in_hand:
+            self._do_chores()
         if self._look.closed() is not None:
             return 0
         batch = self._intake.take(self._look.now_ms)
@@ -253,14 +254,15 @@ class Governor:
         return "; ".join(notes) or None
 
     def _serve(self, batch: Batch) -> None:
-        self._backlog.note(batch)
-        if large := self._queue.large():
-            self._large.note(large)
+        if batch.skipped:
+            self._backlog.note(batch)
         refused: list[str] = []
         if batch.redelivered:
             refused, left = self._redelivery.serve(batch.redelivered, self._marks())
             self._intake.hand_back(left)
         refused += self._judge.serve(batch.fresh, self._marks())
+        if large := self._queue.large():
+            self._large.note(large)
         if refused:
             self._intake.retry_later()
             self._look.soon()

@@ -100,6 +100,11 @@ class Intake:
         """True while no entry is pending that Redis refused."""
         return self._retry_at is None and not self._in_round() and not self._left
 
+    @property
+    def in_hand(self) -> bool:
+        """True while there are entries that were read and not yet taken."""
+        return bool(self._read)
+
     def restart(self) -> None:
         """After a start or reconnect: what was read and not finished is read again."""
         self._begin_round(Phase.OWN_PENDING)
@@ -157,6 +162,8 @@ class Intake:
         self._left = list(left)
 
     def _next(self) -> list[Entry]:
+        if self.phase is Phase.NEW and self._retry_at is None and not self._left:
+            return self._in_hand()  # The common case, and a plan alone waits for each call.
         if self._left:
             left, self._left = self._left, []
             return left + (self._in_hand() or self._new(self._count))

@@ -157,7 +157,6 @@ class Judge:
         read here."""
         if not readable:
             return []
-        self._permitted.forget_old()
         here: list[Plan] = []
         for _, plan in readable:
             if plan.decision == EXECUTE and ascii_upper(plan.symbol) != plan.symbol:
@@ -172,6 +171,7 @@ class Judge:
             efficiencies = self._efficiencies([request.plan for request in unread])
             given = [self._scored(each, efficiencies[each.plan.symbol]) for each in unread]
             failed += self._commit(given, marks)[0]
+        self._permitted.forget_old()
         return failed
 
     def _request(
@@ -200,7 +200,6 @@ class Judge:
         unread: list[CommitRequest] = []
         lines: list[Line] = []
         unknown: list[Plan] = []
-        audited = decisions_log.isEnabledFor(logging.INFO)
         # The server is still at the next plans while these are counted.
         for request, result in commit(self._store, requests, self._rules.commit, marks):
             if isinstance(result, WireError):
@@ -212,7 +211,8 @@ class Judge:
             self._note(request, result)
             if result.verdict is Verdict.SKIPPED and not request.plan.decision_known:
                 unknown.append(request.plan)
-            if audited and result.verdict in (Verdict.PERMITTED, Verdict.BLOCKED):
+            decided = result.verdict in (Verdict.PERMITTED, Verdict.BLOCKED)
+            if decided and decisions_log.isEnabledFor(logging.INFO):
                 lines.append((f"plan {result.verdict.value}", _audit_fields(request, result)))
         log_batch(decisions_log, logging.INFO, lines)
         if unknown:

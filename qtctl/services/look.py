@@ -55,6 +55,7 @@ class Look:
         self._bad_claims = ProblemLog(log, "take-over of abandoned plans")
         self._bad_ledger = ProblemLog(log, "ledger of opens")
         self._looked_at: float | None = None
+        self._objection = watch.objection()
         self._trimmed: Trimmed | None = None
         self._ids_trouble: str | None = None
         self.note: str | None = None
@@ -85,7 +86,7 @@ class Look:
     def closed(self) -> str | None:
         """Why plans are not even read. Where only the atomic step can't run they are: each is
         refused alone and stays pending, so that what may still pass does."""
-        return self._watch.objection() or self.stranded
+        return self._objection or self.stranded
 
     def marks(self, decisions_maxlen: int) -> ServerMarks:
         """What the atomic step is given."""
@@ -101,11 +102,11 @@ class Look:
 
     def steps(self) -> Iterator[None]:
         """The server, the kill switch, the group; yields after about one round trip each."""
-        before, looked_before = self._watch.objection(), self._looked_at is not None
+        before, looked_before = self._objection, self._looked_at is not None
         self._store.confirm()
         self._look_at_clocks()
         self._looked_at = clock.monotonic()
-        objection = self._watch.objection()
+        objection = self._objection
         if objection is not None:
             if objection != before:
                 log.error("no permits are issued", extra={"fields": {"problem": objection}})
@@ -161,6 +162,7 @@ class Look:
         server = self._store.server()
         after = clock.boot()
         change = self._watch.note(server, self._queue.last_id)
+        self._objection = self._watch.objection()
         self._host_clock.note(wall, wall + after - before, server.now_ms / 1000)
         self._metrics.clock_ahead.set(self._host_clock.ahead_sec)
         if change is not None and server.role == "master":

@@ -107,10 +107,13 @@ class RecentPermits:
 
     def has(self, entry_id: str, plan_id: str) -> bool:
         """True if the entry or the plan_id had a permit lately."""
-        return entry_id in self._at or plan_id in self._at
+        if entry_id not in self._at and plan_id not in self._at:
+            return False
+        latest = max(self._at.get(entry_id, 0.0), self._at.get(plan_id, 0.0))
+        return latest >= clock.monotonic() - REMEMBER_SEC
 
     def forget_old(self) -> None:
-        """Before a batch is judged: what is too old, or too much, goes."""
+        """What is too old, or too much, goes."""
         oldest = clock.monotonic() - REMEMBER_SEC
         spare = len(self._at) - 2 * REMEMBER_MOST
         gone: list[str] = []

@@ -85,7 +85,7 @@ class Pipe:
         self._held.append(whole)
         self._due.append((commands, atomic))
         if not hold:
-            self._connection.send_packed_command([b"".join(self._held)])
+            self._connection.send_packed_command([b"".join(self._held)], check_health=False)
             self._held.clear()
 
     def receive(self) -> list[Any]:
@@ -111,6 +111,8 @@ class Pipe:
     def arrived(self, within_sec: float) -> bool:
         """True once there is something to receive; waits that long for it."""
         socket = self._connection._sock
+        if self._reader is None and self._skimmer is None:
+            self._reader = self._made()  # A plan that comes must not wait for it.
         if isinstance(socket, ssl.SSLSocket) and socket.pending():
             return True
         poll = select.poll()
@@ -139,13 +141,7 @@ class Pipe:
     def _parsed(self, count: int) -> list[Any]:
         reader = self._reader
         if reader is None:
-            reader = self._reader = hiredis.Reader(
-                protocolError=redis.InvalidResponse,
-                replyError=self._error,
-                notEnoughData=_INCOMPLETE,
-                encoding="utf-8" if self._decoded else None,
-                errors="backslashreplace",
-            )
+            reader = self._reader = self._made()
         socket = self._connection._sock
         replies: list[Any] = []
         most = _READ_BYTES
@@ -169,6 +165,15 @@ class Pipe:
             most = _MORE_BYTES if len(data) == most else most
         self._done += count
         return replies
+
+    def _made(self) -> Any:
+        return hiredis.Reader(
+            protocolError=redis.InvalidResponse,
+            replyError=self._error,
+            notEnoughData=_INCOMPLETE,
+            encoding="utf-8" if self._decoded else None,
+            errors="backslashreplace",
+        )
 
     def _skim(self, large: Large, done: int) -> None:
         """The same replies from their beginning, but for those that are done with."""

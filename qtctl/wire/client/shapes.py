@@ -214,7 +214,7 @@ def check(command: Command, reply: Any) -> None:
     fits = shape(reply)
     if fits and name in _ONE_EACH:
         fits = len(reply) == len(command) - 2
-    if fits and "WITHSCORES" in command:
+    if fits and name[0] == "Z" and "WITHSCORES" in command:
         fits = len(reply) % 2 == 0 and all(map(_is_score, reply[1::2]))
     if not fits:
         raise odd(name, reply)

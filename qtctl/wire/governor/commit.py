@@ -10,7 +10,8 @@ from qtctl import errors
 from qtctl.domain.downsize import DownsizeRules
 from qtctl.domain.gates import GATES, Facts, Limits, static_reason
 from qtctl.domain.names import ascii_upper
-from qtctl.domain.plans import Plan
+from qtctl.domain.plans import EXECUTE, Plan
+from qtctl.domain.readings import NOTHING_READ
 from qtctl.domain.reasons import Reason, Verdict
 from qtctl.wire.client.connect import reply_error
 from qtctl.wire.client.scripts import digest
@@ -18,10 +19,13 @@ from qtctl.wire.client.store import Store
 from qtctl.wire.schema.decision import (
     DECISION_DYNAMIC,
     HINT_AT,
+    HISTORY,
     SYMBOL_AT,
     CommitRequest,
-    history_fields,
-    static_fields,
+    case_fields,
+    history_of_plan,
+    history_of_score,
+    plan_fields,
 )
 from qtctl.wire.schema.keys import (
     BLOCK,
@@ -38,7 +42,16 @@ from qtctl.wire.schema.keys import (
     Keys,
 )
 from qtctl.wire.schema.kill_names import KillNames
-from qtctl.wire.schema.packing import Word, packed, packed_words, without_numbers
+from qtctl.wire.schema.packing import (
+    Fixed,
+    Part,
+    Word,
+    fixed,
+    packed,
+    packed_parts,
+    packed_words,
+    without_numbers,
+)
 from qtctl.wire.schema.permit import permit_hash, permit_json
 from qtctl.wire.schema.records import HINT, Flat, text
 
@@ -51,11 +64,12 @@ _ENCODERS: dict[str, Callable[[Plan], Sequence[str | bytes]]] = {
     "json": permit_json, "hash": permit_hash,
 }  # fmt: skip
 _DYNAMIC = tuple(name for name, _ in DECISION_DYNAMIC)
-_TO_FIND = tuple(part for name in _DYNAMIC for part in (name, ""))
+_TO_FIND = fixed(part for name in _DYNAMIC for part in (name, ""))
 """The end of the record, whose values the step finds."""
-_HEAD = ("verdict", "", "reason", "")
+_HEAD = fixed(("verdict", "", "reason", ""))
 """Its beginning, likewise."""
-_NO_HISTORY: Flat = []
+_NO_SCORE = fixed((*history_of_score(NOTHING_READ), *_HEAD.words))
+"""What stands before it in the history where the step reads the score, and it."""
 _HINT_VALUES = slice(HINT_AT + 1, HINT_AT + 2 * (len(HINT) + 1), 2)
 """Of the hint and its age, within the static fields."""
 _HINTS = len(HINT) + 1
@@ -160,30 +174,51 @@ def packed_calls(
     same = packed_words([str(marks.jumped_after_ms)]).join(parts)
     step = digest(STEP)
     for request in requests:
-        static = static_fields(request)
-        statics.append(static)
         keys = own_keys(store, request.plan).values()
-        words = own_words(request, static, settings, marks, arguments_count)
+        own = own_parts(request, settings, marks, arguments_count)
+        statics.append(own.static)
         head = ("EVALSHA", step, str(len(keys) + keys_count), *keys)
-        yield packed(head, keys_count + arguments_count + len(words)) + same + packed_words(words)
+        more = keys_count + arguments_count + own.count
+        yield packed(head, more) + same + packed_parts(own.parts)
 
 
-def own_words(
-    request: CommitRequest, static: Flat, settings: CommitSettings, marks: ServerMarks, behind: int
-) -> list[Word]:
-    """The arguments of one plan; behind: how many stand before them."""
-    permit = _ENCODERS[settings.encoding](request.plan)
+class OwnParts(msgspec.Struct, frozen=True):
+    """The arguments of one plan. count: of their words; static: the fields of the decision among
+    them that are known before."""
+
+    parts: Sequence[Part]
+    count: int
+    static: Flat
+
+
+def own_parts(
+    request: CommitRequest, settings: CommitSettings, marks: ServerMarks, behind: int
+) -> OwnParts:
+    """behind: how many arguments stand before them."""
+    plan, case = plan_fields(request), case_fields(request)
+    static = [*plan, *(case.words if isinstance(case, Fixed) else case)]
     own = own_arguments(request, static, settings.limits)
-    history = history_fields(request) if marks.decisions_maxlen else _NO_HISTORY
+    permit = _ENCODERS[settings.encoding](request.plan)
     # Behind what is shared, its own, and these four places themselves.
     permit_from = behind + len(own) + 5
-    history_from = permit_from + len(permit)
-    record_from = history_from + len(history)
-    hint_from = record_from + len(_HEAD) + HINT_AT
-    return [
+    history_from = record_from = permit_from + len(permit)
+    history: Flat = []
+    found: Part = _HEAD
+    if marks.decisions_maxlen:
+        history = history_of_plan(request.plan)
+        found = (
+            _NO_SCORE
+            if request.score is NOTHING_READ
+            else [*history_of_score(request.score), *_HEAD.words]
+        )
+        record_from += 2 * len(HISTORY)
+    hint_from = record_from + len(_HEAD.words) + HINT_AT
+    first = [
         *own.values(), str(permit_from), str(history_from), str(record_from), str(hint_from),
-        *permit, *history, *_HEAD, *static, *_TO_FIND,
+        *permit, *history,
     ]  # fmt: skip
+    count = hint_from - HINT_AT + len(static) + len(_TO_FIND.words) - behind - 1
+    return OwnParts((first, found, plan, case, _TO_FIND), count, static)
 
 
 @lru_cache(maxsize=4)
@@ -285,7 +320,7 @@ def own_arguments(request: CommitRequest, static: Flat, limits: Limits) -> dict[
         "symbol_stored": static[SYMBOL_AT],
         "kind": plan.kind,
         "full_close": "1" if plan.full_close else "0",
-        "execute": "1" if plan.execute else "0",
+        "execute": "1" if plan.decision == EXECUTE else "0",
         "plan_at_ms": ""
         if plan.at is None
         else str(round(max(-FAR_MS, min(FAR_MS, plan.at * 1000)))),

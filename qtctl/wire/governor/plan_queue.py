@@ -123,6 +123,7 @@ class PlanQueue:
         self._paging = Paging()
         self._page, self._left = 0, 0  # How many were asked for, and how many more may be read.
         self._large: list[LargeEntry] = []
+        self._unsized: list[Entry] = []  # Whose sizes are looked at before the next read.
 
     def ensure_group(self) -> bool:
         """Creates stream and group where missing, starting one hour back or at the stream's last
@@ -198,7 +199,7 @@ class PlanQueue:
 
     def new(self, count: int) -> list[Entry]:
         """Entries never delivered before, fewer where they are large; does not wait for one."""
-        page = self._paging.first(count)
+        page = self._first(count)
         found = fresh(self._read(self._read_group(">", page), page))
         self._left = count - len(found) if len(found) == page else 0
         return found + self.rest(found)
@@ -206,6 +207,9 @@ class PlanQueue:
     def rest(self, found: Sequence[Entry]) -> list[Entry]:
         """The new entries that belong to the last read; found: those that came first. Costs no
         round trip where these were all."""
+        if not self._left:
+            self._unsized += found
+            return []
         behind: list[Entry] = []
         sizes = self._sizes_of(found)
         while page := self._paging.next(sizes, self._left):
@@ -215,6 +219,17 @@ class PlanQueue:
             self._left = self._left - page if len(more) == page else 0
         self._left = 0
         return behind
+
+    def _first(self, count: int) -> int:
+        """How many entries a read of up to `count` begins with."""
+        self._size()
+        return self._paging.first(count)
+
+    def _size(self) -> None:
+        """Looks at the sizes of what was read. A plan alone must not wait for that."""
+        if self._unsized:
+            self._paging.next(self._sizes_of(self._unsized), 0)
+            self._unsized.clear()
 
     def _read(self, command: Sequence[Any], page: int) -> Any:
         """The reply to a command that reads up to so many entries. What does not fit into memory
@@ -235,6 +250,7 @@ class PlanQueue:
 
     def large(self) -> list[LargeEntry]:
         """The large entries that were read since this was last called."""
+        self._size()
         found, self._large = self._large, []
         return found
 
@@ -242,7 +258,7 @@ class PlanQueue:
         """Asks for new entries; the server waits up to block_sec for the first. Other commands may
         be sent meanwhile, but the answer must be taken before the next `ask`."""
         block_ms = max(1, int(block_sec * 1000))
-        self._page = self._paging.first(count)
+        self._page = self._first(count)
         self._left = count - self._page
         asks = self._read_group(">", self._page, "BLOCK", block_ms)
         with self._paging.reading(self._page):
@@ -273,7 +289,7 @@ class PlanQueue:
         where they are large."""
         found: list[Entry] = []
         sizes: list[int] = []
-        page = self._paging.first(count)
+        page = self._first(count)
         while page > 0:
             reply = self._read(self._read_group(found[-1].id if found else after, page), page)
             more = fresh(reply)
@@ -290,7 +306,7 @@ class PlanQueue:
         found: list[Entry] = []
         trimmed: list[Entry] = []
         sizes: list[int] = []
-        page = self._paging.first(count)
+        page = self._first(count)
         while page > 0:
             reply = self._read(
                 ("XAUTOCLAIM", self._stream, GROUP, self._consumer, idle_ms, cursor, "COUNT", page),

@@ -1,6 +1,7 @@
 """The decision on the wire: the facts that a verdict rests on; `domain.facts` is the way back."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -11,6 +12,7 @@ from qtctl.domain.passes import kept_number
 from qtctl.domain.plans import EXECUTE, Plan, PlanRules
 from qtctl.domain.readings import NOTHING_READ, AsRead
 from qtctl.domain.stored import MAX_STORED_BYTES, stored
+from qtctl.wire.schema.packing import Fixed, fixed
 from qtctl.wire.schema.records import HINT, Flat
 
 
@@ -60,7 +62,6 @@ HINT_AT = 2 * len(_OF_PLAN)
 SYMBOL_AT = 2 * [name for name, _ in _OF_PLAN].index("symbol") + 1
 """Where the stored form of the symbol is, likewise."""
 _INF = float("inf")
-_NO_HINT = [part for field in HINT for part in (field.name, "")]
 
 
 def _compact(text: str) -> str:
@@ -70,15 +71,19 @@ def _compact(text: str) -> str:
 
 def static_fields(case: CommitRequest) -> Flat:
     """What Python writes into a decision. Where the step reads the score, the hint has no values
-    yet. One function for all fields: a plan alone waits for each call."""
+    yet."""
+    behind = case_fields(case)
+    return [*plan_fields(case), *(behind.words if isinstance(behind, Fixed) else behind)]
+
+
+def plan_fields(case: CommitRequest) -> Flat:
+    """Its first part, which is of the plan. One function for all fields: a plan alone waits for
+    each call."""
     plan = case.plan
-    texts: Sequence[str] = (
-        plan.plan_id, plan.symbol, plan.action, plan.side, plan.source, case.instance,
-    )  # fmt: skip
+    texts: Sequence[str] = plan.plan_id, plan.symbol, plan.action, plan.side, plan.source
     if not "".join(texts).isascii() or max(map(len, texts)) > MAX_STORED_BYTES:
         texts = [stored(text) for text in texts]
-    plan_id, symbol, action, side, source, instance = texts
-    age = None if case.hint is None else case.hint.efficiency.age_sec
+    plan_id, symbol, action, side, source = texts
     notional = plan.notional_usd
     return [
         "plan_id", plan_id,
@@ -92,15 +97,40 @@ def static_fields(case: CommitRequest) -> Flat:
         "source", source,
         "kill_score", "" if plan.kill_score is None else repr(plan.kill_score),
         "notional_usd", "" if notional in (None, _INF) else _compact(numbers.usd(notional)),
-        *(_NO_HINT if case.hint is None else HINT.flat(case.hint)),
-        "eff_age_sec", "" if age is None else _compact(numbers.millis(age)),
-        "deliveries", str(case.deliveries),
-        "attempts", str(case.attempts),
-        "instance", instance,
-        "version", case.version,
-        "limits", case.limits,
-        "permitted_before", "1" if case.permitted_before else "0",
     ]  # fmt: skip
+
+
+def case_fields(case: CommitRequest) -> Flat | Fixed:
+    """The rest: the hint, and of the case. Without a hint nearly all plans have the same."""
+    words = _of_case(
+        case.deliveries, case.attempts, case.instance, case.version, case.limits,
+        case.permitted_before,
+    )  # fmt: skip
+    if case.hint is None:
+        return words
+    age = case.hint.efficiency.age_sec
+    hint = [
+        *HINT.flat(case.hint), "eff_age_sec", "" if age is None else _compact(numbers.millis(age)),
+    ]  # fmt: skip
+    return [*hint, *words.words[len(hint) :]]
+
+
+@lru_cache(maxsize=64)
+def _of_case(
+    deliveries: int, attempts: int, instance: str, version: str, limits: str, permitted_before: bool
+) -> Fixed:
+    return fixed(
+        (
+            *(part for field in HINT for part in (field.name, "")),
+            "eff_age_sec", "",
+            "deliveries", str(deliveries),
+            "attempts", str(attempts),
+            "instance", stored(instance),
+            "version", version,
+            "limits", limits,
+            "permitted_before", "1" if permitted_before else "0",
+        )
+    )  # fmt: skip
 
 
 HISTORY: tuple[tuple[str, str], ...] = (
@@ -122,26 +152,27 @@ atomic step finds it."""
 
 def history_fields(case: CommitRequest) -> Flat:
     """Those, as far as they are known before the atomic step."""
-    plan, score = case.plan, case.score
+    return history_of_plan(case.plan) + history_of_score(case.score)
+
+
+def history_of_plan(plan: Plan) -> Flat:
+    """Their first part."""
     return [
         "decision", EXECUTE if plan.decision == EXECUTE else stored(plan.decision),
         "full_close", "1" if plan.full_close else "0",
         "plan_at", "" if plan.at is None else repr(plan.at),
-        *(_NO_SCORE if score is NOTHING_READ else _score_fields(score)),
-        "withdrawn", "",
     ]  # fmt: skip
 
 
-def _score_fields(score: AsRead) -> Flat:
+def history_of_score(score: AsRead) -> Flat:
+    """The rest."""
     return [
         "score", kept_number(score.score),
         "confidence", kept_number(score.confidence),
         "score_at", kept_number(score.at),
         "score_read_at", repr(score.now),
+        "withdrawn", "",
     ]  # fmt: skip
-
-
-_NO_SCORE = _score_fields(NOTHING_READ)
 
 
 DECISION_DYNAMIC: tuple[tuple[str, str], ...] = (

@@ -9,9 +9,21 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import hiredis
+import msgspec
 
 Word = str | bytes
 """A word as hiredis may be given it."""
+
+
+class Fixed(msgspec.Struct, frozen=True):
+    """Words of many commands, packed once for all of them."""
+
+    words: tuple[str, ...]
+    packed: bytes
+
+
+Part = Sequence[Word] | Fixed
+"""Of a command."""
 _WORDS = frozenset({str, bytes})
 
 
@@ -23,9 +35,31 @@ def without_numbers(words: Iterable[Any]) -> tuple[Any, ...]:
     return tuple([repr(each) if _is_number(each) else each for each in given])
 
 
+def fixed(words: Iterable[str]) -> Fixed:
+    """These, packed."""
+    given = tuple(words)
+    return Fixed(given, packed_words(given))
+
+
+def packed_parts(parts: Iterable[Part]) -> bytes:
+    """All words of these as they stand within a command."""
+    return b"".join(
+        [part.packed if isinstance(part, Fixed) else packed_words(part) for part in parts]
+    )
+
+
+def words_of(parts: Iterable[Part]) -> list[Word]:
+    """The same, not packed."""
+    out: list[Word] = []
+    for part in parts:
+        out += part.words if isinstance(part, Fixed) else part
+    return out
+
+
 def packed_words(words: Sequence[Word]) -> bytes:
     """Words as they stand within a command."""
-    return packed(words).partition(b"\n")[2]
+    whole: bytes = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]
+    return whole.partition(b"\n")[2]
 
 
 def packed(words: Sequence[Word], more: int = 0) -> bytes:
