@@ -9,7 +9,7 @@ from qtctl.wire.schema.decision import DECISION_FIELDS, HISTORY
 from qtctl.wire.schema.keys import CONTRACT
 from qtctl.wire.schema.pass_entry import PASS_FIELDS
 from qtctl.wire.schema.permit import PERMIT_CREATED, PERMIT_HEAD, PERMIT_TAIL
-from qtctl.wire.schema.records import HINT, PROPOSAL
+from qtctl.wire.schema.records import HINT, PROPOSAL_FIELDS
 
 # What the atomic steps write, beside decisions and permits.
 EVENT_FIELDS: tuple[tuple[str, str], ...] = (
@@ -88,7 +88,7 @@ def tables() -> dict[str, str]:
             ("key or stream", "type", "lifetime", "written by", "holds"),
             [(f"`{k.template}`", k.type, k.ttl, k.writer, k.holds) for k in CONTRACT],
         ),
-        "proposal": _fields((field.name, field.holds) for field in PROPOSAL),
+        "proposal": _fields((field.name, field.holds) for field in PROPOSAL_FIELDS),
         "permit": _fields(permit),
         "decision": _fields(DECISION_FIELDS),
         "pass": _fields(PASS_FIELDS),

@@ -108,6 +108,6 @@ def _proposed(passes: Sequence[PassRead]) -> tuple[Took, int]:
                 base = target_usd({"target_usd": columns.target_usd[row]})
                 assert not isinstance(base, Unusable)
                 found = assess(columns.efficiency(row), now, rules.stale_sec, rules.min_conf)
-                propose(symbol, base, found, now, rules)
+                propose(symbol, base, found, rules)
                 count += 1
     return took, count

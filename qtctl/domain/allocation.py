@@ -8,6 +8,7 @@ import msgspec
 
 from qtctl.domain.numbers import four
 from qtctl.domain.readings import Efficiency
+from qtctl.domain.reasons import EffReason
 
 NEUTRAL_SCORE = 0.5
 
@@ -25,15 +26,18 @@ class AllocationRules(msgspec.Struct, frozen=True):
 
 class Proposal(msgspec.Struct, frozen=True, gc=False):
     """What the allocation loop proposes for a symbol. multiplier_text: the multiplier as it is
-    written, to the stream, the hash and the history."""
+    written, to the stream, the hash and the history; from `reason` on as in Efficiency. It has no
+    time and no age in it, so that it stays true for as long as what it was decided on."""
 
-    ts_epoch: int
     symbol: str
     base_usd: float
     proposed_usd: float
     multiplier: float
     multiplier_text: str
-    efficiency: Efficiency
+    reason: EffReason
+    score: float | None
+    confidence: float | None
+    stale: bool
 
 
 def multiplier(efficiency: Efficiency, rules: AllocationRules) -> float:
@@ -50,8 +54,11 @@ def multiplier_of(score: float, rules: AllocationRules) -> float:
 
 
 def propose(
-    symbol: str, base_usd: float, efficiency: Efficiency, now: float, rules: AllocationRules
+    symbol: str, base_usd: float, efficiency: Efficiency, rules: AllocationRules
 ) -> Proposal:
     """The proposal for one symbol: base × the unrounded multiplier."""
     factor = multiplier(efficiency, rules)
-    return Proposal(int(now), symbol, base_usd, base_usd * factor, factor, four(factor), efficiency)
+    return Proposal(
+        symbol, base_usd, base_usd * factor, factor, four(factor),
+        efficiency.reason, efficiency.score, efficiency.confidence, efficiency.stale,
+    )  # fmt: skip

@@ -71,13 +71,24 @@ def assess(
 ) -> Efficiency:
     """What an efficiency hash counts as. raw: its fields (those of EFF_FIELDS suffice), None where
     there is no hash, Unusable where Redis refused. now: seconds since the epoch. Never raises."""
+    at = None if raw is None or isinstance(raw, Unusable) else score_time(raw, now)
+    return assess_by(raw, at, now, max_age_sec, min_conf)
+
+
+def assess_by(
+    raw: Mapping[str, str] | Unusable | None,
+    at: float | None,
+    now: float,
+    max_age_sec: float,
+    min_conf: float,
+) -> Efficiency:
+    """The same where its `score_time` is known: `at`, None where there is none."""
     if raw is None:
         return MISSING
     if isinstance(raw, Unusable):
         return Efficiency(EffReason.UNUSABLE, problem=raw.problem)
     score = numbers.ratio(raw.get("efficiency_score", ""))
     confidence = numbers.ratio(raw.get("confidence", ""))
-    at = score_time(raw, now)
     if score is None or confidence is None or at is None:
         return Efficiency(EffReason.UNUSABLE, problem=_eff_problem(raw, score, confidence))
     reason = counts_as(confidence, now - at, max_age_sec, min_conf)
@@ -86,9 +97,15 @@ def assess(
 
 def counts_as(confidence: float, age_sec: float, max_age_sec: float, min_conf: float) -> EffReason:
     """What a score counts as that has all that it needs."""
-    if age_sec > max_age_sec or age_sec < -MAX_AHEAD_SEC:
+    if not is_fresh(age_sec, max_age_sec):
         return EffReason.STALE
     return EffReason.LOW_CONF if confidence < min_conf else EffReason.OK
+
+
+def is_fresh(age_sec: float, max_age_sec: float) -> bool:
+    """True for the age of a time that is neither too old nor too far ahead. Where one time of a
+    score is fresh, the score is: the one that counts is trusted, and as new or newer."""
+    return -MAX_AHEAD_SEC <= age_sec <= max_age_sec
 
 
 def score_time(raw: Mapping[str, str], now: float) -> float | None:

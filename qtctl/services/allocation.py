@@ -14,6 +14,7 @@ from qtctl.services.heartbeat import Heartbeat
 from qtctl.services.metrics import AllocationMetrics
 from qtctl.services.pass_decisions import PassDecisions
 from qtctl.services.problem_log import ProblemLog
+from qtctl.services.remembered import Remembered
 from qtctl.settings import Allocation
 from qtctl.settings.rules import rules_from
 from qtctl.wire.allocation import passes
@@ -67,6 +68,7 @@ class AllocationLoop:
         self._bad_writes = ProblemLog(log, "proposal")
         self._bad_history = ProblemLog(log, "stream of passes")
         self._symbols = Symbols(store)
+        self._remembered = Remembered(self._rules)
         self._packer = Packer(store.keys, settings.propose_key_ttl_sec)
         self._give_way_sec = GIVE_WAY_SEC if gives_way else 0.0
         self._stream = (
@@ -82,6 +84,7 @@ class AllocationLoop:
         with suppress(NoPermissionError):  # That is an answer.
             self._store.run("PING")
         self._symbols.forget()
+        self._remembered.forget()
         if self._stream is not None:
             self._stream.forget()
 
@@ -94,7 +97,9 @@ class AllocationLoop:
         self._report_discovery()
         keep = self.metrics.shows(len(symbols))
         packing = None if self._stream is None else Packing()
-        found = PassDecisions(self._rules, self._store.keys, bad_keys, keep=keep, packing=packing)
+        found = PassDecisions(
+            self._rules, self._store.keys, bad_keys, self._remembered, keep=keep, packing=packing
+        )
         self._passes += 1
         wall = clock.now()
         ended = passes.run(
@@ -109,6 +114,7 @@ class AllocationLoop:
         now = ended.now
         self._symbols.gone(found.gone)
         self._packer.keep_only(len(symbols))
+        self._remembered.keep_only(len(symbols))
         self._bad_history.update({self._store.keys.passes: ended.unkept} if ended.unkept else {})
         if ended.unkept:
             self.metrics.errors.labels("history").inc()

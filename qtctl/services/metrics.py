@@ -141,11 +141,11 @@ class _PerSymbol(Collector):
         confidence = family("p29_shadow_eff_confidence", "Confidence of the score")
         score = family("p29_shadow_eff_score", "Capital-efficiency score")
         for proposal in last:
-            label, efficiency = [proposal.symbol], proposal.efficiency
+            label = [proposal.symbol]
             multiplier.add_metric(label, proposal.multiplier)
-            if efficiency.score is not None and efficiency.confidence is not None:
-                score.add_metric(label, efficiency.score)
-                confidence.add_metric(label, efficiency.confidence)
+            if proposal.score is not None and proposal.confidence is not None:
+                score.add_metric(label, proposal.score)
+                confidence.add_metric(label, proposal.confidence)
         yield from (multiplier, confidence, score)
         yield GaugeMetricFamily(
             "p29_shadow_symbol_series_left_out",

@@ -160,7 +160,7 @@ class HistoryMaker:
         efficiency = assess(raw or None, now, rules.stale_sec, rules.min_conf)
         base = target_usd({"target_usd": market.targets[place]})
         assert not isinstance(base, Unusable), "a synthetic target is a number"
-        made = propose(market.names[place], base, efficiency, now, rules)
+        made = propose(market.names[place], base, efficiency, rules)
         self._reasons[place] = efficiency.reason.value
         self._multipliers[place] = made.multiplier_text
         at = score_time(raw, now)

@@ -89,7 +89,7 @@ def test_a_pass_of_the_allocation_loop(
     cost = Cost(lambda: loop.step(), store, monkeypatch)
     loop.close()
     assert _scans(store) == scans, "the server reports new targets"
-    assert cost.calls < 100, "Python per symbol"
+    assert cost.calls < 40, "Python per symbol"
     assert cost.commands < 5.8, "two reads, three writes, a fifth of a MULTI"
     assert cost.writes < 30, "one to read and one to write a chunk"
 

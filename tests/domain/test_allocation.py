@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qtctl.domain.allocation import AllocationRules, multiplier, propose
 from qtctl.domain.readings import MISSING, Efficiency, Unusable, assess, target_usd
 from qtctl.domain.reasons import EffReason
-from qtctl.wire.schema.records import PROPOSAL
+from qtctl.wire.schema.records import PROPOSAL, PROPOSAL_TIME
 from tests.domain.vectors import cases, load
 
 scores = st.floats(0, 1)
@@ -29,8 +29,9 @@ def test_golden_case(case: dict[str, Any]) -> None:
     efficiency = assess(case["efficiency"], case["now"], rules.stale_sec, rules.min_conf)
     base = target_usd(case["target"])
     assert isinstance(base, float)
-    proposal = propose("BTCUSDT", base, efficiency, case["now"], rules)
-    written = PROPOSAL.flat(proposal)
+    proposal = propose("BTCUSDT", base, efficiency, rules)
+    time = PROPOSAL_TIME.text(int(case["now"]))
+    written = [PROPOSAL_TIME.name, time, *PROPOSAL.flat(proposal)]
     assert list(zip(written[::2], written[1::2], strict=True)) == list(case["expect"].items())
 
 
@@ -63,7 +64,7 @@ raws = st.one_of(
 def test_nothing_unreadable_ever_changes_a_target(raw: Any, now: float, rules: Any) -> None:
     efficiency = assess(raw, now, rules.stale_sec, rules.min_conf)
     if efficiency.reason is not EffReason.OK:
-        assert propose("X", 1000.0, efficiency, now, rules).proposed_usd == 1000.0
+        assert propose("X", 1000.0, efficiency, rules).proposed_usd == 1000.0
     if efficiency.reason in (EffReason.MISSING, EffReason.UNUSABLE):
         assert efficiency.score is None
         assert efficiency.confidence is None
@@ -76,7 +77,7 @@ def test_nothing_unreadable_ever_changes_a_target(raw: Any, now: float, rules: A
 def test_same_inputs_give_the_same_bytes(raw: Any, now: float, rules: Any) -> None:
     first, second = (
         PROPOSAL.flat(
-            propose("X", 7.5, assess(raw, now, rules.stale_sec, rules.min_conf), now, rules),
+            propose("X", 7.5, assess(raw, now, rules.stale_sec, rules.min_conf), rules),
         )
         for _ in range(2)
     )

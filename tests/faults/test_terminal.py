@@ -29,7 +29,7 @@ from qtctl.wire.schema.keys import (
     TARGET,
 )
 from qtctl.wire.schema.permit import PERMIT_HEAD, PERMIT_TAIL
-from qtctl.wire.schema.records import HINT, PROPOSAL, pairs, text
+from qtctl.wire.schema.records import HINT, PROPOSAL_FIELDS, pairs, text
 from tests.faults import hostile
 from tests.support.cli import NO_FILE, Cli
 
@@ -103,7 +103,7 @@ class Poison:
         plan = [name.decode() for name in hostile.NAMES]
         raw = [f"raw:{name}" for name in plan]
         for stream, names in (
-            (keys.proposed_stream, [field.name for field in PROPOSAL]),
+            (keys.proposed_stream, [field.name for field in PROPOSAL_FIELDS]),
             (keys.plans, plan),
             (keys.events, ["event", "plan_id", "symbol", "reason", "ts", "actor"]),
             (keys.rejected, ["reason", "entry_id", "sha256", "problem", *raw]),
@@ -121,7 +121,7 @@ class Poison:
 
     def hashes(self) -> None:
         at, commands = self.store.keys.at, []
-        shown = [field.name for field in PROPOSAL]
+        shown = [field.name for field in PROPOSAL_FIELDS]
         for number in range(ROWS):
             # What a symbol may be: everything but blanks, controls and a few signs.
             symbol = f"{number}<i>%s'\"\\é計"

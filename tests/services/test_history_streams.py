@@ -224,7 +224,7 @@ def test_every_pass_is_published_with_all_it_decided_on(store: Store) -> None:
     base = target_usd({"target_usd": got[1][1]})
     assert isinstance(base, float)
     by = first.ts_ms / 1000
-    again = propose("B", base, assess(fields_b, by, rules.stale_sec, rules.min_conf), by, rules)
+    again = propose("B", base, assess(fields_b, by, rules.stale_sec, rules.min_conf), rules)
     assert four(again.multiplier) == "1.1123"
 
 

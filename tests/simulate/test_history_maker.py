@@ -72,7 +72,7 @@ def test_every_proposal_is_decided_the_same_again(tmp_path: Path) -> None:
             efficiency = assess(columns.efficiency(row), now, rules.stale_sec, rules.min_conf)
             base = target_usd({"target_usd": columns.target_usd[row]})
             assert isinstance(base, float)
-            again = propose(symbol, base, efficiency, now, rules)
+            again = propose(symbol, base, efficiency, rules)
             assert efficiency.reason.value == columns.reason[row]
             assert four(again.multiplier) == columns.multiplier[row]
             reasons.add(columns.reason[row])

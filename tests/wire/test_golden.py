@@ -40,8 +40,11 @@ def _commit(store: Store, encoding: str) -> str:
 
 
 def test_proposal(store: Store) -> None:
-    proposal = propose("BTCUSDT", 1000.0, LOW, 1769558400.9, AllocationRules())
-    assert proposals.write(store, proposals.Packer(store.keys, 600), [proposal], 10_000) == {}
+    proposal = propose("BTCUSDT", 1000.0, LOW, AllocationRules())
+    assert (
+        proposals.write(store, proposals.Packer(store.keys, 600), [proposal], 1769558400, 10_000)
+        == {}
+    )
     expected = [
         b"ts_epoch", b"1769558400", b"symbol", b"BTCUSDT", b"base_target", b"1000.00",
         b"proposed_target", b"700.00", b"multiplier", b"0.7000", b"eff_score", b"0.2000",

@@ -10,7 +10,7 @@ from typing import Any
 from qtctl.domain import numbers
 from qtctl.wire.schema.decision import DECISION_FIELDS
 from qtctl.wire.schema.permit import PERMIT_FIELDS
-from qtctl.wire.schema.records import PROPOSAL
+from qtctl.wire.schema.records import PROPOSAL_FIELDS
 
 _TEXTS = frozenset(
     {
@@ -27,7 +27,7 @@ FIELDS = (
     _OF_OTHERS
     | (
         {name for name, _ in DECISION_FIELDS}
-        | {field.name for field in PROPOSAL}
+        | {field.name for field in PROPOSAL_FIELDS}
         | set(PERMIT_FIELDS)
     )
     - _TEXTS

@@ -20,7 +20,7 @@ from qtctl.wire.queries.streams import PAGE, StreamEntry
 from qtctl.wire.schema import pass_entry
 from qtctl.wire.schema.decision import DECISION_FIELDS, HISTORY
 from qtctl.wire.schema.pass_entry import PASS_FIELDS
-from qtctl.wire.schema.records import PROPOSAL
+from qtctl.wire.schema.records import PROPOSAL_FIELDS
 
 OF_A_BLOCK = ("reasons", "block_bytes", "problem")
 """What stands for the block of a pass, which is compressed."""
@@ -56,7 +56,7 @@ LISTED: dict[str, Listed] = {
             number("score", "eff_score", places=4, drop=2, width=6),
             text("confidence", "eff_confidence", drop=3, right=True),
         ),
-        *(field.name for field in PROPOSAL),
+        *(field.name for field in PROPOSAL_FIELDS),
         reason=Filter("reason", tuple(EffReason)),
     ),
     "plans": _entries(

@@ -26,14 +26,12 @@ AHEAD = 8
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """Some symbols and what was read of them, each in the same order: readings, and replies as they
-    came."""
+    """Some symbols and the replies about their targets and efficiency scores, each in the same
+    order: texts by TARGET_FIELDS and by EFF_FIELDS, an error, or None where there is no hash."""
 
     symbols: Sequence[Symbol]
-    targets: Sequence[scores.Reading]
-    efficiencies: Sequence[scores.Reading]
-    target_replies: Sequence[Any]
-    efficiency_replies: Sequence[Any]
+    targets: Sequence[Any]
+    efficiencies: Sequence[Any]
 
 
 Decide = Callable[[float, Chunk], list[Proposal]]
@@ -72,7 +70,7 @@ def run(
             chunks.catch_up(AHEAD)
         chunks.catch_up(0)
     for made in chunks.refused:
-        chunks.problems |= proposals.write(store, packer, made, maxlen)
+        chunks.problems |= proposals.write(store, packer, made, int(chunks.now), maxlen)
     return Ended(chunks.now, chunks.problems, chunks.unkept)
 
 
@@ -116,11 +114,10 @@ class _Pass:
 
     def _have_read(self, symbols: Sequence[Symbol]) -> None:
         replies, count = self._pipe.receive(), len(symbols)
-        found = scores.readings(replies[:count], TARGET_FIELDS)
-        found += scores.readings(replies[count:], EFF_FIELDS)
-        unsure = [place for place, reading in enumerate(found) if reading == {}]
+        unsure = scores.unsure(replies[:count], TARGET_FIELDS)
+        unsure += [count + place for place in scores.unsure(replies[count:], EFF_FIELDS)]
         if not unsure:
-            self._propose(symbols, found, replies)
+            self._propose(symbols, replies)
             return
         at = self._store.keys.at
         specs = (TARGET, EFFICIENCY)
@@ -128,18 +125,16 @@ class _Pass:
         self._pipe.send(scores.ask_existence(keys))
 
         def settled() -> None:
-            scores.settle(found, unsure, self._pipe.receive())
-            self._propose(symbols, found, replies)
+            scores.settle(replies, unsure, self._pipe.receive())
+            self._propose(symbols, replies)
 
         self._due.append(settled)
 
-    def _propose(
-        self, symbols: Sequence[Symbol], found: Sequence[scores.Reading], replies: Sequence[Any]
-    ) -> None:
-        """found, replies: of the targets of these symbols, then of their efficiency scores."""
+    def _propose(self, symbols: Sequence[Symbol], replies: Sequence[Any]) -> None:
+        """replies: about the targets of these symbols, then about their efficiency scores."""
         count = len(symbols)
         self._give_way()
-        chunk = Chunk(symbols, found[:count], found[count:], replies[:count], replies[count:])
+        chunk = Chunk(symbols, replies[:count], replies[count:])
         self._write(self._decide(self.now, chunk))
         self._undecided -= count
         if not self._undecided:
@@ -157,7 +152,7 @@ class _Pass:
 
     def _write(self, made: list[Proposal]) -> None:
         self._give_way()
-        multis = self._packer.multis(made, self._maxlen)
+        multis = self._packer.multis(made, int(self.now), self._maxlen)
         for place, (_, commands) in enumerate(multis, 1):
             self._pipe.send(commands, atomic=True, hold=place < len(multis))
         self._due.append(partial(self._have_written, [written for written, _ in multis]))

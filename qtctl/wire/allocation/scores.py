@@ -14,6 +14,7 @@ Reading = dict[str, str] | Unusable | None
 FEW = 10
 """So many are all asked whether they exist, which saves the round trip where one does not."""
 ASK_TIME: shapes.Command = ("TIME",)
+_LISTS = frozenset({list})
 
 
 def efficiencies(store: Store, keys: Sequence[str]) -> tuple[float, list[Reading]]:
@@ -25,14 +26,14 @@ def efficiencies(store: Store, keys: Sequence[str]) -> tuple[float, list[Reading
     asks = [ASK_TIME, *(ask(key, EFF_FIELDS) for key in keys)]
     few = len(keys) <= FEW
     now, *replies = store.batch(asks + ask_existence(keys) if few else asks, decoded=True)
-    found = readings(replies[: len(keys)], EFF_FIELDS)
-    unsure = [place for place, reading in enumerate(found) if reading == {}]
+    found = replies[: len(keys)]
+    places = unsure(found, EFF_FIELDS)
     if few:
-        there = [replies[len(keys) + place] for place in unsure]
+        there = [replies[len(keys) + place] for place in places]
     else:
-        there = store.batch(ask_existence([keys[place] for place in unsure]))
-    settle(found, unsure, there)
-    return time_of(now), found
+        there = store.batch(ask_existence([keys[place] for place in places]))
+    settle(found, places, there)
+    return time_of(now), [reading(reply, EFF_FIELDS) for reply in found]
 
 
 def time_of(reply: Any) -> float:
@@ -53,34 +54,41 @@ def ask_existence(keys: Sequence[str]) -> list[shapes.Command]:
     return [("EXISTS", key) for key in keys]
 
 
-def readings(replies: Sequence[Any], fields: Sequence[str]) -> list[Reading]:
-    """The readings in the decoded replies; {} where there was no field, until `settle`."""
-    out: list[Reading] = []
-    for reply in replies:
-        if is_error(reply):
-            out.append(Unusable(str(reply_error(reply))))
-            continue
-        if len(reply) != len(fields):
-            raise shapes.odd("HMGET", reply)
-        named = zip(fields, reply, strict=True)
-        out.append({name: value for name, value in named if value is not None})
-    return out
+def unsure(replies: Sequence[Any], fields: Sequence[str]) -> list[int]:
+    """The places of the replies without any field: there may be no hash. See `settle`."""
+    nothing = [None] * len(fields)
+    if nothing not in replies:
+        return []
+    return [place for place, reply in enumerate(replies) if reply == nothing]
+
+
+def settle(replies: list[Any], places: Sequence[int], there: Sequence[Any]) -> None:
+    """Sets the reply to None at those of the unsure places whose key does not exist."""
+    for place, exists in zip(places, there, strict=True):
+        if exists == 0:
+            replies[place] = None
+
+
+def reading(reply: Any, fields: Sequence[str]) -> Reading:
+    """The reading in one decoded reply, or in None."""
+    if reply is None:
+        return None
+    if is_error(reply):
+        return Unusable(str(reply_error(reply)))
+    if len(reply) != len(fields):
+        raise shapes.odd("HMGET", reply)
+    named = zip(fields, reply, strict=True)
+    return {name: value for name, value in named if value is not None}
 
 
 def columns(replies: Sequence[Any], fields: Sequence[str]) -> list[Sequence[str]]:
     """The texts in the same replies, by field; "" where there is none. Without an object for each
     reply, since this is done for every symbol of every pass."""
-    try:
-        found = [*zip(*replies, strict=True)]
-    except TypeError:  # One of them is an error.
+    whole = replies
+    if not _LISTS.issuperset(map(type, replies)):
         nothing = [None] * len(fields)
-        whole = [nothing if is_error(reply) else reply for reply in replies]
-        found = [*zip(*whole, strict=True)]
+        whole = [reply if isinstance(reply, list) else nothing for reply in replies]
+    if {*map(len, whole)} != {len(fields)}:
+        raise shapes.odd("HMGET", replies)
+    found = [*zip(*whole, strict=True)]
     return [[value or "" for value in column] if None in column else column for column in found]
-
-
-def settle(found: list[Reading], unsure: Sequence[int], there: Sequence[Any]) -> None:
-    """Sets the reading to None at those of the unsure places whose key does not exist."""
-    for place, exists in zip(unsure, there, strict=True):
-        if exists == 0:
-            found[place] = None

@@ -13,7 +13,6 @@ import msgspec
 from qtctl.domain import numbers
 from qtctl.domain.allocation import Proposal
 from qtctl.domain.downsize import Hint
-from qtctl.domain.readings import Efficiency
 
 T = TypeVar("T")
 
@@ -90,39 +89,42 @@ def from_json(raw: Any, shape: type[T], otherwise: T) -> T:
 # Efficiency, as three records show it ----------------------------------------------------------
 
 
-def _score(efficiency: Efficiency) -> str:
-    return "" if efficiency.score is None else numbers.four(efficiency.score)
+def _score(score: float | None) -> str:
+    return "" if score is None else numbers.four(score)
 
 
-def _confidence(efficiency: Efficiency) -> str:
-    return "" if efficiency.confidence is None else numbers.confidence(efficiency.confidence)
+def _confidence(confidence: float | None) -> str:
+    return "" if confidence is None else numbers.confidence(confidence)
 
 
 def flag(value: bool) -> str:
     return "1" if value else "0"
 
 
-PROPOSAL_TIME = "ts_epoch"
+PROPOSAL_TIME: Field[int] = Field("ts_epoch", "time of the pass, epoch seconds", str)
+"""Comes first, and is that of all proposals of a pass."""
 PROPOSAL: Record[Proposal] = Record(
-    Field(PROPOSAL_TIME, "time of the pass, epoch seconds", lambda p: str(p.ts_epoch)),
     Field("symbol", "the symbol", lambda p: p.symbol),
     Field("base_target", "the live target, USD", lambda p: numbers.usd(p.base_usd)),
     Field("proposed_target", "base × multiplier, USD", lambda p: numbers.usd(p.proposed_usd)),
     Field("multiplier", "0.5 to 1.5 by default", lambda p: p.multiplier_text),
-    Field("eff_score", "0 to 1, empty if unknown", lambda p: _score(p.efficiency)),
-    Field("eff_confidence", "0 to 1, empty if unknown", lambda p: _confidence(p.efficiency)),
-    Field("eff_stale", "0 or 1", lambda p: flag(p.efficiency.stale)),
+    Field("eff_score", "0 to 1, empty if unknown", lambda p: _score(p.score)),
+    Field("eff_confidence", "0 to 1, empty if unknown", lambda p: _confidence(p.confidence)),
+    Field("eff_stale", "0 or 1", lambda p: flag(p.stale)),
     Field(
         "reason",
         "ok, missing_eff, stale_eff, low_conf or redis_error",
-        lambda p: p.efficiency.reason,
+        lambda p: p.reason,
     ),
     Field("mode", "always shadow", lambda p: "shadow"),
 )
+PROPOSAL_FIELDS: tuple[Field[Any], ...] = (PROPOSAL_TIME, *PROPOSAL)
 
 HINT: Record[Hint] = Record(
-    Field("eff_score", "0 to 1, empty if unknown", lambda h: _score(h.efficiency)),
-    Field("eff_confidence", "0 to 1, empty if unknown", lambda h: _confidence(h.efficiency)),
+    Field("eff_score", "0 to 1, empty if unknown", lambda h: _score(h.efficiency.score)),
+    Field(
+        "eff_confidence", "0 to 1, empty if unknown", lambda h: _confidence(h.efficiency.confidence)
+    ),
     Field("eff_stale", "0 or 1", lambda h: flag(h.efficiency.stale)),
     Field("eff_factor", "what to multiply a cap with", lambda h: numbers.four(h.factor)),
     Field("eff_action", "NONE or DOWNSIZE, never a block", lambda h: h.action),
