@@ -19,6 +19,7 @@ import msgspec
 import redis.connection
 
 from qtctl import clock
+from qtctl.bench.cores import server_apart, started_on
 from qtctl.bench.pace import Seen, events_on, paced
 from qtctl.bench.services import START_SEC, plain_environ
 from qtctl.bench.stage import Stage, symbols
@@ -64,23 +65,24 @@ def measure(stage: Stage) -> list[Step]:
     """The steps of a plan alone, at RATE. Errors: QtctlError."""
     store = stage.store
     command = [sys.executable, "-m", "qtctl.bench.trace", stage.url]
-    with (
-        events_on(stage),
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=plain_environ()
-        ) as process,
-    ):
-        try:
-            deadline = clock.monotonic() + START_SEC
-            while not [*store.scan_keys(store.keys.pattern(SERVICE))]:
-                if process.poll() is not None or clock.monotonic() > deadline:
-                    raise QtctlError("the governor did not start")
-                clock.sleep(0.02)
-            paced(store, symbols(WARM, "W"), RATE)
-            seen = paced(store, symbols(PLANS, "T"), RATE)
-            noted, _ = process.communicate(timeout=START_SEC)
-        finally:
-            process.kill()
+    with events_on(stage), server_apart(stage) as cores:
+        with started_on(cores):
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                env=plain_environ(),
+            )  # fmt: skip
+        with process:
+            try:
+                deadline = clock.monotonic() + START_SEC
+                while not [*store.scan_keys(store.keys.pattern(SERVICE))]:
+                    if process.poll() is not None or clock.monotonic() > deadline:
+                        raise QtctlError("the governor did not start")
+                    clock.sleep(0.02)
+                paced(store, symbols(WARM, "W"), RATE)
+                seen = paced(store, symbols(PLANS, "T"), RATE)
+                noted, _ = process.communicate(timeout=START_SEC)
+            finally:
+                process.kill()
     return steps(seen, json.loads(noted))
 
 

@@ -79,11 +79,6 @@ class Plan(msgspec.Struct, frozen=True):
         """True for EXECUTE and its siblings; anything else is a word that nobody acts on."""
         return self.execute or self.decision in SKIPPED_DECISIONS
 
-    @property
-    def notional_usd(self) -> float | None:
-        """|qty × price|, None where one is unknown; a qty of 0 is unknown."""
-        return notional(self.qty, self.price)
-
 
 class Unreadable(msgspec.Struct, frozen=True):
     """A plan that can't be read: what is wrong, and its kind where that is certain.

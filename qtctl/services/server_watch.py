@@ -32,6 +32,8 @@ class ServerWatch:
     def __init__(self, *, allow_eviction: bool) -> None:
         self._allow_eviction = allow_eviction
         self._server: Server | None = None
+        self.now_ms = 0
+        """The server's clock at the last look, epoch milliseconds; not advanced by our own."""
         self.before = (0, 0)
         """Opens with an id up to this one may have been decided on another server."""
 
@@ -44,16 +46,11 @@ class ServerWatch:
             self.before = max(self.before, _before(known, server, last_id))
         # A mark ahead of the clock, which stepped back, would hold opens until the clock is there.
         self.before = min(self.before, ids.last_before(server.now_ms + 1))
-        self._server = server
+        self._server, self.now_ms = server, server.now_ms
         if known is None or known.run_id == server.run_id:
             return None
         how = "restarted" if server.started_ms > known.now_ms else "another_server"
         return Change("promoted" if server.promoted else how, known.run_id, server.run_id)
-
-    @property
-    def now_ms(self) -> int:
-        """The server's clock at the last look, epoch milliseconds; not advanced by our own."""
-        return 0 if self._server is None else self._server.now_ms
 
     def objection(self) -> str | None:
         """Why there may be no permits on this server, or None."""

@@ -21,6 +21,7 @@ from qtctl.bench import (
     startup,
     trace,
 )
+from qtctl.bench.cores import server_apart, started_on
 from qtctl.bench.figures import Figure, in_rounds
 from qtctl.bench.pace import Seen
 from qtctl.bench.recording import Floor, recording
@@ -249,3 +250,22 @@ def test_the_memory_of_a_decision_is_that_of_its_key(
 ) -> None:
     monkeypatch.setattr(memory, "DECISIONS", 30)
     assert 500 < memory.decision(on).value < 1_500
+
+
+def test_plans_are_on_symbols_as_exchanges_write_them() -> None:
+    """In lower case each plan alone costs one more round trip, for its score."""
+    assert symbols(2, "governor0x20x") == ["GOVERNOR0X20X000000USDT", "GOVERNOR0X20X000001USDT"]
+
+
+def test_the_server_has_a_core_of_its_own_and_what_is_started_meanwhile_the_others(
+    on: Stage,
+) -> None:
+    every = os.sched_getaffinity(0)
+    if len(every) < 2:
+        pytest.skip("needs two cores")
+    pid = int(info(on.store)["process_id"])
+    with server_apart(on) as cores, started_on(cores):
+        assert os.sched_getaffinity(pid).isdisjoint(cores)
+        assert os.sched_getaffinity(0) == cores
+        assert os.sched_getaffinity(pid) | cores == every
+    assert os.sched_getaffinity(pid) == os.sched_getaffinity(0) == every

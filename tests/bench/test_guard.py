@@ -108,7 +108,7 @@ def test_a_plan_of_the_governor(
     cost = Cost(lambda: governor.once(), store, monkeypatch)
     governor.close()
     assert store.run("ZCARD", store.keys.permits) == COUNT
-    assert cost.calls < 355, "Python per plan"
+    assert cost.calls < 345, "Python per plan"
     assert cost.commands < 30, "in the atomic step and around it"
     assert cost.writes < 76, "one for 25 plans, and a few for the batch"
 
@@ -137,5 +137,5 @@ def test_a_plan_alone_takes_one_round_trip(
     # Behind it: what is due once a second.
     assert [name for name in cost.sent if name != b"INFO"][:1] == [b"EVALSHA"]
     assert cost.commands < 34
-    assert 0 < cost.calls_to_step < 330, "before the step is sent"
-    assert cost.calls < 540
+    assert 0 < cost.calls_to_step < 285, "before the step is sent"
+    assert cost.calls < 510

@@ -128,3 +128,19 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [recent.has(f"{n}-0", "") and recent.has("", f"p{n}") for n in range(10)] == [
         *[False] * 7, *[True] * 3,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["1-0", "p1"])
+def test_what_is_remembered_counts_for_a_minute_whenever_the_old_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    recent, now = RecentPermits(), clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    recent.note("1-0", "p1")
+    held = []
+    for after_sec in (0, 60, 60.5):
+        monkeypatch.setattr(clock, "monotonic", lambda at=now + after_sec: at)
+        held.append((recent.has(name, ""), recent.has("", name)))
+    assert held == [(True, True), (True, True), (False, False)]
+    recent.note("2-0", "p1")
+    assert recent.has("1-0", "p1"), "the later of both counts"

@@ -4,6 +4,7 @@ order in which Python sends them: three lists that must be one."""
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from qtctl.domain.gates import GATES
@@ -11,7 +12,9 @@ from qtctl.wire.client.scripts import source
 from qtctl.wire.client.store import Store
 from qtctl.wire.governor import commit
 from qtctl.wire.schema import keys
-from qtctl.wire.schema.decision import DECISION_DYNAMIC, static_fields
+from qtctl.wire.schema.decision import DECISION_DYNAMIC, history_fields, static_fields
+from qtctl.wire.schema.packing import packed_parts, packed_words, words_of
+from qtctl.wire.schema.records import HINT
 from tests.support import plans
 
 SCRIPT = source(commit.STEP)
@@ -88,3 +91,31 @@ def test_the_step_has_every_gate_that_is_its_own_in_their_order() -> None:
     first_seen = list(dict.fromkeys(order))
     expected = [gate.reason.value for gate in GATES if not gate.plan_alone]
     assert first_seen == [word for word in expected if word != "invalid_plan"]
+
+
+@pytest.mark.parametrize("scored", [False, True])
+@pytest.mark.parametrize("maxlen", [0, 1_000])
+@pytest.mark.parametrize("encoding", ["json", "hash"])
+def test_each_list_behind_the_own_arguments_begins_where_the_step_is_told(
+    store: Store, encoding: str, maxlen: int, scored: bool
+) -> None:
+    plan = plans.read(plans.fields(symbol="ßıét" * 16, source="x" * 100))
+    request = plans.case(plan, "1-0") if scored else plans.unscored(plan, "1-0")
+    settings, marks = plans.settings(store, encoding=encoding), commit.ServerMarks()
+    marks = msgspec.structs.replace(marks, decisions_maxlen=maxlen)
+    shared = [str(each) for each in commit.shared_arguments(settings, marks).values()]
+    own = commit.own_parts(request, settings, marks, len(shared))
+    sent = words_of(own.parts)
+    assert len(sent) == own.count
+    assert packed_parts(own.parts) == packed_words(sent), "also of what is packed once for all"
+    assert own.static == static_fields(request)
+    argv = [*shared, *sent]
+    names = unpacked("ARGV")
+    permit, history, record, hint = (int(word) - 1 for word in argv[len(names) - 4 : len(names)])
+    assert permit == len(names)
+    assert len(argv[permit:history]) == (2 if encoding == "json" else 14)
+    assert argv[history:record] == (history_fields(request) if maxlen else [])
+    found = [part for name, _ in DECISION_DYNAMIC for part in (name, "")]
+    assert argv[record:] == ["verdict", "", "reason", "", *static_fields(request), *found]
+    assert argv[hint : hint + 16 : 2] == [field.name for field in HINT]
+    assert argv[hint + 16] == "eff_age_sec"

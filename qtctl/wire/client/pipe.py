@@ -22,8 +22,9 @@ from qtctl.wire.client.skimmer import Skimmer
 from qtctl.wire.schema.packing import packed, without_numbers
 
 _MULTI, _EXEC = packed(("MULTI",)), packed(("EXEC",))
-_READ_BYTES, _MORE_BYTES = 65_536, 262_144
-"""Taken from the socket at once, and of a reply that is larger."""
+_READ_BYTES, _MORE_BYTES = 32_768, 262_144
+"""Taken from the socket at once, and of a reply that is larger. What is left of a buffer of 64 KB
+would have malloc tidy up each time."""
 _INCOMPLETE = object()
 _PACKED = frozenset({bytes})
 

@@ -126,7 +126,8 @@ class Store:
 
     def open_pipe(self, *, decoded: bool = False, large: Large | None = None) -> Pipe:
         """The same without the end: errors are those of redis."""
-        return Pipe(self._connected(), roams=self._finder is not None, decoded=decoded, large=large)
+        client = self._client or self._connected()
+        return Pipe(client, roams=self._finder is not None, decoded=decoded, large=large)
 
     def reply(self, command: Command, large: Large | None = None) -> Any:
         """The same for a command whose reply is large; too large for memory, where large says how

@@ -9,7 +9,7 @@ from qtctl.domain import numbers
 from qtctl.domain.downsize import DownsizeRules, Hint
 from qtctl.domain.gates import Limits
 from qtctl.domain.passes import kept_number
-from qtctl.domain.plans import EXECUTE, Plan, PlanRules
+from qtctl.domain.plans import EXECUTE, Plan, PlanRules, notional
 from qtctl.domain.readings import NOTHING_READ, AsRead
 from qtctl.domain.stored import MAX_STORED_BYTES, stored
 from qtctl.wire.schema.packing import Fixed, fixed
@@ -84,7 +84,7 @@ def plan_fields(case: CommitRequest) -> Flat:
     if not "".join(texts).isascii() or max(map(len, texts)) > MAX_STORED_BYTES:
         texts = [stored(text) for text in texts]
     plan_id, symbol, action, side, source = texts
-    notional = plan.notional_usd
+    worth = notional(plan.qty, plan.price)
     return [
         "plan_id", plan_id,
         "entry_id", case.entry_id,
@@ -96,7 +96,7 @@ def plan_fields(case: CommitRequest) -> Flat:
         "price", "" if plan.price is None else repr(plan.price),
         "source", source,
         "kill_score", "" if plan.kill_score is None else repr(plan.kill_score),
-        "notional_usd", "" if notional in (None, _INF) else _compact(numbers.usd(notional)),
+        "notional_usd", "" if worth in (None, _INF) else _compact(numbers.usd(worth)),
     ]  # fmt: skip
 
 
