@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from qtctl.domain import plans
 from qtctl.domain.gates import Facts, Limits, judge
 from qtctl.domain.plans import GIVEN_TWICE, Plan, PlanRules, Unreadable, kind_of, read
 from qtctl.domain.reasons import Kind, Reason
@@ -33,7 +34,7 @@ def test_no_odd_price_gets_past_the_notional_gate(
     prices: dict[str, str], notional: float | None
 ) -> None:
     found = plan(OPEN | prices)
-    assert found.notional_usd == notional
+    assert plans.notional(found.qty, found.price) == notional
     facts = Facts("S", Kind.OPEN, 0.0, qty=found.qty, price=found.price)
     blocked = judge(facts, Limits()).reason is Reason.NOTIONAL
     assert blocked == (notional is not None and notional > 200)
@@ -109,7 +110,7 @@ def test_the_notional_of_a_permit_is_that_of_its_qty() -> None:
     found = plan(CLOSE | {"qty": "100", "close_qty": "25", "price": "2"})
     head, _ = permit_json(found)
     assert b'"computed_qty":25.0,"computed_notional":50.0' in head
-    assert found.notional_usd == 200.0, "the record keeps that of the plan"
+    assert plans.notional(found.qty, found.price) == 200.0, "the record keeps that of the plan"
 
 
 def test_the_close_qty_of_an_open_is_nothing() -> None:
