@@ -132,7 +132,7 @@ def verify_wheel(wheel: Path, version: str) -> None:
         raise Refused(f"the wheel differs from the repository: {', '.join(sorted(found ^ wanted))}")
     if (metadata["Name"], metadata["Version"]) != ("qtctl", version):
         raise Refused(f"the wheel says it is {metadata['Name']} {metadata['Version']}")
-    if "qtctl = qtctl.cli.main:main" not in entry_points:
+    if "qtctl = qtctl.__main__:main" not in entry_points:
         raise Refused("the wheel has no command `qtctl`")
     if f"{info}/licenses/LICENSE" not in names:
         raise Refused("the wheel has no licence")

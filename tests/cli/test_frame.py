@@ -423,6 +423,29 @@ def qtctl(*args: str) -> list[str]:
     return [sys.executable, "-m", "qtctl", *args]
 
 
+INTERRUPTED_AT = """
+import os, runpy, signal, sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            sys.argv[1:] = ["--help"]
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+runpy.run_module("qtctl", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("module", ["qtctl.cli.main", "typer", "qtctl.cli.framework.process"])
+def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_traceback(module: str) -> None:
+    argv = [sys.executable, "-c", INTERRUPTED_AT, module]
+    ended = subprocess.run(argv, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *argv]
+    went_on = subprocess.run(ignoring, capture_output=True, text=True)
+    assert (went_on.returncode, went_on.stderr) == (0, ""), "who ignores it goes on"
+    assert "Usage: qtctl" in went_on.stdout
+
+
 def test_a_closed_pipe_ends_quietly_with_its_own_status() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
