@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from qtctl import clock
 from qtctl.cli.framework import process
 from qtctl.cli.framework.context import EMBEDDED, Context
 from qtctl.errors import ConfigError
@@ -23,6 +24,10 @@ from qtctl.supervisor.run import Supervisor, once
 log = logging.getLogger("qtctl.serve")
 
 SWITCH_SEC = 0.0002
+GIVE_WAY_SEC = 0.00005
+"""How long the other loops sleep between two pieces of their work, where a governor shares the
+process: they let go of their core and of the interpreter. A governor that a plan wakes would wait
+milliseconds for the core first, and only on it can it ask for the interpreter."""
 
 # What a try takes beside its own time-outs: the wait before it (2 s at most), and a bit more on a
 # machine under heavy load.
@@ -33,13 +38,14 @@ def services(ctx: Context, names: Sequence[str], url: str) -> list[Service]:
     """These services, each on a connection of its own; nothing is sent yet."""
     settings = ctx.settings
     made: list[Service] = []
+    give_way = partial(clock.sleep, GIVE_WAY_SEC) if "governor" in names else lambda: None
     if "allocation" in names:
         made.append(
             AllocationLoop(
                 ctx.connection(url),
                 settings.allocation,
                 publish=settings.history.publish,
-                gives_way="governor" in names,
+                give_way=give_way,
             )
         )
     if "governor" in names:
@@ -54,7 +60,7 @@ def services(ctx: Context, names: Sequence[str], url: str) -> list[Service]:
         )
     if RECORDER in names:
         find_folder = partial(history_folder, settings.history, ctx.environ)
-        made.append(Recorder(ctx.connection(url), settings.history, find_folder))
+        made.append(Recorder(ctx.connection(url), settings.history, find_folder, give_way))
     # A try that finds Redis hanging ends by its time-outs: within the deadline, or waiting for
     # Redis would count as hanging too.
     try_sec = settings.redis.connect_timeout_sec + settings.redis.timeout_sec + TRY_MARGIN_SEC

@@ -10,7 +10,7 @@ came and changed, then the sections: positions that went, names that came, posit
 and the other columns for the changed rows followed by those that came.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
 import msgspec
@@ -51,7 +51,8 @@ class _Layout(msgspec.Struct, array_like=True):
 class BlockMaker:
     """Takes in passes, one after another, and gives the block that holds them."""
 
-    def __init__(self) -> None:
+    def __init__(self, give_way: Callable[[], None] = lambda: None) -> None:
+        self._give_way = give_way
         self._state: list[list[str]] = [[] for _ in COLUMNS]
         self._gone: list[list[int]] = []
         self._came: list[list[str]] = []
@@ -66,19 +67,15 @@ class BlockMaker:
 
     def add(self, columns: Columns) -> None:
         """One more pass; its columns must be those of a pass, see columns_problem."""
-        if columns.symbol == self._state[0]:
-            gone: list[int] = []
-            came: list[str] = []
-            new = [list(getattr(columns, name)) for name in COLUMNS]
-        else:
-            gone, came, new = self._realigned(columns)
+        gone, came, new = self._aligned(columns)
         kept = len(new[0]) - len(came)
         old = _without(self._state, gone)
-        changed = _changed_rows(old, new)
+        changed = self._changed_rows(old, new)
         self._gone.append(gone)
         self._came.append(came)
         self._changed.append(changed)
         for values, before, after in zip(self._values, old[1:], new[1:], strict=True):
+            self._give_way()
             values += [None if before[i] == after[i] else after[i] for i in changed]
             values += after[kept:]
         self._state = new
@@ -87,24 +84,42 @@ class BlockMaker:
         self.passes += 1
         self.rows += len(changed) + len(came)
 
-    def _realigned(self, columns: Columns) -> tuple[list[int], list[str], list[list[str]]]:
+    def _aligned(self, columns: Columns) -> tuple[list[int], list[str], list[list[str]]]:
         """Which rows went, which symbols came, and the pass in the order of the one before."""
-        place = {symbol: i for i, symbol in enumerate(columns.symbol)}
         before = self._state[0]
+        if not before or columns.symbol == before:
+            came = [] if before else columns.symbol
+            return [], came, [list(getattr(columns, name)) for name in COLUMNS]
+        self._give_way()
+        place = {symbol: i for i, symbol in enumerate(columns.symbol)}
         gone = [i for i, symbol in enumerate(before) if symbol not in place]
         stayed = [symbol for symbol in before if symbol in place]
         known = set(stayed)
         came = [symbol for symbol in columns.symbol if symbol not in known]
         order = [place[symbol] for symbol in (*stayed, *came)]
-        new = [[values[i] for i in order] for values in (getattr(columns, n) for n in COLUMNS)]
+        new = []
+        for name in COLUMNS:
+            self._give_way()
+            values = getattr(columns, name)
+            new.append([values[i] for i in order])
         return gone, came, new
+
+    def _changed_rows(self, old: list[list[str]], new: list[list[str]]) -> list[int]:
+        """The positions among the rows that stayed where any column differs."""
+        found: set[int] = set()
+        for before, after in zip(old[1:], new[1:], strict=True):
+            self._give_way()
+            if before != after:
+                pairs = enumerate(zip(before, after, strict=False))
+                found.update([i for i, (a, b) in pairs if a != b])
+        return sorted(found)
 
     def block(self, *, quick: bool = False) -> bytes:
         """What was added so far. quick: for a block that is replaced before long.
 
         Where few rows change, few are read: then a smaller block is worth the time that it takes.
         """
-        rows = self.passes * len(self._state[0])
+        way, rows = self._give_way, self.passes * len(self._state[0])
         effort: Effort = "quick" if quick else "small" if self.rows * 3 < rows else "usual"
         layout = _Layout(
             _VERSION,
@@ -113,21 +128,12 @@ class BlockMaker:
             [len(each) for each in self._changed],
             [
                 pack_numbers([i for each in self._gone for i in each]),
-                pack_text([name for each in self._came for name in each], effort),
+                pack_text([name for each in self._came for name in each], effort, way),
                 pack_numbers([step for each in self._changed for step in _steps(each)]),
-                *(pack_text(values, effort) for values in self._values),
+                *(pack_text(values, effort, way) for values in self._values),
             ],
         )
         return msgspec.msgpack.encode(layout)
-
-
-def _changed_rows(old: list[list[str]], new: list[list[str]]) -> list[int]:
-    """The positions among the rows that stayed where any column differs."""
-    found: set[int] = set()
-    for before, after in zip(old[1:], new[1:], strict=True):
-        if before != after:
-            found.update([i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b])
-    return sorted(found)
 
 
 def _without(columns: list[list[str]], gone: Sequence[int]) -> list[list[str]]:
@@ -144,9 +150,10 @@ def _steps(positions: Sequence[int]) -> Iterator[int]:
         before = position
 
 
-def read(raw: bytes) -> Iterator[Changes]:
-    """The passes of a block, in their order. Errors: Damaged, also in the midst of them."""
-    layout, gone, came, steps, values = _parts(raw)
+def read(raw: bytes, give_way: Callable[[], None] = lambda: None) -> Iterator[Changes]:
+    """The passes of a block, in their order. give_way: called before each column is unpacked, may
+    wait. Errors: Damaged, also in the midst of them."""
+    layout, gone, came, steps, values = _parts(raw, give_way)
     state: list[list[str]] = [[] for _ in COLUMNS]
     g = c = s = v = 0
     for went, new, changes in zip(layout.gone, layout.came, layout.changed, strict=True):
@@ -161,7 +168,7 @@ def read(raw: bytes) -> Iterator[Changes]:
 
 
 def _parts(
-    raw: bytes,
+    raw: bytes, give_way: Callable[[], None]
 ) -> tuple[_Layout, Sequence[int], list[str | None], Sequence[int], list[list[str | None]]]:
     try:
         layout = msgspec.msgpack.decode(raw, type=_Layout)
@@ -178,12 +185,17 @@ def _parts(
     ):
         raise Damaged("a block's head makes no sense")
     gone, names, steps, *columns = layout.sections
+
+    def unpacked(column: bytes, count: int) -> list[str | None]:
+        give_way()
+        return unpack_text(column, count, _MAX_SECTION_BYTES)
+
     return (
         layout,
         unpack_numbers(gone, went),
-        unpack_text(names, came, _MAX_SECTION_BYTES),
+        unpacked(names, came),
         unpack_numbers(steps, changed),
-        [unpack_text(column, changed + came, _MAX_SECTION_BYTES) for column in columns],
+        [unpacked(column, changed + came) for column in columns],
     )
 
 

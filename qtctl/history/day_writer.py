@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from qtctl.history.rows import Batch, Entry
 
 _CACHE_KIB = 8_192
 _BUSY_SEC = 5.0
+_PIECE = 25
+"""Rows in a row: half a millisecond of decisions."""
 _MAX_WORDS = 50_000
 """So many words and profiles are remembered; beyond it the memory begins anew."""
 OBSERVED = ("services", "servers", "halts", "gaps", "documents")
@@ -24,16 +26,20 @@ OBSERVED = ("services", "servers", "halts", "gaps", "documents")
 
 
 class DayWriter:
-    """One day's file, open for writing by whoever holds the folder's lock."""
+    """One day's file, open for writing by whoever holds the folder's lock. give_way: called
+    between small pieces of work, also within a transaction; may wait."""
 
-    def __init__(self, path: Path, day: str, *, synthetic: bool) -> None:
+    def __init__(
+        self, path: Path, day: str, *, synthetic: bool, give_way: Callable[[], None]
+    ) -> None:
         self.path, self.day = path, day
         if not path.exists():
             _create(path, day, synthetic)
         db = self._db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_SEC)
         self._words = _Numbers(db, "words", ("word",))
         self._profiles = _Numbers(db, "profiles", decisions.PROFILE)
-        self._passes = PassWriter(db, lambda word: self._words.of((word,)))
+        self._passes = PassWriter(db, lambda word: self._words.of((word,)), give_way)
+        self._give_way = give_way
         try:
             self._prepare(synthetic)
         except BaseException:
@@ -99,8 +105,15 @@ class DayWriter:
 
     def _insert(self, table: str, rows: Iterable[Sequence[Any]], columns: int) -> int:
         marks = ", ".join("?" * columns)
-        done = self._db.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)
+        insert = f"INSERT OR IGNORE INTO {table} VALUES ({marks})"
+        done = self._db.executemany(insert, self._in_pieces(rows))
         return max(0, done.rowcount)
+
+    def _in_pieces(self, rows: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+        for place, row in enumerate(rows):
+            if place % _PIECE == 0:
+                self._give_way()
+            yield row
 
     def _decision_row(self, entry: Entry) -> tuple[Any, ...]:
         found = decisions.pack(entry.id, entry.fields)

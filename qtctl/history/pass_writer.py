@@ -33,10 +33,12 @@ class _Member(msgspec.Struct, frozen=True):
 
 class PassWriter:
     """Adds passes to a day's file, within a transaction of its owner. word: gives the number of a
-    text."""
+    text; give_way: called before each column, may wait."""
 
-    def __init__(self, db: sqlite3.Connection, word: Callable[[str], int]) -> None:
-        self._db, self._word = db, word
+    def __init__(
+        self, db: sqlite3.Connection, word: Callable[[str], int], give_way: Callable[[], None]
+    ) -> None:
+        self._db, self._word, self._give_way = db, word, give_way
 
     def add(self, entries: Iterable[PassEntry]) -> int:
         """How many were new."""
@@ -69,14 +71,14 @@ class PassWriter:
     def _gather(self, new: Sequence[PassEntry], *, finish: bool) -> None:
         """Packs open blocks and new passes together; what does not fill a block stays open, or is
         one where `finish` says so."""
-        maker, members = BlockMaker(), list[_Member]()
+        maker, members = BlockMaker(self._give_way), list[_Member]()
         added = ((_Member(entry), entry.value.columns) for entry in new)
         for member, columns in chain(self._opened(), added):
             maker.add(columns)
             members.append(member)
             if maker.full:
                 self._close(maker, members)
-                maker, members = BlockMaker(), []
+                maker, members = BlockMaker(self._give_way), []
         if finish and members:
             self._close(maker, members)
         else:
@@ -91,7 +93,7 @@ class PassWriter:
         ).fetchall()
         for number, block, frames in found:
             try:
-                (changes,) = blocks.read(frames)
+                (changes,) = blocks.read(frames, self._give_way)
             except (Damaged, ValueError):
                 # Whoever reads it will say so; it is not tried again.
                 self._db.execute("UPDATE blocks SET open = 0 WHERE id = ?", (block,))
@@ -99,7 +101,7 @@ class PassWriter:
                 yield _Member(None, number, block), changes.columns
 
     def _add_open(self, entry: PassEntry) -> None:
-        maker = BlockMaker()
+        maker = BlockMaker(self._give_way)
         maker.add(entry.value.columns)
         self._add_pass(entry, self._add_block(maker, is_open=True), 0)
 

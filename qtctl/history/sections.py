@@ -9,7 +9,7 @@ import bz2
 import sys
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from qtctl.history.damage import Damaged
@@ -23,15 +23,22 @@ _ZERO, _WHOLE = "0.", "!"
 _LEVEL = 6
 
 
-def pack_text(values: Sequence[str | None], effort: Effort) -> bytes:
-    """A column of texts; None is a value that did not change."""
+def pack_text(values: Sequence[str | None], effort: Effort, give_way: Callable[[], None]) -> bytes:
+    """A column of texts; None is a value that did not change. give_way: called between small pieces
+    of work, may wait."""
+    give_way()
     ratios = sum([each is not None and each.startswith(_ZERO) for each in values])
     if ratios * 2 > len(values) - values.count(None):
-        return _RATIOS + _pack_lines([each and _shortened(each) for each in values], effort)
-    return _PLAIN + _pack_lines(values, effort)
+        give_way()
+        shortened = [each and _shortened(each) for each in values]
+        return _RATIOS + _pack_lines(shortened, effort, give_way)
+    return _PLAIN + _pack_lines(values, effort, give_way)
 
 
-def _pack_lines(values: Sequence[str | None], effort: Effort) -> bytes:
+def _pack_lines(
+    values: Sequence[str | None], effort: Effort, give_way: Callable[[], None]
+) -> bytes:
+    give_way()
     texts = [_SAME if each is None else each for each in values]
     whole = "\n".join(texts)
     if (
@@ -40,6 +47,7 @@ def _pack_lines(values: Sequence[str | None], effort: Effort) -> bytes:
         or texts.count(_SAME) != values.count(None)
     ):
         whole = "\n".join([_SAME if each is None else _escaped(each) for each in values])
+    give_way()
     return _pack(whole.encode("utf-8", "surrogatepass"), effort)
 
 

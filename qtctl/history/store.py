@@ -12,7 +12,7 @@ rows go by the ids of their entries, so that nothing is there twice.
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ from qtctl.history.rows import Batch, Entry, PassEntry, Written
 
 class Store:
     """Writes a history. Constructing it takes the folder's lock. synthetic: everything in it was
-    made up; a folder is either synthetic or not.
+    made up; a folder is either synthetic or not. give_way: called between small pieces of work,
+    may wait.
 
     Errors, when it is made: ConfigError (the folder can't be made or written), RefusedError
     (another recorder holds it, or a file in it is none that may be written). Later: CannotWrite,
@@ -40,9 +41,11 @@ class Store:
     written again.
     """
 
-    def __init__(self, folder: Path, *, synthetic: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, synthetic: bool = False, give_way: Callable[[], None] = lambda: None
+    ) -> None:
         folders.prepare(folder)
-        self.folder, self._synthetic = folder, synthetic
+        self.folder, self._synthetic, self._give_way = folder, synthetic, give_way
         self._lock = folders.Lock(folder)
         self._days: dict[str, DayWriter] = {}
         self._cursors: dict[str, str] = {}
@@ -175,7 +178,9 @@ class Store:
     def _day(self, day: str) -> DayWriter:
         if day not in self._days:
             path = folders.day_path(self.folder, day)
-            self._days[day] = DayWriter(path, day, synthetic=self._synthetic)
+            self._days[day] = DayWriter(
+                path, day, synthetic=self._synthetic, give_way=self._give_way
+            )
         return self._days[day]
 
     @contextmanager

@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -30,11 +31,6 @@ log = logging.getLogger("qtctl.allocation")
 LISTEN_SEC = 1.0
 """So often, between two passes, what the server reports is taken in, so that it fills no buffer."""
 
-GIVE_WAY_SEC = 0.00005
-"""How long a pass sleeps between two of its pieces, where a governor shares the process: it lets go
-of its core and of the interpreter. A governor that a plan wakes would wait milliseconds for the
-core first, and only on it can it ask for the interpreter."""
-
 RECORD_GONE = (
     "the record of this service was gone: other data took the place of what was there (SWAPDB), or "
     "somebody removed it"
@@ -47,10 +43,11 @@ class AllocationLoop:
     name = "allocation"
 
     def __init__(
-        self, store: Store, settings: Allocation, *, publish: bool = True, gives_way: bool = False
-    ) -> None:
-        """publish: each pass goes to the stream that the history is made from; gives_way: to a
-        governor in the same process."""
+        self, store: Store, settings: Allocation, *, publish: bool = True,
+        give_way: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """publish: each pass goes to the stream that the history is made from; give_way: called
+        between two pieces of a pass, may wait."""
         self._store = store
         self._settings = settings
         self.instance = settings.name or socket.gethostname()
@@ -70,7 +67,7 @@ class AllocationLoop:
         self._symbols = Symbols(store)
         self._remembered = Remembered(self._rules)
         self._packer = Packer(store.keys, settings.propose_key_ttl_sec)
-        self._give_way_sec = GIVE_WAY_SEC if gives_way else 0.0
+        self._give_way = give_way
         self._stream = (
             PassStream(store.keys, self._rules, settings.interval_sec) if publish else None
         )
@@ -137,10 +134,6 @@ class AllocationLoop:
         count = found.reasons.total()
         log.debug("pass", extra={"fields": {"symbols": count}})
         return count
-
-    def _give_way(self) -> None:
-        if self._give_way_sec:
-            clock.sleep(self._give_way_sec)
 
     def _publisher(self, packing: Packing | None) -> passes.Publish | None:
         """What writes this pass to the stream of passes."""

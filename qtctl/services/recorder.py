@@ -51,13 +51,16 @@ _FAULTS = (sqlite3.Error, OSError, CannotWrite, Damaged, ConfigError, RefusedErr
 
 class Recorder:
     """Writes the history in the folder that `find_folder` gives; that it gives none is a problem of
-    the history, and in nobody's way."""
+    the history, and in nobody's way. give_way: called between two pieces of work, may wait."""
 
     name = RECORDER
     pass_timeout_sec = 60.0
 
-    def __init__(self, store: Store, settings: History, find_folder: Callable[[], Path]) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, settings: History, find_folder: Callable[[], Path],
+        give_way: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self._store, self._give_way = store, give_way
         self._settings, self._find_folder = settings, find_folder
         self.instance = settings.name or socket.gethostname()
         self.metrics_addr = settings.metrics_addr
@@ -79,7 +82,7 @@ class Recorder:
     def _forget(self) -> None:
         """What is known only as long as one history and one connection last."""
         self._documents = NamedDocuments(self._store)
-        self._rows = StreamRows(self._store.keys, self._documents.interval_sec)
+        self._rows = StreamRows(self._store.keys, self._documents.interval_sec, self._give_way)
         self._server, self._services = ServerSeen(), ServicesSeen()
         self._looked_at = self._found_at = None  # type: float | None
         self._found: set[tuple[str, str]] = set()
@@ -149,7 +152,7 @@ class Recorder:
 
     def _open_history(self) -> bool:
         try:
-            self._history = HistoryStore(self._find_folder())
+            self._history = HistoryStore(self._find_folder(), give_way=self._give_way)
             cursors = self._history.cursors()
         except _FAULTS as fault:
             self._failed(fault)

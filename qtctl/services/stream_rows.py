@@ -20,16 +20,21 @@ _GROUP_EVENTS = {
     "backlog_skipped": "plans queued for over an hour were skipped, without a verdict",
     "trimmed": "plans were trimmed before a governor had read them",
 }
+_PIECE = 25
+"""Entries in a row: half a millisecond of decisions."""
 _HALTS = {"halted": "halted", "halt_kept": "halted", "resumed": "resumed"}
 
 
 class StreamRows:
     """Makes rows of entries. publishers: the kind and name of each service that wrote one;
-    interval_sec: of the loop whose passes name these rules."""
+    interval_sec: of the loop whose passes name these rules; give_way: called between small pieces
+    of work, may wait."""
 
-    def __init__(self, keys: Keys, interval_sec: Callable[[str], float]) -> None:
+    def __init__(
+        self, keys: Keys, interval_sec: Callable[[str], float], give_way: Callable[[], None]
+    ) -> None:
         self._keys, self._streams = keys, stream_keys(keys)
-        self._interval_sec = interval_sec
+        self._interval_sec, self._give_way = interval_sec, give_way
         self.continuity = PassContinuity(keys.passes)
         self.publishers: set[tuple[str, str]] = set()
 
@@ -54,8 +59,8 @@ class StreamRows:
                 for kind, key in self._streams.items()
                 if places[kind].id == START and not news[kind].break_
             ]
-        events = [_entry(raw) for raw in news["events"].entries]
-        decisions = [_entry(raw) for raw in news["decisions"].entries]
+        events = self._entries(news["events"].entries)
+        decisions = self._entries(news["decisions"].entries)
         self.publishers |= {
             ("governor", name) for each in decisions if (name := each.fields.get("instance"))
         }
@@ -64,17 +69,25 @@ class StreamRows:
             passes=passes,
             decisions=decisions,
             events=events,
-            rejected=[_entry(raw) for raw in news["rejected"].entries],
+            rejected=self._entries(news["rejected"].entries),
             halts=[row for entry in events for row in _halts(entry)],
             gaps=[*gaps, *(gap for entry in events for gap in self._group_gaps(entry, now_ms))],
         )
+
+    def _entries(self, raws: Sequence[RawEntry]) -> list[Entry]:
+        found: list[Entry] = []
+        for place, raw in enumerate(raws):
+            if place % _PIECE == 0:
+                self._give_way()
+            found.append(Entry(raw.id, pairs(raw.raw)))
+        return found
 
     def _passes(self, entries: Sequence[RawEntry], gaps: list[Gap], now_ms: int) -> list[PassEntry]:
         found: list[PassEntry] = []
         for raw in entries:
             fields = dict(zip(raw.raw[::2], raw.raw[1::2], strict=True))
             try:
-                entry = PassEntry(raw.id, pass_entry.read(fields))
+                entry = PassEntry(raw.id, pass_entry.read(fields, self._give_way))
             except ValueError as problem:
                 at, key = ms_of(raw.id), self._keys.passes
                 gaps.append(Gap("unreadable", at, at, key, 1, f"{raw.id}: {problem}", now_ms))
@@ -120,7 +133,3 @@ def _halts(entry: Entry) -> list[HaltRow]:
             fields.get("reason", ""),
         )
     ]  # fmt: skip
-
-
-def _entry(raw: RawEntry) -> Entry:
-    return Entry(raw.id, pairs(raw.raw))

@@ -4,7 +4,8 @@ import gc
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -18,6 +19,7 @@ from qtctl.bench import (
     publishing,
     reports,
     running,
+    services,
     startup,
     trace,
 )
@@ -163,8 +165,18 @@ def test_latency_and_startup_are_measured(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(latency, "WARM", 2)
     monkeypatch.setattr(latency, "SYMBOLS", 20)
     monkeypatch.setattr(startup, "STARTS", 1)
+    started: list[tuple[str, int]] = []
+
+    def served(
+        on: Stage, what: str, count: int, sets: Sequence[str] = ()
+    ) -> AbstractContextManager[services.Served]:
+        started.append((what, count))
+        return services.served(on, what, count, sets)
+
+    monkeypatch.setattr(latency, "served", served)
     found = list(running.figures(("latency", "startup"), None, 1))
     assert [each.suite for each in found] == ["latency"] * 5 + ["startup"] * 2
+    assert started == [("governor", 1), ("governor", 1), ("all", 3)], "the recorder as well"
     assert all(each.value > 0 for each in found)
 
 

@@ -1,11 +1,13 @@
 """What goes into the history comes out of it, once, and after whatever ended the recorder."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from qtctl import errors
 from qtctl.domain.passes import COLUMNS, Pass
+from qtctl.history import blocks
 from qtctl.history.reader import History
 from qtctl.history.rows import Batch, Document, Entry, Gap, ServiceRow
 from qtctl.history.store import Store
@@ -51,6 +53,57 @@ def test_a_batch_again_changes_nothing(tmp_path: Path) -> None:
         assert store.write(batch).known == 0
         assert store.write(batch).known == 2
     assert len(list(History(tmp_path).passes())) == len(list(History(tmp_path).decisions())) == 1
+
+
+class Ended(BaseException):
+    """What ends the recorder while it gives way."""
+
+
+def test_what_ends_it_while_it_gives_way_leaves_a_batch_whole_or_not_there(tmp_path: Path) -> None:
+    """Also where it gathers the passes before, of which none may go or be there twice."""
+    left = [0]
+
+    def give_way() -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Ended
+
+    rows = [("A", "1", "0.5"), ("B", "2", "x")]
+    given: list[int] = []
+    with Store(tmp_path, give_way=give_way) as store:
+        for number in range(1, blocks.MAX_PASSES + 5):
+            at = NOON + number
+            decisions = [decision_at(at)] * (number % 2)
+            batch = Batch(
+                cursors={"s": f"{at}-0"}, passes=[a_pass(number, at, *rows)], decisions=decisions
+            )
+            # Beyond what one pass alone takes, but where it gathers.
+            left[0] = 1 + number * 7 % 60
+            with contextlib.suppress(Ended):
+                store.write(batch)
+                given.append(number)
+            if given[-1:] != [number]:
+                assert store.cursors() == {"s": f"{at - 1}-0"} or number == 1
+            left[0] = 0
+            store.write(batch)
+    history = History(tmp_path)
+    numbers = [each.value.number for each in history.passes()]
+    assert numbers == list(range(1, blocks.MAX_PASSES + 5))
+    assert len(list(history.decisions())) == len(numbers) // 2
+    assert 0 < len(given) < len(numbers), "some were ended, and some not"
+
+
+def test_it_gives_way_before_each_column_also_where_it_gathers(tmp_path: Path) -> None:
+    ways: list[None] = []
+    took: list[int] = []
+    with Store(tmp_path, give_way=lambda: ways.append(None)) as store:
+        for number in range(1, blocks.MAX_PASSES + 1):
+            ways.clear()
+            store.write(Batch(passes=[a_pass(number, NOON + number, ("A", "1", "0.5"))]))
+            took.append(len(ways))
+    columns = len(COLUMNS)
+    assert min(took) >= 3 * columns
+    assert took[-1] >= 2 * columns * blocks.MAX_PASSES, "for each pass: unpacked, compared"
 
 
 def test_one_recorder_a_folder(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ texts, compressed with zlib. Source: docs/redis-contract.md#pass.
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -19,6 +19,9 @@ LEVEL = 1
 MAX_BLOCK_BYTES = 256 << 20
 """No honest block is larger when unpacked; a hostile one must not fill the memory."""
 _encode = msgspec.msgpack.Encoder().encode
+_Packed = msgspec.defstruct("_Packed", [(name, msgspec.Raw) for name in COLUMNS])
+"""The columns of a block, each as it is packed."""
+_decode_column = msgspec.msgpack.Decoder(list[str]).decode
 _LONG = (b"\xd9", b"\xda", b"\xdb")
 """What MessagePack writes before a text of over 31 bytes, and hardly ever otherwise."""
 _ZLIB_HEAD = b"\x78\x01"
@@ -96,12 +99,14 @@ def entry(
     return [part for pair in zip(names, values, strict=True) for part in pair]
 
 
-def read(fields: Mapping[bytes, bytes]) -> Pass:
-    """The pass in an entry. Errors: ValueError saying what is wrong with it."""
+def read(fields: Mapping[bytes, bytes], give_way: Callable[[], None] = lambda: None) -> Pass:
+    """The pass in an entry. give_way: called before each column, may wait. Errors: ValueError
+    saying what is wrong with it."""
     codec = text(fields.get(b"codec", b""))
     if codec != CODEC:
         raise ValueError(f"its codec {codec[:40]!r} is not {CODEC}")
-    columns = _unpacked(fields.get(b"block", b""))
+    columns = _unpacked(fields.get(b"block", b""), give_way)
+    give_way()
     if problem := columns_problem(columns):
         raise ValueError(problem)
     try:
@@ -113,12 +118,18 @@ def read(fields: Mapping[bytes, bytes]) -> Pass:
     return Pass(number, ts_ms, instance, version, rules, len(columns), columns)
 
 
-def _unpacked(raw: bytes) -> Columns:
+def _unpacked(raw: bytes, give_way: Callable[[], None]) -> Columns:
     unpack = zlib.decompressobj()
     try:
         data = unpack.decompress(raw, MAX_BLOCK_BYTES)
         if unpack.unconsumed_tail or not unpack.eof:
             raise ValueError("its block is cut, or too large")
-        return msgspec.msgpack.decode(data, type=Columns)
+        give_way()
+        packed = msgspec.msgpack.decode(data, type=_Packed)
+        found: list[list[str]] = []
+        for name in COLUMNS:
+            give_way()
+            found.append(_decode_column(getattr(packed, name)))
+        return Columns(*found)
     except (zlib.error, msgspec.DecodeError) as problem:
         raise ValueError(f"its block can't be read: {problem}") from None
