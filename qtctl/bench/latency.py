@@ -19,7 +19,7 @@ RATES = {20: 100, 100: 200, 1_000: 1_000}
 WARM = 50
 RATE = 100
 SECONDS = 2
-CROWDED = 200
+CROWDED = 500
 """Plans in a round beside passes."""
 SYMBOLS = 10_000
 BUSY = ("allocation.interval_sec=1",)
