@@ -40,8 +40,8 @@ PATCHES = [
 from qtctl.domain.readings import Efficiency
 from qtctl.domain.reasons import EffReason
 from qtctl.services import pass_decisions
-honest = pass_decisions.assess
-pass_decisions.assess = lambda raw, *rest: (
+honest = pass_decisions.assess_by
+pass_decisions.assess_by = lambda raw, *rest: (
     Efficiency(EffReason.OK, 0.9, 0.9) if raw is None else honest(raw, *rest)
 )
 """, id="a missing score is made up"),
