@@ -41,7 +41,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_opens_per_5min_total: int = 0
 
 
-class Facts(msgspec.Struct, frozen=True):
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """Everything a verdict rests on, under the names of the decision record. Ages in seconds on the
     server's clock; None is unknown. kill_value and kill_level are those of the strictest kill key
     or halt key ("" and 0 where all are normal): 1 lets only closes pass, 2 stops everything."""

@@ -16,7 +16,7 @@ from qtctl.domain.names import ascii_upper
 FIVE_MIN_MS, HOUR_MS, DAY_MS = 300_000, 3_600_000, 86_400_000
 
 
-class Rates(msgspec.Struct, frozen=True):
+class Rates(msgspec.Struct, frozen=True, gc=False):
     """The facts of a plan that other permits decide; see Facts. None: no such permit in the last
     hour, or none that the cooldown remembers."""
 
@@ -27,7 +27,7 @@ class Rates(msgspec.Struct, frozen=True):
     opens_total_5min: int
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """The decision that stands for a plan_id. permitted stays, though the permit was withdrawn."""
 
     entry_id: str

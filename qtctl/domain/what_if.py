@@ -16,7 +16,7 @@ Changes = Mapping[str, float | int]
 """Limits by their name in the settings, each within its range."""
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """A decision as it was taken. limits is None where those it was judged by are forgotten;
     unrecorded names facts that the gates may need and that it does not hold."""
 

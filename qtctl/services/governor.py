@@ -118,9 +118,11 @@ class Governor:
             return 0
 
     def _pass(self) -> int:
-        if not self._intake.in_hand:
-            self._do_chores()
-        if self._look.closed() is not None:
+        closed = self._look.closed()
+        if closed is not None or not self._intake.in_hand:
+            self._do_chores()  # What is in hand goes first, where it may be served.
+            closed = self._look.closed()
+        if closed is not None:
             return 0
         batch = self._intake.take(self._look.now_ms)
         if self._slow:
@@ -258,16 +260,20 @@ class Governor:
             self._backlog.note(batch)
         refused: list[str] = []
         if batch.redelivered:
+            self._note_large()  # What ended a governor may be among these.
             refused, left = self._redelivery.serve(batch.redelivered, self._marks())
             self._intake.hand_back(left)
         refused += self._judge.serve(batch.fresh, self._marks())
-        if large := self._queue.large():
-            self._large.note(large)
+        self._note_large()
         if refused:
             self._intake.retry_later()
             self._look.soon()
         elif self._intake.settled:
             self._judge.forget_refusals()
+
+    def _note_large(self) -> None:
+        if large := self._queue.large():
+            self._large.note(large)
 
     def _marks(self) -> ServerMarks:
         return self._look.marks(0 if self._decisions is None else self._decisions.maxlen)

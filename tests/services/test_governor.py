@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -479,6 +480,35 @@ def test_a_batch_costs_round_trips_by_the_batch_and_not_by_the_plan(
     serve_all(gov)
     assert metric(gov, "quantum_govern_allow_total", symbol="S399") == 1
     assert _reads(store) - before < 120
+
+
+@pytest.mark.parametrize("by", ["policy", "group"])
+def test_a_close_that_comes_while_no_permits_are_issued_has_its_own_once_they_are(
+    store: Store, by: str
+) -> None:
+    """The read under way takes it in before a look says so; then looks must go on all the same."""
+    service, stop = governor(store), threading.Event()
+    service.open()
+
+    def pass_until(met: Callable[[], bool], sec: float = 8.0) -> None:
+        end = time.monotonic() + sec
+        while not met():
+            assert time.monotonic() < end, service.not_ready()
+            service.step()
+            service.wait(stop)
+
+    serve_all(service)
+    service.wait(stop)  # The next read waits on the server.
+    if by == "policy":
+        store.run("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+        pass_until(lambda: service.not_ready() is not None)
+    else:
+        service._look.stranded = "made up"
+    send(store, fields(plan_id="c", action="FULL_CLOSE_PROPOSED", reduceOnly="true"))
+    store.run("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction")
+    pass_until(lambda: permit(store, "c") is not None)
+    assert service.not_ready() is None
+    service.close()
 
 
 def _reads(store: Store) -> int:

@@ -127,3 +127,20 @@ def test_a_block_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyP
     bomb = zlib.compress(msgspec.msgpack.encode(columns([("A" * 60, *ROW[1:])] * 1_000)))
     with pytest.raises(ValueError, match="too large"):
         pass_entry.read(fields(PASS, block=bomb))
+
+
+@pytest.mark.parametrize("name", [*COLUMNS[:1], "another"])
+def test_a_block_with_lists_in_lists_without_end_is_refused(name: str) -> None:
+    whole: dict[str, Any] = {column: msgspec.Raw(b"\x90") for column in COLUMNS}
+    deep = msgspec.Raw(b"\x91" * 200_000 + b"\x90")
+    block = zlib.compress(msgspec.msgpack.encode(whole | {name: deep}))
+    with pytest.raises(ValueError, match="block can't be read"):
+        pass_entry.read(fields(PASS, block=block))
+
+
+def test_a_column_that_is_no_list_of_texts_is_named() -> None:
+    block = zlib.compress(
+        msgspec.msgpack.encode(msgspec.structs.asdict(PASS.columns) | {"score": [1]})
+    )
+    with pytest.raises(ValueError, match=r"\(score\)"):
+        pass_entry.read(fields(PASS, block=block))

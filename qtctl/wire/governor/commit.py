@@ -43,13 +43,13 @@ from qtctl.wire.schema.keys import (
 )
 from qtctl.wire.schema.kill_names import KillNames
 from qtctl.wire.schema.packing import (
-    Fixed,
     Part,
     Word,
     fixed,
     packed,
     packed_parts,
     packed_words,
+    texts,
     without_numbers,
 )
 from qtctl.wire.schema.permit import permit_hash, permit_json
@@ -68,8 +68,8 @@ _TO_FIND = fixed(part for name in _DYNAMIC for part in (name, ""))
 """The end of the record, whose values the step finds."""
 _HEAD = fixed(("verdict", "", "reason", ""))
 """Its beginning, likewise."""
-_NO_SCORE = fixed((*history_of_score(NOTHING_READ), *_HEAD.words))
-"""What stands before it in the history where the step reads the score, and it."""
+_UNREAD_SCORE = fixed((*history_of_score(NOTHING_READ), *_HEAD.words))
+"""The score's part of the history where the step reads it, and that beginning behind it."""
 _HINT_VALUES = slice(HINT_AT + 1, HINT_AT + 2 * (len(HINT) + 1), 2)
 """Of the hint and its age, within the static fields."""
 _HINTS = len(HINT) + 1
@@ -196,7 +196,7 @@ def own_parts(
 ) -> OwnParts:
     """behind: how many arguments stand before them."""
     plan, case = plan_fields(request), case_fields(request)
-    static = [*plan, *(case.words if isinstance(case, Fixed) else case)]
+    static = plan + texts(case)
     own = own_arguments(request, static, settings.limits)
     permit = _ENCODERS[settings.encoding](request.plan)
     # Behind what is shared, its own, and these four places themselves.
@@ -207,7 +207,7 @@ def own_parts(
     if marks.decisions_maxlen:
         history = history_of_plan(request.plan)
         found = (
-            _NO_SCORE
+            _UNREAD_SCORE
             if request.score is NOTHING_READ
             else [*history_of_score(request.score), *_HEAD.words]
         )

@@ -12,7 +12,7 @@ from qtctl.domain.passes import kept_number
 from qtctl.domain.plans import EXECUTE, Plan, PlanRules, notional
 from qtctl.domain.readings import NOTHING_READ, AsRead
 from qtctl.domain.stored import MAX_STORED_BYTES, stored
-from qtctl.wire.schema.packing import Fixed, fixed
+from qtctl.wire.schema.packing import Fixed, fixed, texts
 from qtctl.wire.schema.records import HINT, Flat
 
 
@@ -72,8 +72,7 @@ def _compact(text: str) -> str:
 def static_fields(case: CommitRequest) -> Flat:
     """What Python writes into a decision. Where the step reads the score, the hint has no values
     yet."""
-    behind = case_fields(case)
-    return [*plan_fields(case), *(behind.words if isinstance(behind, Fixed) else behind)]
+    return plan_fields(case) + texts(case_fields(case))
 
 
 def plan_fields(case: CommitRequest) -> Flat:
@@ -101,7 +100,8 @@ def plan_fields(case: CommitRequest) -> Flat:
 
 
 def case_fields(case: CommitRequest) -> Flat | Fixed:
-    """The rest: the hint, and of the case. Without a hint nearly all plans have the same."""
+    """The fields of a decision behind those of the plan: the hint, its age, and the case. Without a
+    hint nearly all plans have the same."""
     words = _of_case(
         case.deliveries, case.attempts, case.instance, case.version, case.limits,
         case.permitted_before,
@@ -156,7 +156,7 @@ def history_fields(case: CommitRequest) -> Flat:
 
 
 def history_of_plan(plan: Plan) -> Flat:
-    """Their first part."""
+    """The history's fields that are of the plan; those of the score stand behind them."""
     return [
         "decision", EXECUTE if plan.decision == EXECUTE else stored(plan.decision),
         "full_close", "1" if plan.full_close else "0",
@@ -165,7 +165,7 @@ def history_of_plan(plan: Plan) -> Flat:
 
 
 def history_of_score(score: AsRead) -> Flat:
-    """The rest."""
+    """The history's fields that are of the score, and `withdrawn`."""
     return [
         "score", kept_number(score.score),
         "confidence", kept_number(score.confidence),

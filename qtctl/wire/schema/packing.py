@@ -23,7 +23,7 @@ class Fixed(msgspec.Struct, frozen=True):
 
 
 Part = Sequence[Word] | Fixed
-"""Of a command."""
+"""Some words of a command, packed already or not."""
 _WORDS = frozenset({str, bytes})
 
 
@@ -39,6 +39,11 @@ def fixed(words: Iterable[str]) -> Fixed:
     """These, packed."""
     given = tuple(words)
     return Fixed(given, packed_words(given))
+
+
+def texts(part: Sequence[str] | Fixed) -> list[str]:
+    """The words of a part that is text, not packed."""
+    return [*(part.words if isinstance(part, Fixed) else part)]
 
 
 def packed_parts(parts: Iterable[Part]) -> bytes:

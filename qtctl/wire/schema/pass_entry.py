@@ -119,7 +119,7 @@ def read(fields: Mapping[bytes, bytes], give_way: Callable[[], None] = lambda: N
 
 
 def _unpacked(raw: bytes, give_way: Callable[[], None]) -> Columns:
-    unpack = zlib.decompressobj()
+    unpack, column = zlib.decompressobj(), ""
     try:
         data = unpack.decompress(raw, MAX_BLOCK_BYTES)
         if unpack.unconsumed_tail or not unpack.eof:
@@ -127,9 +127,10 @@ def _unpacked(raw: bytes, give_way: Callable[[], None]) -> Columns:
         give_way()
         packed = msgspec.msgpack.decode(data, type=_Packed)
         found: list[list[str]] = []
-        for name in COLUMNS:
+        for column in COLUMNS:
             give_way()
-            found.append(_decode_column(getattr(packed, name)))
+            found.append(_decode_column(getattr(packed, column)))
         return Columns(*found)
-    except (zlib.error, msgspec.DecodeError) as problem:
-        raise ValueError(f"its block can't be read: {problem}") from None
+    except (zlib.error, msgspec.DecodeError, RecursionError) as problem:
+        where = f" ({column})" if column else ""
+        raise ValueError(f"its block can't be read{where}: {problem}") from None
