@@ -35,7 +35,8 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     HINT as recorded; once: a duplicate or a conflict; full_close: it closes all, as far as it says.
     counted: the rates of its record; rebuilt: those that the permits in the history give, NO_RATES
     for what is no open. first: what the gate `once` says by the permits in the history, "" where no
-    permit stands. earlier: its permit is in the history, but older than what was read."""
+    permit stands. earlier: its permit is in the history, but older than what was read. left: what
+    it left behind, were it no duplicate or conflict."""
 
     decision: Decision
     recorded: Recorded
@@ -50,6 +51,7 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     rebuilt: Rates
     first: str
     earlier: bool
+    left: Standing
 
     @property
     def facts(self) -> Facts:
@@ -79,8 +81,9 @@ class Case(msgspec.Struct, frozen=True, gc=False):
 
     def standing(self, permitted: bool) -> Standing:
         """What it leaves behind with such a verdict."""
-        own = self.decision
-        return Standing(own.entry_id, own.symbol, own.profile.kind, permitted, self.at_ms)
+        if permitted == self.left.permitted:
+            return self.left
+        return msgspec.structs.replace(self.left, permitted=permitted)
 
 
 HINT = ("eff_reason", "eff_stale", "eff_action", "eff_factor", "extra_cooldown_sec")
@@ -130,6 +133,9 @@ class Cases:
         at_ms, executes = decision.decided_ms, own.decision == EXECUTE
         once, opens = own.reason in ONCE, facts.kind is Kind.OPEN
         first = self._first(decision, at_ms, executes)
+        left = Standing(
+            decision.entry_id, decision.symbol, own.kind, own.verdict == Verdict.PERMITTED, at_ms
+        )
         case = Case(
             decision,
             Recorded(
@@ -146,10 +152,10 @@ class Cases:
             self._state.rates(decision.symbol, at_ms, limits) if opens else NO_RATES,
             first,
             once and not first and self._permitted_before(decision),
+            left,
         )
         if not once:
-            standing = case.standing(case.permitted)
-            self._state.note(decision.plan_id, standing, full_close=case.full_close, limits=limits)
+            self._state.note(decision.plan_id, left, full_close=case.full_close, limits=limits)
         return case
 
     def _first(self, decision: Decision, at_ms: int, executes: bool) -> str:

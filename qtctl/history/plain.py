@@ -9,7 +9,7 @@ from qtctl.history.decisions import Decision
 from qtctl.history.texts import Loose
 
 _LEVELS = ("0", "1", "2")
-_FLAGS = ("0", "1")
+_FLAGS = frozenset({"0", "1"})
 _FAR_SEC = 1e12
 
 
@@ -23,7 +23,7 @@ def facts(decision: Decision) -> Facts | None:
         or queue_ms is None
         or own.kind not in (Kind.OPEN, Kind.CLOSE)
         or own.kill_level not in _LEVELS
-        or not _are_flags(own.queued_before_server, own.permitted_before, own.clock_jump)
+        or not _FLAGS.issuperset((own.queued_before_server, own.permitted_before, own.clock_jump))
     ):
         return None
     counts = (decision.opens_5min, decision.opens_1h, decision.opens_total_5min)
@@ -71,7 +71,3 @@ def _number(value: Loose) -> float | None:
     if found is None:
         raise ValueError(value)
     return found
-
-
-def _are_flags(*flags: str) -> bool:
-    return all(flag in _FLAGS for flag in flags)
