@@ -1,5 +1,6 @@
 """One pass of the allocation loop beside its bare Redis floor."""
 
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 from qtctl import clock
@@ -46,8 +47,15 @@ def measure(on: Stage, rounds: int) -> Iterator[Figure]:
     def grow(place: Store) -> None:
         put_targets(place, names[SMALL:])
 
-    few, many = _compared(on, loop, names[:SMALL], grow, max(rounds, MANY_ROUNDS))
-    yield compared("allocation", "100,000 symbols, beside 10,000", many, few, 10.5)
+    large: list[float] = []
+    few, many = _compared(on, loop, names[:SMALL], grow, max(rounds, MANY_ROUNDS), large)
+    # The floor grows by more than the number of symbols: so many keys fit into no cache.
+    pairs = ((many, few), (large, floors))
+    grown, by = (statistics.median(one) / statistics.median(other) for one, other in pairs)
+    yield compared(
+        "allocation", "100,000 symbols, beside the bare Redis floor", many, large, 1.5,
+        note=f"{grown:.2f} × that of 10,000; the floor is {by:.2f} × its own",
+    )  # fmt: skip
     if not on.private:
         # Afresh: the server is still reorganizing a keyspace that has just shrunk.
         on.empty()
@@ -64,25 +72,47 @@ def _compared(
     names: Sequence[str],
     change: Callable[[Store], None],
     rounds: int,
+    floors: list[float] | None = None,
 ) -> tuple[list[float], list[float]]:
     """Passes over these symbols as they are, and after a change, in ms: in turns on two servers,
-    so that other load slows both; on a named server one after the other."""
+    so that other load slows both; on a named server one after the other. floors: takes in the bare
+    Redis floor after the change, in turns with the passes."""
     if not on.private:
         before = [paced_pass(loop) for _ in range(rounds)]
         change(on.store)
         _settle(loop)
-        return before, [paced_pass(loop) for _ in range(rounds)]
-    before, after = [], []
+        return before, _in_turns(on, loop, rounds, floors, lambda: None)
+    before = []
     with stage(None) as other:
         put_targets(other.store, names)
         change(other.store)
         changed = opened(other.url)
         _settle(changed)
-        for _ in range(rounds):
-            before.append(paced_pass(loop))
-            after.append(paced_pass(changed))
+        after = _in_turns(
+            other, changed, rounds, floors, lambda: before.append(paced_pass(loop))
+        )  # fmt: skip
         changed.close()
     return before, after
+
+
+def _in_turns(
+    on: Stage,
+    loop: AllocationLoop,
+    rounds: int,
+    floors: list[float] | None,
+    other: Callable[[], None],
+) -> list[float]:
+    """Passes, in turns with the other one and with their floor where that is wanted."""
+    floor = None if floors is None else Floor(on.url, _commands(on))
+    took = []
+    for _ in range(rounds):
+        other()
+        took.append(paced_pass(loop))
+        if floor is not None and floors is not None:
+            floors.append(_paced(floor.run))
+    if floor is not None:
+        floor.close()
+    return took
 
 
 def _settle(loop: AllocationLoop) -> None:
