@@ -43,11 +43,11 @@ from qtctl.wire.governor.commit import (
 from qtctl.wire.governor.decision_stream import FIRST_MAXLEN
 from qtctl.wire.schema.decision import CommitRequest
 from qtctl.wire.schema.keys import EFFICIENCY, GROUP, Keys
-from qtctl.wire.schema.packing import packed, words_of
+from qtctl.wire.schema.packing import packed, packed_words, words_of
 
 INSTANCE = "bare"
 SOME_ID = b"1000000000000-0"
-"""Stands in a packed call for the id of the entry, which is as long."""
+"""Stands in a packed call for the id of the entry."""
 MARKS = ServerMarks(marked=False, decisions_maxlen=FIRST_MAXLEN)
 _READ_BYTES = 65_536
 
@@ -95,7 +95,7 @@ def floor(store: Store, names: list[str], ready: Callable[[], None]) -> None:
     store.run("SCRIPT", "LOAD", source(STEP))
     group = ("XREADGROUP", "GROUP", GROUP, INSTANCE, "COUNT", "1", "BLOCK", "0")
     ask = packed((*group, "STREAMS", store.keys.plans, ">"))
-    reader = hiredis.Reader()
+    reader, some = hiredis.Reader(), packed_words([SOME_ID])
     with connected(store.url) as bare:
 
         def asked(command: bytes) -> Any:
@@ -107,8 +107,8 @@ def floor(store: Store, names: list[str], ready: Callable[[], None]) -> None:
         ready()
         for call in calls:
             ((_, ((entry_id, _),)),) = asked(ask)
-            assert len(entry_id) == len(SOME_ID)
-            assert asked(call.replace(SOME_ID, entry_id))[0] == b"permitted"
+            own = b"$%d\r\n%b\r\n" % (len(entry_id), entry_id)
+            assert asked(call.replace(some, own))[0] == b"permitted"
 
 
 def plain(store: Store, names: list[str], ready: Callable[[], None]) -> None:

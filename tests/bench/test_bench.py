@@ -23,11 +23,12 @@ from qtctl.bench import (
     startup,
     trace,
 )
+from qtctl.bench.bare import running as running_bare
 from qtctl.bench.cores import server_apart, started_on
 from qtctl.bench.figures import Figure, in_rounds
 from qtctl.bench.pace import Seen
 from qtctl.bench.recording import Floor, recording
-from qtctl.bench.stage import Stage, put_targets, stage, symbols
+from qtctl.bench.stage import Stage, plan, put_targets, score, stage, symbols
 from qtctl.services.allocation import AllocationLoop
 from qtctl.settings import Allocation
 from qtctl.wire.client.store import Store
@@ -35,6 +36,7 @@ from qtctl.wire.private_server.embedded import Embedded
 from qtctl.wire.queries.keyspace import info
 from qtctl.wire.schema.keys import Keys
 from tests.support.cli import Cli
+from tests.support.processes import until
 
 
 @pytest.fixture
@@ -281,3 +283,17 @@ def test_the_server_has_a_core_of_its_own_and_what_is_started_meanwhile_the_othe
         assert os.sched_getaffinity(0) == cores
         assert os.sched_getaffinity(pid) | cores == every
     assert os.sched_getaffinity(pid) == os.sched_getaffinity(0) == every
+
+
+def test_the_floor_answers_plans_that_come_in_one_millisecond(on: Stage) -> None:
+    """Beside other work on the machine many are sent at once; their ids are then of any length."""
+    with running_bare(on, "floor") as floor:
+        names = symbols(30, "B")
+        floor.prepare("B", 30)
+        floor.store.batch(
+            [score(floor.store, name, "0.2", on.store.now_ms() // 1000) for name in names]
+        )
+        at = on.store.now_ms()
+        for number, name in enumerate(names):
+            floor.store.run(*plan(floor.store, name, at // 1000, f"{at}-{number}"))
+        until(lambda: floor.store.run("ZCARD", floor.store.keys.permits) == 30, what="permits")
